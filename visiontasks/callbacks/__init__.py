@@ -1,0 +1,9 @@
+"""Everything that is done around the loop."""
+
+from visiontasks.callbacks.closed_form import ClosedFormStart
+from visiontasks.callbacks.curves import Curves
+from visiontasks.callbacks.freeze import FreezeBackbone
+from visiontasks.callbacks.mix import Mix
+from visiontasks.callbacks.results import Results
+
+__all__ = ["ClosedFormStart", "Curves", "FreezeBackbone", "Mix", "Results"]

@@ -1,0 +1,52 @@
+"""Curves of loss and metric as a picture."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+
+class Curves(Callback):
+    """Draws train and val loss and the monitored metric over the epochs when a fit ends: `curves.png`.
+
+    The figures are those of the fit's `metrics.csv`, so it needs a CSVLogger.
+    """
+
+    @rank_zero_only
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        logger = next((logger for logger in trainer.loggers if isinstance(logger, CSVLogger)), None)
+        if logger is None:
+            return
+        logger.save()
+        path = Path(logger.log_dir, "metrics.csv")
+        if path.exists():
+            draw_curves(path, ["loss", pl_module.monitor.removeprefix("val/")], path.with_name("curves.png"))
+
+
+def draw_curves(metrics: Path, names: list[str], output: Path) -> None:
+    """Draws `train/<name>` and `val/<name>` of a metrics.csv side by side, one picture a name.
+
+    Args:
+        metrics: File of a CSVLogger.
+        names: Metrics without their stage.
+        output: The PNG to write.
+    """
+    from matplotlib.figure import Figure  # without pyplot: no window system, no global state
+
+    with metrics.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    figure = Figure(figsize=(5 * len(names), 3.6), layout="constrained")
+    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        for stage in ("train", "val"):
+            points = [(int(row["epoch"]) + 1, float(row[key])) for row in rows if row.get(key := f"{stage}/{name}")]
+            if points:
+                axes.plot(*zip(*points, strict=True), marker="o", markersize=3, label=stage)
+                axes.legend()
+        axes.set(title=name, xlabel="epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+    figure.savefig(output, dpi=120)

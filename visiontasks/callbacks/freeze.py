@@ -1,0 +1,65 @@
+"""Train the heads first, then the backbone too."""
+
+from __future__ import annotations
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch.nn.parallel import DistributedDataParallel
+
+from visiontasks.samples import InputError
+from visiontasks.schedules import Schedule
+from visiontasks.tasks.base import Phase, VisionTask
+
+
+class FreezeBackbone(Callback):
+    """Keeps the backbone frozen for some epochs, then unfreezes it, whole or in part.
+
+    What is frozen follows from the epoch alone, so a resumed fit goes on as if it had not stopped.
+    Where a learning rate or a schedule is given, a new phase begins with the unfreezing: its schedule
+    counts time anew. Otherwise the first one goes on.
+
+    Args:
+        epochs: Epochs with a frozen backbone; -1 freezes it throughout.
+        stages: Unfreeze only so many of the last stages; all if not given.
+        lr: Learning rate of the heads from then on; the backbone's keeps its ratio to it.
+        schedule: Schedule from then on; the task's, begun anew, if only `lr` is given.
+        momentum: Momentum of the optimizer from then on.
+        nesterov: Whether that is Nesterov's.
+    """
+
+    def __init__(
+        self,
+        epochs: int = 1,
+        stages: int | None = None,
+        lr: float | None = None,
+        schedule: Schedule | None = None,
+        momentum: float | None = None,
+        nesterov: bool | None = None,
+    ) -> None:
+        if stages is not None and stages < 1:
+            raise InputError(f"FreezeBackbone: stages={stages} unfreezes nothing; use epochs: -1 to stay frozen.")
+        self.epochs, self.stages, self.lr, self.schedule = epochs, stages, lr, schedule
+        self.changes = {"momentum": momentum, "nesterov": nesterov}
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        assert isinstance(pl_module, VisionTask)
+        if stage == "fit" and self.epochs > 0 and (self.lr is not None or self.schedule is not None):
+            first = pl_module.phases[0]
+            pl_module.phases = [first, Phase(self.epochs, self.schedule or first.schedule, self.lr)]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        model = trainer.strategy.model
+        if isinstance(model, DistributedDataParallel) and not model.find_unused_parameters:
+            raise InputError(
+                "FreezeBackbone: this strategy would never synchronize the parameters that are unfrozen later. "
+                "Use `--trainer.strategy ddp_find_unused_parameters_true` or `-c configs/ddp.yaml`."
+            )
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, VisionTask)
+        # not before training starts: DDP synchronizes only what required a gradient when it wrapped the model
+        if self.epochs < 0 or trainer.current_epoch < self.epochs:
+            pl_module.backbone.freeze()
+            return
+        pl_module.backbone.unfreeze(self.stages)
+        for group in trainer.optimizers[0].param_groups:
+            group.update({name: value for name, value in self.changes.items() if value is not None})

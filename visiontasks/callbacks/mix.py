@@ -1,0 +1,48 @@
+"""Mixup and cutmix."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from visiontasks.samples import InputError
+from visiontasks.tasks.base import step_seed
+
+
+class Mix(Callback):
+    """Trains a classifier on mixtures of two images (torchvision's MixUp and CutMix).
+
+    The images are mixed after the backbone's normalization and only the loss sees the mixed labels;
+    the training accuracy is of the mixed images against the first one's label. The draws
+    are a function of seed, step and rank.
+
+    Args:
+        mixup: Alpha of mixup's beta distribution (Zhang et al. 2018, section 2); 0 leaves it out.
+        cutmix: Alpha of cutmix's (Yun et al. 2019, section 3.1); 0 leaves it out. With both, one is drawn each step.
+        p: Share of the steps that are mixed.
+    """
+
+    def __init__(self, mixup: float = 0.2, cutmix: float = 1.0, p: float = 1.0) -> None:
+        if mixup < 0 or cutmix < 0 or not (mixup or cutmix):
+            raise InputError(f"Mix: mixup={mixup} and cutmix={cutmix} must not be negative, and one of them positive.")
+        self.mixup, self.cutmix, self.p = mixup, cutmix, p
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        from torchvision.transforms import v2
+
+        if list(pl_module.heads) != ["label"]:
+            raise InputError(f"Mix is for classification only; this task answers {', '.join(pl_module.heads)}.")
+        options = {"num_classes": len(pl_module.spec["class_names"])}
+        self.transforms = [v2.MixUp(alpha=self.mixup, **options)] if self.mixup else []
+        self.transforms += [v2.CutMix(alpha=self.cutmix, **options)] if self.cutmix else []
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(step_seed(trainer, salt=1))
+            if torch.rand(()) >= self.p:
+                return
+            transform = self.transforms[int(torch.randint(len(self.transforms), ()))]
+            images = pl_module.backbone.normalize(batch["image"])
+            batch["image"], batch["mixed_label"] = transform(images, batch["label"])

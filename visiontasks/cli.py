@@ -1,0 +1,60 @@
+"""The command line: finds the command before anything heavy is imported."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+COMMANDS = {
+    "fit": "Train a model: fit -c configs/quickstart.yaml",
+    "validate": "Metrics on the validation split: validate -c CONFIG --ckpt_path CHECKPOINT",
+    "test": "Metrics on the test split, per class too: test -c CONFIG --ckpt_path CHECKPOINT",
+    "probe": "Solve the heads in closed form on the frozen backbone, in one pass: probe -c CONFIG",
+    "predict": "Predict images: predict CHECKPOINT FILE_OR_FOLDER... --output DIR",
+}
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Runs a command; `visiontasks` and `train.py` come here.
+
+    Args:
+        args: The command and its arguments; those of the process if not given.
+
+    Raises:
+        SystemExit: With status 2 and a message where the arguments, the config or the data are wrong.
+    """
+    command, *rest = [*(sys.argv[1:] if args is None else args)] or ["--help"]
+    if command in ("-h", "--help"):
+        lines = [f"  {name:10}{text}" for name, text in COMMANDS.items()]
+        return print(
+            "visiontasks COMMAND [ARGUMENTS]\n", *lines, "\nvisiontasks COMMAND --help lists its arguments.", sep="\n"
+        )
+    if command == "--version":
+        from visiontasks import __version__
+
+        return print(__version__)
+    if command not in COMMANDS:
+        close = get_close_matches(command, COMMANDS, 1)
+        sys.exit(
+            _fail(
+                f"no command {command!r}; "
+                + (f"did you mean {close[0]!r}?" if close else f"there are {', '.join(COMMANDS)}.")
+            )
+        )
+    from visiontasks.samples import InputError
+
+    try:
+        if command == "predict":
+            from visiontasks.predict import main as run
+        else:
+            from visiontasks.training import main as run
+        run(command, rest)
+    except InputError as error:
+        # a loader's worker wraps the error in its own traceback
+        sys.exit(_fail(str(error).rsplit("InputError: ", 1)[-1].strip()))
+
+
+def _fail(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return 2

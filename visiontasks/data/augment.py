@@ -1,0 +1,178 @@
+"""What is done to a sample between reading and batching: augmentation in training, and resizing."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import random
+from collections.abc import Sequence
+from difflib import get_close_matches
+from functools import cached_property
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+
+from visiontasks.samples import IGNORE_MASK, InputError, Sample
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network for its version when imported
+cv2.setNumThreads(0)  # one thread a loader worker; OpenCV's pool does not survive a fork
+
+Preset = Literal["none", "light", "medium", "strong"]
+Resize = Literal["stretch", "letterbox", "crop"]
+
+
+class Augment:
+    """One random pipeline that moves image, box and mask together, then the resize.
+
+    The randomness is a pure function of (seed, epoch, index): the same for any number of workers and
+    ranks, different in every epoch, the same again after a resume.
+
+    Args:
+        transforms: A preset, or a list of albumentations: objects, or dicts of `class_path` and
+            `init_args` as in a config (a name without a dot is looked up in albumentations and here).
+        image_size: Height and width of the result in pixels.
+        resize: How an image comes to that size; see `resize_image`.
+        seed: Seed of all draws.
+    """
+
+    def __init__(
+        self, transforms: Preset | Sequence[Any], image_size: int, resize: Resize = "stretch", seed: int = 0
+    ) -> None:
+        self.image_size, self.resize, self.seed = image_size, resize, seed
+        self._transforms = transforms
+
+    @cached_property
+    def _pipelines(self) -> dict[bool, Any]:
+        """With and without a box: checking boxes costs more than moving pixels."""
+        import albumentations as A  # half a second: not before it is used
+
+        transforms = self._transforms
+        if isinstance(transforms, str):
+            transforms = preset(transforms, self.image_size)
+        steps = [_build(step) if isinstance(step, dict) else step for step in transforms]
+        boxes = A.BboxParams("pascal_voc", clip=True)
+        return {False: A.Compose(steps, strict=True), True: A.Compose(steps, strict=True, bbox_params=boxes)}
+
+    def __call__(self, sample: Sample, epoch: int, index: int) -> Sample:
+        """Returns a new sample of the sample contract, `image_size` pixels high and wide."""
+        has_box = "bbox" in sample
+        pipeline = self._pipelines[has_box]
+        rng = np.random.default_rng([self.seed, epoch, index])
+        pipeline.set_random_state(rng, random.Random(int(rng.integers(1 << 62))))
+        moved = {key: sample[key] for key in ("image", "mask") if key in sample}
+        if has_box:
+            moved["bboxes"] = sample["bbox"][None]
+        moved = pipeline(**moved)
+        result = {**sample, **{key: moved[key] for key in ("image", "mask") if key in sample}}
+        if has_box:
+            if not len(moved["bboxes"]):
+                raise InputError(f"sample {index}: the augmentation moved the box out of the image. Use weaker shifts.")
+            result["bbox"] = np.asarray(moved["bboxes"][0][:4], np.float32)
+        return resize_sample(result, self.image_size, self.resize)
+
+
+class OnlyResize:
+    """What val, test and predict do to a sample: no draw, and a mask stays at its own resolution."""
+
+    def __init__(self, image_size: int, resize: Resize = "stretch") -> None:
+        self.image_size, self.resize = image_size, resize
+
+    def __call__(self, sample: Sample, epoch: int, index: int) -> Sample:
+        mask = {"mask": sample["mask"]} if "mask" in sample else {}
+        return {**resize_sample({**sample}, self.image_size, self.resize), **mask}
+
+
+def resize_sample(sample: Sample, size: int, mode: Resize) -> Sample:
+    """Brings the image of a sample to (size, size) pixels, its box and mask with it.
+
+    Args:
+        sample: Of the sample contract.
+        size: Height and width of the result in pixels.
+        mode: `stretch` changes the aspect, `letterbox` pads with gray, `crop` cuts the centre square out.
+    """
+    height, width = sample["image"].shape[:2]
+    if height == width == size:
+        return sample
+    if mode == "stretch":
+        scale_x, scale_y = size / width, size / height
+    else:
+        scale_x = scale_y = size / (max if mode == "letterbox" else min)(height, width)
+    new_width, new_height = max(1, round(width * scale_x)), max(1, round(height * scale_y))
+    left, top = (size - new_width) // 2, (size - new_height) // 2
+
+    def place(image: np.ndarray, fill: int, interpolation: int) -> np.ndarray:
+        image = cv2.resize(image, (new_width, new_height), interpolation=interpolation)
+        if left >= 0 and top >= 0 and (left or top or image.shape[:2] != (size, size)):
+            bottom, right = size - new_height - top, size - new_width - left
+            border = [fill] * (3 if image.ndim == 3 else 1)
+            return cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_CONSTANT, value=border)
+        return np.ascontiguousarray(image[-top if top < 0 else 0 :, -left if left < 0 else 0 :][:size, :size])
+
+    sample["image"] = place(sample["image"], 114, interpolation(height, width, new_height, new_width))
+    if "mask" in sample:
+        sample["mask"] = place(sample["mask"], IGNORE_MASK, cv2.INTER_NEAREST)
+    if "bbox" in sample:
+        scale = np.array([new_width / width, new_height / height] * 2)
+        sample["bbox"] = (sample["bbox"] * scale + [left, top] * 2).clip(0, size).astype(np.float32)
+    return sample
+
+
+def interpolation(height: int, width: int, new_height: int, new_width: int) -> int:
+    """Averaging where an image shrinks to half or less, else bilinear, which is ten times as fast."""
+    shrinks = min(height / new_height, width / new_width) >= 2
+    return cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+
+
+def preset(name: str, image_size: int) -> list[Any]:
+    """The transforms of a preset, from `none` to `strong`; all but `none` flip left and right."""
+    import albumentations as A
+
+    from visiontasks.data.transforms import ColorJitter, ObjectCrop
+
+    size = (image_size, image_size)
+    match name:
+        case "none":
+            return []
+        case "light":
+            return [ObjectCrop(size, scale=(0.5, 1.0)), A.HorizontalFlip()]
+        case "medium":
+            return [ObjectCrop(size, scale=(0.35, 1.0)), A.HorizontalFlip(), ColorJitter(p=0.8)]
+        case "strong":
+            return [
+                A.Affine(
+                    rotate=(-20, 20), shear=(-8, 8), fill_mask=IGNORE_MASK, border_mode=cv2.BORDER_REFLECT_101, p=0.5
+                ),
+                ObjectCrop(size, scale=(0.25, 1.0)),
+                A.HorizontalFlip(),
+                ColorJitter(0.4, 0.4, 0.4, 0.05, p=0.8),
+                A.ToGray(p=0.05),
+                A.GaussianBlur(p=0.1),
+                A.CoarseDropout(
+                    num_holes_range=(1, 3), hole_height_range=(0.1, 0.3), hole_width_range=(0.1, 0.3), p=0.3
+                ),
+            ]
+    raise InputError(f"augment: unknown preset {name!r}; there are none, light, medium, strong, or give a list.")
+
+
+def _build(step: dict[str, Any]) -> Any:
+    """Builds a transform from `class_path` and `init_args`; nested transforms (OneOf ...) too."""
+    from albumentations import BaseCompose, BasicTransform
+
+    class_path = str(step.get("class_path", ""))
+    if unknown := set(step) - {"class_path", "init_args"}:
+        raise InputError(f"augment: {class_path or 'a transform'} has the key {unknown.pop()!r}; expected init_args.")
+    module, _, name = class_path.rpartition(".")
+    homes = [module] if module else ["albumentations", "visiontasks.data.transforms"]
+    found = [getattr(importlib.import_module(home), name, None) for home in homes]
+    cls = next((cls for cls in found if isinstance(cls, type) and issubclass(cls, (BasicTransform, BaseCompose))), None)
+    if cls is None:
+        close = get_close_matches(name, dir(importlib.import_module("albumentations")), 1)
+        raise InputError(f"augment: no transform {class_path!r}" + (f"; did you mean {close[0]!r}?" if close else "."))
+    arguments = dict(step.get("init_args") or {})
+    if nested := arguments.get("transforms"):
+        arguments["transforms"] = [_build(inner) for inner in nested]
+    try:
+        return cls(**arguments) if issubclass(cls, BaseCompose) else cls(**arguments, strict=True)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"augment: {name}: {error}") from None

@@ -1,0 +1,145 @@
+"""The one DataModule: any dataset, split, loaded and described."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_warn
+from torch.utils.data import DataLoader
+
+from visiontasks.data.augment import Augment, OnlyResize, Preset, Resize
+from visiontasks.data.batches import BatchDataset, BatchSampler
+from visiontasks.data.datasets.base import VisionDataset
+from visiontasks.data.splits import MissingSplit
+from visiontasks.samples import InputError
+
+
+class VisionDataModule(LightningDataModule):
+    """Loads a dataset for training, validation and testing.
+
+    Args:
+        dataset: Called with train, val or test; a dataset class with all but its split given.
+        image_size: Height and width of the images in a batch, in pixels.
+        resize: How an image comes to that size: `stretch` changes the aspect, `letterbox` pads,
+            `crop` cuts the centre square out.
+        augment: Augmentation of the training images: a preset, or a list of albumentations, each a
+            `class_path` with `init_args`.
+        batch_size: Samples a batch and device, at most.
+        num_workers: Loader processes; by default none on a CPU, whose cores are busy with the model,
+            and up to 8 a device elsewhere.
+        balance: Draw training samples so that every class comes equally often.
+        seed: Seed of the order and of the augmentation.
+    """
+
+    def __init__(
+        self,
+        dataset: Callable[[str], VisionDataset],
+        image_size: int = 224,
+        resize: Resize = "stretch",
+        augment: Preset | list[dict[str, Any]] = "light",
+        batch_size: int = 32,
+        num_workers: int | None = None,
+        balance: bool = False,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if image_size < 1 or batch_size < 1:
+            raise InputError(f"data: image_size={image_size} and batch_size={batch_size} must be positive.")
+        self.make_dataset = dataset
+        self.image_size, self.resize, self.augment = image_size, resize, augment
+        self.batch_size, self.num_workers, self.balance, self.seed = batch_size, num_workers, balance, seed
+        self._datasets: dict[str, VisionDataset] = {}
+
+    def dataset(self, split: str) -> VisionDataset:
+        """The dataset of a split, made once.
+
+        Raises:
+            MissingSplit: It has no such split.
+        """
+        if split not in self._datasets:
+            self._datasets[split] = self.make_dataset(split)
+        return self._datasets[split]
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """What a model has to know of the data: `class_names`, `image_size` and `resize`."""
+        names = list(self.dataset("train").class_names)
+        return {"class_names": names, "image_size": self.image_size, "resize": self.resize}
+
+    def summary(self) -> dict[str, Any]:
+        """What the training split holds: `label_counts`, int64 (classes,), and a `fingerprint`."""
+        return self._summary
+
+    @cached_property
+    def _summary(self) -> dict[str, Any]:
+        train = self.dataset("train")
+        counts = np.bincount(train.labels(), minlength=len(train.class_names))
+        return {"label_counts": torch.from_numpy(counts), "fingerprint": train.fingerprint()}
+
+    @cached_property
+    def channel_statistics(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and standard deviation of each channel over all training pixels, float32 (3,), 0..1."""
+        total, squares, pixels = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64), 0
+        for batch in self.loader("train", rank=0, num_replicas=1):
+            images = batch["image"].double() / 255
+            total += images.sum((0, 2, 3))
+            squares += images.square().sum((0, 2, 3))
+            pixels += images[:, 0].numel()
+        mean = total / pixels
+        return mean.float(), (squares / pixels - mean**2).clamp(min=1e-8).sqrt().float()
+
+    def train_dataloader(self) -> DataLoader:
+        return self.loader("train", training=True)
+
+    def val_dataloader(self) -> DataLoader:
+        return self.loader("val")
+
+    def test_dataloader(self) -> DataLoader:
+        try:
+            return self.loader("test")
+        except MissingSplit as missing:
+            rank_zero_warn(f"No test split ({missing}) Testing on val instead.")
+            return self.loader("val")
+
+    def loader(self, split: str, training: bool = False, **ranks: int) -> DataLoader:
+        """Loads a split: shuffled and augmented for training, else in order and only resized.
+
+        Args:
+            split: train, val or test.
+            training: Shuffle, balance and augment.
+            **ranks: `rank` and `num_replicas` to use instead of the trainer's.
+        """
+        dataset = self.dataset(split)
+        weights = None
+        if training and self.balance:
+            labels = dataset.labels()
+            weights = 1 / np.bincount(labels)[labels]
+        if self.trainer and not ranks:
+            ranks = {"rank": self.trainer.global_rank, "num_replicas": self.trainer.world_size}
+        sampler = BatchSampler(len(dataset), self.batch_size, training, weights, self.seed, **ranks)
+        if training:
+            transform = Augment(self.augment, self.image_size, self.resize, self.seed)
+        else:
+            transform = OnlyResize(self.image_size, self.resize)
+        workers = self._workers()
+        return DataLoader(
+            dataset=BatchDataset(dataset, transform, self.batch_size),
+            sampler=sampler,
+            batch_size=None,  # a key is a whole batch already
+            num_workers=workers,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=workers > 0,
+        )
+
+    def _workers(self) -> int:
+        if self.num_workers is not None:
+            return self.num_workers
+        if not self.trainer or self.trainer.strategy.root_device.type == "cpu":
+            return 0
+        return min(8, (os.cpu_count() or 1) // self.trainer.num_devices)

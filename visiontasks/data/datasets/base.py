@@ -1,0 +1,73 @@
+"""What a dataset is."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from visiontasks.samples import InputError, Sample
+
+
+class VisionDataset(Dataset, ABC):
+    """One split of a set of images with what is known about each.
+
+    A subclass takes the split as its first argument, sets `class_names`, and answers three questions
+    about an index: its `image`, its `target` and its `name`.
+
+    Attributes:
+        class_names: Name of every class; a label is an index into it. The same in every split.
+    """
+
+    class_names: list[str]
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def image(self, index: int) -> np.ndarray:
+        """Reads one image: uint8 (H, W, 3), RGB, upright."""
+
+    @abstractmethod
+    def target(self, index: int) -> dict[str, Any]:
+        """What is known of one image, without reading it: `label`, `bbox` in pixels, `mask`, or none."""
+
+    @abstractmethod
+    def name(self, index: int) -> str:
+        """Where a sample comes from: a path or another name that is the same on every machine."""
+
+    def labels(self) -> np.ndarray:
+        """Class index of every sample, int64 (N,).
+
+        Raises:
+            InputError: The samples have no label.
+        """
+        targets = [self.target(index) for index in range(len(self))]
+        if any("label" not in target for target in targets):
+            raise InputError(f"{type(self).__name__} has samples without a label.")
+        return np.array([target["label"] for target in targets], np.int64)
+
+    def fingerprint(self) -> str:
+        """Short hash of the samples' names and labels: tells whether two runs saw the same data."""
+        digest = hashlib.sha256("\n".join(self.class_names).encode())
+        for index in range(len(self)):
+            digest.update(f"{self.name(index)}\t{self.target(index).get('label')}\n".encode(errors="surrogateescape"))
+        return digest.hexdigest()[:16]
+
+    def __getitem__(self, index: int) -> Sample:
+        image = self.image(index)
+        return {"image": image, "index": index, "size": image.shape[:2], **self.target(index)}
+
+
+def check_class_names(class_names: list[str], where: str) -> None:
+    """Refuses a set that nothing can be learned from.
+
+    Raises:
+        InputError: There are fewer than two classes.
+    """
+    if len(class_names) < 2:
+        found = f"one class, {class_names[0]!r}" if class_names else "no class"
+        raise InputError(f"{where}: found {found}; classification needs at least two.")

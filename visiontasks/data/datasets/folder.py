@@ -1,0 +1,110 @@
+"""A folder per class."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from visiontasks.data.datasets.base import VisionDataset, check_class_names
+from visiontasks.data.images import EXTENSIONS, read_image
+from visiontasks.data.splits import SPLITS, MissingSplit, Splits
+from visiontasks.samples import InputError
+
+
+class ImageFolder(VisionDataset):
+    """Images in one folder per class.
+
+    Either `root/<split>/<class>/**` for train, val and perhaps test, or `root/<class>/**` divided by
+    `splits`. Hidden files and folders are left out; a file that is not an image by its extension is
+    an error, as it is more often a mistake than meant.
+
+    Args:
+        split: train, val or test.
+        root: The folder.
+        splits: How a folder without `train` is divided; in string order of the paths for folds.
+
+    Raises:
+        MissingSplit: There is no such split.
+        InputError: The folder is missing, has fewer than two classes, a class without images, a file that
+            is no image, or a class in val or test that train does not have.
+    """
+
+    def __init__(self, split: str, root: str, splits: Splits = Splits()) -> None:
+        self.root = Path(root)
+        if not self.root.is_dir():
+            raise InputError(f"{root}: no such folder. `data.dataset.init_args.root` must hold one folder per class.")
+        train = self.root / "train"
+        if train.is_dir():
+            self.class_names = _class_names(train)
+            folder = self.root / split
+            if not folder.is_dir():
+                raise MissingSplit(f"{folder}: no such folder; {root} has {_folders(self.root)}.")
+            self._check_same_classes(folder)
+            self.paths, self._labels = self._list(folder, every_class=split == "train")
+        elif present := [name for name in SPLITS[1:] if (self.root / name).is_dir()]:
+            raise InputError(f"{root}: has {present[0]}/ but no train/. Add train/, or leave only class folders.")
+        else:
+            self.class_names = _class_names(self.root)
+            paths, labels = self._list(self.root, every_class=True)
+            order = sorted(range(len(paths)), key=lambda i: str(paths[i]))
+            chosen = splits.indices(split, [labels[i] for i in order])
+            self.paths = [paths[order[i]] for i in chosen]
+            self._labels = [labels[order[i]] for i in chosen]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def image(self, index: int) -> np.ndarray:
+        return read_image(self.paths[index])
+
+    def target(self, index: int) -> dict[str, Any]:
+        return {"label": self._labels[index]}
+
+    def name(self, index: int) -> str:
+        return self.paths[index].relative_to(self.root).as_posix()
+
+    def _check_same_classes(self, folder: Path) -> None:
+        for name in _folders(folder):
+            if name not in self.class_names:
+                raise InputError(
+                    f"{folder / name}: class {name!r} is not in {self.root / 'train'}, which has {self.class_names}. "
+                    "Rename or remove the folder, or add it to train."
+                )
+
+    def _list(self, folder: Path, every_class: bool) -> tuple[list[Path], list[int]]:
+        paths, labels = [], []
+        for label, name in enumerate(self.class_names):
+            found = _images(folder / name)
+            if every_class and not found:  # a rare class may be missing from val and test
+                raise InputError(f"{folder / name}: no images in this class ({', '.join(EXTENSIONS)}).")
+            paths += found
+            labels += [label] * len(found)
+        if not paths:
+            raise InputError(f"{folder}: no images ({', '.join(EXTENSIONS)}) in its class folders.")
+        return paths, labels
+
+
+def _folders(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _class_names(folder: Path) -> list[str]:
+    names = _folders(folder)
+    check_class_names(names, str(folder))
+    return names
+
+
+def _images(folder: Path) -> list[Path]:
+    found = []
+    for parent, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if name.startswith(".") or name == "Thumbs.db":
+                continue
+            if not name.lower().endswith(EXTENSIONS):
+                raise InputError(f"{Path(parent, name)}: not an image ({', '.join(EXTENSIONS)}). Move it elsewhere.")
+            found.append(Path(parent, name))
+    return found

@@ -1,0 +1,132 @@
+"""Published sets, through torchvision's own readers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from filelock import FileLock
+
+from visiontasks.data.datasets.base import VisionDataset
+from visiontasks.data.images import read_image
+from visiontasks.data.splits import Splits
+from visiontasks.samples import InputError
+
+
+class TorchvisionSet(VisionDataset):
+    """A set of torchvision with train and test parts; validation is taken from train.
+
+    Args:
+        split: train, val or test.
+        root: Folder as torchvision's class of the same name wants it.
+        download: Fetch what is missing. Without it nothing is ever downloaded.
+        splits: How the published train part is divided into train and val.
+
+    Raises:
+        InputError: The files are not there, or are not the published ones.
+    """
+
+    def __init__(self, split: str, root: str, download: bool = False, splits: Splits = Splits(val=0.1)) -> None:
+        source = self._open(split, root, download)
+        labels = self._read_labels(source)
+        if split == "test":
+            chosen = np.arange(len(labels))
+        elif splits.test:
+            raise InputError(
+                f"splits.test: {splits.test}, but {type(self).__name__} has a test part of its own. Set 0."
+            )
+        else:
+            chosen = splits.indices(split, labels.tolist())
+        self._source, self._chosen, self._labels = source, chosen, labels[chosen]
+        self._part = "test" if split == "test" else "train"
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    def image(self, index: int) -> np.ndarray:
+        image = np.asarray(self._source.data[self._chosen[index]])
+        return np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
+
+    def target(self, index: int) -> dict[str, Any]:
+        return {"label": int(self._labels[index])}
+
+    def name(self, index: int) -> str:
+        return f"{self._part}/{self._chosen[index]}"
+
+    def labels(self) -> np.ndarray:
+        return self._labels.astype(np.int64)
+
+    def _read_labels(self, source: Any) -> np.ndarray:
+        self.class_names = list(source.classes)
+        return np.asarray(source.targets)
+
+    def _open(self, split: str, root: str, download: bool, **options: Any) -> Any:
+        from torchvision import datasets  # pulls in seconds of imports: only for who uses it
+
+        published = getattr(datasets, type(self).__name__)
+        options = options or {"train": split != "test"}
+        try:
+            if not download:
+                return published(root, download=False, **options)
+            Path(root).mkdir(parents=True, exist_ok=True)
+            with FileLock(Path(root) / ".download.lock"):  # every rank comes by here
+                return published(root, download=True, **options)
+        except RuntimeError as error:
+            raise InputError(
+                f"{root}: torchvision does not find {type(self).__name__} there ({error}). "
+                "Give the folder that holds it as `root`, or set `download: true`."
+            ) from None
+
+
+class MNIST(TorchvisionSet):
+    """Handwritten digits, 28x28 gray, 10 classes, 60,000 + 10,000."""
+
+
+class FashionMNIST(TorchvisionSet):
+    """Clothes, 28x28 gray, 10 classes, 60,000 + 10,000."""
+
+
+class CIFAR10(TorchvisionSet):
+    """Small photos, 32x32 RGB, 10 classes, 50,000 + 10,000."""
+
+
+class OxfordIIITPet(TorchvisionSet):
+    """Oxford-IIIT Pet (Parkhi et al., CVPR 2012): 37 breeds of cats and dogs, or a part of them.
+
+    Args:
+        split: train, val or test.
+        root: Folder that holds `oxford-iiit-pet`.
+        classes: The breed, or only cat and dog.
+        download: Fetch what is missing.
+        splits: How the published trainval list is divided into train and val.
+    """
+
+    def __init__(
+        self,
+        split: str,
+        root: str,
+        classes: Literal["breed", "species"] = "breed",
+        download: bool = False,
+        splits: Splits = Splits(val=0.2),
+    ) -> None:
+        self._classes = classes
+        super().__init__(split, root, download, splits)
+
+    def image(self, index: int) -> np.ndarray:
+        return read_image(self._source._images[self._chosen[index]])
+
+    def name(self, index: int) -> str:
+        return Path(self._source._images[self._chosen[index]]).name
+
+    def _open(self, split: str, root: str, download: bool, **options: Any) -> Any:
+        kind = {"breed": "category", "species": "binary-category"}[self._classes]
+        part = "test" if split == "test" else "trainval"
+        return super()._open(split, root, download, split=part, target_types=kind)
+
+    def _read_labels(self, source: Any) -> np.ndarray:
+        if self._classes == "species":
+            self.class_names = ["cat", "dog"]
+            return np.asarray(source._bin_labels)
+        self.class_names = list(source.classes)  # in the order of their ids, which have gaps in a part of the set
+        return np.unique(source._labels, return_inverse=True)[1]

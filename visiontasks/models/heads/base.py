@@ -1,0 +1,85 @@
+"""What a head is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Literal
+
+from torch import Tensor, nn
+from torchmetrics import MetricCollection
+
+from visiontasks.describe import Described
+from visiontasks.samples import InputError
+
+Stage = Literal["train", "val", "test"]
+
+
+class Head(Described, nn.Module, ABC):
+    """Answers one key of a sample from a backbone's features.
+
+    A subclass takes `channels` (of every feature map) and `num_classes` as its first two arguments,
+    and the loss among the others. Options come after them.
+
+    Attributes:
+        key: The key of the sample that it answers.
+        monitor: The metric of its own that tells the best model.
+        needs_pyramid: Whether it uses more than the backbone's final map.
+    """
+
+    key: ClassVar[str]
+    monitor: ClassVar[str]
+    needs_pyramid: ClassVar[bool] = False
+
+    def setup(self, summary: dict[str, Any]) -> None:
+        """Reads what it needs of the training set from `VisionDataModule.summary`, once before a fit."""
+
+    @abstractmethod
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Computes the output from feature maps (B, C, h, w), high to low resolution, the final one last."""
+
+    @abstractmethod
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """The scalar loss of an output against the batch's value of `key`."""
+
+    @abstractmethod
+    def predict(self, output: Tensor) -> dict[str, Tensor]:
+        """The prediction of an output: a batch with the keys of a sample, and `score`."""
+
+    @abstractmethod
+    def metrics(self, stage: Stage) -> MetricCollection:
+        """The metrics of a stage; each is updated with an output and its target."""
+
+    def tables(self) -> MetricCollection:
+        """The results of a test that are not single numbers; updated as the metrics are."""
+        return MetricCollection({})
+
+    @abstractmethod
+    def floor(self, target: Tensor) -> Tensor:
+        """The output of a trivial predictor that has only seen the training targets, for this many targets."""
+
+    def scores(self, output: Tensor) -> Tensor:
+        """What the metrics take in place of the output, where that is not the output itself."""
+        return output
+
+    def design(self, features: list[Tensor]) -> Tensor:
+        """What the last, linear layer sees: float (B, D).
+
+        Raises:
+            InputError: This head has no closed form.
+        """
+        raise InputError(
+            f"{type(self).__name__} as it is configured has no closed form: its last layer must be its only one. "
+            "Remove the ClosedFormStart callback or the hidden layers."
+        )
+
+    def solve(self, design: Tensor, target: Tensor) -> dict[str, float]:
+        """Sets the last layer to the closed-form solution.
+
+        Args:
+            design: Of the whole training set, float (N, D).
+            target: The value of `key` of the same samples.
+
+        Returns:
+            What was chosen on the way, by name.
+        """
+        raise NotImplementedError

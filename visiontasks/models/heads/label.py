@@ -1,0 +1,120 @@
+"""Which class."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import MetricCollection
+
+from visiontasks.losses import CrossEntropy, Loss
+from visiontasks.metrics import label_metrics, label_tables
+from visiontasks.models.heads.base import Head, Stage
+from visiontasks.models.ridge import fit_ridge, fit_temperature
+from visiontasks.samples import IGNORE_LABEL
+
+Pool = Literal["avg", "max", "avgmax", "flatten"]
+
+
+class LabelHead(Head):
+    """Pooled features, dense layers, one logit a class.
+
+    Args:
+        channels: Channels of each feature map.
+        num_classes: Number of classes.
+        pool: Mean over the map, maximum, both side by side, or all its values: `flatten` keeps the
+            place, and with it one image size.
+        hidden: Widths of the dense layers before the last, each followed by ReLU.
+        dropout: Probability of dropping an input of a dense layer, 0..1.
+        loss: Logits against labels.
+    """
+
+    key, monitor = "label", "accuracy"
+
+    def __init__(
+        self,
+        channels: list[int],
+        num_classes: int,
+        pool: Pool = "avg",
+        hidden: list[int] = [],  # noqa: B006 - never changed, and jsonargparse shows it
+        dropout: float = 0.0,
+        loss: Loss = CrossEntropy(),
+    ) -> None:
+        super().__init__()
+        self.pool, self.num_classes = pool, num_classes
+        self.criterion = deepcopy(loss)  # a default is one object for all heads
+        width = {"avg": 1, "max": 1, "avgmax": 2, "flatten": 0}[pool] * channels[-1]
+        layers: list[nn.Module] = []
+        for units in hidden:
+            layers += [nn.Dropout(dropout), _linear(width, units), nn.ReLU()]
+            width = units
+        self.hidden = nn.Sequential(*layers)
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = _linear(width, num_classes)
+        self.prior: Tensor
+        self.register_buffer("prior", torch.full((num_classes,), 1 / num_classes))
+
+    def setup(self, summary: dict[str, Any]) -> None:
+        counts = summary["label_counts"].to(self.prior.device)
+        self.prior.copy_(counts / counts.sum())
+        self.criterion.set_label_counts(counts)
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Returns logits, float (B, num_classes)."""
+        return self.classifier(self.dropout(self.hidden(self._bridge(features))))
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        return self.criterion(output, target)
+
+    def predict(self, output: Tensor) -> dict[str, Tensor]:
+        """Returns `label` int64 (B,), its `score` (B,) and all `probabilities` (B, num_classes)."""
+        probabilities = self.scores(output)
+        score, label = probabilities.max(1)
+        return {"label": label, "score": score, "probabilities": probabilities}
+
+    def metrics(self, stage: Stage) -> MetricCollection:
+        return label_metrics(self.num_classes, stage)
+
+    def tables(self) -> MetricCollection:
+        return label_tables(self.num_classes)
+
+    def scores(self, output: Tensor) -> Tensor:
+        return output.float().softmax(1)
+
+    def floor(self, target: Tensor) -> Tensor:
+        """The share of each class in the training set: its best guess is the majority class."""
+        return self.prior.log().expand(len(target), -1)
+
+    def design(self, features: list[Tensor]) -> Tensor:
+        return super().design(features) if len(self.hidden) else self._bridge(features)
+
+    def solve(self, design: Tensor, target: Tensor) -> dict[str, float]:
+        """Ridge regression on one-hot labels, then the temperature that makes its outputs logits."""
+        known = target != IGNORE_LABEL
+        design, target = design[known], target[known]
+        ridge = fit_ridge(design, nn.functional.one_hot(target, self.num_classes).to(design.dtype))
+        factor = fit_temperature(ridge.left_out, target)
+        with torch.no_grad():
+            self.classifier.weight.copy_(factor * ridge.weight)
+            self.classifier.bias.copy_(factor * ridge.bias)
+        accuracy = (ridge.left_out.argmax(1) == target).float().mean()
+        return {"strength": ridge.strength, "temperature": factor, "left_out_accuracy": float(accuracy)}
+
+    def _bridge(self, features: list[Tensor]) -> Tensor:
+        final = features[-1]
+        match self.pool:
+            case "avg":
+                return final.mean((2, 3))
+            case "max":
+                return final.amax((2, 3))
+            case "avgmax":
+                return torch.cat([final.mean((2, 3)), final.amax((2, 3))], 1)
+            case "flatten":
+                return final.flatten(1)
+
+
+def _linear(inputs: int, outputs: int) -> nn.Linear:
+    """A width of 0 is not known before the first batch."""
+    return nn.Linear(inputs, outputs) if inputs else nn.LazyLinear(outputs)

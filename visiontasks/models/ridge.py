@@ -1,0 +1,74 @@
+"""Ridge regression whose strength is chosen by exact leave-one-out."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Ridge(NamedTuple):
+    """A fitted ridge regression.
+
+    Attributes:
+        weight: Float (T, D).
+        bias: Float (T,).
+        strength: The penalty on the squared weights.
+        left_out: Prediction of each sample by the fit without it, float (N, T).
+    """
+
+    weight: Tensor
+    bias: Tensor
+    strength: float
+    left_out: Tensor
+
+
+def fit_ridge(design: Tensor, target: Tensor) -> Ridge:
+    """Fits target = weight design + bias, with the penalty of least leave-one-out error.
+
+    One eigendecomposition serves all penalties: of the covariance (D, D), or of the Gram matrix
+    (N, N) where there are fewer samples than features. The left-out residual of sample i is its
+    residual / (1 - H_ii), H the hat matrix (Golub, Heath and Wahba 1979, section 2; the bias is not
+    penalized and adds 1 / N to H_ii).
+
+    Args:
+        design: Float (N, D).
+        target: Float (N, T).
+    """
+    mean_x, mean_y = design.mean(0), target.mean(0)
+    x, y = design - mean_x, target - mean_y
+    if x.shape[0] > x.shape[1]:
+        values, v = torch.linalg.eigh((x.T @ x).double())
+        kept = values > values[-1] * 1e-7
+        values, v = values[kept], v[:, kept].to(x.dtype)
+        u = x @ v / values.sqrt().to(x.dtype)
+    else:
+        values, u = torch.linalg.eigh((x @ x.T).double())
+        kept = values > values[-1] * 1e-7
+        values, u = values[kept], u[:, kept].to(x.dtype)
+        v = x.T @ u / values.sqrt().to(x.dtype)
+    uy, uu = u.T @ y, u.square()
+    best = None
+    for strength in values.mean() * torch.logspace(-4, 3, 57, dtype=torch.float64, device=values.device):
+        shrink = (values / (values + strength)).to(x.dtype)
+        leverage = uu @ shrink + 1 / len(x)
+        residual = (y - u @ (shrink[:, None] * uy)) / (1 - leverage)[:, None]
+        error = float(residual.square().mean())
+        if best is None or error < best[0]:
+            best = (error, float(strength), residual)
+    assert best is not None
+    _, strength, residual = best
+    weight = (v @ ((values.sqrt() / (values + strength)).to(x.dtype)[:, None] * uy)).T
+    return Ridge(weight, mean_y - weight @ mean_x, strength, target - residual)
+
+
+def fit_temperature(outputs: Tensor, labels: Tensor) -> float:
+    """The factor on outputs that makes their softmax the best probabilities of the labels.
+
+    Args:
+        outputs: Of samples that the fit has not seen, float (N, C).
+        labels: Class indices, int64 (N,).
+    """
+    factors = torch.logspace(-1, 2.5, 141, device=outputs.device).tolist()
+    return min(factors, key=lambda factor: float(torch.nn.functional.cross_entropy(factor * outputs, labels)))

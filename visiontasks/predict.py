@@ -1,0 +1,164 @@
+"""What is done with a checkpoint: predictions in Python and as files."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import importlib
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jsonargparse import ArgumentParser
+from lightning.pytorch import Trainer
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from visiontasks.checkpoint import read_checkpoint
+from visiontasks.data.augment import OnlyResize
+from visiontasks.data.batches import BatchDataset, BatchSampler
+from visiontasks.data.datasets.files import Images, find_images
+from visiontasks.models.backbone import without_weights
+from visiontasks.samples import Batch, InputError, Sample
+from visiontasks.tasks import VisionTask
+
+TRUSTED = ("visiontasks.", "torch.optim.", "torch.nn.")
+
+
+class Predictor:
+    """A trained model with its reader and preprocessing: images in, predictions out.
+
+    Attributes:
+        task: The model, in eval mode.
+        spec: `class_names`, `image_size` and `resize`.
+        class_names: Name of every class.
+    """
+
+    def __init__(self, task: VisionTask) -> None:
+        self.task = task.eval()
+        self.spec = task.spec
+        self.class_names: list[str] = task.spec["class_names"]
+
+    @classmethod
+    def from_checkpoint(cls, path: str) -> Predictor:
+        """Builds the model that a checkpoint describes and gives it its weights.
+
+        Raises:
+            InputError: The file is no checkpoint of visiontasks, or names classes outside visiontasks and
+                torch whose module the caller has not imported.
+        """
+        checkpoint = read_checkpoint(path)
+        task = build_task(checkpoint["hyper_parameters"])
+        try:
+            task.load_state_dict(checkpoint["state_dict"])
+        except RuntimeError as error:
+            raise InputError(f"{path}: the weights do not fit the model that it describes: {error}") from None
+        return cls(task)
+
+    def predict(self, images: Iterable[str | Path | Image.Image | np.ndarray], batch_size: int = 32) -> list[Sample]:
+        """Predicts images.
+
+        Args:
+            images: Paths, Pillow images, or uint8 arrays (H, W, 3) in RGB.
+            batch_size: Images at a time.
+
+        Returns:
+            A dict for each image, in order: for classification `label` (int), `class_name`, `score`
+            (0..1) and `probabilities` (float32 (classes,)).
+        """
+        device = next(self.task.parameters()).device
+        predictions: list[Sample] = []
+        with torch.inference_mode():
+            for batch in image_loader(Images(images), self.spec, batch_size, workers=0):
+                output = self.task.predict_step({**batch, "image": batch["image"].to(device)}, 0)
+                predictions += unbatch(output, self.class_names)
+        return predictions
+
+
+def image_loader(images: Images, spec: dict[str, Any], batch_size: int, workers: int) -> DataLoader:
+    """Loads images as the model was evaluated: resized as its `spec` says, in order."""
+    dataset = BatchDataset(images, OnlyResize(spec["image_size"], spec["resize"]), batch_size)
+    return DataLoader(
+        dataset=dataset, sampler=BatchSampler(len(images), batch_size), batch_size=None, num_workers=workers
+    )
+
+
+def unbatch(batch: Batch, class_names: list[str]) -> Iterator[Sample]:
+    """Divides a batch of predictions into one dict an image, on the CPU, in plain numbers and numpy arrays."""
+    arrays = {
+        key: value.float().cpu().numpy() if value.is_floating_point() else value.cpu().numpy()
+        for key, value in batch.items()
+    }
+    for i in range(len(batch["index"])):
+        sample = {key: value[i].item() if value.ndim == 1 else value[i] for key, value in arrays.items()}
+        if "label" in sample:
+            sample["class_name"] = class_names[sample["label"]]
+        yield sample
+
+
+def build_task(description: dict[str, Any]) -> VisionTask:
+    """Builds a model from its `class_path` and `init_args`, with random weights.
+
+    Raises:
+        InputError: A class is neither ours nor torch's, or cannot be built so.
+    """
+    for path in _class_paths(description):
+        if not path.startswith(TRUSTED) and path.rpartition(".")[0] not in sys.modules:
+            raise InputError(f"the checkpoint wants the class {path}. If you trust it, import its module first.")
+    if not str(description.get("class_path", "")).startswith(TRUSTED[0]):
+        importlib.import_module(description["class_path"].rpartition(".")[0])
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(VisionTask, "model")
+    with without_weights():
+        return parser.instantiate(parser.parse_object({"model": description})).model
+
+
+def _class_paths(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        if isinstance(value.get("class_path"), str):
+            yield value["class_path"]
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from _class_paths(item)
+
+
+def main(command: str, args: Sequence[str]) -> None:
+    """The command `visiontasks predict`."""
+    parser = argparse.ArgumentParser(prog=f"visiontasks {command}", description="Predict images with a trained model.")
+    parser.add_argument("checkpoint", help="best.ckpt or last.ckpt of a run")
+    parser.add_argument("source", nargs="+", help="image files, or folders with images at any depth")
+    parser.add_argument("--output", required=True, type=Path, help="folder for predictions.csv; made if need be")
+    parser.add_argument("--probabilities", action="store_true", help="write the probability of every class too")
+    parser.add_argument("--batch_size", type=int, default=32, help="images at a time (default: 32)")
+    parser.add_argument("--num_workers", type=int, default=0, help="loader processes (default: 0)")
+    parser.add_argument("--accelerator", default="auto", help="cpu, gpu ... as Lightning has it (default: auto)")
+    options = parser.parse_args(args)
+    predictor = Predictor.from_checkpoint(options.checkpoint)
+    images = Images(find_images(options.source))
+    trainer = Trainer(
+        accelerator=options.accelerator, devices=1, logger=False, enable_checkpointing=False, enable_model_summary=False
+    )
+    loader = image_loader(images, predictor.spec, options.batch_size, options.num_workers)
+    batches = trainer.predict(predictor.task, loader) or []
+    predictions = [sample for batch in batches for sample in unbatch(batch, predictor.class_names)]
+    options.output.mkdir(parents=True, exist_ok=True)
+    path = options.output / "predictions.csv"
+    write_csv(path, images, predictions, predictor.class_names if options.probabilities else [])
+    print(f"{len(predictions)} predictions in {path}")
+
+
+def write_csv(path: Path, images: Images, predictions: list[Sample], class_names: Sequence[str] = ()) -> None:
+    """Writes `path`, `label` (the class's name), `score`, and a column a class where `class_names` are given.
+
+    The order is that of the images. A file name that is not UTF-8 has its odd bytes escaped.
+    """
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "label", "score", *class_names])
+        for sample in predictions:
+            shares = [f"{value:.6f}" for value in sample["probabilities"]] if class_names else []
+            writer.writerow([images.name(sample["index"]), sample["class_name"], f"{sample['score']:.6f}", *shares])

@@ -1,0 +1,241 @@
+"""What every task does: the loop, written once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from visiontasks.checkpoint import VERSION_KEY, read_checkpoint
+from visiontasks.describe import Described, describe
+from visiontasks.models.backbone import Backbone
+from visiontasks.models.heads.base import Head, Stage
+from visiontasks.samples import Batch, InputError
+from visiontasks.schedules import Schedule
+
+HeadFactory = Callable[[list[int], int], Head]
+OptimizerFactory = Callable[[Iterable[Any]], Optimizer]
+
+
+@dataclass
+class Phase:
+    """A part of the training from one epoch on, with its own rate and a schedule that starts anew."""
+
+    epoch: int
+    schedule: Schedule
+    lr: float | None = None
+
+
+class VisionTask(Described, LightningModule):
+    """A backbone with heads, trained on the sum of the heads' losses.
+
+    Args:
+        spec: `class_names`, `image_size` and `resize`: `VisionDataModule.spec`.
+        backbone: The source of features.
+        heads: One head a key of the sample; each called with the backbone's channels and the number of classes.
+        optimizer: Called with the parameter groups.
+        schedule: Factor on the learning rate over time.
+        backbone_lr_ratio: The backbone's learning rate as a share of the heads'.
+        weights: If given, checkpoint of another run to start from; heads of other classes are made anew.
+        compile: Compile the backbone.
+    """
+
+    def __init__(
+        self,
+        spec: dict[str, Any],
+        backbone: Backbone,
+        heads: dict[str, HeadFactory],
+        optimizer: OptimizerFactory,
+        schedule: Schedule,
+        backbone_lr_ratio: float,
+        weights: str | None,
+        compile: bool,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(describe(self), logger=False)
+        self.spec, self.backbone = spec, backbone
+        self.make_optimizer, self.backbone_lr_ratio = optimizer, backbone_lr_ratio
+        self.phases = [Phase(0, schedule)]
+        backbone.set_image_size(spec["image_size"])
+        num_classes = len(spec["class_names"])
+        self.heads = nn.ModuleDict({key: make(backbone.channels, num_classes) for key, make in heads.items()})
+        for key, head in self._heads():
+            if head.key != key:
+                raise InputError(f"heads: {type(head).__name__} answers {head.key!r}, not {key!r}. Rename the key.")
+        self.needs_pyramid = any(head.needs_pyramid for _, head in self._heads())
+        if any(is_lazy(parameter) for parameter in self.parameters()):
+            size = spec["image_size"]
+            self.eval()(torch.zeros(1, 3, size, size, dtype=torch.uint8))
+            self.train()
+        self.train_metrics = self._per_head(lambda head: head.metrics("train"))
+        self.val_metrics = self._per_head(lambda head: head.metrics("val"))
+        self.test_metrics = self._per_head(lambda head: head.metrics("test"))
+        self.val_floor = self._per_head(lambda head: head.metrics("val")[head.monitor])
+        self.test_floor = self._per_head(lambda head: head.metrics("test")[head.monitor])
+        self.test_tables = self._per_head(lambda head: head.tables())
+        if weights:
+            self._start_from(weights)
+        self.to(memory_format=torch.channels_last)  # ty: ignore[no-matching-overload]
+        if compile:
+            self.backbone.net.compile()
+
+    @property
+    def monitor(self) -> str:
+        """The metric that tells the best model; more is better."""
+        return f"val/{next(iter(self._heads()))[1].monitor}"
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Computes every head's output of uint8 (or normalized float) images (B, 3, H, W)."""
+        features = self.backbone(images, self.needs_pyramid)
+        return {key: head(features) for key, head in self._heads()}
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        loss = self._step(batch, "train")
+        self.log("train/loss_step", loss, on_step=True, on_epoch=False)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._step(batch, "val")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self._step(batch, "test")
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Batch:
+        """Returns the predictions of a batch: the keys of its heads, `index` and `size`."""
+        predictions: Batch = {"index": batch["index"], "size": batch["size"]}
+        for key, output in self(batch["image"]).items():
+            predictions |= dict(self._heads())[key].predict(output)
+        return predictions
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        # dropout as a function of the step: the same after a resume
+        torch.manual_seed(step_seed(self.trainer))
+
+    def setup(self, stage: str) -> None:
+        data = getattr(self.trainer, "datamodule", None)
+        if data is None or not hasattr(data, "summary"):
+            return
+        found = data.spec["class_names"]
+        if found != self.spec["class_names"]:
+            raise InputError(f"class_names: the data has {found}, the model {self.spec['class_names']}. Train anew.")
+        if stage == "fit":
+            for _, head in self._heads():
+                head.setup(data.summary())
+            if self.backbone.normalization == "dataset":
+                self.backbone.set_statistics(*data.channel_statistics)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """One group for the heads and one for the backbone, from the start: a resume finds the same two."""
+        groups = [
+            {"params": list(self.heads.parameters()), "name": "heads"},
+            {"params": list(self.backbone.parameters()), "name": "backbone"},
+        ]
+        optimizer = self.make_optimizer(groups)
+        rate = optimizer.param_groups[0]["lr"]
+        optimizer.param_groups[1]["lr"] = rate * self.backbone_lr_ratio
+        updates = int(self.trainer.estimated_stepping_batches)
+        per_epoch = max(1, updates // max(1, self.trainer.max_epochs or 1))
+        scheduler = LambdaLR(optimizer, lambda step: self._lr_factor(step, updates, per_epoch, rate))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _lr_factor(self, step: int, updates: int, per_epoch: int, rate: float) -> float:
+        """The factor on the optimizer's own rate at an update: the current phase's rate and schedule."""
+        starts = [phase.epoch * per_epoch for phase in self.phases] + [updates]
+        number = max(i for i, start in enumerate(starts[:-1]) if start <= step)
+        phase, time, total = self.phases[number], step - starts[number], starts[number + 1] - starts[number]
+        if phase.schedule.interval == "epoch":
+            time, total = time // per_epoch, total // per_epoch
+        return phase.schedule.factor(time, total) * (1 if phase.lr is None else phase.lr / rate)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        from visiontasks import __version__
+
+        data = getattr(self.trainer, "datamodule", None)
+        checkpoint[VERSION_KEY] = {
+            "version": __version__,
+            "torch": str(torch.__version__),
+            "commit": _git_commit(),
+            "data": data.summary()["fingerprint"] if hasattr(data, "summary") else None,
+            "spec": self.spec,
+        }
+
+    def _step(self, batch: Batch, stage: Stage) -> Tensor:
+        outputs = self(batch["image"])
+        mean = {"on_step": False, "on_epoch": True, "batch_size": len(batch["index"])}
+        total = torch.zeros((), device=self.device)
+        for key, head in self._heads():
+            output, target = outputs[key], batch[key]
+            # mixed labels, where a callback has made them, are for the loss; the metrics keep to the true ones
+            total = total + head.loss(output, batch.get(f"mixed_{key}", target))
+            scores = head.scores(output.detach())
+            for name, metric in getattr(self, f"{stage}_metrics")[key].items():
+                metric.update(scores, target)
+                self.log(f"{stage}/{name}", metric, prog_bar=name == head.monitor, **mean)
+            if stage != "train":
+                floor = getattr(self, f"{stage}_floor")[key]
+                floor.update(head.scores(head.floor(target)), target)
+                self.log(f"{stage}/{head.monitor}_floor", floor, **mean)
+            if stage == "test":
+                self.test_tables[key].update(scores, target)
+        self.log(f"{stage}/loss", total, sync_dist=True, **mean)
+        return total
+
+    def on_test_start(self) -> None:
+        for tables in self.test_tables.values():
+            tables.reset()
+
+    def tables(self) -> dict[str, Tensor]:
+        """The results of a test that are not single numbers, such as the confusion matrix, by name."""
+        return {name: table for tables in self.test_tables.values() for name, table in tables.compute().items()}
+
+    def _start_from(self, path: str) -> None:
+        """Takes over another run's backbone, and its heads where they tell the same classes apart."""
+        checkpoint = read_checkpoint(path)
+        state, own = checkpoint["state_dict"], self.state_dict()
+        same_classes = checkpoint[VERSION_KEY]["spec"]["class_names"] == self.spec["class_names"]
+        taken = {}
+        for name, tensor in own.items():
+            if name.startswith("heads.") and (
+                not same_classes or name not in state or state[name].shape != tensor.shape
+            ):
+                continue
+            if name not in state or state[name].shape != tensor.shape:
+                found = tuple(state[name].shape) if name in state else "nothing"
+                raise InputError(f"model.weights: {path} has {found} for {name}, expected {tuple(tensor.shape)}.")
+            taken[name] = state[name]
+        self.load_state_dict(taken, strict=False)
+        anew = sorted({name.split(".")[1] for name in own if name.startswith("heads.") and name not in taken})
+        rank_zero_info(
+            f"Started from the weights of {path}" + (f"; made anew: the head of {', '.join(anew)}." if anew else ".")
+        )
+
+    def _per_head(self, make: Callable[[Head], nn.Module]) -> nn.ModuleDict:
+        return nn.ModuleDict({key: make(head) for key, head in self._heads()})
+
+    def _heads(self) -> Iterable[tuple[str, Head]]:
+        return self.heads.items()  # ty: ignore[invalid-return-type]
+
+
+def step_seed(trainer: Trainer, salt: int = 0) -> int:
+    """A seed for the draws of one training step and rank, another for each salt."""
+    seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))  # where seed_everything leaves it
+    return hash((seed, trainer.global_step, trainer.global_rank, salt)) & 0x7FFFFFFF
+
+
+def _git_commit() -> str | None:
+    """The commit of the working directory, if it is one of git's."""
+    try:
+        run = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return run.stdout.strip() or None

@@ -1,0 +1,39 @@
+"""Which class an image shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.optim import AdamW
+
+from visiontasks.models import Backbone, LabelHead
+from visiontasks.schedules import Cosine, Schedule
+from visiontasks.tasks.base import HeadFactory, OptimizerFactory, VisionTask
+
+
+class ClassificationTask(VisionTask):
+    """One class an image.
+
+    Args:
+        spec: `class_names`, `image_size` and `resize`: `VisionDataModule.spec`.
+        backbone: The source of features.
+        head: Called with the backbone's channels and the number of classes.
+        optimizer: Called with the parameter groups.
+        schedule: Factor on the learning rate over time.
+        backbone_lr_ratio: The backbone's learning rate as a share of the head's.
+        weights: Checkpoint of another run to start from; a head of other classes is made anew.
+        compile: Compile the backbone.
+    """
+
+    def __init__(
+        self,
+        spec: dict[str, Any],
+        backbone: Backbone,
+        head: HeadFactory = LabelHead,
+        optimizer: OptimizerFactory = lambda params: AdamW(params, lr=3e-4, weight_decay=0.01, fused=True),
+        schedule: Schedule = Cosine(),
+        backbone_lr_ratio: float = 1.0,
+        weights: str | None = None,
+        compile: bool = False,
+    ) -> None:
+        super().__init__(spec, backbone, {"label": head}, optimizer, schedule, backbone_lr_ratio, weights, compile)

@@ -1,0 +1,245 @@
+"""fit, validate, test and probe: LightningCLI with a run directory, loggers and helpful errors."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from contextlib import nullcontext
+from datetime import datetime
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NoReturn
+
+from jsonargparse import Namespace
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
+
+from visiontasks.callbacks import ClosedFormStart, Curves, Results
+from visiontasks.checkpoint import read_checkpoint
+from visiontasks.data import VisionDataModule, VisionDataset
+from visiontasks.losses import Loss
+from visiontasks.models import Head
+from visiontasks.models.backbone import without_weights
+from visiontasks.samples import InputError
+from visiontasks.schedules import Schedule
+from visiontasks.tasks import VisionTask
+
+LOADERS = ("dataloaders", "train_dataloaders", "val_dataloaders")
+RUN_DIR = "VISIONTASKS_RUN_DIR"  # the processes that Lightning starts for other devices inherit it
+
+
+def main(command: str, args: Sequence[str]) -> None:
+    """Runs fit, validate, test or probe with the arguments of the command line."""
+    os.environ.pop(RUN_DIR, None) if "LOCAL_RANK" not in os.environ else None
+    VisionCLI(command, args)
+
+
+class Parser(LightningArgumentParser):
+    """Suggests the nearest name where a key or a class is misspelt."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        raise InputError(message + suggestion(message, self._names()))
+
+    def _names(self) -> set[str]:
+        keys = {option.lstrip("-") for option in self._option_string_actions}
+        bases = (VisionDataset, VisionTask, Head, Loss, Schedule)
+        return keys | {cls.__name__ for base in bases for cls in _subclasses(base)}
+
+
+class VisionCLI(LightningCLI):
+    """Parses one command's config and arguments, builds its objects and runs it."""
+
+    def __init__(self, command: str, args: Sequence[str]) -> None:
+        self.command = command
+        super().__init__(
+            VisionTask,
+            VisionDataModule,
+            args=[self._method, *args],
+            subclass_mode_model=True,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            seed_everything_default=0,
+            save_config_callback=SaveConfig,
+            trainer_defaults={"log_every_n_steps": 10, "num_sanity_val_steps": 0},
+            parser_class=Parser,
+            parser_kwargs={"allow_abbrev": False},
+        )
+
+    @property
+    def _method(self) -> str:
+        return "fit" if self.command == "probe" else self.command
+
+    def subcommands(self) -> dict[str, set[str]]:
+        """Only the command that was asked for: each parser costs a second of looking through signatures."""
+        return {self._method: {"model", "datamodule", *LOADERS, "verbose", "weights_only"}}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.link_arguments("data.spec", "model.init_args.spec", apply_on="instantiate")
+        parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
+        if self._method == "fit":
+            parser.add_argument(
+                "--early_stopping",
+                type=int | None,
+                help="Stop after so many epochs in which the model did not improve.",
+            )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Puts the hyperparameters of a checkpoint below the config files and the arguments."""
+        self.checkpoint = None
+        path = _option(args, "ckpt_path")
+        if path:
+            self.checkpoint = read_checkpoint(path)["hyper_parameters"]
+            init_args = {key: value for key, value in self.checkpoint["init_args"].items() if key != "spec"}
+            model = {"class_path": self.checkpoint["class_path"], "init_args": init_args}
+            self._parser(self._method).set_defaults({"model": model})
+        self.config = parser.parse_args(list(args))
+
+    def _parse_ckpt_path(self) -> None:
+        """Lightning's would let the checkpoint beat the command line; here only what differs is said."""
+        if self.checkpoint is not None:
+            old = _flat(
+                {key: value for key, value in self.checkpoint["init_args"].items() if key not in ("spec", "weights")}
+            )
+            new = _flat(self._section("model").init_args)
+            for key in sorted(old.keys() & new.keys()):
+                if old[key] != new[key]:
+                    rank_zero_info(f"model.{key}: {old[key]} in the checkpoint, {new[key]} from now on.")
+
+    def before_instantiate_classes(self) -> None:
+        trainer = self._section("trainer")
+        self.run_dir = _run_directory(trainer.default_root_dir, self.config[self._method].get("config"))
+        trainer.default_root_dir = str(self.run_dir)
+        if self.command == "probe":
+            trainer.max_epochs = 0
+
+    def instantiate_classes(self) -> None:
+        with without_weights() if self.checkpoint is not None else nullcontext():
+            super().instantiate_classes()
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Adds what every run has: checkpoints, results, curves, and a CSV beside any other logger."""
+        config = self._get(self.config_init, "trainer")
+        callbacks = [Results(str(self.run_dir))]
+        if self._method == "fit":
+            callbacks += [Curves(), _checkpoints(self.run_dir, self.model.monitor)]
+            if patience := self._get(self.config_init, "early_stopping"):
+                callbacks.append(EarlyStopping(self.model.monitor, mode="max", patience=patience))
+        chosen = config.get("callbacks") or []
+        if self.command == "probe" and not any(isinstance(callback, ClosedFormStart) for callback in chosen):
+            callbacks.append(ClosedFormStart())
+        loggers = _loggers(config.get("logger"), self.run_dir)
+        return super().instantiate_trainer(callbacks=[*chosen, *callbacks], logger=loggers, **kwargs)
+
+    def fit(self, **kwargs: Any) -> None:
+        """Trains; or, as `probe`, solves the heads, validates and saves."""
+        self.trainer.fit(**kwargs, weights_only=True)
+        if self.command == "probe":
+            self.trainer.validate(self.model, self.datamodule, verbose=False)
+            self.trainer.save_checkpoint(self.run_dir / "last.ckpt")
+        rank_zero_info(f"Run directory: {self.run_dir}")
+
+    def validate(self, **kwargs: Any) -> None:
+        self.trainer.validate(**kwargs, verbose=False, weights_only=True)
+
+    def test(self, **kwargs: Any) -> None:
+        self.trainer.test(**kwargs, verbose=False, weights_only=True)
+
+    def _section(self, name: str) -> Namespace:
+        return self.config[self._method][name]
+
+
+class SaveConfig(SaveConfigCallback):
+    """Writes the resolved config to the run directory, and to W&B."""
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        from visiontasks.loggers import WandbLogger
+
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.experiment.config.update(self.config.as_dict() | {"config": None}, allow_val_change=True)
+
+
+def suggestion(message: str, names: set[str]) -> str:
+    """`; did you mean ...?` for the word of a message that is nearest to a known name, or nothing."""
+    for word in re.findall(r"[A-Za-z_][\w.]*", message):
+        word = word.rstrip(".")
+        close = get_close_matches(word, names, 1, cutoff=0.8)
+        if close and word not in names:
+            return f" Did you mean {close[0]!r}?"
+    return ""
+
+
+def _subclasses(cls: type) -> set[type]:
+    return {cls}.union(*(_subclasses(child) for child in cls.__subclasses__()))
+
+
+def _option(args: Sequence[str], name: str) -> str | None:
+    """The value of `--name value` or `--name=value` before anything is parsed."""
+    for i, arg in enumerate(args):
+        if arg.startswith(f"--{name}="):
+            return arg.partition("=")[2]
+        if arg == f"--{name}" and i + 1 < len(args):
+            return args[i + 1]
+    return None
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested settings as one level of dotted names, without the `init_args` between."""
+    if isinstance(value, Namespace):
+        value = value.as_dict()
+    if not isinstance(value, dict):
+        return {prefix.removesuffix("."): value}
+    inner = value.pop("init_args", {}) if "class_path" in value else {}
+    return {
+        name: item for key, part in {**value, **inner}.items() for name, item in _flat(part, f"{prefix}{key}.").items()
+    }
+
+
+def _run_directory(root: str | None, configs: Any) -> Path:
+    """Makes a new directory `root/<config>/<time>`; the first config file gives the name."""
+    if inherited := os.environ.get(RUN_DIR):
+        return Path(inherited)
+    name = Path(str(configs[0])).stem if configs else "run"
+    parent = Path(root or "runs") / name
+    time = datetime.now().strftime("%Y%m%d-%H%M%S")
+    for number in range(1000):
+        path = parent / (f"{time}-{number}" if number else time)
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise InputError(f"{path}: the run directory cannot be made ({error.strerror}).") from None
+        os.environ[RUN_DIR] = str(path)
+        return path
+    raise InputError(f"{parent}: too many runs at {time}.")
+
+
+def _checkpoints(directory: Path, monitor: str) -> ModelCheckpoint:
+    """`best.ckpt` and `last.ckpt`, written at the end of each epoch."""
+    return ModelCheckpoint(
+        dirpath=directory,
+        filename="best",
+        monitor=monitor,
+        mode="max",
+        save_last=True,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+        auto_insert_metric_name=False,
+    )
+
+
+def _loggers(chosen: Any, directory: Path) -> list[Any]:
+    """W&B unless something else was chosen (`false` for none), and always metrics.csv."""
+    if chosen is None or chosen is True:
+        from visiontasks.loggers import WandbLogger
+
+        chosen = WandbLogger(name="/".join(directory.parts[-2:]), save_dir=str(directory))
+    csv = CSVLogger(str(directory), name="", version="", flush_logs_every_n_steps=20)
+    rank_zero_only(lambda: csv.experiment)()  # before config.yaml is there: it warns of a directory in use
+    others = [] if not chosen else chosen if isinstance(chosen, list) else [chosen]
+    return [csv, *others]
