@@ -50,9 +50,14 @@ def main(args: Sequence[str] | None = None) -> None:
         else:
             from visiontasks.training import main as run
         run(command, rest)
-    except InputError as error:
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause and not isinstance(cause, InputError):
+            cause = cause.__cause__ or cause.__context__  # the config parser wraps what a constructor raises
+        if cause is None:
+            raise
         # a loader's worker wraps the error in its own traceback
-        sys.exit(_fail(str(error).rsplit("InputError: ", 1)[-1].strip()))
+        sys.exit(_fail(str(cause).rsplit("InputError: ", 1)[-1].strip()))
 
 
 def _fail(message: str) -> int:

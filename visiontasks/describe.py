@@ -70,11 +70,9 @@ def class_path(cls: type) -> str:
 
 
 def _class_and_arguments(cls: type, given: dict[str, Any], where: str) -> dict[str, Any]:
-    arguments = dict(given)
-    if issubclass(cls, Described):  # with its defaults: a later version may have others
-        for name, parameter in inspect.signature(cls).parameters.items():
-            default = parameter.default
-            if default is not parameter.empty and not inspect.isfunction(default):  # a lambda the class itself knows
-                arguments.setdefault(name, default)
-    init_args = {name: describe(item, f"{where}.{name}") for name, item in arguments.items()}
+    init_args = {name: describe(item, f"{where}.{name}") for name, item in given.items()}
+    for name, parameter in inspect.signature(cls).parameters.items():  # the defaults too: a later version may have others
+        if name not in init_args and parameter.default is not parameter.empty:
+            with suppress(InputError):  # what is no plain data is left to the class
+                init_args[name] = describe(parameter.default)
     return {"class_path": class_path(cls), "init_args": init_args}

@@ -42,13 +42,12 @@ class Cosine(Schedule):
     Args:
         warmup: Share of the phase in which the rate climbs from zero, 0..1.
         floor: Factor at the end, 0..1.
-        interval: Change the rate every update or every epoch.
     """
 
-    def __init__(self, warmup: float = 0.1, floor: float = 0.0, interval: Interval = "step") -> None:
+    def __init__(self, warmup: float = 0.1, floor: float = 0.0) -> None:
         if not (0 <= warmup < 1 and 0 <= floor <= 1):
             raise InputError(f"Cosine: warmup={warmup} must be in 0..1, below 1, and floor={floor} in 0..1.")
-        self.warmup, self.floor, self.interval = warmup, floor, interval
+        self.warmup, self.floor = warmup, floor
 
     def factor(self, time: int, total: int) -> float:
         warmup = self.warmup * total

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
+import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
 from datetime import datetime
-from difflib import get_close_matches
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from jsonargparse import Namespace
 from lightning.pytorch import LightningModule, Trainer
@@ -20,34 +20,32 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
 from visiontasks.callbacks import ClosedFormStart, Curves, Results
 from visiontasks.checkpoint import read_checkpoint
-from visiontasks.data import VisionDataModule, VisionDataset
-from visiontasks.losses import Loss
-from visiontasks.models import Head
+from visiontasks.config import Parser, check_config
+from visiontasks.data import VisionDataModule
 from visiontasks.models.backbone import without_weights
 from visiontasks.samples import InputError
-from visiontasks.schedules import Schedule
 from visiontasks.tasks import VisionTask
 
+EXPECTED_WARNINGS = (
+    ".*in eval mode at the start of training",  # frozen, or batch norm with the pretrained statistics
+    "Checkpoint directory .* exists and is not empty",  # config.yaml and metrics.csv are there already
+    ".*does not have many workers",  # none is the right number where the cores are busy with the model
+    ".*callbacks used to create the checkpoint need to be provided",
+    ".*is smaller than the logging interval",  # what is logged by epoch does not mind
+    "The dirpath has changed",  # a resumed fit has a run directory of its own
+    ".*isinstance.treespec, LeafSpec.",
+)
 LOADERS = ("dataloaders", "train_dataloaders", "val_dataloaders")
 RUN_DIR = "VISIONTASKS_RUN_DIR"  # the processes that Lightning starts for other devices inherit it
 
 
 def main(command: str, args: Sequence[str]) -> None:
     """Runs fit, validate, test or probe with the arguments of the command line."""
-    os.environ.pop(RUN_DIR, None) if "LOCAL_RANK" not in os.environ else None
+    if "LOCAL_RANK" not in os.environ:
+        os.environ.pop(RUN_DIR, None)
+    for message in EXPECTED_WARNINGS:
+        warnings.filterwarnings("ignore", message)
     VisionCLI(command, args)
-
-
-class Parser(LightningArgumentParser):
-    """Suggests the nearest name where a key or a class is misspelt."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        raise InputError(message + suggestion(message, self._names()))
-
-    def _names(self) -> set[str]:
-        keys = {option.lstrip("-") for option in self._option_string_actions}
-        bases = (VisionDataset, VisionTask, Head, Loss, Schedule)
-        return keys | {cls.__name__ for base in bases for cls in _subclasses(base)}
 
 
 class VisionCLI(LightningCLI):
@@ -66,7 +64,6 @@ class VisionCLI(LightningCLI):
             save_config_callback=SaveConfig,
             trainer_defaults={"log_every_n_steps": 10, "num_sanity_val_steps": 0},
             parser_class=Parser,
-            parser_kwargs={"allow_abbrev": False},
         )
 
     @property
@@ -90,9 +87,10 @@ class VisionCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Puts the hyperparameters of a checkpoint below the config files and the arguments."""
         self.checkpoint = None
-        path = _option(args, "ckpt_path")
-        if path:
-            self.checkpoint = read_checkpoint(path)["hyper_parameters"]
+        for config in _options(args, "-c", "--config"):
+            check_config(config)
+        if paths := _options(args, "--ckpt_path"):
+            self.checkpoint = read_checkpoint(paths[-1])["hyper_parameters"]
             init_args = {key: value for key, value in self.checkpoint["init_args"].items() if key != "spec"}
             model = {"class_path": self.checkpoint["class_path"], "init_args": init_args}
             self._parser(self._method).set_defaults({"model": model})
@@ -101,11 +99,8 @@ class VisionCLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """Lightning's would let the checkpoint beat the command line; here only what differs is said."""
         if self.checkpoint is not None:
-            old = _flat(
-                {key: value for key, value in self.checkpoint["init_args"].items() if key not in ("spec", "weights")}
-            )
-            new = _flat(self._section("model").init_args)
-            for key in sorted(old.keys() & new.keys()):
+            old, new = _flat(self.checkpoint["init_args"]), _flat(self._section("model").init_args)
+            for key in sorted(old.keys() & new.keys() - {"weights"}):
                 if old[key] != new[key]:
                     rank_zero_info(f"model.{key}: {old[key]} in the checkpoint, {new[key]} from now on.")
 
@@ -129,6 +124,7 @@ class VisionCLI(LightningCLI):
             if patience := self._get(self.config_init, "early_stopping"):
                 callbacks.append(EarlyStopping(self.model.monitor, mode="max", patience=patience))
         chosen = config.get("callbacks") or []
+        chosen = chosen if isinstance(chosen, list) else [chosen]  # Lightning takes a single one too
         if self.command == "probe" and not any(isinstance(callback, ClosedFormStart) for callback in chosen):
             callbacks.append(ClosedFormStart())
         loggers = _loggers(config.get("logger"), self.run_dir)
@@ -138,7 +134,7 @@ class VisionCLI(LightningCLI):
         """Trains; or, as `probe`, solves the heads, validates and saves."""
         self.trainer.fit(**kwargs, weights_only=True)
         if self.command == "probe":
-            self.trainer.validate(self.model, self.datamodule, verbose=False)
+            self.trainer.validate(self.model, self.datamodule, verbose=False, weights_only=True)
             self.trainer.save_checkpoint(self.run_dir / "last.ckpt")
         rank_zero_info(f"Run directory: {self.run_dir}")
 
@@ -163,28 +159,10 @@ class SaveConfig(SaveConfigCallback):
                 logger.experiment.config.update(self.config.as_dict() | {"config": None}, allow_val_change=True)
 
 
-def suggestion(message: str, names: set[str]) -> str:
-    """`; did you mean ...?` for the word of a message that is nearest to a known name, or nothing."""
-    for word in re.findall(r"[A-Za-z_][\w.]*", message):
-        word = word.rstrip(".")
-        close = get_close_matches(word, names, 1, cutoff=0.8)
-        if close and word not in names:
-            return f" Did you mean {close[0]!r}?"
-    return ""
-
-
-def _subclasses(cls: type) -> set[type]:
-    return {cls}.union(*(_subclasses(child) for child in cls.__subclasses__()))
-
-
-def _option(args: Sequence[str], name: str) -> str | None:
-    """The value of `--name value` or `--name=value` before anything is parsed."""
-    for i, arg in enumerate(args):
-        if arg.startswith(f"--{name}="):
-            return arg.partition("=")[2]
-        if arg == f"--{name}" and i + 1 < len(args):
-            return args[i + 1]
-    return None
+def _options(args: Sequence[str], *names: str) -> list[str]:
+    """The values of `--name value` and `--name=value` before anything is parsed."""
+    after = [value for arg, value in pairwise(args) if arg in names]
+    return after + [arg.partition("=")[2] for arg in args if arg.startswith(tuple(f"{name}=" for name in names))]
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
@@ -192,11 +170,10 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
     if isinstance(value, Namespace):
         value = value.as_dict()
     if not isinstance(value, dict):
-        return {prefix.removesuffix("."): value}
-    inner = value.pop("init_args", {}) if "class_path" in value else {}
-    return {
-        name: item for key, part in {**value, **inner}.items() for name, item in _flat(part, f"{prefix}{key}.").items()
-    }
+        return {prefix.removesuffix("."): list(value) if isinstance(value, tuple) else value}
+    if "class_path" in value:  # a class may be imported from more than one place
+        value = {"class": value["class_path"].rpartition(".")[2], **(value.get("init_args") or {})}
+    return {name: item for key, part in value.items() for name, item in _flat(part, f"{prefix}{key}.").items()}
 
 
 def _run_directory(root: str | None, configs: Any) -> Path:

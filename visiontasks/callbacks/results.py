@@ -35,6 +35,8 @@ class Results(Callback):
             self.best, self.best_epoch = found, trainer.current_epoch
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.max_epochs:
+            return
         columns = {"last epoch": {**_values(trainer, "train"), **_values(trainer, "val")}}
         if self.best:
             columns[f"best (epoch {self.best_epoch + 1})"] = self.best

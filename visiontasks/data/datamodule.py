@@ -42,7 +42,7 @@ class VisionDataModule(LightningDataModule):
         dataset: Callable[[str], VisionDataset],
         image_size: int = 224,
         resize: Resize = "stretch",
-        augment: Preset | list[dict[str, Any]] = "light",
+        augment: Preset | list[dict[str, Any]] = "medium",
         batch_size: int = 32,
         num_workers: int | None = None,
         balance: bool = False,

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from visiontasks.samples import InputError
 
 EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "MPO")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")  # Pillow reads MPO as JPEG
 MAX_PIXELS = 89_478_485  # Pillow's own limit, a quarter of a gigabyte of RGB; there it is only a warning
 
 # EXIF orientation -> what brings a stored array upright (Exif 2.32, section 4.6.4, tag 274)
@@ -43,9 +43,9 @@ def read_image(path: str | PathLike[str]) -> np.ndarray:
     """
     name = fsdecode(path).encode("utf-8", "backslashreplace").decode()
     file = Path(path)
-    if not file.is_file():  # a pipe or a device would block for ever
-        raise InputError(f"{name}: {'not a regular file' if file.exists() else 'no such file'}.")
     try:
+        if not file.is_file():  # a pipe or a device would block for ever
+            raise InputError(f"{name}: {'not a regular file' if file.exists() else 'no such file'}.")
         data = file.read_bytes()
     except OSError as error:
         raise InputError(f"{name}: cannot be read ({error.strerror}).") from error

@@ -68,8 +68,9 @@ class Backbone(Described, nn.Module):
         config = self.net.pretrained_cfg
         self.mean: Tensor
         self.std: Tensor
-        self.register_buffer("mean", torch.tensor(config["mean"])[:, None, None])
-        self.register_buffer("std", torch.tensor(config["std"])[:, None, None])
+        self.register_buffer("mean", torch.zeros(in_channels, 1, 1))
+        self.register_buffer("std", torch.ones(in_channels, 1, 1))
+        self.set_statistics(torch.tensor(config["mean"]), torch.tensor(config["std"]))
         self.channels: list[int] = [*(stage["num_chs"] for stage in self.net.feature_info), self.net.num_features]
 
     def forward(self, images: Tensor, pyramid: bool = False) -> list[Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from torch.optim import AdamW
@@ -9,6 +10,16 @@ from torch.optim import AdamW
 from visiontasks.models import Backbone, LabelHead
 from visiontasks.schedules import Cosine, Schedule
 from visiontasks.tasks.base import HeadFactory, OptimizerFactory, VisionTask
+
+
+class DefaultAdamW(AdamW):
+    """Fused AdamW at a rate for fine-tuning.
+
+    With no other argument, since jsonargparse hands those of a default on to whatever optimizer is named instead.
+    """
+
+    def __init__(self, params: Iterable[Any], lr: float = 3e-4) -> None:
+        super().__init__(params, lr=lr, weight_decay=0.01, fused=True)
 
 
 class ClassificationTask(VisionTask):
@@ -30,7 +41,7 @@ class ClassificationTask(VisionTask):
         spec: dict[str, Any],
         backbone: Backbone,
         head: HeadFactory = LabelHead,
-        optimizer: OptimizerFactory = lambda params: AdamW(params, lr=3e-4, weight_decay=0.01, fused=True),
+        optimizer: OptimizerFactory = DefaultAdamW,
         schedule: Schedule = Cosine(),
         backbone_lr_ratio: float = 1.0,
         weights: str | None = None,

@@ -40,7 +40,7 @@ class LabelHead(Head):
         pool: Pool = "avg",
         hidden: list[int] = [],  # noqa: B006 - never changed, and jsonargparse shows it
         dropout: float = 0.0,
-        loss: Loss = CrossEntropy(),
+        loss: Loss = CrossEntropy(label_smoothing=0.1),
     ) -> None:
         super().__init__()
         self.pool, self.num_classes = pool, num_classes

@@ -1,0 +1,246 @@
+"""The command line: commands, precedence, run directories, and what it says to mistakes."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from visiontasks.checkpoint import read_checkpoint
+from visiontasks.cli import main
+
+CONFIG = """
+trainer: {max_epochs: 1, accelerator: cpu, enable_progress_bar: false, enable_model_summary: false}
+model:
+  class_path: ClassificationTask
+  init_args:
+    backbone: {name: test_resnet, pretrained: false}
+    optimizer: {class_path: torch.optim.SGD, init_args: {lr: 0.05}}
+data:
+  dataset: {class_path: ImageFolder, init_args: {root: ROOT}}
+  image_size: 32
+  batch_size: 8
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path, class_folders: Path) -> Path:
+    path = tmp_path / "colours.yaml"
+    path.write_text(CONFIG.replace("ROOT", str(class_folders)))
+    return path
+
+
+@pytest.fixture
+def run(config: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Runs a command on the config with CSV only, and returns its run directory."""
+
+    def command(name: str, *args: str) -> Path:
+        runs = tmp_path / "runs"
+        before = set(runs.glob("*/*"))
+        main([name, "-c", str(config), "--trainer.logger", "false", "--trainer.default_root_dir", str(runs), *args])
+        (path,) = set(runs.glob("*/*")) - before
+        return path
+
+    return command
+
+
+def error_of(capsys: pytest.CaptureFixture, *args: str) -> str:
+    with pytest.raises(SystemExit) as stop:
+        main(list(args))
+    assert stop.value.code == 2
+    return capsys.readouterr().err
+
+
+def hyperparameters(directory: Path, name: str = "last.ckpt") -> dict[str, Any]:
+    return read_checkpoint(directory / name)["hyper_parameters"]["init_args"]
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture) -> None:
+    main(["--help"])
+    text = capsys.readouterr().out
+    assert all(name in text for name in ("fit", "validate", "test", "probe", "predict"))
+
+
+def test_a_run_leaves_one_directory_with_everything(run: Callable[..., Path], capsys: pytest.CaptureFixture) -> None:
+    first, second = run("fit"), run("fit")
+    assert first != second
+    assert first.parent.name == "colours"
+    names = {path.name for path in first.iterdir()}
+    assert {"best.ckpt", "last.ckpt", "config.yaml", "metrics.csv", "curves.png"} <= names
+    resolved = yaml.safe_load((first / "config.yaml").read_text())
+    assert resolved["model"]["init_args"]["head"]["init_args"]["pool"] == "avg"
+    with (first / "metrics.csv").open() as file:
+        assert any(row.get("val/accuracy") for row in csv.DictReader(file))
+    assert "floor" in capsys.readouterr().out
+
+
+def test_test_writes_the_tables(run: Callable[..., Path]) -> None:
+    trained = run("fit")
+    tested = run("test", "--ckpt_path", str(trained / "best.ckpt"))
+    rows = (tested / "test_per_class.csv").read_text().splitlines()
+    assert rows[0] == "class,f1,precision,recall"
+    assert [row.split(",")[0] for row in rows[1:]] == ["blue", "green", "red"]
+    confusion = [row.split(",")[1:] for row in (tested / "test_confusion.csv").read_text().splitlines()[1:]]
+    assert [sum(map(int, row)) for row in confusion] == [3, 3, 3]
+
+
+def test_probe_solves_the_head_and_saves_it(run: Callable[..., Path], class_folders: Path, tmp_path: Path) -> None:
+    directory = run("probe")
+    output = tmp_path / "predictions"
+    main(
+        [
+            "predict",
+            str(directory / "last.ckpt"),
+            str(class_folders / "val"),
+            "--output",
+            str(output),
+            "--probabilities",
+        ]
+    )
+    with (output / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [Path(row["path"]) for row in rows] == sorted((class_folders / "val").rglob("*.jpg"), key=str)
+    assert all(row["label"] == Path(row["path"]).parent.name for row in rows)
+    assert all(sum(float(row[name]) for name in ("blue", "green", "red")) == pytest.approx(1, abs=1e-5) for row in rows)
+
+
+def test_checkpoint_lies_between_defaults_and_configs(
+    run: Callable[..., Path], config: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trained = run(
+        "fit", "--model.head.hidden", "[8]", "--model.backbone_lr_ratio", "0.5", "--model.optimizer.lr", "0.3"
+    )
+    caplog.clear()
+    resumed = run(
+        "fit",
+        "--ckpt_path",
+        str(trained / "last.ckpt"),
+        "--trainer.max_epochs",
+        "2",
+        "--model.backbone_lr_ratio",
+        "0.2",
+    )
+    said = caplog.text
+    init_args = hyperparameters(resumed)
+    assert init_args["head"]["init_args"]["hidden"] == [8]  # from the checkpoint: neither config nor arguments say
+    assert init_args["optimizer"]["init_args"]["lr"] == 0.05  # the config file wins
+    assert init_args["backbone_lr_ratio"] == 0.2  # the argument wins
+    assert "model.backbone_lr_ratio: 0.5 in the checkpoint, 0.2 from now on." in said
+    assert "model.optimizer.lr: 0.3 in the checkpoint, 0.05 from now on." in said
+    assert "hidden" not in said
+
+
+def test_resumed_command_ends_with_the_same_weights(run: Callable[..., Path], tmp_path: Path) -> None:
+    overlay = tmp_path / "freeze.yaml"
+    overlay.write_text("trainer: {callbacks: [{class_path: FreezeBackbone, init_args: {epochs: 2}}]}")
+    options = ["-c", str(overlay), "--model.schedule", "Constant"]
+    whole = run("fit", *options, "--trainer.max_epochs", "3")
+    half = run("fit", *options, "--trainer.max_epochs", "1")
+    resumed = run("fit", *options, "--trainer.max_epochs", "3", "--ckpt_path", str(half / "last.ckpt"))
+    one, other = (read_checkpoint(path / "last.ckpt")["state_dict"] for path in (whole, resumed))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_early_stopping_watches_the_tasks_own_metric(run: Callable[..., Path]) -> None:
+    directory = run("fit", "--early_stopping", "1", "--trainer.max_epochs", "30", "--model.optimizer.lr", "0")
+    assert read_checkpoint(directory / "last.ckpt")["epoch"] < 5
+
+
+def test_wandb_is_offline_and_gets_the_resolved_config(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("WANDB_MODE", "WANDB_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    main(["fit", "-c", str(config), "--trainer.default_root_dir", str(tmp_path / "runs")])
+    (directory,) = (tmp_path / "runs" / "colours").iterdir()
+    assert (directory / "metrics.csv").exists()
+    (log,) = directory.glob("wandb/offline-run-*/run-*.wandb")
+    import wandb
+
+    wandb.teardown()
+    data = log.read_bytes()
+    assert b"test_resnet" in data
+    assert b"val/accuracy" in data
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        (["--data.batchsize", "3"], "Did you mean 'data.batch_size'?"),
+        (["--data.dataset", "ImagFolder"], "Did you mean 'ImageFolder'?"),
+        (["--model", "Clasification"], "Did you mean 'ClassificationTask'?"),
+        (["--model.backbone.nam", "resnet18"], "Did you mean 'backbone.name'?"),
+        (["--model.backbone.name", "resnet81"], "did you mean 'resnet18'?"),
+        (["--model.head.pol", "max"], "Did you mean 'pool'?"),
+        (["--data.augment", "lihgt"], "Did you mean 'light'?"),
+        (["--data.image_size", "large"], r'"data.image_size":\s+Expected a <class \'int\'>. Got value: large'),
+        (["--data.dataset.root", "nowhere"], "nowhere: no such folder"),
+        (["--model.weights", "nothing.ckpt"], "nothing.ckpt: no such checkpoint"),
+        (["--ckpt_path", "nothing.ckpt"], "nothing.ckpt: no such checkpoint"),
+        (["-c", "missing.yaml"], r"File does not exist: '.*missing.yaml'"),
+    ],
+)
+def test_mistakes_in_arguments_are_named_with_the_nearest_right_one(
+    config: Path, capsys: pytest.CaptureFixture, tmp_path: Path, args: list[str], expected: str
+) -> None:
+    message = error_of(capsys, "fit", "-c", str(config), "--trainer.default_root_dir", str(tmp_path), *args)
+    assert expected in message or re.search(expected, message)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("image_size:", "imagesize:", "Did you mean 'data.image_size'?"),
+        ("root:", "rooot:", "Did you mean 'root'?"),
+        ("data:", "trainer: {}\ndata:", "the key 'trainer' stands twice"),
+        ("\n  dataset: {class_path", " shapes.yaml\ndata.dataset: {class_path", "would be dropped"),
+    ],
+)
+def test_mistakes_in_a_config_are_named(
+    config: Path, capsys: pytest.CaptureFixture, tmp_path: Path, old: str, new: str, expected: str
+) -> None:
+    text = config.read_text().replace(old, new)
+    config.write_text(text.split("\n  image_size")[0] if "shapes.yaml" in new else text)
+    message = error_of(capsys, "fit", "-c", str(config), "--trainer.default_root_dir", str(tmp_path))
+    assert expected in message
+
+
+def test_mistakes_in_the_data_are_named(
+    config: Path, class_folders: Path, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    broken = class_folders / "train" / "red" / "broken.jpg"
+    broken.write_bytes(next((class_folders / "train" / "red").iterdir()).read_bytes()[:300])
+    for workers in ("0", "1"):
+        args = ["--trainer.logger", "false", "--trainer.default_root_dir", str(tmp_path), "--data.num_workers", workers]
+        message = error_of(capsys, "fit", "-c", str(config), *args)
+        assert message.startswith(f"error: {broken}: broken or truncated image")
+        assert "Traceback" not in message
+
+
+def test_unknown_command_suggests(capsys: pytest.CaptureFixture) -> None:
+    assert "did you mean 'fit'?" in error_of(capsys, "fitt")
+
+
+def test_predict_says_what_it_cannot_read(
+    run: Callable[..., Path], capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    checkpoint = str(run("probe") / "last.ckpt")
+    (tmp_path / "empty").mkdir()
+    output = ["--output", str(tmp_path / "out")]
+    assert "no images" in error_of(capsys, "predict", checkpoint, str(tmp_path / "empty"), *output)
+    assert "no such file" in error_of(capsys, "predict", checkpoint, "nothing.jpg", *output)
+    assert "not a checkpoint" in error_of(capsys, "predict", str(_foreign(tmp_path)), "nothing.jpg", *output)
+    assert not (tmp_path / "out").exists()
+
+
+def _foreign(tmp_path: Path) -> Path:
+    torch.save({"state_dict": {}}, tmp_path / "foreign.ckpt")
+    return tmp_path / "foreign.ckpt"

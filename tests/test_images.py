@@ -1,0 +1,307 @@
+"""The reader of images: every mode and every broken file, against references that do not use it."""
+
+from __future__ import annotations
+
+import io
+import os
+import resource
+import signal
+import struct
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from visiontasks.data.images import MAX_PIXELS, decode_image, read_image
+from visiontasks.samples import InputError
+
+YS, XS = np.mgrid[:24, :36]
+COLOUR = np.stack([XS * 7, YS * 10, 255 - XS * 3 - YS * 4], -1).astype(np.uint8)  # smooth: JPEG keeps it nearly
+GRAY = COLOUR[..., 0]
+ALPHA = (XS * 5).astype(np.uint8)
+
+
+def encode(image: Image.Image | np.ndarray, kind: str, **options) -> bytes:
+    data = io.BytesIO()
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(data, kind, **options)
+    return data.getvalue()
+
+
+def as_rgb(gray: np.ndarray) -> np.ndarray:
+    return np.dstack([gray] * 3)
+
+
+def rgb_with_alpha() -> Image.Image:
+    return Image.fromarray(np.dstack([COLOUR, ALPHA]))
+
+
+def palette(**info) -> tuple[Image.Image, np.ndarray]:
+    colours = np.array([[250, 10, 20], [30, 240, 60], [70, 80, 230], [5, 5, 5]], np.uint8)
+    places = ((XS // 9 + YS // 6) % 4).astype(np.uint8)
+    image = Image.fromarray(places)
+    image.putpalette(colours.tobytes())
+    return image, colours[places]
+
+
+def lossless_cases() -> Iterator[tuple[str, bytes, np.ndarray]]:
+    """Name, file and the pixels that must come out."""
+    bits = (XS + YS) % 3 == 0
+    indexed, painted = palette()
+    wide = (YS * 36 + XS).astype(np.uint16) * 75  # 0 .. 64,725
+    wide_8_bit = np.rint(wide / 65535 * 255).astype(np.uint8)
+    unit = (XS / 35).astype(np.float32)
+    for kind in ("PNG", "BMP", "TIFF"):
+        yield f"rgb {kind}", encode(COLOUR, kind), COLOUR
+        yield f"gray {kind}", encode(GRAY, kind), as_rgb(GRAY)
+        yield f"1-bit {kind}", encode(Image.fromarray(bits), kind), as_rgb(bits * np.uint8(255))
+        yield f"palette {kind}", encode(indexed, kind), painted
+    yield "rgb WebP", encode(COLOUR, "WEBP", lossless=True), COLOUR
+    yield "palette GIF", encode(indexed, "GIF"), painted
+    yield "palette with a transparent colour", encode(indexed, "PNG", transparency=1), painted
+    yield "palette with alpha", encode(indexed, "PNG", transparency=bytes([0, 90, 200, 255])), painted
+    yield "gray and alpha", encode(Image.fromarray(np.dstack([GRAY, ALPHA])), "PNG"), as_rgb(GRAY)
+    yield "rgb and alpha", encode(rgb_with_alpha(), "PNG"), COLOUR
+    yield "rgb and alpha TIFF", encode(rgb_with_alpha(), "TIFF"), COLOUR
+    yield "gray with a transparent value", encode(GRAY, "PNG", transparency=14), as_rgb(GRAY)
+    yield "16-bit gray PNG", encode(wide, "PNG"), as_rgb(wide_8_bit)
+    yield "16-bit gray TIFF", encode(wide, "TIFF"), as_rgb(wide_8_bit)
+    yield "16-bit rgb PNG", cv2.imencode(".png", COLOUR[..., ::-1].astype(np.uint16) * 257)[1].tobytes(), COLOUR
+    yield "float TIFF 0..1", encode(unit, "TIFF"), as_rgb(np.rint(unit * 255).astype(np.uint8))
+    yield "float TIFF 0..255", encode(GRAY.astype(np.float32), "TIFF"), as_rgb(GRAY)
+
+
+@pytest.mark.parametrize(("data", "expected"), [pytest.param(*case, id=name) for name, *case in lossless_cases()])
+def test_every_lossless_mode_becomes_the_same_8_bit_rgb(data: bytes, expected: np.ndarray) -> None:
+    image = decode_image(data)
+    assert image.dtype == np.uint8
+    assert image.flags.c_contiguous
+    np.testing.assert_array_equal(image, expected)
+
+
+def test_16_bit_gray_keeps_all_its_levels() -> None:
+    levels = np.arange(0, 65536, 257, dtype=np.uint16).reshape(16, 16)
+    for kind in ("PNG", "TIFF"):
+        assert decode_image(encode(levels, kind))[..., 0].ravel().tolist() == list(range(256))
+
+
+@pytest.mark.parametrize("value", [-0.5, 256.0, float("nan"), float("inf")])
+def test_float_pixels_outside_the_known_ranges_are_an_error(value: float) -> None:
+    pixels = np.zeros((8, 8), np.float32)
+    pixels[3, 3] = value
+    with pytest.raises(InputError, match=r"depth\.tif: pixel values .* expected 0\.\.1 or 0\.\.255"):
+        decode_image(encode(pixels, "TIFF"), "depth.tif")
+
+
+JPEGS = {
+    "baseline": encode(COLOUR, "JPEG", quality=95, subsampling=0),
+    "subsampled": encode(COLOUR, "JPEG", quality=95),
+    "progressive": encode(COLOUR, "JPEG", quality=95, progressive=True),
+    "gray": encode(GRAY, "JPEG", quality=95),
+    "progressive gray": encode(GRAY, "JPEG", quality=95, progressive=True),
+    "kept as rgb": encode(COLOUR, "JPEG", quality=95, keep_rgb=True),
+    "cmyk": encode(Image.fromarray(COLOUR).convert("CMYK"), "JPEG", quality=95),
+}
+
+
+@pytest.mark.parametrize("kind", set(JPEGS) - {"cmyk"})
+def test_jpeg_agrees_with_pillow_and_the_picture_before_compression(kind: str) -> None:
+    image = decode_image(JPEGS[kind])
+    reference = np.asarray(Image.open(io.BytesIO(JPEGS[kind])).convert("RGB")).astype(int)
+    assert np.abs(image - reference).max() <= 2
+    original = as_rgb(GRAY) if "gray" in kind else COLOUR
+    assert np.abs(image - original.astype(int)).mean() < 3
+    assert image.dtype == np.uint8
+    assert image.flags.c_contiguous
+
+
+def test_cmyk_jpeg_is_converted_by_the_inks_it_names() -> None:
+    inks = np.dstack([XS * 7, YS * 10, np.full_like(XS, 40), XS * 2 + YS * 3]).astype(np.uint8)
+    data = encode(Image.fromarray(inks, "CMYK"), "JPEG", quality=98, subsampling=0)
+    paper = 255 - inks.astype(float)
+    expected = paper[..., :3] * paper[..., 3:] / 255
+    assert np.abs(decode_image(data) - expected).mean() < 3
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF", "MPO"])
+def test_of_several_frames_the_first_is_taken(kind: str) -> None:
+    frames = [Image.new("RGB", (12, 8), colour) for colour in ((255, 0, 0), (0, 255, 0), (0, 0, 255))]
+    options = {"lossless": True} if kind == "WEBP" else {}
+    data = encode(frames[0], kind, save_all=True, append_images=frames[1:], **options)
+    assert Image.open(io.BytesIO(data)).n_frames == 3
+    assert np.abs(decode_image(data) - np.array([255, 0, 0])).max() <= (3 if kind == "MPO" else 0)
+
+
+def test_the_content_decides_the_format_not_the_name(tmp_path: Path) -> None:
+    (tmp_path / "really-a-png.jpg").write_bytes(encode(COLOUR, "PNG"))
+    np.testing.assert_array_equal(read_image(tmp_path / "really-a-png.jpg"), COLOUR)
+
+
+# what a camera did to the upright picture, by the EXIF orientation that it wrote
+STORED = {
+    1: lambda image: image,
+    2: lambda image: image[:, ::-1],
+    3: lambda image: image[::-1, ::-1],
+    4: lambda image: image[::-1],
+    5: lambda image: image.transpose(1, 0, 2),
+    6: lambda image: image[:, ::-1].transpose(1, 0, 2),
+    7: lambda image: image[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda image: image[::-1].transpose(1, 0, 2),
+}
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", STORED)
+def test_exif_orientation_brings_the_picture_upright(orientation: int, kind: str) -> None:
+    upright = np.full((24, 40, 3), 128, np.uint8)
+    upright[:8, :8], upright[:8, 8:16], upright[16:, :8] = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+    exif = Image.Exif()
+    exif[274] = orientation
+    stored = np.ascontiguousarray(STORED[orientation](upright))
+    options = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"lossless": True}}.get(kind, {})
+    data = encode(stored, kind, exif=exif, **options)
+    image = decode_image(data)
+    assert image.shape == upright.shape
+    assert image.flags.c_contiguous
+    assert np.abs(image.astype(int) - upright).max() <= (12 if kind == "JPEG" else 0)
+    reference = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")).astype(int)
+    assert np.abs(image - reference).max() <= (2 if kind == "JPEG" else 0)
+
+
+@pytest.mark.parametrize("block", [b"Exif\0\0not a directory", b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\xff"])
+def test_a_broken_exif_block_does_not_cost_the_picture(block: bytes) -> None:
+    np.testing.assert_array_equal(
+        decode_image(encode(COLOUR, "JPEG", exif=block)), decode_image(encode(COLOUR, "JPEG"))
+    )
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 4000])
+def test_an_orientation_that_does_not_exist_is_upright(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[274] = orientation
+    np.testing.assert_array_equal(decode_image(encode(COLOUR, "PNG", exif=exif)), COLOUR)
+    assert decode_image(encode(COLOUR, "JPEG", exif=exif)).shape == COLOUR.shape
+
+
+@pytest.mark.parametrize("kind", JPEGS)
+def test_a_jpeg_cut_anywhere_is_found(kind: str) -> None:
+    data = JPEGS[kind]
+    decode_image(data)
+    for end in [*range(0, len(data), 5), *range(len(data) - 40, len(data))]:
+        with pytest.raises(InputError, match=r"^cut\.jpg: "):
+            decode_image(data[:end], "cut.jpg")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "GIF", "WEBP"])
+def test_other_formats_cut_in_the_pixels_are_found(kind: str) -> None:
+    data = encode(np.random.default_rng(0).integers(0, 256, (24, 36, 3), np.uint8), kind)
+    for share in (0.1, 0.3, 0.5, 0.7, 0.9):
+        with pytest.raises(InputError, match=r"^cut: "):
+            decode_image(data[: int(len(data) * share)], "cut")
+
+
+def test_a_jpeg_with_bytes_after_its_end_is_fine() -> None:
+    np.testing.assert_array_equal(decode_image(JPEGS["baseline"] + b"\0" * 100), decode_image(JPEGS["baseline"]))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "empty"),
+        (b"<html>404 Not Found</html>\n", "not an image of a known format"),
+        (b"\xff\xd8\xff\xe0 and then text", "broken or truncated"),
+        (b"\x89PNG\r\n\x1a\n and then text", "broken or truncated"),
+        (JPEGS["baseline"][:-30], "broken or truncated"),
+        (b"%PDF-1.4", "not an image of a known format"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image of a known format"),
+    ],
+)
+def test_a_broken_file_is_an_error_that_names_it(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "broken.jpg"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message) as caught:
+        read_image(path)
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+@contextmanager
+def time_limit(seconds: int) -> Iterator[None]:
+    def stop(number, frame):
+        raise TimeoutError(f"longer than {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_what_is_no_regular_file_is_an_error_and_never_blocks(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "folder.jpg").mkdir()
+    for name in ("pipe.jpg", "folder.jpg"):
+        with time_limit(5), pytest.raises(InputError, match=f"{name}: not a regular file"):
+            read_image(tmp_path / name)
+    with time_limit(5), pytest.raises(InputError, match="not a regular file"):
+        read_image("/dev/zero")
+
+
+@pytest.mark.parametrize("name", ["absent.jpg", "absent/photo.jpg", "x" * 300 + ".jpg", "zero\0byte.jpg"])
+def test_a_missing_file_is_an_error_that_names_it(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read_image(tmp_path / name)
+    assert name in str(caught.value)
+
+
+def test_a_name_that_is_not_utf8_is_read_and_can_be_printed(tmp_path: Path) -> None:
+    good, bad = (os.fsencode(tmp_path) + name for name in (b"/gr\xfcn.png", b"/gr\xfcn-leer.png"))
+    Path(os.fsdecode(good)).write_bytes(encode(COLOUR, "PNG"))
+    Path(os.fsdecode(bad)).write_bytes(b"")
+    for path in (os.fsdecode(good), Path(os.fsdecode(good))):
+        np.testing.assert_array_equal(read_image(path), COLOUR)
+    with pytest.raises(InputError, match="n-leer.png: the file is empty") as caught:
+        read_image(os.fsdecode(bad))
+    str(caught.value).encode("utf-8")
+
+
+def tiny_png_of(width: int, height: int) -> bytes:
+    """All black and 1-bit: kilobytes that any reader could unpack."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    rows = zlib.compress(bytes((1 + (width + 7) // 8) * height), 9)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def jpeg_that_claims(width: int, height: int) -> bytes:
+    data = JPEGS["baseline"]
+    frame = data.index(b"\xff\xc0")
+    return data[: frame + 5] + struct.pack(">HH", height, width) + data[frame + 9 :]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [tiny_png_of(MAX_PIXELS // 1000 + 1, 1000), tiny_png_of(20000, 20000), jpeg_that_claims(9500, 9500)],
+    ids=["just above the limit", "far above the limit", "jpeg"],
+)
+def test_an_image_with_too_many_pixels_is_refused_before_it_is_unpacked(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "bomb.png"
+    path.write_bytes(data)
+    peak, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    with pytest.raises(InputError, match=r"bomb\.png: .*limit"):
+        read_image(path)
+    assert time.process_time() - start < 0.5
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < 20_000  # kilobytes
+
+
+def test_a_large_image_below_the_limit_is_read() -> None:
+    assert decode_image(tiny_png_of(3000, 1000)).shape == (1000, 3000, 3)
