@@ -21,6 +21,7 @@ import sys
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from lightning.pytorch import Callback
 from rich.console import Console
@@ -49,7 +50,7 @@ BARS = {"help": "< 0.5 s", "fit": "<= 1.15 x imports"}
 class FirstStep(Callback):
     """Ends the process at the first training step, and leaves `first-step` in the working directory."""
 
-    def on_train_batch_start(self, *args: object) -> None:
+    def on_train_batch_start(self, *args: Any, **kwargs: Any) -> None:
         Path("first-step").touch()
         os._exit(0)
 

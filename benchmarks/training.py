@@ -10,8 +10,7 @@ to nothing, or it would hide the difference), with the same loader, network, fus
 - `plain, NCHW`: the same in torch's default memory format.
 
 Only training steps count, from the end of the third to the end of the last: the step that logs (each
-tenth) is inside; set-up, validation and checkpoints are outside. Bars on the medians of the rounds: fit
-at least 0.97 of plain and 1.35 of plain in NCHW, where nothing else runs.
+tenth) is inside; set-up, validation and checkpoints are outside. Bars, where nothing else runs.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ import argparse
 import io
 import os
 import time
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stdout
 from functools import partial
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 import wandb
@@ -33,17 +32,15 @@ from torch.nn.functional import cross_entropy
 
 from visiontasks.cli import main as visiontasks
 from visiontasks.data import Shapes, VisionDataModule
-from visiontasks.models import Backbone
-from visiontasks.models.backbone import BUNDLED
+from visiontasks.models.backbone import BUNDLED, Backbone
 from visiontasks.samples import Sample
 from visiontasks.tasks import ClassificationTask
 
 WARM_UP = 3
+ENDS: list[float] = []  # of the steps of the latest fit
 
 
-class HeldShapes(Shapes):
-    """Shapes drawn once and kept."""
-
+class HeldShapes(Shapes):  # drawn once and kept
     def __init__(self, split: str, count: int, size: int) -> None:
         super().__init__(split, count, size)
         self._held = [super(HeldShapes, self).__getitem__(index) for index in range(len(self))]
@@ -53,16 +50,11 @@ class HeldShapes(Shapes):
 
 
 class Clock(Callback):
-    """When each training step ended."""
-
-    ends: ClassVar[list[float]] = []
-
     def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
-        self.ends.append(time.perf_counter())
+        ENDS.append(time.perf_counter())
 
 
 def fit(options: argparse.Namespace, count: int, pretrained: str) -> list[float]:
-    """When each step of one `visiontasks fit` ended."""
     arguments = f"""
         --trainer.accelerator cpu --trainer.devices 1 --trainer.max_epochs 1 --trainer.limit_val_batches 1
         --trainer.precision {options.precision} --trainer.callbacks {__name__}.Clock --model ClassificationTask
@@ -70,17 +62,16 @@ def fit(options: argparse.Namespace, count: int, pretrained: str) -> list[float]
         --data.dataset {__name__}.HeldShapes --data.dataset.count {count} --data.dataset.size {options.size}
         --data.image_size {options.size} --data.batch_size {options.batch_size} --data.augment none
     """.split()
-    Clock.ends.clear()
-    with TemporaryDirectory() as folder, redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+    ENDS.clear()
+    with TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
         visiontasks(["fit", *arguments, "--trainer.default_root_dir", folder])
         wandb.finish()
-    return list(Clock.ends)
+    return list(ENDS)
 
 
 def plain(data: VisionDataModule, backbone: Backbone, layout: torch.memory_format, bf16: bool) -> list[float]:
-    """When each step of a loop written by hand ended."""
     task = ClassificationTask(data.spec, backbone).train()
-    backbone, head = backbone.to(memory_format=layout), task.heads["label"]  # ty: ignore[no-matching-overload]
+    backbone, head = backbone.to(memory_format=layout), task.heads["label"]
     optimizer = torch.optim.AdamW([*backbone.parameters(), *head.parameters()], lr=3e-4, fused=True)
     right, ends = torch.tensor(0), []
     for batch in data.train_dataloader():
@@ -104,10 +95,10 @@ def main() -> None:
     parser.add_argument("--precision", default="32-true", choices=["32-true", "bf16-mixed"])
     options = parser.parse_args()
     os.environ["WANDB_MODE"] = "offline"
-    bf16, count = options.precision == "bf16-mixed", options.batch_size * (options.steps + WARM_UP)
+    bf16, count = options.precision != "32-true", options.batch_size * (options.steps + WARM_UP)
     weights = "bundled" if options.backbone == BUNDLED else False
-    dataset = partial(HeldShapes, count=count, size=options.size)
-    data = VisionDataModule(dataset, options.size, augment="none", batch_size=options.batch_size)
+    size, batch_size = options.size, options.batch_size
+    data = VisionDataModule(partial(HeldShapes, count=count, size=size), size, augment="none", batch_size=batch_size)
     runs = {
         "fit": lambda: fit(options, count, str(weights).lower()),
         "plain": lambda: plain(data, Backbone(options.backbone, weights), torch.channels_last, bf16),

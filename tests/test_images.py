@@ -266,7 +266,7 @@ def test_a_name_that_is_not_utf8_is_read_and_can_be_printed(tmp_path: Path) -> N
     Path(os.fsdecode(bad)).write_bytes(b"")
     for path in (os.fsdecode(good), Path(os.fsdecode(good))):
         np.testing.assert_array_equal(read_image(path), COLOUR)
-    with pytest.raises(InputError, match="n-leer.png: the file is empty") as caught:
+    with pytest.raises(InputError, match=r"n-leer\.png: the file is empty") as caught:
         read_image(os.fsdecode(bad))
     str(caught.value).encode("utf-8")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import torch
 
@@ -30,9 +30,11 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise InputError(f"{path}: refused, the file holds more than weights and plain values ({error}).") from None
-    except (OSError, EOFError, RuntimeError, BadZipFile, ValueError) as error:
-        raise InputError(f"{path}: broken or truncated checkpoint, {file.stat().st_size} bytes ({error}).") from error
+        names = re.findall(r"GLOBAL (\S+)", str(error))  # torch's own message advises to trust the file
+        more = f": {', '.join(names)}" if names else ""
+        raise InputError(f"{path}: refused, the file holds more than weights and plain values{more}.") from None
+    except Exception as error:  # whatever a broken file makes the reader raise
+        raise InputError(f"{path}: broken or truncated checkpoint, {file.stat().st_size} bytes ({error!r}).") from error
     if not isinstance(content, dict) or VERSION_KEY not in content:
         raise InputError(f"{path}: not a checkpoint of visiontasks (no {VERSION_KEY!r} in it).")
     return content

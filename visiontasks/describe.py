@@ -71,7 +71,8 @@ def class_path(cls: type) -> str:
 
 def _class_and_arguments(cls: type, given: dict[str, Any], where: str) -> dict[str, Any]:
     init_args = {name: describe(item, f"{where}.{name}") for name, item in given.items()}
-    for name, parameter in inspect.signature(cls).parameters.items():  # the defaults too: a later version may have others
+    # the defaults too: a later version may have others
+    for name, parameter in inspect.signature(cls).parameters.items():
         if name not in init_args and parameter.default is not parameter.empty:
             with suppress(InputError):  # what is no plain data is left to the class
                 init_args[name] = describe(parameter.default)

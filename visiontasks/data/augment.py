@@ -141,8 +141,8 @@ def preset(name: str, image_size: int) -> list[Any]:
         case "strong":
             return [
                 A.Affine(
-                    rotate=(-20, 20), shear=(-8, 8), fill_mask=IGNORE_MASK, border_mode=cv2.BORDER_REFLECT_101, p=0.5
-                ),
+                    rotate=(-20, 20), shear=(-8, 8), fill=114, fill_mask=IGNORE_MASK, p=0.5
+                ),  # reflected: boxes too
                 ObjectCrop(size, scale=(0.25, 1.0)),
                 A.HorizontalFlip(),
                 ColorJitter(0.4, 0.4, 0.4, 0.05, p=0.8),
@@ -162,12 +162,16 @@ def _build(step: dict[str, Any]) -> Any:
     class_path = str(step.get("class_path", ""))
     if unknown := set(step) - {"class_path", "init_args"}:
         raise InputError(f"augment: {class_path or 'a transform'} has the key {unknown.pop()!r}; expected init_args.")
-    module, _, name = class_path.rpartition(".")
-    homes = [module] if module else ["albumentations", "visiontasks.data.transforms"]
-    found = [getattr(importlib.import_module(home), name, None) for home in homes]
+    home, _, name = class_path.rpartition(".")
+    homes = [home] if home else ["albumentations", "visiontasks.data.transforms"]
+    try:
+        modules = [importlib.import_module(home) for home in homes]
+    except ImportError as error:
+        raise InputError(f"augment: no transform {class_path!r}; {error}.") from None
+    found = [getattr(module, name, None) for module in modules]
     cls = next((cls for cls in found if isinstance(cls, type) and issubclass(cls, (BasicTransform, BaseCompose))), None)
     if cls is None:
-        close = get_close_matches(name, dir(importlib.import_module("albumentations")), 1)
+        close = get_close_matches(name, [known for module in modules for known in dir(module)], 1)
         raise InputError(f"augment: no transform {class_path!r}" + (f"; did you mean {close[0]!r}?" if close else "."))
     arguments = dict(step.get("init_args") or {})
     if nested := arguments.get("transforms"):

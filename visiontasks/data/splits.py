@@ -70,14 +70,16 @@ class Splits:
         return chosen
 
     def _by_class(self, labels: np.ndarray) -> np.ndarray:
+        """Takes every n-th of the samples sorted by class: each class gives its share, small ones in turn."""
+        counts = np.bincount(labels)
+        order = np.random.default_rng(self.seed).permutation(len(labels))
+        order = order[np.argsort(labels[order], kind="stable")]
+        order = order[counts[labels[order]] > 1]  # the only one of its class is for training
         side = np.zeros(len(labels), int)
-        for label in np.unique(labels):
-            members = np.flatnonzero(labels == label)
-            members = np.random.default_rng([self.seed, int(label)]).permutation(members)
-            # two rounded borders, not two rounded counts: no class loses its train part to rounding
-            test, val = np.rint(np.array([self.test, self.test + self.val]) * len(members)).astype(int)
-            side[members[:test]] = SPLITS.index("test")
-            side[members[test:val]] = SPLITS.index("val")
+        test = _every(self.test, len(order))
+        side[order[test]] = SPLITS.index("test")
+        rest = order[~test]
+        side[rest[_every(self.val / (1 - self.test), len(rest))]] = SPLITS.index("val")
         return side
 
     def _by_group(self, groups: np.ndarray) -> np.ndarray:
@@ -89,3 +91,9 @@ class Splits:
         side = np.empty(len(names), int)
         side[order] = part[np.searchsorted(borders, middle, side="right")]
         return side[members]
+
+
+def _every(share: float, count: int) -> np.ndarray:
+    """Marks `share` of `count` places, evenly spread: bool (count,)."""
+    passed = np.floor(np.arange(count + 1) * share + 0.5)
+    return np.diff(passed) > 0

@@ -40,7 +40,8 @@ def class_terms(values: Tensor, target: Tensor) -> Tensor:
 def target_weights(target: Tensor, class_weights: Tensor | None = None) -> Tensor:
     """Weight of each target, float (B, ...): of its class, 1 if not given, and 0 where it is ignored."""
     if target.is_floating_point():
-        return target.sum(1) if class_weights is None else target.movedim(1, -1) @ class_weights
+        shares = target.float().movedim(1, -1)
+        return (shares if class_weights is None else shares * class_weights).sum(-1)
     kept = (target != IGNORE_LABEL).float()
     return kept if class_weights is None else kept * class_weights[target.clamp(min=0)]
 

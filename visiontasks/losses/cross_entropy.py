@@ -33,7 +33,7 @@ class CrossEntropy(Loss):
         if not 0 <= label_smoothing < 1:
             raise InputError(f"label_smoothing: {label_smoothing} must be in 0..1, below 1.")
         self.label_smoothing, self.class_weights = label_smoothing, class_weights
-        given = torch.tensor(class_weights) if isinstance(class_weights, list) else None
+        given = torch.tensor(class_weights, dtype=torch.float32) if isinstance(class_weights, list) else None
         self.register_buffer("weights", given, persistent=False)
 
     def set_label_counts(self, counts: Tensor) -> None:

@@ -158,6 +158,8 @@ def _create(name: str, pretrained: bool | str, in_channels: int) -> Any:
         options["pretrained_cfg_overlay"] = {"state_dict": _read_weights(name, pretrained), "custom_load": False}
     try:
         net = timm.create_model(name, **options)
+        if isinstance(pretrained, str):
+            _check_complete(net, timm.create_model(name, **options))
     except OSError as error:  # the hub's errors are all of this kind
         raise InputError(
             f"backbone.pretrained: the weights of {name} could not be fetched ({error}). Give a file with "
@@ -171,6 +173,14 @@ def _create(name: str, pretrained: bool | str, in_channels: int) -> Any:
     return net
 
 
+def _check_complete(net: nn.Module, again: nn.Module) -> None:
+    """timm keeps a random tensor where a file has none without a word; a second network has another there."""
+    other = again.state_dict()
+    missing = [key for key, tensor in net.state_dict().items() if not torch.equal(tensor, other[key])]
+    if missing:
+        raise RuntimeError(f"it has nothing for {len(missing)} tensors, the first is {missing[0]}")
+
+
 def _read_weights(name: str, source: str) -> dict[str, Tensor]:
     if source == "bundled":
         return _bundled(name)
@@ -179,7 +189,7 @@ def _read_weights(name: str, source: str) -> dict[str, Tensor]:
     try:
         return load_state_dict(source, use_ema=False, weights_only=True)
     except Exception as error:  # whatever a broken or hostile file makes the readers raise
-        raise InputError(f"backbone.pretrained: {source} is not a file of weights ({error}).") from error
+        raise InputError(f"backbone.pretrained: {source} is not a file of weights ({error!r}).") from error
 
 
 def _bundled(name: str) -> dict[str, Tensor]:

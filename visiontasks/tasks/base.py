@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
+from torchmetrics import MeanMetric
 
 from visiontasks.checkpoint import VERSION_KEY, read_checkpoint
 from visiontasks.describe import Described, describe
@@ -23,6 +24,7 @@ from visiontasks.models.heads.base import Head, Stage
 from visiontasks.samples import Batch, InputError
 from visiontasks.schedules import Schedule
 
+STAGES = ("train_", "val_", "test_")  # an nn.Module has a `train` of its own
 HeadFactory = Callable[[list[int], int], Head]
 OptimizerFactory = Callable[[Iterable[Any]], Optimizer]
 
@@ -77,6 +79,8 @@ class VisionTask(Described, LightningModule):
             size = spec["image_size"]
             self.eval()(torch.zeros(1, 3, size, size, dtype=torch.uint8))
             self.train()
+        # a metric and not a logged number: that would be averaged wrongly over ranks of different size
+        self.mean_loss = nn.ModuleDict({stage: MeanMetric(nan_strategy="disable") for stage in STAGES})
         self.train_metrics = self._per_head(lambda head: head.metrics("train"))
         self.val_metrics = self._per_head(lambda head: head.metrics("val"))
         self.test_metrics = self._per_head(lambda head: head.metrics("test"))
@@ -187,7 +191,9 @@ class VisionTask(Described, LightningModule):
                 self.log(f"{stage}/{head.monitor}_floor", floor, **mean)
             if stage == "test":
                 self.test_tables[key].update(scores, target)
-        self.log(f"{stage}/loss", total, sync_dist=True, **mean)
+        loss: MeanMetric = self.mean_loss[f"{stage}_"]
+        loss.update(total.detach().expand(len(batch["index"])))  # torchmetrics 1.9 drops weights where NaN may pass
+        self.log(f"{stage}/loss", loss, **mean)
         return total
 
     def on_test_start(self) -> None:

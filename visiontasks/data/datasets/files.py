@@ -55,7 +55,8 @@ def find_images(sources: Iterable[str | Path]) -> list[Path]:
     found: list[Path] = []
     for source in map(Path, sources):
         if source.is_dir():
-            below = sorted((path for path in source.rglob("*") if path.suffix.lower() in EXTENSIONS), key=str)
+            named = (path for path in source.rglob("*") if path.suffix.lower() in EXTENSIONS)
+            below = sorted((path for path in named if not path.is_dir()), key=str)
             if not below:
                 raise InputError(f"{source}: no images ({', '.join(EXTENSIONS)}) in this folder.")
             found += below

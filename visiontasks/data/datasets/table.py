@@ -112,6 +112,8 @@ def _read_rows(path: Path, required: list[str]) -> list[dict[str, str]]:
         text = path.read_text("utf-8-sig")  # spreadsheets put a byte order mark first
     except FileNotFoundError:
         raise InputError(f"{path}: no such file.") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}).") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 at byte {error.start}. Save the table as UTF-8.") from None
     header = text.partition("\n")[0]
@@ -132,5 +134,6 @@ def _read_rows(path: Path, required: list[str]) -> list[dict[str, str]]:
     return rows
 
 
-def _sorted_labels(labels: set[str]) -> list[str]:
-    return sorted(labels, key=int) if all(label.isdecimal() for label in labels) else sorted(labels)
+def _sorted_labels(found: set[str]) -> list[str]:
+    labels = sorted(found)  # first: "1" and "01" are equal numbers, and a set has no order
+    return sorted(labels, key=int) if all(label.isdecimal() for label in labels) else labels

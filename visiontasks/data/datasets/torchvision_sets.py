@@ -61,18 +61,18 @@ class TorchvisionSet(VisionDataset):
         self.class_names = list(source.classes)
         return np.asarray(source.targets)
 
-    def _open(self, split: str, root: str, download: bool, **options: Any) -> Any:
+    def _open(self, part: str, root: str, download: bool, **options: Any) -> Any:
         from torchvision import datasets  # pulls in seconds of imports: only for who uses it
 
         published = getattr(datasets, type(self).__name__)
-        options = options or {"train": split != "test"}
+        options = options or {"train": part != "test"}
         try:
             if not download:
                 return published(root, download=False, **options)
             Path(root).mkdir(parents=True, exist_ok=True)
             with FileLock(Path(root) / ".download.lock"):  # every rank comes by here
                 return published(root, download=True, **options)
-        except RuntimeError as error:
+        except (OSError, RuntimeError, ValueError, AssertionError) as error:  # absent, not the published, cut short
             raise InputError(
                 f"{root}: torchvision does not find {type(self).__name__} there ({error}). "
                 "Give the folder that holds it as `root`, or set `download: true`."
@@ -119,14 +119,17 @@ class OxfordIIITPet(TorchvisionSet):
     def name(self, index: int) -> str:
         return Path(self._source._images[self._chosen[index]]).name
 
-    def _open(self, split: str, root: str, download: bool, **options: Any) -> Any:
+    def _open(self, part: str, root: str, download: bool, **options: Any) -> Any:
         kind = {"breed": "category", "species": "binary-category"}[self._classes]
-        part = "test" if split == "test" else "trainval"
-        return super()._open(split, root, download, split=part, target_types=kind)
+        published = "test" if part == "test" else "trainval"
+        return super()._open(part, root, download, split=published, target_types=kind)
 
     def _read_labels(self, source: Any) -> np.ndarray:
         if self._classes == "species":
             self.class_names = ["cat", "dog"]
             return np.asarray(source._bin_labels)
-        self.class_names = list(source.classes)  # in the order of their ids, which have gaps in a part of the set
-        return np.unique(source._labels, return_inverse=True)[1]
+        trainval = self._open("train", source.root, download=False)
+        self.class_names = list(trainval.classes)  # in the order of their ids, which have gaps in a part of the set
+        if unknown := set(source.classes) - set(self.class_names):
+            raise InputError(f"{source.root}: {sorted(unknown)} in test.txt, but not in trainval.txt.")
+        return np.searchsorted(np.unique(trainval._labels), source._labels)

@@ -1,0 +1,158 @@
+"""What the code as a whole promises: which room imports which, what is never called, what is installed."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from graphlib import TopologicalSorter
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted((ROOT / "visiontasks").rglob("*.py"))
+
+BASIS = {"samples", "describe"}
+ROOMS = {  # and what each may import
+    "samples": set(),
+    "describe": {"samples"},
+    "schedules": BASIS,
+    "checkpoint": BASIS,
+    "metrics": BASIS,
+    "losses": BASIS,
+    "data": {"samples"},
+    "models": BASIS | {"losses", "metrics"},
+    "tasks": BASIS | {"models", "losses", "metrics", "schedules", "checkpoint"},
+    "callbacks": {"tasks", "samples", "schedules"},
+}
+ABOVE = {"predict", "config", "training", "loggers", "cli", "__init__"}  # see everything
+
+ALLOWED_CALLS = {
+    "torch.load": {"checkpoint.py"},
+    "pickle": {"checkpoint.py"},  # its error
+    "yaml.load": {"config.py"},  # with a SafeLoader
+}
+NEVER = {
+    *("eval", "exec", "compile", "__import__", "marshal", "shelve", "dill", "joblib", "cloudpickle"),
+    *("cv2.imread", "os.system", "os.popen", "numpy.load", "np.load", "torch.hub", "torch.jit.load"),
+    *("yaml.unsafe_load", "yaml.full_load", "extractall", "unpack_archive", "urlopen", "urlretrieve"),
+}
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"))
+
+
+def module_name(path: Path) -> str:
+    """`visiontasks.data.images`; a package is its own `__init__`."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+def room(module: str) -> str:
+    return module.split(".")[1]
+
+
+def imports(nodes: Iterable[ast.AST]) -> Iterator[str]:
+    """Our modules that these statements import; `visiontasks.__version__` is none."""
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom):
+            assert not node.level, "relative import"
+            if node.module == "visiontasks":
+                yield from (f"visiontasks.{alias.name}" for alias in node.names if alias.name != "__version__")
+            elif (node.module or "").startswith("visiontasks."):
+                yield str(node.module)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.startswith("visiontasks."))
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_a_room_imports_only_what_it_may(path: Path) -> None:
+    own = room(module_name(path))
+    found = {room(module) for module in imports(ast.walk(tree(path)))} - {own}
+    assert own in ABOVE or found <= ROOMS[own], f"{module_name(path)} imports {found - ROOMS[own]}"
+
+
+def test_the_rule_has_no_cycle() -> None:
+    TopologicalSorter(ROOMS).prepare()
+
+
+def test_no_module_needs_itself_to_be_imported() -> None:
+    graph = {module_name(path): set(imports(tree(path).body)) for path in FILES}
+    packages = {name.removesuffix(".__init__"): name for name in graph if name.endswith(".__init__")}
+    TopologicalSorter({name: {packages.get(m, m) for m in found} for name, found in graph.items()}).prepare()
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_a_file_is_short(path: Path) -> None:
+    assert len(path.read_text("utf-8").splitlines()) <= 250
+
+
+def dotted(node: ast.AST) -> str:
+    """The name `a.b.c` of an expression, or `?.c` where it begins with something else."""
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else "?"
+
+
+def names_used(path: Path) -> set[str]:
+    """Modules that a file imports, names that it takes from them and the functions that it calls, each as a, a.b ..."""
+    found = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Attribute):
+            found.add(dotted(node))
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            found.add(node.func.id)
+    methods = {name.rpartition(".")[2] for name in found}
+    return found | methods & {"extractall", "unpack_archive", "urlopen", "urlretrieve"}
+
+
+@pytest.mark.parametrize("path", [*FILES, ROOT / "train.py"], ids=lambda path: path.name)
+def test_nothing_is_called_that_runs_or_trusts_a_file(path: Path) -> None:
+    found = names_used(path)
+    assert not found & NEVER
+    assert {name for name in found & ALLOWED_CALLS.keys() if path.name not in ALLOWED_CALLS[name]} == set()
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_weights_are_read_as_data_only(path: Path) -> None:
+    readers = [node for node in ast.walk(tree(path)) if isinstance(node, ast.Call)]
+    readers = [node for node in readers if dotted(node.func) in ("torch.load", "load_state_dict")]
+    for node in readers:
+        options = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+        assert options.get("weights_only") == "True", ast.unparse(node)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import visiontasks",
+        "from visiontasks.cli import main; main(['--help'])",
+        "from visiontasks.cli import main; main([])",
+        "from visiontasks.cli import main; main(['--version'])",
+    ],
+)
+def test_starting_is_quick(code: str) -> None:
+    code = f"import sys; sys.argv = ['visiontasks']; {code}; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    heavy = {"torch", "lightning", "timm", "numpy", "cv2", "albumentations", "jsonargparse"}
+    assert not heavy & set(run.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize(
+    ("package", "last_refused", "floor"),
+    [("lightning", "2.6.5", "2.6.6"), ("torch", "2.10.0", "2.11"), ("pillow", "12.3.0", "13.0.0")],
+)
+def test_versions_with_known_holes_are_refused(package: str, last_refused: str, floor: str) -> None:
+    requirements = [Requirement(line) for line in metadata.requires("visiontasks") or []]
+    (allowed,) = [requirement.specifier for requirement in requirements if requirement.name == package]
+    assert not allowed.contains(last_refused)
+    assert allowed.contains(floor)
+    assert allowed.contains(metadata.version(package).split("+")[0])

@@ -1,0 +1,483 @@
+"""Augmentation and resizing: keyed randomness, and image, box and mask that stay together."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import albumentations as A
+import numpy as np
+import pytest
+
+from visiontasks.data.augment import Augment, OnlyResize, preset, resize_sample
+from visiontasks.data.transforms import ColorJitter, ObjectCrop
+from visiontasks.samples import InputError, Sample
+
+PRESETS = ("none", "light", "medium", "strong")
+MODES = ("stretch", "letterbox", "crop")
+COLOUR_JITTER = "visiontasks.data.transforms.ColorJitter"
+
+
+def make_sample(index: int = 0, height: int = 60, width: int = 80, box: bool = True, mask: bool = True) -> Sample:
+    """Noise, and a box that its mask fills."""
+    rng = np.random.default_rng([7, index])
+    image = rng.integers(0, 256, (height, width, 3), np.uint8)
+    sample = {"image": image, "index": index, "size": (height, width), "label": index % 3}
+    x1, x2 = sorted(rng.choice(width + 1, 2, replace=False))
+    y1, y2 = sorted(rng.choice(height + 1, 2, replace=False))
+    if box:
+        sample["bbox"] = np.array([x1, y1, x2, y2], np.float32)
+    if mask:
+        sample["mask"] = np.zeros((height, width), np.uint8)
+        sample["mask"][y1:y2, x1:x2] = 1
+    return sample
+
+
+def extent(mask: np.ndarray) -> np.ndarray:
+    """The box of the pixels of class 1."""
+    ys, xs = np.nonzero(mask == 1)
+    return np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1])
+
+
+def equal(one: Sample, other: Sample) -> bool:
+    return one.keys() == other.keys() and all(np.array_equal(one[key], other[key]) for key in one)
+
+
+# Randomness
+
+
+@pytest.mark.parametrize("name", ["light", "medium", "strong"])
+def test_a_draw_depends_on_seed_epoch_and_index_only(name: str) -> None:
+    sample = make_sample(box=False)
+    first = Augment(name, 48, seed=3)
+    drawn = {(epoch, index): first(sample, epoch, index) for epoch in range(3) for index in range(4)}
+    again = Augment(name, 48, seed=3)
+    for (epoch, index), result in reversed(drawn.items()):
+        assert equal(again(sample, epoch, index), result)
+    pictures = [result["image"].tobytes() for result in drawn.values()]
+    pictures += [Augment(name, 48, seed=4)(sample, 0, index)["image"].tobytes() for index in range(4)]
+    assert len(set(pictures)) == 16
+
+
+def test_a_mask_beside_the_image_does_not_change_the_draw() -> None:
+    augment = Augment("medium", 48)
+    for index in range(20):
+        with_mask = augment(make_sample(index, box=False), 0, index)
+        without = augment(make_sample(index, box=False, mask=False), 0, index)
+        np.testing.assert_array_equal(with_mask["image"], without["image"])
+
+
+def test_the_steps_of_a_pipeline_draw_independently() -> None:
+    flips = Augment([{"class_path": "HorizontalFlip"}, {"class_path": "VerticalFlip"}], 8)
+    image = np.zeros((8, 8, 3), np.uint8)
+    image[0, 0] = 255
+    corners = {(0, 0): 0, (0, 7): 0, (7, 0): 0, (7, 7): 0}
+    for index in range(200):
+        ys, xs = np.nonzero(flips({"image": image}, 0, index)["image"][..., 0])
+        corners[int(ys[0]), int(xs[0])] += 1
+    assert min(corners.values()) > 25
+
+
+# Presets
+
+
+@pytest.mark.parametrize("resize", MODES)
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize(("box", "mask"), [(True, True), (True, False), (False, True), (False, False)])
+def test_presets_keep_the_sample_contract(name: str, resize: str, box: bool, mask: bool) -> None:
+    augment = Augment(name, 48, resize)
+    for index in range(6):
+        sample = make_sample(index, 50, 70, box, mask)
+        if box:
+            sample["bbox"] = np.array([20, 15, 50, 35], np.float32)  # near the middle: `strong` shears it not away
+        before = {key: np.copy(value) for key, value in sample.items()}
+        result = augment(sample, 1, index)
+        assert result["image"].dtype == np.uint8
+        assert result["image"].shape == (48, 48, 3)
+        assert result["image"].flags.c_contiguous
+        assert {key: result[key] for key in ("index", "size", "label")} == {
+            "index": index,
+            "size": (50, 70),
+            "label": index % 3,
+        }
+        assert set(result) == set(sample)
+        if box:
+            assert result["bbox"].dtype == np.float32
+            assert result["bbox"].shape == (4,)
+            assert (result["bbox"] >= 0).all()
+            assert (result["bbox"] <= 48).all()
+            assert (result["bbox"][2:] > result["bbox"][:2]).all()
+        if mask:
+            assert result["mask"].dtype == np.uint8
+            assert result["mask"].shape == (48, 48)
+            assert result["mask"].flags.c_contiguous
+            assert set(np.unique(result["mask"])) <= {0, 1, 255}
+        assert equal(before, sample)
+
+
+@pytest.mark.parametrize("name", ["light", "medium"])
+def test_a_box_and_the_same_box_as_a_mask_agree_to_one_pixel(name: str) -> None:
+    augment = Augment(name, 96)
+    for index in range(100):
+        result = augment(make_sample(index), 0, index)
+        assert np.abs(result["bbox"] - extent(result["mask"])).max() <= 1
+
+
+def test_none_changes_nothing_of_a_sample_of_the_right_size() -> None:
+    sample = make_sample(0, 48, 48)
+    assert equal(Augment("none", 48)(sample, 0, 0), sample)
+
+
+def test_strong_keeps_the_one_box_around_all_of_its_mask() -> None:
+    """A box of turned corners may be larger than what is in it, never smaller."""
+    augment = Augment("strong", 32)
+    turned = 0
+    for index in range(100):
+        sample = {**make_sample(index), "bbox": np.array([25, 20, 50, 45], np.float32)}
+        sample["mask"] = np.zeros((60, 80), np.uint8)
+        sample["mask"][20:45, 25:50] = 1
+        result = augment(sample, 0, index)
+        around = extent(result["mask"])
+        assert (result["bbox"][:2] <= around[:2] + 1.5).all()
+        assert (result["bbox"][2:] >= around[2:] - 1.5).all()
+        assert np.abs(result["bbox"] - around).max() < 8
+        turned += 255 in result["mask"]
+    assert turned > 10
+
+
+def test_strong_marks_what_it_brings_in_from_outside_as_ignored() -> None:
+    augment = Augment("strong", 48)
+    seen = set()
+    for index in range(30):
+        sample = {"image": np.full((48, 48, 3), 90, np.uint8), "mask": np.ones((48, 48), np.uint8)}
+        seen |= set(np.unique(augment(sample, 0, index)["mask"]).tolist())
+    assert seen == {1, 255}
+
+
+def test_a_box_that_leaves_the_image_is_an_error_that_names_the_sample() -> None:
+    sample = {**make_sample(), "bbox": np.array([0, 0, 5, 5], np.float32)}
+    crop = {"class_path": "Crop", "init_args": {"x_min": 40, "y_min": 40, "x_max": 60, "y_max": 60}}
+    with pytest.raises(InputError, match="sample 17: the augmentation moved the box out of the image"):
+        Augment([crop], 32)(sample, 0, 17)
+
+
+# ObjectCrop
+
+
+@pytest.mark.parametrize("keep", [0.5, 0.8, 1.0])
+def test_object_crop_keeps_its_share_of_the_box(keep: float) -> None:
+    """Masks that hold their own column and row show what was cut out; the result is larger, so none is skipped."""
+    augment = Augment([ObjectCrop((128, 128), scale=(0.05, 0.5), keep=keep)], 128)
+    rows, columns = np.mgrid[:60, :80].astype(np.uint8)
+    cut = 0
+    for index in range(150):
+        sample = make_sample(index, mask=False)
+        corners = []
+        for places in (columns, rows):
+            result = augment({**sample, "mask": places}, 0, index)
+            corners.append((int(result["mask"].min()), int(result["mask"].max()) + 1))
+        (x1, x2), (y1, y2) = corners
+        box = sample["bbox"]
+        inside = (min(x2, box[2]) - max(x1, box[0])) * (min(y2, box[3]) - max(y1, box[1]))
+        whole = (box[2] - box[0]) * (box[3] - box[1])
+        assert inside >= keep * whole - 1e-3
+        cut += (x1, y1, x2, y2) != (0, 0, 80, 60)
+    assert cut > 50
+
+
+def test_object_crop_takes_the_whole_image_where_no_crop_can_hold_the_box() -> None:
+    sample = {**make_sample(box=False, mask=False), "bbox": np.array([0, 0, 80, 60], np.float32)}
+    result = Augment([ObjectCrop((40, 40), scale=(0.05, 0.1), keep=1.0)], 40)(sample, 0, 0)
+    assert result["bbox"].tolist() == [0, 0, 40, 40]
+    np.testing.assert_array_equal(result["image"], Augment("none", 40)(sample, 0, 0)["image"])
+
+
+def test_object_crop_without_a_box_is_a_random_resized_crop() -> None:
+    arguments = {"size": (128, 128), "scale": (0.2, 0.9), "ratio": (0.5, 2.0)}
+    for index in range(10):
+        sample = make_sample(index, box=False)
+        own, published = (
+            Augment([kind(**arguments)], 128)(sample, 0, index) for kind in (ObjectCrop, A.RandomResizedCrop)
+        )
+        assert equal(own, published)
+
+
+# ColorJitter
+
+
+class Part(random.Random):
+    """Draws the number at a given part of every range."""
+
+    def __init__(self, part: float) -> None:
+        super().__init__(0)
+        self.part = part
+
+    def uniform(self, a: float, b: float) -> float:
+        return a + self.part * (b - a)
+
+
+def jitter(image: np.ndarray, part: float, **ranges: float) -> np.ndarray:
+    transform = ColorJitter(**{"brightness": 0, "contrast": 0, "saturation": 0, "hue": 0, "p": 1, **ranges})
+    transform.set_random_state(np.random.default_rng(0), Part(part))
+    return transform(image=image)["image"]
+
+
+def jitter_in_float64(
+    image: np.ndarray, brightness: float, contrast: float, saturation: float, turn: float
+) -> np.ndarray:
+    """One change after the other, as each is defined; the hue turns the chroma plane of NTSC's YIQ."""
+    pixels = image.astype(np.float64)
+    gray = (pixels @ [0.299, 0.587, 0.114])[..., None]
+    pixels = gray + saturation * (pixels - gray)
+    to_yiq = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
+    yiq = pixels @ to_yiq.T
+    chroma = (yiq[..., 1] + 1j * yiq[..., 2]) * np.exp(2j * np.pi * turn)
+    pixels = np.stack([yiq[..., 0], chroma.real, chroma.imag], -1) @ np.linalg.inv(to_yiq).T
+    pixels = 127.5 + contrast * (pixels - 127.5)
+    return (brightness * pixels).clip(0, 255)
+
+
+ALL_COLOURS = (
+    np.stack(np.meshgrid(*[np.arange(0, 256, 15)] * 3, indexing="ij"), -1).reshape(18 * 18, 18, 3).astype(np.uint8)
+)
+
+
+@pytest.mark.parametrize("part", [0.0, 0.3, 0.5, 0.8, 1.0])
+@pytest.mark.parametrize(
+    "ranges",
+    [
+        {"brightness": 0.4},
+        {"contrast": 0.4},
+        {"saturation": 1.0},
+        {"hue": 0.25},
+        {"brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "hue": 0.02},
+        {"brightness": 2.0, "contrast": 1.5},
+    ],
+    ids=str,
+)
+def test_colour_jitter_agrees_with_float64(part: float, ranges: dict[str, float]) -> None:
+    factors = []
+    for key in ("brightness", "contrast", "saturation"):
+        low, high = max(0, 1 - ranges.get(key, 0)), 1 + ranges.get(key, 0)
+        factors.append(low + part * (high - low))
+    turn = ranges.get("hue", 0) * (2 * part - 1)
+    expected = jitter_in_float64(ALL_COLOURS, *factors, turn)
+    result = jitter(ALL_COLOURS, part, **ranges)
+    assert result.dtype == np.uint8
+    assert np.abs(result - expected).max() <= 1  # OpenCV multiplies 8-bit images in fixed point
+
+
+def test_colour_jitter_of_zeros_is_the_identity() -> None:
+    for part in (0.0, 0.5, 1.0):
+        np.testing.assert_array_equal(jitter(ALL_COLOURS, part), ALL_COLOURS)
+
+
+def test_colour_jitter_without_saturation_leaves_the_gray_of_a_television() -> None:
+    image = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [90, 90, 90]]], np.uint8)
+    assert jitter(image, 0, saturation=1.0).tolist() == [[[76] * 3, [150] * 3, [29] * 3, [90] * 3]]
+
+
+def test_colour_jitter_draws_from_the_whole_of_its_ranges() -> None:
+    gray = np.full((1, 1, 3), 100, np.uint8)
+    augment = Augment([ColorJitter(0.5, 0, 0, 0, p=1)], 1)
+    drawn = [int(augment({"image": gray}, 0, index)["image"][0, 0, 0]) for index in range(300)]
+    assert 50 <= min(drawn) < 54
+    assert 146 < max(drawn) <= 150
+    assert abs(np.mean(drawn) - 100) < 6
+
+
+# Lists of transforms
+
+
+def test_a_config_list_builds_transforms_by_class_path_and_by_bare_name() -> None:
+    steps = [
+        {"class_path": "albumentations.HorizontalFlip", "init_args": {"p": 1}},
+        {
+            "class_path": "visiontasks.data.transforms.ObjectCrop",
+            "init_args": {"size": [40, 40], "scale": [1, 1], "ratio": [1, 1]},
+        },
+        {"class_path": "ObjectCrop", "init_args": {"size": [40, 40], "scale": [1, 1], "ratio": [1, 1]}},
+        {"class_path": "VerticalFlip", "init_args": {"p": 1.0}},
+        {"class_path": COLOUR_JITTER, "init_args": {"p": 0.0}},
+        {"class_path": "NoOp", "init_args": None},
+    ]
+    image = make_sample(height=40, width=40)["image"]
+    result = Augment(steps, 40)({"image": image}, 0, 0)["image"]
+    np.testing.assert_array_equal(result, image[::-1, ::-1])
+
+
+def test_objects_and_dicts_make_the_same_pipeline() -> None:
+    sample = make_sample()
+    objects = Augment([A.HorizontalFlip(), ColorJitter(0.3, p=1), A.RandomCrop(32, 32)], 48)
+    dicts = Augment(
+        [
+            {"class_path": "HorizontalFlip"},
+            {"class_path": COLOUR_JITTER, "init_args": {"brightness": 0.3, "p": 1}},
+            {"class_path": "RandomCrop", "init_args": {"height": 32, "width": 32}},
+        ],
+        48,
+    )
+    for index in range(5):
+        small = {key: sample[key] for key in ("image", "mask", "index", "size")}
+        assert equal(objects(small, 0, index), dicts(small, 0, index))
+
+
+def test_a_choice_inside_a_list_takes_each_of_its_parts() -> None:
+    inner = [
+        {"class_path": "HorizontalFlip", "init_args": {"p": 1}},
+        {
+            "class_path": "albumentations.Sequential",
+            "init_args": {"p": 1, "transforms": [{"class_path": "VerticalFlip", "init_args": {"p": 1}}]},
+        },
+    ]
+    augment = Augment([{"class_path": "albumentations.OneOf", "init_args": {"transforms": inner, "p": 1}}], 40)
+    image = make_sample(height=40, width=40)["image"]
+    seen = {augment({"image": image}, 0, index)["image"].tobytes() for index in range(30)}
+    assert seen == {np.ascontiguousarray(image[:, ::-1]).tobytes(), image[::-1].tobytes()}
+
+
+LIST_FAULTS: dict[str, tuple[Any, str]] = {
+    "unknown preset": ("ligth", "unknown preset 'ligth'; there are none, light, medium, strong"),
+    "unknown transform": (
+        [{"class_path": "HorizontalFlop"}],
+        "no transform 'HorizontalFlop'; did you mean 'HorizontalFlip'",
+    ),
+    "unknown of a module": (
+        [{"class_path": "albumentations.Blurr"}],
+        "no transform 'albumentations.Blurr'; did you mean 'Blur'",
+    ),
+    "unknown of ours": ([{"class_path": "ObjectCrob"}], "no transform 'ObjectCrob'; did you mean 'ObjectCrop'"),
+    "nothing like it": ([{"class_path": "Qqqq"}], r"no transform 'Qqqq'\."),
+    "unknown module": (
+        [{"class_path": "albumentation.Blur"}],
+        "no transform 'albumentation.Blur'; No module named 'albumentation'",
+    ),
+    "no transform": ([{"class_path": "albumentations.Compose.x"}], "no transform"),
+    "a function": ([{"class_path": "numpy.abs"}], r"no transform 'numpy\.abs'"),
+    "another class": ([{"class_path": "pathlib.Path"}], r"no transform 'pathlib\.Path'"),
+    "misspelt argument": ([{"class_path": "HorizontalFlip", "init_args": {"prob": 1}}], "HorizontalFlip: .*'prob'"),
+    "misspelt argument of ours": ([{"class_path": COLOUR_JITTER, "init_args": {"hues": 1}}], "ColorJitter: .*'hues'"),
+    "wrong value": ([{"class_path": "HorizontalFlip", "init_args": {"p": 7}}], "HorizontalFlip: "),
+    "missing argument": ([{"class_path": "RandomCrop"}], "RandomCrop: .*height"),
+    "wrong key": (
+        [{"class_path": "HorizontalFlip", "args": {"p": 1}}],
+        "HorizontalFlip has the key 'args'; expected init_args",
+    ),
+    "no class_path": ([{"init_args": {"p": 1}}], "no transform ''"),
+    "inside a choice": (
+        [{"class_path": "OneOf", "init_args": {"transforms": [{"class_path": "Blurr"}]}}],
+        "no transform 'Blurr'; did you mean 'Blur'",
+    ),
+    "argument of a choice": (
+        [{"class_path": "OneOf", "init_args": {"transforms": [{"class_path": "Blur"}], "prob": 1}}],
+        "OneOf: .*'prob'",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", LIST_FAULTS)
+def test_a_wrong_transform_is_an_error_that_names_it(fault: str) -> None:
+    transforms, message = LIST_FAULTS[fault]
+    with pytest.raises(InputError, match=rf"(?s)^augment: .*{message}"):
+        Augment(transforms, 32)(make_sample(), 0, 0)
+
+
+def test_every_preset_is_built_strictly() -> None:
+    for name in PRESETS:
+        A.Compose(preset(name, 32), strict=True)
+
+
+# Resizing
+
+SIZES = [(1, 1), (1, 300), (300, 1), (2, 5000), (37, 53), (53, 37), (64, 64), (63, 65), (128, 128), (300, 200)]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("height", "width"), SIZES)
+def test_resizing_keeps_the_contract_for_any_size(height: int, width: int, mode: str) -> None:
+    sample = {
+        "image": np.full((height, width, 3), 200, np.uint8),
+        "mask": np.ones((height, width), np.uint8),
+        "bbox": np.array([0, 0, width, height], np.float32),
+    }
+    result = resize_sample(sample, 64, mode)
+    assert result["image"].shape == (64, 64, 3)
+    assert result["image"].dtype == np.uint8
+    assert result["image"].flags.c_contiguous
+    assert result["mask"].shape == (64, 64)
+    assert result["mask"].dtype == np.uint8
+    assert result["bbox"].dtype == np.float32
+    assert result["bbox"].tolist() == extent(result["mask"]).tolist()  # the whole image, so no rounding
+    x1, y1, x2, y2 = result["bbox"].astype(int)
+    assert (result["image"][y1:y2, x1:x2] == 200).all()
+    outside = np.ones((64, 64), bool)
+    outside[y1:y2, x1:x2] = False
+    assert (result["image"][outside] == 114).all()
+    assert (result["mask"][outside] == 255).all()
+    if mode != "letterbox":
+        assert not outside.any()
+    else:
+        long, short = max(height, width), min(height, width)
+        assert sorted([x2 - x1, y2 - y1]) == [max(1, round(short * 64 / long)), 64]
+        assert abs(x1 - (64 - x2)) <= 1
+        assert abs(y1 - (64 - y2)) <= 1
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("height", "width"), [(60, 80), (80, 60), (37, 53), (100, 250), (31, 33), (64, 64)])
+def test_resizing_puts_every_pixel_where_the_geometry_says(height: int, width: int, mode: str) -> None:
+    """The image holds its own columns and rows, so that the result shows where each pixel came from."""
+    rows, columns = np.mgrid[:height, :width]
+    image = np.dstack([columns, rows, np.zeros_like(rows)]).astype(np.uint8)
+    result = resize_sample({"image": image}, 64, mode)["image"].astype(float)
+    scale_x, scale_y = {
+        "stretch": (64 / width, 64 / height),
+        "letterbox": (64 / max(height, width),) * 2,
+        "crop": (64 / min(height, width),) * 2,
+    }[mode]
+    place = np.arange(64) + 0.5 - 32  # from the centre of the result
+    for channel, length, scale, axis in ((0, width, scale_x, 1), (1, height, scale_y, 0)):
+        expected = place / scale + length / 2 - 0.5
+        inside = (expected >= 1) & (expected <= length - 2)
+        found = result[..., channel] if axis == 1 else result[..., channel].T
+        holds = result[32, :, 2] == 0 if axis == 1 else result[:, 32, 2] == 0  # not padding
+        middle = found[32]
+        assert np.abs(middle - expected)[inside & holds].max() <= 1.5
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_resizing_moves_box_and_mask_with_the_image(mode: str) -> None:
+    for index in range(40):
+        rng = np.random.default_rng(index)
+        height, width = (int(value) for value in rng.integers(20, 150, 2))
+        short = min(height, width)  # inside the centre square, so that `crop` loses nothing
+        x1, y1 = (width - short) // 2 + short // 4, (height - short) // 2 + short // 4
+        box = np.array([x1, y1, x1 + short // 2, y1 + short // 3], np.float32)
+        mask = np.zeros((height, width), np.uint8)
+        image = np.zeros((height, width, 3), np.uint8)
+        place = np.s_[int(box[1]) : int(box[3]), int(box[0]) : int(box[2])]
+        mask[place], image[place] = 1, 255
+        result = resize_sample({"image": image, "mask": mask, "bbox": box}, 64, mode)
+        assert np.abs(result["bbox"] - extent(result["mask"])).max() <= 1
+        assert np.abs(result["bbox"] - extent((result["image"][..., 0] > 127).astype(np.uint8))).max() <= 1.5
+
+
+def test_shrinking_averages_instead_of_dropping_pixels() -> None:
+    image = np.zeros((256, 256, 3), np.uint8)
+    image[::4, ::4] = 255
+    result = resize_sample({"image": image}, 64, "stretch")["image"]
+    assert np.unique(result).tolist() == [16]
+
+
+def test_only_resize_keeps_the_masks_own_size_and_the_sample_it_was_given() -> None:
+    sample = make_sample(0, 50, 70)
+    before = {key: np.copy(value) for key, value in sample.items()}
+    for mode in MODES:
+        result = OnlyResize(48, mode)(sample, 5, 0)
+        assert result["image"].shape == (48, 48, 3)
+        assert result["mask"] is sample["mask"]
+        assert equal(sample, before)
+        assert equal(result, OnlyResize(48, mode)(sample, 0, 9))
+        resized = resize_sample({**sample}, 48, mode)
+        np.testing.assert_array_equal(result["bbox"], resized["bbox"])
+        np.testing.assert_array_equal(result["image"], resized["image"])

@@ -1,0 +1,100 @@
+"""Every shipped config trains, tests and predicts, for a few steps on data written here."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torchvision
+import yaml
+from PIL import Image
+
+from visiontasks.cli import main
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = sorted(
+    path for path in (ROOT / "configs").rglob("*.yaml") if path.parent.name != "data" and path.name != "ddp.yaml"
+)
+FEW = [
+    *("--trainer.limit_train_batches", "2", "--trainer.limit_val_batches", "1", "--trainer.limit_test_batches", "1"),
+    *("--trainer.enable_progress_bar", "false", "--trainer.logger", "false", "--trainer.accelerator", "cpu"),
+    *("--data.image_size", "32", "--data.batch_size", "4"),
+]
+
+
+@pytest.fixture
+def sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory whose data/ holds a few images of every set that the configs read."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+
+    def picture(path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (24, 30, 3), np.uint8)).save(path)
+
+    for name in ("daisy", "roses"):
+        for i in range(10):
+            picture(tmp_path / "data/flowers5/train" / name / f"{i}.jpg")
+            picture(tmp_path / "data/flowers5/val" / name / f"{i}.jpg")
+            picture(tmp_path / "data/photos" / name / f"{i}.jpg")
+    _write_pets(tmp_path / "data/pets3/oxford-iiit-pet", picture)
+    _write_cifar10(tmp_path / "data/cifar-10-batches-py", rng, monkeypatch)
+    _write_fashion_mnist(tmp_path / "data/FashionMNIST/raw", rng)
+    return tmp_path
+
+
+def _write_pets(root: Path, picture) -> None:
+    lists = {"trainval.txt": [], "test.txt": []}
+    for name, breed, species in (("Abyssinian", 1, 1), ("american_bulldog", 2, 2)):
+        for i in range(12):
+            picture(root / "images" / f"{name}_{i}.jpg")
+            lists["trainval.txt" if i < 8 else "test.txt"].append(f"{name}_{i} {breed} {species} 1")
+    (root / "annotations").mkdir(parents=True)
+    for name, lines in lists.items():
+        (root / "annotations" / name).write_text("\n".join(lines))
+
+
+def _write_cifar10(root: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    root.mkdir(parents=True)
+    cifar = torchvision.datasets.CIFAR10
+    batch = {"data": rng.integers(0, 255, (40, 3072), np.uint8), "labels": [i % 10 for i in range(40)]}
+    for name in ("data_batch_1", "test_batch"):
+        (root / name).write_bytes(pickle.dumps(batch))
+    names = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+    (root / "batches.meta").write_bytes(pickle.dumps({"label_names": names}))
+    monkeypatch.setattr(cifar, "train_list", [["data_batch_1", None]])
+    monkeypatch.setattr(cifar, "test_list", [["test_batch", None]])
+    monkeypatch.setattr(cifar, "meta", {**cifar.meta, "md5": None})
+
+
+def _write_fashion_mnist(root: Path, rng: np.random.Generator) -> None:
+    root.mkdir(parents=True)
+    for part in ("train", "t10k"):
+        images, labels = rng.integers(0, 255, (40, 28, 28), np.uint8), np.arange(40, dtype=np.uint8) % 10
+        for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
+            header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes()
+            (root / f"{part}-{kind}-ubyte").write_bytes(header + array.tobytes())
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.relative_to(ROOT / "configs").as_posix())
+def test_config_fits_tests_and_predicts(config: Path, sets: Path) -> None:
+    main(["fit", "-c", str(config), *FEW, "--trainer.max_epochs", "1"])
+    (run,) = (sets / "runs" / config.stem).iterdir()
+    checkpoint = str(run / "last.ckpt")
+    main(["test", "-c", str(config), *FEW, "--ckpt_path", checkpoint])
+    image = next((sets / "data/flowers5").rglob("*.jpg"))
+    main(["predict", checkpoint, str(image), "--output", str(sets / "out"), "--accelerator", "cpu"])
+    assert len((sets / "out/predictions.csv").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize("config", [*CONFIGS, ROOT / "configs/ddp.yaml"], ids=lambda path: path.name)
+def test_config_says_its_command_and_is_short(config: Path) -> None:
+    text = config.read_text("utf-8")
+    assert (
+        f"visiontasks fit -c configs/{config.relative_to(ROOT / 'configs').as_posix()}" in text or config.stem == "ddp"
+    )
+    assert text.startswith("# ")
+    assert len(text.splitlines()) <= 30
+    assert yaml.safe_load(text)

@@ -1,0 +1,100 @@
+"""Two gloo processes do what one does."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import Callback, Trainer, seed_everything
+from lightning.pytorch.strategies import DDPStrategy
+from torch.optim import SGD
+
+from visiontasks.callbacks import ClosedFormStart, FreezeBackbone
+from visiontasks.data import Shapes, VisionDataModule
+from visiontasks.models import Backbone
+from visiontasks.tasks import ClassificationTask
+
+
+class SaveState(Callback):
+    """Leaves each rank's weights, as they are at the end, in a file of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
+        torch.save(pl_module.state_dict(), self.folder / f"rank{trainer.global_rank}.pt")
+
+
+def strategy(processes: int, **options: Any) -> Any:
+    options = {"start_method": "fork", "process_group_backend": "gloo", **options}
+    return DDPStrategy(**options) if processes > 1 else "auto"
+
+
+def make_trainer(tmp_path: Path, processes: int, callbacks: list[Callback], epochs: int = 1, **options: Any) -> Trainer:
+    return Trainer(
+        max_epochs=epochs,
+        accelerator="cpu",
+        devices=processes,
+        strategy=strategy(processes, **options),
+        callbacks=callbacks,
+        default_root_dir=tmp_path,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
+
+
+def make(batch_size: int = 4) -> tuple[ClassificationTask, VisionDataModule]:
+    seed_everything(0)
+    data = VisionDataModule(partial(Shapes, count=68, size=32), image_size=32, batch_size=batch_size)
+    assert len(data.dataset("test")) == 17
+    task = ClassificationTask(
+        data.spec, Backbone("test_resnet", pretrained=False, batch_norm="train"), optimizer=partial(SGD, lr=0.05)
+    )
+    return task, data
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 8])  # 9 + 8, with uneven last batches
+def test_metrics_on_17_images_are_those_of_one_process(tmp_path: Path, batch_size: int) -> None:
+    results = []
+    for processes in (1, 2):
+        task, data = make(batch_size)
+        results += make_trainer(tmp_path, processes, []).test(task, data, verbose=False)
+    one, two = results
+    assert one.keys() == two.keys()
+    assert [two[name] for name in one] == pytest.approx([one[name] for name in one], abs=1e-6)
+
+
+def test_replicas_hold_the_same_weights_after_closed_form_start_and_unfreezing(tmp_path: Path) -> None:
+    task, data = make()
+    before = {name: value.clone() for name, value in task.state_dict().items()}
+    callbacks = [ClosedFormStart(), FreezeBackbone(1), SaveState(tmp_path)]
+    make_trainer(tmp_path, 2, callbacks, epochs=2, find_unused_parameters=True).fit(task, data)
+    one, other = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
+    parameters = [name for name, _ in task.named_parameters()]
+    assert all(torch.equal(one[name], other[name]) for name in parameters)
+    assert not any(torch.equal(one[name], before[name]) for name in parameters if "conv" in name)
+
+
+def test_closed_form_start_is_that_of_one_process(tmp_path: Path) -> None:
+    heads = []
+    for processes in (1, 2):
+        task, data = make()
+        (folder := tmp_path / str(processes)).mkdir()
+        callbacks = [ClosedFormStart(), FreezeBackbone(-1), SaveState(folder)]
+        task.make_optimizer = partial(SGD, lr=0.0)
+        make_trainer(tmp_path, processes, callbacks, find_unused_parameters=True).fit(task, data)
+        heads.append(torch.load(folder / "rank0.pt", weights_only=True)["heads.label.classifier.weight"])
+    np.testing.assert_allclose(heads[0], heads[1], rtol=1e-3, atol=1e-4)
+
+
+def test_freezing_without_unused_parameters_is_refused(tmp_path: Path) -> None:
+    task, data = make()
+    with pytest.raises(Exception, match="ddp_find_unused_parameters_true"):
+        make_trainer(tmp_path, 2, [FreezeBackbone(1)]).fit(task, data)

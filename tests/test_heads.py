@@ -1,0 +1,271 @@
+"""The label head: from features to logits, predictions, metrics and the closed form."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from visiontasks.losses import CrossEntropy
+from visiontasks.metrics import label_metrics, label_tables
+from visiontasks.models import Backbone, LabelHead
+from visiontasks.models.ridge import fit_ridge, fit_temperature
+from visiontasks.samples import IGNORE_LABEL, InputError
+from visiontasks.tasks import ClassificationTask
+
+
+def feature_maps(batch: int = 4, channels: int = 5, height: int = 2, width: int = 3) -> list[Tensor]:
+    """A pyramid whose last map only is the label head's."""
+    generator = torch.Generator().manual_seed(0)
+    return [torch.zeros(batch, 2, 9, 9), torch.randn(batch, channels, height, width, generator=generator)]
+
+
+def make_task(image_size: int = 64, **options: Any) -> ClassificationTask:
+    spec = {"class_names": ["a", "b", "c"], "image_size": image_size, "resize": "stretch"}
+    return ClassificationTask(spec, Backbone("test_resnet", False), partial(LabelHead, **options))
+
+
+def separable(samples: int = 60, features: int = 8) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    target = torch.arange(samples) % 3
+    centres = torch.eye(3, features) * 10
+    return centres[target] + torch.randn(samples, features, generator=generator), target
+
+
+# forward
+
+
+@pytest.mark.parametrize(
+    ("pool", "expected"),
+    [
+        ("avg", lambda x: x.mean((2, 3))),
+        ("max", lambda x: x.max(3).max(2)),
+        ("avgmax", lambda x: np.concatenate([x.mean((2, 3)), x.max(3).max(2)], 1)),
+        ("flatten", lambda x: x.reshape(len(x), -1)),
+    ],
+)
+def test_the_bridge_is_the_pool_that_is_named(pool: Any, expected: Any) -> None:
+    features, head = feature_maps(), LabelHead([2, 5], 3, pool=pool)
+    bridge = head.design(features)
+    np.testing.assert_allclose(bridge, expected(features[-1].numpy()), atol=1e-6)
+    logits = head(features)
+    expected_logits = bridge @ head.classifier.weight.T + head.classifier.bias
+    torch.testing.assert_close(logits, expected_logits)
+    assert logits.shape == (4, 3)
+
+
+def test_global_max_pooling_of_the_course_figure() -> None:
+    maps = torch.zeros(1, 3, 3, 3)
+    maps[0, 0, 1, 2] = maps[0, 2, 2, 1] = 1
+    assert LabelHead([3], 2, pool="max").design([maps]).tolist() == [[1, 0, 1]]
+
+
+def test_hidden_layers_are_dense_with_relu_between() -> None:
+    features, head = feature_maps(), LabelHead([2, 5], 3, hidden=[7, 6])
+    dense = [module for module in head.modules() if isinstance(module, nn.Linear)]
+    assert [(layer.in_features, layer.out_features) for layer in dense] == [(5, 7), (7, 6), (6, 3)]
+    x = features[-1].mean((2, 3))
+    for layer in dense[:-1]:
+        x = layer(x).clamp(min=0)
+    torch.testing.assert_close(head(features), dense[-1](x))
+
+
+def test_dropout_precedes_each_dense_layer_and_acts_in_training_only() -> None:
+    features, head = feature_maps(), LabelHead([2, 5], 3, hidden=[7, 6], dropout=0.5)
+    kinds = [type(module) for module in head.modules() if isinstance(module, nn.Linear | nn.Dropout)]
+    assert kinds == [nn.Dropout, nn.Linear] * 3
+    assert not torch.equal(head(features), head(features))
+    head.eval()
+    assert torch.equal(head(features), head(features))
+    dropped = LabelHead([2, 5], 3, dropout=1.0)
+    assert torch.equal(dropped(features), dropped.classifier.bias.expand(4, 3))
+
+
+@pytest.mark.parametrize(("image_size", "inputs"), [(64, 96 * 2 * 2), (96, 96 * 3 * 3)])
+@pytest.mark.parametrize("hidden", [[], [6]])
+def test_flatten_finds_its_width_inside_a_task(image_size: int, inputs: int, hidden: list[int]) -> None:
+    task = make_task(image_size, pool="flatten", hidden=hidden)
+    dense = [module for module in task.heads["label"].modules() if isinstance(module, nn.Linear)]
+    assert dense[0].weight.shape == ((hidden or [3])[0], inputs)
+    assert task.training  # finding out did not leave it in eval mode
+    assert task(torch.zeros(2, 3, image_size, image_size, dtype=torch.uint8))["label"].shape == (2, 3)
+
+
+def test_heads_do_not_share_their_default_loss() -> None:
+    one, other = LabelHead([5], 2), LabelHead([5], 3)
+    assert one.criterion is not other.criterion
+
+
+def test_setup_hands_the_counts_to_the_loss() -> None:
+    head = LabelHead([5], 2, loss=CrossEntropy(class_weights="auto"))
+    head.setup({"label_counts": torch.tensor([30, 10])})
+    assert head.criterion.weights.tolist() == pytest.approx([40 / 60, 2])
+
+
+# prediction
+
+
+def test_a_prediction_has_label_score_and_probabilities() -> None:
+    logits = torch.tensor([[1.0, 3.0, 2.0], [5.0, 0.0, 0.0]], dtype=torch.bfloat16)
+    found = LabelHead([5], 3).predict(logits)
+    probabilities = np.exp(logits.double().numpy())
+    probabilities /= probabilities.sum(1, keepdims=True)
+    assert found.keys() == {"label", "score", "probabilities"}
+    assert found["label"].dtype == torch.int64
+    assert found["label"].tolist() == [1, 0]
+    assert found["probabilities"].dtype == torch.float32
+    np.testing.assert_allclose(found["probabilities"], probabilities, rtol=1e-5)
+    np.testing.assert_allclose(found["score"], probabilities.max(1), rtol=1e-5)
+
+
+def test_the_floor_is_the_majority_class() -> None:
+    head, target = LabelHead([5], 3), torch.tensor([0, 1, 2, 1])
+    head.setup({"label_counts": torch.tensor([10, 70, 20])})
+    floor = head.floor(target)
+    torch.testing.assert_close(head.scores(floor), torch.tensor([[0.1, 0.7, 0.2]]).expand(4, 3))
+    accuracy = head.metrics("val")["accuracy"]
+    accuracy.update(head.scores(floor), target)
+    assert float(accuracy.compute()) == 0.5
+    assert "prior" in head.state_dict()  # a test in another process has the same floor
+
+
+# closed form
+
+
+def test_solve_is_the_ridge_solution_at_its_best_temperature() -> None:
+    design, target = separable()
+    head = LabelHead([8], 3)
+    found = head.solve(design, target)
+    ridge = fit_ridge(design, nn.functional.one_hot(target, 3).float())
+    factor = fit_temperature(ridge.left_out, target)
+    torch.testing.assert_close(head.classifier.weight.detach(), factor * ridge.weight)
+    torch.testing.assert_close(head.classifier.bias.detach(), factor * ridge.bias)
+    assert found == {"strength": ridge.strength, "temperature": factor, "left_out_accuracy": 1.0}
+    assert head([design[:, :, None, None]]).argmax(1).equal(target)
+
+
+def test_left_out_accuracy_on_labels_without_meaning_is_that_of_chance() -> None:
+    generator = torch.Generator().manual_seed(0)
+    design, target = torch.randn(300, 5, generator=generator), torch.randint(0, 3, (300,), generator=generator)
+    assert LabelHead([5], 3).solve(design, target)["left_out_accuracy"] < 0.45
+
+
+def test_solve_leaves_samples_without_a_label_out() -> None:
+    design, target = separable()
+    one, other = LabelHead([8], 3), LabelHead([8], 3)
+    found = one.solve(torch.cat([design, design * 5]), torch.cat([target, torch.full_like(target, IGNORE_LABEL)]))
+    assert found == pytest.approx(other.solve(design, target))
+    torch.testing.assert_close(one.classifier.weight, other.classifier.weight)
+
+
+def test_solve_with_a_class_that_no_sample_has() -> None:
+    design, target = separable()
+    head = LabelHead([8], 5)
+    head.solve(design, target)
+    assert head.classifier.weight.isfinite().all()
+    assert head([design[:, :, None, None]]).argmax(1).equal(target)
+
+
+def test_hidden_layers_have_no_closed_form() -> None:
+    with pytest.raises(InputError, match="LabelHead as it is configured has no closed form"):
+        LabelHead([2, 5], 3, hidden=[4]).design(feature_maps())
+
+
+# metrics
+
+
+def draw_scores(classes: int, samples: int = 400) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities (N, C) of some use, and labels (N,) of which some are not known."""
+    rng = np.random.default_rng(0)
+    target = rng.integers(0, classes, samples)
+    logits = rng.normal(0, 1, (samples, classes)) + 1.5 * np.eye(classes)[target]
+    scores = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    target[::7] = IGNORE_LABEL
+    return scores.astype(np.float32), target
+
+
+def compute(collection: Any, scores: Any, target: Any, parts: int = 3) -> dict[str, Any]:
+    """The metrics of a split that comes in parts."""
+    chunks = torch.as_tensor(scores).chunk(parts), torch.as_tensor(target).chunk(parts)
+    for some_scores, some_target in zip(*chunks, strict=True):
+        collection.update(some_scores, some_target)
+    return {name: value.tolist() for name, value in collection.compute().items()}
+
+
+def confusion(scores: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Rows true, columns predicted."""
+    known, classes = target != IGNORE_LABEL, scores.shape[1]
+    table = np.zeros((classes, classes), int)
+    np.add.at(table, (target[known], scores.argmax(1)[known]), 1)
+    return table
+
+
+@pytest.mark.parametrize(
+    ("stage", "classes", "names"),
+    [
+        ("train", 7, {"accuracy"}),
+        ("val", 7, {"accuracy", "top5", "f1"}),
+        ("val", 5, {"accuracy", "f1"}),
+        ("test", 2, {"accuracy", "f1", "auroc", "ece"}),
+        ("test", 7, {"accuracy", "top5", "f1", "auroc", "ece"}),
+    ],
+)
+def test_each_stage_has_its_metrics(stage: Any, classes: int, names: set[str]) -> None:
+    assert LabelHead([5], classes).metrics(stage).keys() == names
+
+
+@pytest.mark.parametrize("classes", [2, 4, 9])
+def test_metrics_equal_those_of_the_definitions(classes: int) -> None:
+    scores, target = draw_scores(classes)
+    found = compute(label_metrics(classes, "test"), scores, target)
+    table, known = confusion(scores, target), target != IGNORE_LABEL
+    hits, predicted, true = np.diag(table), table.sum(0), table.sum(1)
+    assert found["accuracy"] == pytest.approx(hits.sum() / known.sum())
+    assert found["f1"] == pytest.approx(np.mean(2 * hits / (predicted + true)))
+    if classes > 5:
+        best = np.argsort(-scores[known], 1)[:, :5]
+        assert found["top5"] == pytest.approx((best == target[known, None]).any(1).mean())
+    areas = []
+    for c in range(classes):
+        inside, outside = scores[known & (target == c), c], scores[known & (target != c), c]
+        areas.append((inside[:, None] > outside[None]).mean())  # the share of pairs in the right order
+    assert found["auroc"] == pytest.approx(np.mean(areas), abs=1e-6)
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_tables_are_by_class_and_rows_are_true(classes: int) -> None:
+    scores, target = draw_scores(classes)
+    found, table = compute(label_tables(classes), scores, target), confusion(scores, target)
+    recall, precision = np.diag(table) / table.sum(1), np.diag(table) / table.sum(0)
+    assert found["confusion"] == table.tolist()
+    assert found["recall"] == pytest.approx(recall.tolist())
+    assert found["precision"] == pytest.approx(precision.tolist())
+    assert found["f1"] == pytest.approx((2 * recall * precision / (recall + precision)).tolist())
+
+
+def test_one_mistake_stands_in_the_row_of_the_true_class() -> None:
+    table = compute(label_tables(3), [[0.1, 0.2, 0.7]], [0], parts=1)["confusion"]
+    assert table == [[0, 0, 1], [0, 0, 0], [0, 0, 0]]
+
+
+def test_f1_is_the_mean_over_the_classes_that_occur() -> None:
+    scores = [[0.8, 0.1, 0.1], [0.2, 0.7, 0.1], [0.6, 0.3, 0.1]]
+    # class 0: precision 1/2, recall 1; class 1: precision 1, recall 1/2; class 2: never
+    assert compute(label_metrics(3, "val"), scores, [0, 1, 1], parts=1)["f1"] == pytest.approx(2 / 3)
+
+
+def test_auroc_by_hand() -> None:
+    second = torch.tensor([0.1, 0.4, 0.35, 0.8])  # of the four pairs one is in the wrong order
+    found = compute(label_metrics(2, "test"), torch.stack([1 - second, second], 1), [0, 0, 1, 1])
+    assert found["auroc"] == pytest.approx(0.75)
+
+
+def test_calibration_error_by_hand() -> None:
+    # bin of 0.9: confidence 0.9, accuracy 1/2, two of three; bin of 0.65: confidence 0.65, accuracy 1
+    scores = [[0.9, 0.1], [0.1, 0.9], [0.65, 0.35]]
+    found = compute(label_metrics(2, "test"), scores, [0, 0, 0], parts=1)
+    assert found["ece"] == pytest.approx(2 / 3 * 0.4 + 1 / 3 * 0.35)
