@@ -33,19 +33,18 @@ from visiontasks.data.images import read_image
 from visiontasks.samples import Batch
 
 COUNT, BATCH, SIZE = 64, 32, 224
-ROOT = Path(__file__).parents[1]
 
 
 def write_photos(folder: Path) -> str:
     """Fills two class folders with 500x375 JPEG files; returns where the pictures come from."""
-    folders = (root / "raccoon" / "images" for root in (ROOT / "data", ROOT.parent / "shared" / "data"))
-    photos = next((sorted(images.glob("*.jpg"))[:COUNT] for images in folders if images.is_dir()), [])
+    homes = (Path(__file__).parents[1], Path(__file__).parents[2] / "shared")
+    photos = sorted(path for home in homes for path in home.glob("data/raccoon/images/*.jpg"))
     shapes = Shapes("train", COUNT, 500)
+    for label in "ab":
+        (folder / "train" / label).mkdir(parents=True)
     for i in range(COUNT):
         image = Image.open(photos[i % len(photos)]) if photos else Image.fromarray(shapes.image(i))
-        path = folder / "train" / "ab"[i % 2] / f"{i:03}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        image.convert("RGB").resize((500, 375)).save(path, quality=90)
+        image.convert("RGB").resize((500, 375)).save(folder / "train" / "ab"[i % 2] / f"{i}.jpg", quality=90)
     return "photos" if photos else "generated pictures"
 
 
@@ -58,7 +57,6 @@ def epochs(loader: Iterable[Batch], count: int = 1) -> None:
 def torchvision_epoch(paths: list[Path], read: Callable[[Path], object], transform: v2.Compose) -> None:
     for start in range(0, len(paths), BATCH):
         images = torch.stack([transform(read(path)) for path in paths[start : start + BATCH]])
-        assert images.dtype == torch.uint8
         assert images.shape == (BATCH, 3, SIZE, SIZE)
 
 
@@ -66,8 +64,7 @@ def measure(work: Callable[..., object], *args: object) -> float:
     """CPU milliseconds an image of this process and of its children that have ended."""
 
     def clock() -> float:
-        children = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return time.process_time() + children.ru_utime + children.ru_stime
+        return time.process_time() + sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])  # user, system
 
     start = clock()
     work(*args)
@@ -89,8 +86,7 @@ def main() -> None:
 
         def loader(workers: int) -> Iterable[Batch]:
             dataset = partial(ImageFolder, root=name)
-            data = VisionDataModule(dataset, SIZE, augment="medium", batch_size=BATCH, num_workers=workers)
-            return data.train_dataloader()
+            return VisionDataModule(dataset, SIZE, "stretch", "medium", BATCH, workers).train_dataloader()
 
         def worker() -> float:  # its start and end are in both
             return (measure(lambda: epochs(loader(1), 5)) - measure(lambda: epochs(loader(1), 1))) / 4
@@ -98,7 +94,7 @@ def main() -> None:
         def open_pil(path: Path) -> Image.Image:
             return Image.open(path).convert("RGB")
 
-        def open_tensor(path: Path) -> torch.Tensor:
+        def open_tensor(path: Path) -> object:
             return decode_jpeg(read_file(str(path)), ImageReadMode.RGB)
 
         ours = loader(0)
@@ -111,13 +107,11 @@ def main() -> None:
             "Pillow": lambda: measure(lambda: [np.asarray(open_pil(path)) for path in paths]),
         }
         found: dict[str, list[float]] = {name: [] for name in runs}
-        for number in range(rounds + 1):
+        for _ in range(rounds + 1):
             for case, run in runs.items():
-                milliseconds = run()
-                if number:  # the first warms up
-                    found[case].append(milliseconds)
+                found[case].append(run())
     print(f"{COUNT} {source}, {rounds} rounds, CPU ms an image (bar for the loader: 1.6):")
-    for case, values in found.items():
+    for case, (_, *values) in found.items():  # the first round warms up
         print(f"  {case:20} median {median(values):.2f}, least {min(values):.2f}")
 
 

@@ -265,9 +265,9 @@ def test_the_summary_counts_the_training_labels_and_names_the_data(tmp_path: Pat
     for i in range(9):
         Image.new("RGB", (4, 4)).save(tmp_path / f"{i}.png")
     (tmp_path / "table.csv").write_text("\n".join(["path,label,split", *rows]))
-    dataset = partial(CsvTable, path=str(tmp_path / "table.csv"), class_names=["dog", "yak", "cat"])
+    dataset = partial(CsvTable, path=str(tmp_path / "table.csv"), class_names=["dog", "yak", "cat", "zebu"])
     summary = VisionDataModule(dataset).summary()
-    assert summary["label_counts"].tolist() == [4, 0, 3]
+    assert summary["label_counts"].tolist() == [4, 0, 3, 0]
     assert summary["label_counts"].dtype == torch.int64
     assert summary["fingerprint"] == dataset("train").fingerprint() != dataset("val").fingerprint()
 

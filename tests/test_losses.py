@@ -123,11 +123,13 @@ def test_focal_has_a_finite_gradient_where_the_prediction_is_certain(gamma: floa
 
 
 @every_shape
-def test_probability_mse_is_the_mean_square_over_classes(shape: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("mixed", [False, True])
+def test_probability_mse_is_the_mean_square_over_classes(shape: tuple[int, ...], mixed: bool) -> None:
     logits, target = draw(shape)
     z = np.exp(logits.detach().double().numpy())
-    p, t = z / z.sum(1, keepdims=True), one_hot(target).numpy()
-    assert float(ProbabilityMSE()(logits, target)) == pytest.approx(((p - t) ** 2).mean(), rel=1e-5)
+    p, t = z / z.sum(1, keepdims=True), one_hot(target)
+    target, t = (0.7 * t + 0.3 * t.flip(0),) * 2 if mixed else (target, t)
+    assert float(ProbabilityMSE()(logits, target)) == pytest.approx(((p - t.numpy()) ** 2).mean(), rel=1e-5)
 
 
 @pytest.mark.parametrize("loss", [ProbabilityMSE(), CrossEntropy(), Focal()])

@@ -8,7 +8,7 @@ import importlib
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -144,7 +144,7 @@ def main(command: str, args: Sequence[str]) -> None:
     )
     loader = image_loader(images, predictor.spec, options.batch_size, options.num_workers)
     batches = trainer.predict(predictor.task, loader) or []
-    predictions = [sample for batch in batches for sample in unbatch(batch, predictor.class_names)]
+    predictions = [sample for batch in cast(list[Batch], batches) for sample in unbatch(batch, predictor.class_names)]
     options.output.mkdir(parents=True, exist_ok=True)
     path = options.output / "predictions.csv"
     write_csv(path, images, predictions, predictor.class_names if options.probabilities else [])

@@ -13,7 +13,7 @@ from typing import Any
 
 from jsonargparse import Namespace
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
@@ -118,7 +118,7 @@ class VisionCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Adds what every run has: checkpoints, results, curves, and a CSV beside any other logger."""
         config = self._get(self.config_init, "trainer")
-        callbacks = [Results(str(self.run_dir))]
+        callbacks: list[Callback] = [Results(str(self.run_dir))]
         if self._method == "fit":
             callbacks += [Curves(), _checkpoints(self.run_dir, self.model.monitor)]
             if patience := self._get(self.config_init, "early_stopping"):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from rich.progress import track
 from torch import Tensor
@@ -17,18 +19,18 @@ class ClosedFormStart(Callback):
     does not spoil the backbone with the gradients of a random one. A resumed fit is left alone.
     """
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
         if trainer.ckpt_path is None:
             self.solve(trainer, pl_module)
 
     @torch.no_grad()
-    def solve(self, trainer: Trainer, task: LightningModule) -> None:
+    def solve(self, trainer: Trainer, task: Any) -> None:
         """Makes the pass and sets the heads of a `VisionTask`, on all ranks alike."""
         device = trainer.strategy.root_device
         task.to(device).eval()
         designs: dict[str, list[Tensor]] = {key: [] for key in task.heads}
         targets: dict[str, list[Tensor]] = {key: [] for key in task.heads}
-        loader = trainer.datamodule.loader("train")
+        loader = trainer.datamodule.loader("train")  # ty: ignore[missing-attribute]
         for batch in track(loader, "Closed-form start", transient=True, disable=not trainer.is_global_zero):
             features = task.backbone(batch["image"].to(device), task.needs_pyramid)
             for key, head in task.heads.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, Trainer
 
 from visiontasks.samples import InputError
 from visiontasks.tasks.base import step_seed
@@ -29,16 +29,16 @@ class Mix(Callback):
             raise InputError(f"Mix: mixup={mixup} and cutmix={cutmix} must not be negative, and one of them positive.")
         self.mixup, self.cutmix, self.p = mixup, cutmix, p
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+    def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         from torchvision.transforms import v2
 
         if list(pl_module.heads) != ["label"]:
             raise InputError(f"Mix is for classification only; this task answers {', '.join(pl_module.heads)}.")
         options = {"num_classes": len(pl_module.spec["class_names"])}
-        self.transforms = [v2.MixUp(alpha=self.mixup, **options)] if self.mixup else []
-        self.transforms += [v2.CutMix(alpha=self.cutmix, **options)] if self.cutmix else []
+        kinds = ((v2.MixUp, self.mixup), (v2.CutMix, self.cutmix))
+        self.transforms = [kind(alpha=alpha, **options) for kind, alpha in kinds if alpha]
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(step_seed(trainer, salt=1))
             if torch.rand(()) >= self.p:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from rich.table import Table
@@ -27,14 +28,14 @@ class Results(Callback):
         self.best: dict[str, float] = {}
         self.best_epoch = 0
 
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return
         found, monitor = _values(trainer, "val"), pl_module.monitor
         if found.get(monitor, float("-inf")) > self.best.get(monitor, float("-inf")):
             self.best, self.best_epoch = found, trainer.current_epoch
 
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_fit_end(self, trainer: Trainer, pl_module: Any) -> None:
         if not trainer.max_epochs:
             return
         columns = {"last epoch": {**_values(trainer, "train"), **_values(trainer, "val")}}
@@ -42,11 +43,11 @@ class Results(Callback):
             columns[f"best (epoch {self.best_epoch + 1})"] = self.best
         self._print("fit", columns)
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         if trainer.state.fn == "validate":
             self._print("validate", {"value": _values(trainer, "val")})
 
-    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_test_end(self, trainer: Trainer, pl_module: Any) -> None:
         tables = pl_module.tables()  # on every rank: it gathers
         self._print("test", {"value": _values(trainer, "test")})
         self._write(tables, pl_module.spec["class_names"])

@@ -80,9 +80,9 @@ class BatchDataset(Dataset):
     def __len__(self) -> int:
         return math.ceil(len(self.dataset) / self.batch_size)
 
-    def __getitem__(self, key: Key | int) -> Batch:
-        if isinstance(key, int):
-            start = key * self.batch_size
-            key = (0, list(range(start, min(start + self.batch_size, len(self.dataset)))))
-        epoch, indices = key
-        return collate([self.transform(self.dataset[index], epoch, index) for index in indices])
+    def __getitem__(self, index: Key | int) -> Batch:
+        if isinstance(index, int):
+            start = index * self.batch_size
+            index = (0, list(range(start, min(start + self.batch_size, len(self.dataset)))))
+        epoch, indices = index
+        return collate([self.transform(self.dataset[i], epoch, i) for i in indices])

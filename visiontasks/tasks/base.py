@@ -89,7 +89,7 @@ class VisionTask(Described, LightningModule):
         self.test_tables = self._per_head(lambda head: head.tables())
         if weights:
             self._start_from(weights)
-        self.to(memory_format=torch.channels_last)  # ty: ignore[no-matching-overload]
+        self.to(memory_format=torch.channels_last)
         if compile:
             self.backbone.net.compile()
 
@@ -138,7 +138,7 @@ class VisionTask(Described, LightningModule):
             if self.backbone.normalization == "dataset":
                 self.backbone.set_statistics(*data.channel_statistics)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> Any:
         """One group for the heads and one for the backbone, from the start: a resume finds the same two."""
         groups = [
             {"params": list(self.heads.parameters()), "name": "heads"},
@@ -175,7 +175,7 @@ class VisionTask(Described, LightningModule):
 
     def _step(self, batch: Batch, stage: Stage) -> Tensor:
         outputs = self(batch["image"])
-        mean = {"on_step": False, "on_epoch": True, "batch_size": len(batch["index"])}
+        mean: dict[str, Any] = {"on_step": False, "on_epoch": True, "batch_size": len(batch["index"])}
         total = torch.zeros((), device=self.device)
         for key, head in self._heads():
             output, target = outputs[key], batch[key]
@@ -191,7 +191,7 @@ class VisionTask(Described, LightningModule):
                 self.log(f"{stage}/{head.monitor}_floor", floor, **mean)
             if stage == "test":
                 self.test_tables[key].update(scores, target)
-        loss: MeanMetric = self.mean_loss[f"{stage}_"]
+        loss: Any = self.mean_loss[f"{stage}_"]
         loss.update(total.detach().expand(len(batch["index"])))  # torchmetrics 1.9 drops weights where NaN may pass
         self.log(f"{stage}/loss", loss, **mean)
         return total
@@ -225,11 +225,11 @@ class VisionTask(Described, LightningModule):
             f"Started from the weights of {path}" + (f"; made anew: the head of {', '.join(anew)}." if anew else ".")
         )
 
-    def _per_head(self, make: Callable[[Head], nn.Module]) -> nn.ModuleDict:
+    def _per_head(self, make: Callable[[Head], nn.Module]) -> Any:
         return nn.ModuleDict({key: make(head) for key, head in self._heads()})
 
     def _heads(self) -> Iterable[tuple[str, Head]]:
-        return self.heads.items()  # ty: ignore[invalid-return-type]
+        return self.heads.items()  # ty: ignore[invalid-explicit-return]
 
 
 def step_seed(trainer: Trainer, salt: int = 0) -> int:

@@ -75,7 +75,7 @@ def _draw(key: tuple[int, int], index: int, size: int, difficulty: float, label:
         other = _outline(rng, int(rng.integers(4)), rng.uniform(small, size - small, 2), small)
         covered = np.zeros_like(mask)
         cv2.fillPoly(covered, [other], 1)
-        if not (cv2.dilate(covered, np.ones((3, 3), np.uint8)) & (mask > 0)).any():
+        if not mask[cv2.dilate(covered, np.ones((3, 3), np.uint8)) > 0].any():
             _paint(image, covered, rng, colour, difficulty)
     _paint(image, mask, rng, colour, difficulty)
     ys, xs = np.nonzero(mask)
