@@ -9,8 +9,7 @@ to nothing, or it would hide the difference), with the same loader, network, fus
 - `plain`: forward, loss, backward, update and a count of right answers; channels_last, as fit has it.
 - `plain, NCHW`: the same in torch's default memory format.
 
-Only training steps count, from the end of the third to the end of the last: the step that logs (each
-tenth) is inside; set-up, validation and checkpoints are outside. Bars, where nothing else runs.
+Only training steps count, after three for warming up (each tenth logs), not set-up, validation or checkpoints.
 """
 
 from __future__ import annotations

@@ -157,7 +157,7 @@ def test_strong_marks_what_it_brings_in_from_outside_as_ignored() -> None:
 def test_a_box_that_leaves_the_image_is_an_error_that_names_the_sample() -> None:
     sample = {**make_sample(), "bbox": np.array([0, 0, 5, 5], np.float32)}
     crop = {"class_path": "Crop", "init_args": {"x_min": 40, "y_min": 40, "x_max": 60, "y_max": 60}}
-    with pytest.raises(InputError, match="sample 17: the augmentation moved the box out of the image"):
+    with pytest.raises(InputError, match="sample 17: the augmentation moves its box out of the image"):
         Augment([crop], 32)(sample, 0, 17)
 
 

@@ -60,16 +60,16 @@ class Augment:
         pipeline = self._pipelines[has_box]
         rng = np.random.default_rng([self.seed, epoch, index])
         pipeline.set_random_state(rng, random.Random(int(rng.integers(1 << 62))))
-        moved = {key: sample[key] for key in ("image", "mask") if key in sample}
-        if has_box:
-            moved["bboxes"] = sample["bbox"][None]
-        moved = pipeline(**moved)
-        result = {**sample, **{key: moved[key] for key in ("image", "mask") if key in sample}}
-        if has_box:
-            if not len(moved["bboxes"]):
-                raise InputError(f"sample {index}: the augmentation moved the box out of the image. Use weaker shifts.")
-            result["bbox"] = np.asarray(moved["bboxes"][0][:4], np.float32)
-        return resize_sample(result, self.image_size, self.resize)
+        given = {key: sample[key] for key in ("image", "mask") if key in sample}
+        if not has_box:
+            return resize_sample({**sample, **pipeline(**given)}, self.image_size, self.resize)
+        for _ in range(10):  # a rotation may push the box out of the image: draw again
+            moved = pipeline(**given, bboxes=sample["bbox"][None])
+            boxes = moved.pop("bboxes")
+            if len(boxes):
+                box = np.asarray(boxes[0][:4], np.float32)
+                return resize_sample({**sample, **moved, "bbox": box}, self.image_size, self.resize)
+        raise InputError(f"sample {index}: the augmentation moves its box out of the image. Use weaker shifts.")
 
 
 class OnlyResize:
@@ -140,9 +140,8 @@ def preset(name: str, image_size: int) -> list[Any]:
             return [ObjectCrop(size, scale=(0.35, 1.0)), A.HorizontalFlip(), ColorJitter(p=0.8)]
         case "strong":
             return [
-                A.Affine(
-                    rotate=(-20, 20), shear=(-8, 8), fill=114, fill_mask=IGNORE_MASK, p=0.5
-                ),  # reflected: boxes too
+                # a reflected border would hold a second, mirrored box
+                A.Affine(rotate=(-20, 20), shear=(-8, 8), fill=114, fill_mask=IGNORE_MASK, p=0.5),
                 ObjectCrop(size, scale=(0.25, 1.0)),
                 A.HorizontalFlip(),
                 ColorJitter(0.4, 0.4, 0.4, 0.05, p=0.8),

@@ -71,15 +71,15 @@ class Splits:
 
     def _by_class(self, labels: np.ndarray) -> np.ndarray:
         """Takes every n-th of the samples sorted by class: each class gives its share, small ones in turn."""
-        counts = np.bincount(labels)
         order = np.random.default_rng(self.seed).permutation(len(labels))
         order = order[np.argsort(labels[order], kind="stable")]
-        order = order[counts[labels[order]] > 1]  # the only one of its class is for training
         side = np.zeros(len(labels), int)
         test = _every(self.test, len(order))
         side[order[test]] = SPLITS.index("test")
         rest = order[~test]
         side[rest[_every(self.val / (1 - self.test), len(rest))]] = SPLITS.index("val")
+        for label in np.setdiff1d(labels, labels[side == SPLITS.index("train")]):  # too small to share
+            side[np.flatnonzero(labels == label)[0]] = SPLITS.index("train")
         return side
 
     def _by_group(self, groups: np.ndarray) -> np.ndarray:

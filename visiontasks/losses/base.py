@@ -15,7 +15,7 @@ class Loss(Described, nn.Module, ABC):
     """A loss over classes: logits against class indices, or against probabilities where labels are mixed."""
 
     def set_label_counts(self, counts: Tensor) -> None:
-        """Tells how often each class occurs in the training set, int64 (C,); most losses do not care."""
+        """Tells how often each class occurs in the training set, float or int64 (C,); most losses do not care."""
 
     @abstractmethod
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:

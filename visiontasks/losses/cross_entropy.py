@@ -38,7 +38,8 @@ class CrossEntropy(Loss):
 
     def set_label_counts(self, counts: Tensor) -> None:
         if self.class_weights == "auto":
-            self.weights = counts.sum() / (len(counts) * counts.clamp(min=1)).float()
+            share = counts.float() / counts.sum()
+            self.weights = torch.where(share > 0, 1 / (len(counts) * share), 1.0)
         elif self.weights is not None and len(self.weights) != len(counts):
             raise InputError(f"class_weights: {len(self.weights)} weights for {len(counts)} classes.")
 

@@ -158,7 +158,7 @@ def _create(name: str, pretrained: bool | str, in_channels: int) -> Any:
         options["pretrained_cfg_overlay"] = {"state_dict": _read_weights(name, pretrained), "custom_load": False}
     try:
         net = timm.create_model(name, **options)
-        if isinstance(pretrained, str):
+        if isinstance(pretrained, str) and pretrained != "bundled":
             _check_complete(net, timm.create_model(name, **options))
     except OSError as error:  # the hub's errors are all of this kind
         raise InputError(

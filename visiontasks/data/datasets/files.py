@@ -56,7 +56,7 @@ def find_images(sources: Iterable[str | Path]) -> list[Path]:
     for source in map(Path, sources):
         if source.is_dir():
             named = (path for path in source.rglob("*") if path.suffix.lower() in EXTENSIONS)
-            below = sorted((path for path in named if not path.is_dir()), key=str)
+            below = sorted((path for path in named if not (path.is_dir() or path.name.startswith("."))), key=str)
             if not below:
                 raise InputError(f"{source}: no images ({', '.join(EXTENSIONS)}) in this folder.")
             found += below

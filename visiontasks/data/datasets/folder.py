@@ -93,6 +93,8 @@ def _folders(folder: Path) -> list[str]:
 
 def _class_names(folder: Path) -> list[str]:
     names = _folders(folder)
+    if strays := sorted(path for path in folder.iterdir() if path.name.lower().endswith(EXTENSIONS) and path.is_file()):
+        raise InputError(f"{strays[0]}: an image beside the class folders. Move it into the folder of its class.")
     check_class_names(names, str(folder))
     return names
 

@@ -122,7 +122,8 @@ def _read_rows(path: Path, required: list[str]) -> list[dict[str, str]]:
         if column not in (reader.fieldnames or ()):
             raise InputError(f"{path}: no column {column!r}; the header has {list(reader.fieldnames or ())}.")
     rows = []
-    for number, row in enumerate(reader, start=2):
+    for row in reader:
+        number = reader.line_num
         if None in row or None in row.values():
             raise InputError(f"{path}, row {number}: expected {len(reader.fieldnames or ())} columns as in the header.")
         for column in required:

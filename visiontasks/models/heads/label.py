@@ -55,6 +55,7 @@ class LabelHead(Head):
         self.classifier = _linear(width, num_classes)
         self.prior: Tensor
         self.register_buffer("prior", torch.full((num_classes,), 1 / num_classes))
+        self.register_load_state_dict_post_hook(lambda head, _: head.criterion.set_label_counts(head.prior))
 
     def setup(self, summary: dict[str, Any]) -> None:
         counts = summary["label_counts"].to(self.prior.device)

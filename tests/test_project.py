@@ -1,0 +1,82 @@
+"""The files around the code: what they name exists, what they show runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from visiontasks.data import VisionDataModule, VisionDataset
+
+ROOT = Path(__file__).parents[1]
+
+
+def text(path: str) -> str:
+    return (ROOT / path).read_text("utf-8")
+
+
+@pytest.mark.parametrize("file", ["README.md", "CONTRIBUTING.md", "docker/Dockerfile", "docker/compose.yaml"])
+def test_configs_and_scripts_that_are_named_exist(file: str) -> None:
+    named = set(re.findall(r"(?<![\w/.])(?:configs|docker|\.ci)/[\w./-]*\w", text(file)))
+    assert named
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
+def test_files_that_the_image_copies_exist() -> None:
+    sources = re.findall(r"^COPY (\S+) ", text("docker/Dockerfile"), re.MULTILINE)
+    assert sources == ["pyproject.toml", "."]
+    assert (ROOT / sources[0]).is_file()
+
+
+@pytest.mark.parametrize("service", ["train", "test"])
+def test_compose_runs_the_readmes_commands(service: str) -> None:
+    definition = yaml.safe_load(text("docker/compose.yaml"))["services"][service]
+    context = ROOT / "docker" / definition["build"]["context"]
+    assert (context / definition["build"]["dockerfile"]).is_file()
+    assert re.search(rf"^(.* && )?{re.escape(definition['command'])}$", text("README.md"), re.MULTILINE)
+
+
+def test_an_image_trains_the_quickstart_unless_told_otherwise() -> None:
+    (line,) = re.findall(r"^CMD (.*)$", text("docker/Dockerfile"), re.MULTILINE)
+    command = yaml.safe_load(text("docker/compose.yaml"))["services"]["train"]["command"]
+    assert yaml.safe_load(line) == command.split()
+
+
+def test_ci_is_a_script_whose_last_command_is_the_tests() -> None:
+    script = ROOT / ".ci/run"
+    assert os.access(script, os.X_OK)
+    subprocess.run(["bash", "-n", script], check=True)
+    assert script.read_text("utf-8").splitlines()[-1] == "uv run pytest"
+
+
+def test_ci_and_commit_hooks_check_the_same() -> None:
+    (local,) = yaml.safe_load(text(".pre-commit-config.yaml"))["repos"]
+    for hook in local["hooks"]:
+        assert hook["entry"].removesuffix(" --fix") in text(".ci/run")
+
+
+def test_the_dataset_of_contributing_loads() -> None:
+    (code,) = re.findall(r"^```python\n(.*?)^```", text("CONTRIBUTING.md"), re.MULTILINE | re.DOTALL)
+    names: dict = {"__name__": "contributing"}
+    exec(code, names)
+    (dataset,) = [cls for name, cls in names.items() if isinstance(cls, type) and cls.__module__ == "contributing"]
+    assert issubclass(dataset, VisionDataset)
+    data = VisionDataModule(dataset, image_size=32, batch_size=16, num_workers=0)
+    for loader in (data.train_dataloader(), data.val_dataloader(), data.test_dataloader()):
+        batches = list(loader)
+        assert sum(len(batch["label"]) for batch in batches) == len(data.dataset("train"))
+        assert all(batch["image"].shape[1:] == (3, 32, 32) for batch in batches)
+    assert data.summary()["label_counts"].tolist() == [32, 32]
+
+
+def test_every_lower_bound_says_what_needs_it() -> None:
+    requirements = tomllib.loads(text("pyproject.toml"))["project"]["dependencies"]
+    lines = {line.strip() for line in text("pyproject.toml").splitlines()}
+    assert all(">=" in requirement for requirement in requirements)
+    bare = [item for item in requirements if not any(re.match(rf'"{re.escape(item)}", +# \S', line) for line in lines)]
+    assert bare == []
