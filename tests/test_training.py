@@ -30,7 +30,6 @@ def colours(class_folders: Path) -> VisionDataModule:
 
 def make_task(data: VisionDataModule, pretrained: bool = False, **options: Any) -> ClassificationTask:
     seed_everything(0)
-    options.setdefault("optimizer", partial(AdamW, lr=3e-3))
     return ClassificationTask(data.spec, Backbone("test_resnet", pretrained=pretrained), **options)
 
 
@@ -69,7 +68,8 @@ def test_learns_colours_well_above_the_floor(colours: VisionDataModule, tmp_path
 def test_overfits_eight_images(tmp_path: Path, pool: str) -> None:
     data = VisionDataModule(partial(Shapes, count=8, size=32), image_size=32, batch_size=8, augment="none")
     head = partial(LabelHead, pool=pool, hidden=[16], dropout=0.0)
-    metrics = fit(make_task(data, head=head), data, make_trainer(tmp_path, epochs=40, limit_val_batches=0))
+    task = make_task(data, head=head, optimizer=partial(AdamW, lr=3e-3))
+    metrics = fit(task, data, make_trainer(tmp_path, epochs=40, limit_val_batches=0))
     assert metrics["train/accuracy"] == 1
 
 
@@ -199,7 +199,7 @@ def test_mix_trains_on_mixtures_and_leaves_the_labels(colours: VisionDataModule,
     [
         {"callbacks": [EMAWeightAveraging(decay=0.9)]},
         {"gradient_clip_val": 0.1, "accumulate_grad_batches": 2},
-        {"precision": "bf16-mixed"},
+        {"precision": "bf16-mixed", "gradient_clip_val": 0.1},
         {"overfit_batches": 1},
     ],
     ids=["ema", "clip and accumulate", "bf16", "overfit_batches"],
@@ -240,3 +240,13 @@ def test_plain_python_of_the_readme_runs(
     names: dict[str, Any] = {}
     exec(code.replace("max_epochs=5", "max_epochs=1"), names)
     assert names["predictions"][0]["class_name"] in ("blue", "green", "red")
+
+
+@pytest.mark.slow
+def test_compiled_backbone_trains_and_predicts_uncompiled(colours: VisionDataModule, tmp_path: Path) -> None:
+    task = make_task(colours, compile=True)
+    trainer = make_trainer(tmp_path, 1)
+    assert fit(task, colours, trainer)["train/loss"] < 2
+    trainer.save_checkpoint(path := tmp_path / "model.ckpt")
+    image = colours.dataset("val").image(0)
+    assert visiontasks.load(str(path)).predict([image])[0]["class_name"] in ("blue", "green", "red")

@@ -183,6 +183,10 @@ def _run_directory(root: str | None, configs: Any) -> Path:
     name = Path(str(configs[0])).stem if configs else "run"
     parent = Path(root or "runs") / name
     time = datetime.now().strftime("%Y%m%d-%H%M%S")
+    if getattr(
+        rank_zero_only, "rank", 0
+    ):  # under torchrun or SLURM; rank 0 makes it, and tells the others where checkpoints go
+        return parent / time
     for number in range(1000):
         path = parent / (f"{time}-{number}" if number else time)
         try:

@@ -123,7 +123,10 @@ class VisionTask(Described, LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # dropout as a function of the step: the same after a resume
-        torch.manual_seed(step_seed(self.trainer))
+        seed = step_seed(self.trainer)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed takes a millisecond where there is no GPU
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
 
     def setup(self, stage: str) -> None:
         data = getattr(self.trainer, "datamodule", None)

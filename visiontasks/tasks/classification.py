@@ -20,6 +20,7 @@ class DefaultAdamW(AdamW):
 
     def __init__(self, params: Iterable[Any], lr: float = 3e-4) -> None:
         super().__init__(params, lr=lr, weight_decay=0.01, fused=True)
+        self._step_supports_amp_scaling = False  # else Lightning refuses to clip gradients in mixed precision
 
 
 class ClassificationTask(VisionTask):

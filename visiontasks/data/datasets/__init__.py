@@ -1,4 +1,7 @@
-"""One file a source of images."""
+"""One file a source of images; a new file here is known to configs by its class's name."""
+
+from importlib import import_module
+from pkgutil import iter_modules
 
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.data.datasets.files import Images
@@ -6,6 +9,9 @@ from visiontasks.data.datasets.folder import ImageFolder
 from visiontasks.data.datasets.shapes import Shapes
 from visiontasks.data.datasets.table import CsvTable
 from visiontasks.data.datasets.torchvision_sets import CIFAR10, MNIST, FashionMNIST, OxfordIIITPet
+
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")
 
 __all__ = [
     "CIFAR10",
