@@ -161,13 +161,18 @@ def test_weights_start_a_new_fit_and_other_classes_get_a_new_head(
     trainer = make_trainer(tmp_path, 1)
     fit(task, colours, trainer)
     trainer.save_checkpoint(path := tmp_path / "model.ckpt")
-    assert same_state(task, make_task(colours, weights=str(path)))
+    again = make_task(colours, weights=str(path))
+    assert same_state(task, again)
+    (trainer := make_trainer(tmp_path, 0)).fit(again, colours)
+    trainer.save_checkpoint(tmp_path / "again.ckpt")
     shapes = VisionDataModule(partial(Shapes, count=8, size=32), image_size=32)
     other = make_task(shapes, weights=str(path))
     assert same_state(task.backbone, other.backbone)
     assert other.heads["label"].classifier.out_features == 4
     with pytest.raises(InputError, match=r"model\.weights: .* expected \("):
         ClassificationTask(colours.spec, Backbone("test_efficientnet", pretrained=False), weights=str(path))
+    path.unlink()
+    assert same_state(again, visiontasks.load(str(tmp_path / "again.ckpt")).task)  # needs nothing but itself
 
 
 def test_class_names_of_data_and_model_must_agree(colours: VisionDataModule, tmp_path: Path) -> None:

@@ -110,12 +110,12 @@ def build_task(description: dict[str, Any]) -> VisionTask:
             raise InputError(f"the checkpoint wants the class {path}. If you trust it, import its module first.")
     if not str(description.get("class_path", "")).startswith(TRUSTED[0]):
         importlib.import_module(description["class_path"].rpartition(".")[0])
-    if "compile" in description.get("init_args", {}):  # pays in training only
-        description = {**description, "init_args": {**description["init_args"], "compile": False}}
+    for_training = {"compile": False, "weights": None}
+    init_args = {name: for_training.get(name, value) for name, value in description.get("init_args", {}).items()}
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(VisionTask, "model")
     with without_weights():
-        return parser.instantiate(parser.parse_object({"model": description})).model
+        return parser.instantiate(parser.parse_object({"model": {**description, "init_args": init_args}})).model
 
 
 def _class_paths(value: Any) -> Iterator[str]:

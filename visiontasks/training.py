@@ -91,7 +91,9 @@ class VisionCLI(LightningCLI):
             check_config(config)
         if paths := _options(args, "--ckpt_path"):
             self.checkpoint = read_checkpoint(paths[-1])["hyper_parameters"]
-            init_args = {key: value for key, value in self.checkpoint["init_args"].items() if key != "spec"}
+            init_args = {
+                key: value for key, value in self.checkpoint["init_args"].items() if key not in ("spec", "weights")
+            }
             model = {"class_path": self.checkpoint["class_path"], "init_args": init_args}
             self._parser(self._method).set_defaults({"model": model})
         self.config = parser.parse_args(list(args))

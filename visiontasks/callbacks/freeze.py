@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_warn
 from torch.nn.parallel import DistributedDataParallel
 
 from visiontasks.samples import InputError
@@ -42,6 +43,8 @@ class FreezeBackbone(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         assert isinstance(pl_module, VisionTask)
+        if trainer.max_epochs and 0 <= trainer.max_epochs <= self.epochs:
+            rank_zero_warn(f"FreezeBackbone: epochs={self.epochs}, but the fit ends after {trainer.max_epochs}.")
         if stage == "fit" and self.epochs > 0 and (self.lr is not None or self.schedule is not None):
             first = pl_module.phases[0]
             pl_module.phases = [first, Phase(self.epochs, self.schedule or first.schedule, self.lr)]

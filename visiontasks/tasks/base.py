@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 from collections.abc import Callable, Iterable
@@ -150,7 +151,9 @@ class VisionTask(Described, LightningModule):
         optimizer = self.make_optimizer(groups)
         rate = optimizer.param_groups[0]["lr"]
         optimizer.param_groups[1]["lr"] = rate * self.backbone_lr_ratio
-        updates = int(self.trainer.estimated_stepping_batches)
+        if math.isinf(updates := self.trainer.estimated_stepping_batches):
+            raise InputError("trainer.max_epochs: -1 has no end, which a schedule needs. Give max_epochs or max_steps.")
+        updates = int(updates)
         per_epoch = max(1, updates // max(1, self.trainer.max_epochs or 1))
         scheduler = LambdaLR(optimizer, lambda step: self._lr_factor(step, updates, per_epoch, rate))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
@@ -214,14 +217,12 @@ class VisionTask(Described, LightningModule):
         same_classes = checkpoint[VERSION_KEY]["spec"]["class_names"] == self.spec["class_names"]
         taken = {}
         for name, tensor in own.items():
-            if name.startswith("heads.") and (
-                not same_classes or name not in state or state[name].shape != tensor.shape
-            ):
-                continue
-            if name not in state or state[name].shape != tensor.shape:
+            fits = name in state and state[name].shape == tensor.shape
+            if fits and (same_classes or not name.startswith("heads.")):
+                taken[name] = state[name]
+            elif not name.startswith("heads."):
                 found = tuple(state[name].shape) if name in state else "nothing"
                 raise InputError(f"model.weights: {path} has {found} for {name}, expected {tuple(tensor.shape)}.")
-            taken[name] = state[name]
         self.load_state_dict(taken, strict=False)
         anew = sorted({name.split(".")[1] for name in own if name.startswith("heads.") and name not in taken})
         rank_zero_info(
@@ -238,7 +239,7 @@ class VisionTask(Described, LightningModule):
 def step_seed(trainer: Trainer, salt: int = 0) -> int:
     """A seed for the draws of one training step and rank, another for each salt."""
     seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))  # where seed_everything leaves it
-    return hash((seed, trainer.global_step, trainer.global_rank, salt)) & 0x7FFFFFFF
+    return hash((seed, trainer.fit_loop.total_batch_idx, trainer.global_rank, salt)) & 0x7FFFFFFF
 
 
 def _git_commit() -> str | None:
