@@ -6,13 +6,8 @@ import math
 
 import pytest
 
-from visiontasks.models import Backbone
 from visiontasks.samples import InputError
-from visiontasks.schedules import Constant, Cosine, Exponential, InverseTime, Schedule, Step
-from visiontasks.tasks import ClassificationTask
-from visiontasks.tasks.base import Phase
-
-SPEC = {"class_names": ["a", "b"], "image_size": 32, "resize": "stretch"}
+from visiontasks.schedules import Constant, Cosine, Exponential, InverseTime, Phase, Schedule, Step, lr_factor
 
 
 @pytest.mark.parametrize(
@@ -89,30 +84,25 @@ def test_impossible_cosines_are_errors_that_name_the_value(options: dict[str, fl
         Cosine(**options)
 
 
-@pytest.fixture(scope="module")
-def task() -> ClassificationTask:
-    return ClassificationTask(SPEC, Backbone("test_resnet", False))
-
-
-def test_a_second_phase_counts_time_anew(task: ClassificationTask) -> None:
-    task.phases = [Phase(0, InverseTime(0.01)), Phase(2, InverseTime(0.001), lr=0.01)]
-    factors = {step: task._lr_factor(step, updates=50, per_epoch=10, rate=0.2) for step in (0, 19, 20, 25, 50)}
+def test_a_second_phase_counts_time_anew() -> None:
+    phases = [Phase(0, InverseTime(0.01)), Phase(2, InverseTime(0.001), lr=0.01)]
+    factors = {step: lr_factor(phases, step, updates=50, per_epoch=10, rate=0.2) for step in (0, 19, 20, 25, 50)}
     second = 0.01 / 0.2
     assert factors == pytest.approx({0: 1, 19: 1 / 1.19, 20: second, 25: second / 1.005, 50: second / 1.03})
 
 
-def test_a_phase_ends_where_the_next_begins(task: ClassificationTask) -> None:
-    task.phases = [Phase(0, Cosine(warmup=0)), Phase(2, Cosine(warmup=0))]
-    factors = {step: task._lr_factor(step, updates=50, per_epoch=10, rate=0.2) for step in (0, 10, 20, 35, 50)}
+def test_a_phase_ends_where_the_next_begins() -> None:
+    phases = [Phase(0, Cosine(warmup=0)), Phase(2, Cosine(warmup=0))]
+    factors = {step: lr_factor(phases, step, updates=50, per_epoch=10, rate=0.2) for step in (0, 10, 20, 35, 50)}
     assert factors == pytest.approx({0: 1, 10: 0.5, 20: 1, 35: 0.5, 50: 0})
 
 
-def test_a_schedule_by_epoch_changes_between_epochs_only(task: ClassificationTask) -> None:
-    task.phases = [Phase(0, Exponential(0.5)), Phase(2, Step([2]))]
-    factors = [task._lr_factor(step, updates=50, per_epoch=10, rate=0.2) for step in range(50)]
+def test_a_schedule_by_epoch_changes_between_epochs_only() -> None:
+    phases = [Phase(0, Exponential(0.5)), Phase(2, Step([2]))]
+    factors = [lr_factor(phases, step, updates=50, per_epoch=10, rate=0.2) for step in range(50)]
     assert factors == pytest.approx([1] * 10 + [0.5] * 10 + [1] * 20 + [0.1] * 10)
 
 
-def test_a_phase_after_the_end_changes_nothing(task: ClassificationTask) -> None:
-    task.phases = [Phase(0, Constant()), Phase(9, Constant(), lr=5.0)]
-    assert {task._lr_factor(step, updates=50, per_epoch=10, rate=0.2) for step in range(51)} == {1.0}
+def test_a_phase_after_the_end_changes_nothing() -> None:
+    phases = [Phase(0, Constant()), Phase(9, Constant(), lr=5.0)]
+    assert {lr_factor(phases, step, updates=50, per_epoch=10, rate=0.2) for step in range(51)} == {1.0}

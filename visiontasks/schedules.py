@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Literal
 
 from visiontasks.describe import Described
@@ -101,3 +102,30 @@ class InverseTime(Schedule):
 
     def factor(self, time: int, total: int) -> float:
         return 1 / (1 + self.decay * time)
+
+
+@dataclass
+class Phase:
+    """A part of the training from one epoch on, with its own rate and a schedule that starts anew."""
+
+    epoch: int
+    schedule: Schedule
+    lr: float | None = None
+
+
+def lr_factor(phases: list[Phase], step: int, updates: int, per_epoch: int, rate: float) -> float:
+    """The factor on the optimizer's own rate at an update: the current phase's rate and schedule.
+
+    Args:
+        phases: In order; the first begins in epoch 0.
+        step: Updates done so far.
+        updates: Updates of the whole training.
+        per_epoch: Updates of an epoch.
+        rate: The optimizer's own rate, which a phase without one keeps.
+    """
+    starts = [phase.epoch * per_epoch for phase in phases] + [updates]
+    number = max(i for i, start in enumerate(starts[:-1]) if start <= step)
+    phase, time, total = phases[number], step - starts[number], starts[number + 1] - starts[number]
+    if phase.schedule.interval == "epoch":
+        time, total = time // per_epoch, total // per_epoch
+    return phase.schedule.factor(time, total) * (1 if phase.lr is None else phase.lr / rate)

@@ -7,8 +7,8 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch.nn.parallel import DistributedDataParallel
 
 from visiontasks.samples import InputError
-from visiontasks.schedules import Schedule
-from visiontasks.tasks.base import Phase, VisionTask
+from visiontasks.schedules import Phase, Schedule
+from visiontasks.tasks.base import VisionTask
 
 
 class FreezeBackbone(Callback):

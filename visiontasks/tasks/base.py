@@ -6,7 +6,6 @@ import math
 import os
 import subprocess
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,20 +22,11 @@ from visiontasks.describe import Described, describe
 from visiontasks.models.backbone import Backbone
 from visiontasks.models.heads.base import Head, Stage
 from visiontasks.samples import Batch, InputError
-from visiontasks.schedules import Schedule
+from visiontasks.schedules import Phase, Schedule, lr_factor
 
 STAGES = ("train_", "val_", "test_")  # an nn.Module has a `train` of its own
 HeadFactory = Callable[[list[int], int], Head]
 OptimizerFactory = Callable[[Iterable[Any]], Optimizer]
-
-
-@dataclass
-class Phase:
-    """A part of the training from one epoch on, with its own rate and a schedule that starts anew."""
-
-    epoch: int
-    schedule: Schedule
-    lr: float | None = None
 
 
 class VisionTask(Described, LightningModule):
@@ -155,17 +145,8 @@ class VisionTask(Described, LightningModule):
             raise InputError("trainer.max_epochs: -1 has no end, which a schedule needs. Give max_epochs or max_steps.")
         updates = int(updates)
         per_epoch = max(1, updates // max(1, self.trainer.max_epochs or 1))
-        scheduler = LambdaLR(optimizer, lambda step: self._lr_factor(step, updates, per_epoch, rate))
+        scheduler = LambdaLR(optimizer, lambda step: lr_factor(self.phases, step, updates, per_epoch, rate))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
-
-    def _lr_factor(self, step: int, updates: int, per_epoch: int, rate: float) -> float:
-        """The factor on the optimizer's own rate at an update: the current phase's rate and schedule."""
-        starts = [phase.epoch * per_epoch for phase in self.phases] + [updates]
-        number = max(i for i, start in enumerate(starts[:-1]) if start <= step)
-        phase, time, total = self.phases[number], step - starts[number], starts[number + 1] - starts[number]
-        if phase.schedule.interval == "epoch":
-            time, total = time // per_epoch, total // per_epoch
-        return phase.schedule.factor(time, total) * (1 if phase.lr is None else phase.lr / rate)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         from visiontasks import __version__
