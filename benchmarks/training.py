@@ -20,6 +20,7 @@ import os
 import time
 from contextlib import redirect_stdout
 from functools import partial
+from itertools import pairwise
 from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -106,11 +107,13 @@ def main() -> None:
     rates: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(options.rounds):
         for name, run in runs.items():
-            ends = run()
-            rates[name].append(options.batch_size * options.steps / (ends[-1] - ends[WARM_UP - 1]))
+            ends = run()[WARM_UP - 1 :]
+            rates[name] += [options.batch_size / (end - start) for start, end in pairwise(ends)]
     print(f"{options.backbone}, {options.size} px, {options.precision}, {torch.get_num_threads()} threads, images/s:")
     for name, values in rates.items():
-        print(f"  {name:12} median {median(values):7.1f}, of {', '.join(f'{value:.1f}' for value in values)}")
+        print(
+            f"  {name:12} median {median(values):7.1f} over {len(values)} steps, {min(values):.1f} to {max(values):.1f}"
+        )
     print(f"fit / plain:       {median(rates['fit']) / median(rates['plain']):.3f} (bar 0.97)")
     print(f"fit / plain, NCHW: {median(rates['fit']) / median(rates['plain, NCHW']):.3f} (bar 1.35)")
 

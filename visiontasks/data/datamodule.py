@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable
 from functools import cached_property
@@ -135,6 +136,7 @@ class VisionDataModule(LightningDataModule):
             num_workers=workers,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=workers > 0,
+            worker_init_fn=_start_worker,
         )
 
     def _workers(self) -> int:
@@ -143,3 +145,7 @@ class VisionDataModule(LightningDataModule):
         if not self.trainer or self.trainer.strategy.root_device.type == "cpu":
             return 0
         return min(8, (os.cpu_count() or 1) // self.trainer.num_devices)
+
+
+def _start_worker(number: int) -> None:
+    gc.freeze()  # what the parent had imported need not be searched for garbage again and again

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import albumentations as A
@@ -12,6 +13,16 @@ from visiontasks.data.augment import interpolation
 
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 RGB_TO_YIQ = np.array([LUMA, [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])  # NTSC
+YIQ_TO_RGB = np.linalg.inv(RGB_TO_YIQ)
+# the parts of a colour: its gray, its chroma, and its chroma turned by a quarter
+GRAY, CHROMA, TURNED = (
+    YIQ_TO_RGB @ np.array(part) @ RGB_TO_YIQ
+    for part in (
+        [[1, 0, 0], [0, 0, 0], [0, 0, 0]],
+        [[0, 0, 0], [0, 1, 0], [0, 0, 1]],
+        [[0, 0, 0], [0, 0, -1], [0, 1, 0]],
+    )
+)
 
 
 class ColorJitter(A.ImageOnlyTransform):
@@ -44,12 +55,12 @@ class ColorJitter(A.ImageOnlyTransform):
         draw = self.py_random.uniform
         ranges = (self.brightness, self.contrast, self.saturation)
         brightness, contrast, saturation = (draw(max(0, 1 - value), 1 + value) for value in ranges)
-        angle = 2 * np.pi * draw(-self.hue, self.hue)
-        cos, sin = np.cos(angle) * saturation, np.sin(angle) * saturation
-        chroma = np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]])
-        colour = np.linalg.inv(RGB_TO_YIQ) @ chroma @ RGB_TO_YIQ
-        offset = np.full((3, 1), 127.5 * (1 - contrast))
-        return {"matrix": brightness * np.hstack([contrast * colour, offset])}
+        angle = 2 * math.pi * draw(-self.hue, self.hue)
+        matrix = np.empty((3, 4))
+        matrix[:, :3] = GRAY + saturation * (math.cos(angle) * CHROMA + math.sin(angle) * TURNED)
+        matrix[:, :3] *= brightness * contrast
+        matrix[:, 3] = brightness * 127.5 * (1 - contrast)
+        return {"matrix": matrix}
 
     def apply(self, img: np.ndarray, matrix: np.ndarray, **params: Any) -> np.ndarray:
         return cv2.transform(img, matrix)
