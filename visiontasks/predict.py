@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import importlib
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -25,6 +26,8 @@ from visiontasks.models.backbone import without_weights
 from visiontasks.samples import Batch, InputError, Sample
 from visiontasks.tasks import VisionTask
 
+DOTTED = r"\w+(\.\w+)+"
+FREE_TEXT = ("name", "pretrained", "weights")  # names of networks and files, never imported
 TRUSTED = ("visiontasks.", "torch.optim.", "torch.nn.")
 
 
@@ -105,7 +108,7 @@ def build_task(description: dict[str, Any]) -> VisionTask:
     Raises:
         InputError: A class is neither ours nor torch's, or cannot be built so.
     """
-    for path in _class_paths(description):
+    for path in _class_paths({"model": description}):
         if not path.startswith(TRUSTED) and path.rpartition(".")[0] not in sys.modules:
             raise InputError(f"the checkpoint wants the class {path}. If you trust it, import its module first.")
     if not str(description.get("class_path", "")).startswith(TRUSTED[0]):
@@ -114,17 +117,21 @@ def build_task(description: dict[str, Any]) -> VisionTask:
     init_args = {name: for_training.get(name, value) for name, value in description.get("init_args", {}).items()}
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(VisionTask, "model")
-    with without_weights():
-        return parser.instantiate(parser.parse_object({"model": {**description, "init_args": init_args}})).model
+    try:
+        with without_weights():
+            return parser.instantiate(parser.parse_object({"model": {**description, "init_args": init_args}})).model
+    except Exception as error:  # whatever arguments of another version, or of a hostile file, lead to
+        raise InputError(f"the model that the checkpoint describes cannot be built: {error}") from error
 
 
 def _class_paths(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        if isinstance(value.get("class_path"), str):
-            yield value["class_path"]
-        value = list(value.values())
+    """All that jsonargparse would import: a class may also be given by its bare name."""
     if isinstance(value, list):
-        for item in value:
+        value = {str(number): item for number, item in enumerate(value)}
+    for key, item in value.items() if isinstance(value, dict) else ():
+        if isinstance(item, str) and (key == "class_path" or (key not in FREE_TEXT and re.fullmatch(DOTTED, item))):
+            yield item
+        elif key != "spec":
             yield from _class_paths(item)
 
 
@@ -139,15 +146,20 @@ def main(command: str, args: Sequence[str]) -> None:
     parser.add_argument("--num_workers", type=int, default=0, help="loader processes (default: 0)")
     parser.add_argument("--accelerator", default="auto", help="cpu, gpu ... as Lightning has it (default: auto)")
     options = parser.parse_args(args)
+    if options.batch_size < 1 or options.num_workers < 0:
+        parser.error("--batch_size must be positive and --num_workers not negative.")
     predictor = Predictor.from_checkpoint(options.checkpoint)
     images = Images(find_images(options.source))
+    try:
+        options.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--output {options.output}: the folder cannot be made ({error.strerror}).") from None
     trainer = Trainer(
         accelerator=options.accelerator, devices=1, logger=False, enable_checkpointing=False, enable_model_summary=False
     )
     loader = image_loader(images, predictor.spec, options.batch_size, options.num_workers)
     batches = trainer.predict(predictor.task, loader) or []
     predictions = [sample for batch in cast(list[Batch], batches) for sample in unbatch(batch, predictor.class_names)]
-    options.output.mkdir(parents=True, exist_ok=True)
     path = options.output / "predictions.csv"
     write_csv(path, images, predictions, predictor.class_names if options.probabilities else [])
     print(f"{len(predictions)} predictions in {path}")

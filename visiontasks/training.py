@@ -77,12 +77,11 @@ class VisionCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.link_arguments("data.spec", "model.init_args.spec", apply_on="instantiate")
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
-        if self._method == "fit":
-            parser.add_argument(
-                "--early_stopping",
-                type=int | None,
-                help="Stop after so many epochs in which the model did not improve.",
-            )
+        parser.add_argument(
+            "--early_stopping",
+            type=int | None,
+            help="Stop a fit after so many epochs in which the model did not improve.",
+        )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Puts the hyperparameters of a checkpoint below the config files and the arguments."""
@@ -96,7 +95,13 @@ class VisionCLI(LightningCLI):
             }
             model = {"class_path": self.checkpoint["class_path"], "init_args": init_args}
             self._parser(self._method).set_defaults({"model": model})
+        elif self.command in ("validate", "test"):
+            raise InputError(f"{self.command} needs a trained model: give --ckpt_path CHECKPOINT.")
+        if paths and self.command == "probe":
+            raise InputError("probe solves new heads: give another run's backbone with --model.weights CHECKPOINT.")
         self.config = parser.parse_args(list(args))
+        if self._section("ckpt_path") and not paths:
+            raise InputError("ckpt_path: give it as an argument, `--ckpt_path CHECKPOINT`, and not in a config.")
 
     def _parse_ckpt_path(self) -> None:
         """Lightning's would let the checkpoint beat the command line; here only what differs is said."""
@@ -109,7 +114,6 @@ class VisionCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         trainer = self._section("trainer")
         self.run_dir = _run_directory(trainer.default_root_dir, self.config[self._method].get("config"))
-        trainer.default_root_dir = str(self.run_dir)
         if self.command == "probe":
             trainer.max_epochs = 0
 
@@ -130,6 +134,7 @@ class VisionCLI(LightningCLI):
         if self.command == "probe" and not any(isinstance(callback, ClosedFormStart) for callback in chosen):
             callbacks.append(ClosedFormStart())
         loggers = _loggers(config.get("logger"), self.run_dir)
+        kwargs["default_root_dir"] = str(self.run_dir)
         return super().instantiate_trainer(callbacks=[*chosen, *callbacks], logger=loggers, **kwargs)
 
     def fit(self, **kwargs: Any) -> None:
@@ -152,6 +157,11 @@ class VisionCLI(LightningCLI):
 
 class SaveConfig(SaveConfigCallback):
     """Writes the resolved config to the run directory, and to W&B."""
+
+    def __init__(self, parser: LightningArgumentParser, config: Namespace, **kwargs: Any) -> None:
+        config = config.clone()
+        config.ckpt_path = None  # another run's: this config begins anew
+        super().__init__(parser, config, **kwargs)
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         from visiontasks.loggers import WandbLogger

@@ -10,6 +10,8 @@ from lightning.pytorch.utilities import rank_zero_info
 from rich.progress import track
 from torch import Tensor
 
+from visiontasks.samples import InputError
+
 
 class ClosedFormStart(Callback):
     """Sets each head's last layer by ridge regression before a fit begins.
@@ -26,6 +28,8 @@ class ClosedFormStart(Callback):
     @torch.no_grad()
     def solve(self, trainer: Trainer, task: Any) -> None:
         """Makes the pass and sets the heads of a `VisionTask`, on all ranks alike."""
+        if getattr(trainer, "datamodule", None) is None:
+            raise InputError("ClosedFormStart needs the training set in order: give the Trainer a VisionDataModule.")
         device = trainer.strategy.root_device
         task.to(device).eval()
         designs: dict[str, list[Tensor]] = {key: [] for key in task.heads}
@@ -34,8 +38,8 @@ class ClosedFormStart(Callback):
         for batch in track(loader, "Closed-form start", transient=True, disable=not trainer.is_global_zero):
             features = task.backbone(batch["image"].to(device), task.needs_pyramid)
             for key, head in task.heads.items():
-                designs[key].append(head.design(features).float())
-                targets[key].append(batch[key].to(device))
+                designs[key].append(head.design(features).float().cpu())
+                targets[key].append(batch[key].cpu())
         for key, head in task.heads.items():
             design, target = (_gather(trainer, torch.cat(parts)) for parts in (designs[key], targets[key]))
             found = head.solve(design, target)
@@ -49,5 +53,5 @@ def _gather(trainer: Trainer, part: Tensor) -> Tensor:
     if trainer.world_size == 1:
         return part
     parts: list[Tensor | None] = [None] * trainer.world_size
-    torch.distributed.all_gather_object(parts, part.cpu())
-    return torch.cat([rows for rows in parts if rows is not None]).to(part.device)
+    torch.distributed.all_gather_object(parts, part)
+    return torch.cat([rows for rows in parts if rows is not None])

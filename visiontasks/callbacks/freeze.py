@@ -64,5 +64,9 @@ class FreezeBackbone(Callback):
             pl_module.backbone.freeze()
             return
         pl_module.backbone.unfreeze(self.stages)
-        for group in trainer.optimizers[0].param_groups:
-            group.update({name: value for name, value in self.changes.items() if value is not None})
+        for name, value in self.changes.items():
+            for group in trainer.optimizers[0].param_groups if value is not None else ():
+                if name not in group:
+                    optimizer = type(trainer.optimizers[0]).__name__
+                    raise InputError(f"FreezeBackbone: {optimizer} has no {name}. Leave it out, or choose SGD.")
+                group[name] = value

@@ -82,7 +82,7 @@ class VisionTask(Described, LightningModule):
             self._start_from(weights)
         self.to(memory_format=torch.channels_last)
         if compile:
-            self.backbone.net.compile()
+            self.backbone.compile()
 
     @property
     def monitor(self) -> str:
@@ -144,7 +144,7 @@ class VisionTask(Described, LightningModule):
         if math.isinf(updates := self.trainer.estimated_stepping_batches):
             raise InputError("trainer.max_epochs: -1 has no end, which a schedule needs. Give max_epochs or max_steps.")
         updates = int(updates)
-        per_epoch = max(1, updates // max(1, self.trainer.max_epochs or 1))
+        per_epoch = max(1, math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches))
         scheduler = LambdaLR(optimizer, lambda step: lr_factor(self.phases, step, updates, per_epoch, rate))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
@@ -159,6 +159,17 @@ class VisionTask(Described, LightningModule):
             "data": data.summary()["fingerprint"] if hasattr(data, "summary") else None,
             "spec": self.spec,
         }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        spec = checkpoint.get(VERSION_KEY, {}).get("spec", self.spec)
+        if spec["class_names"] != self.spec["class_names"]:
+            raise InputError(
+                f"class_names: the checkpoint tells {spec['class_names']} apart, the data has "
+                f"{self.spec['class_names']}. Use that data, or start a new fit with `--model.weights`."
+            )
+        for key in ("image_size", "resize"):
+            if spec[key] != self.spec[key]:
+                rank_zero_info(f"data.{key}: {spec[key]} in the checkpoint, {self.spec[key]} from now on.")
 
     def _step(self, batch: Batch, stage: Stage) -> Tensor:
         outputs = self(batch["image"])
@@ -196,16 +207,14 @@ class VisionTask(Described, LightningModule):
         checkpoint = read_checkpoint(path)
         state, own = checkpoint["state_dict"], self.state_dict()
         same_classes = checkpoint[VERSION_KEY]["spec"]["class_names"] == self.spec["class_names"]
-        taken = {}
-        for name, tensor in own.items():
-            fits = name in state and state[name].shape == tensor.shape
-            if fits and (same_classes or not name.startswith("heads.")):
-                taken[name] = state[name]
-            elif not name.startswith("heads."):
+        misfits = [name for name, own_tensor in own.items() if getattr(state.get(name), "shape", 0) != own_tensor.shape]
+        for name in misfits:
+            if not name.startswith("heads."):
                 found = tuple(state[name].shape) if name in state else "nothing"
-                raise InputError(f"model.weights: {path} has {found} for {name}, expected {tuple(tensor.shape)}.")
-        self.load_state_dict(taken, strict=False)
-        anew = sorted({name.split(".")[1] for name in own if name.startswith("heads.") and name not in taken})
+                raise InputError(f"model.weights: {path} has {found} for {name}, expected {tuple(own[name].shape)}.")
+        anew = sorted(self.heads if not same_classes else {name.split(".")[1] for name in misfits})
+        kept = tuple(f"heads.{key}." for key in anew)
+        self.load_state_dict({name: state[name] for name in own if not name.startswith(kept)}, strict=False)
         rank_zero_info(
             f"Started from the weights of {path}" + (f"; made anew: the head of {', '.join(anew)}." if anew else ".")
         )
