@@ -244,3 +244,39 @@ def test_predict_says_what_it_cannot_read(
 def _foreign(tmp_path: Path) -> Path:
     torch.save({"state_dict": {}}, tmp_path / "foreign.ckpt")
     return tmp_path / "foreign.ckpt"
+
+
+def test_checkpoint_of_other_classes_is_refused(
+    run: Callable[..., Path], class_folders: Path, capsys: pytest.CaptureFixture
+) -> None:
+    trained = run("fit")
+    for split in ("train", "val", "test"):
+        (class_folders / split / "red").rename(class_folders / split / "azure")
+    with pytest.raises(SystemExit):
+        run("test", "--ckpt_path", str(trained / "best.ckpt"))
+    assert "class_names: the checkpoint tells ['blue', 'green', 'red'] apart" in capsys.readouterr().err
+
+
+def test_the_config_of_a_run_runs_again(run: Callable[..., Path], tmp_path: Path) -> None:
+    first = run("fit", "--early_stopping", "3")
+    resumed = run("fit", "--ckpt_path", str(first / "last.ckpt"), "--trainer.max_epochs", "2")
+    quiet = ["--trainer.default_root_dir", str(tmp_path / "again")]
+    main(["fit", "-c", str(resumed / "config.yaml"), *quiet])
+    main(["test", "-c", str(resumed / "config.yaml"), "--ckpt_path", str(first / "best.ckpt"), *quiet])
+    assert len(list((tmp_path / "again" / "config").iterdir())) == 2
+
+
+def test_what_needs_a_checkpoint_says_so(config: Path, capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    for command in ("validate", "test"):
+        assert "give --ckpt_path CHECKPOINT" in error_of(capsys, command, "-c", str(config))
+    config.write_text(config.read_text() + "ckpt_path: some.ckpt\n")
+    assert "give it as an argument" in error_of(capsys, "fit", "-c", str(config))
+
+
+def test_predict_makes_its_folder_before_it_works(
+    run: Callable[..., Path], class_folders: Path, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    checkpoint = str(run("probe") / "last.ckpt")
+    (tmp_path / "file").touch()
+    message = error_of(capsys, "predict", checkpoint, str(class_folders), "--output", str(tmp_path / "file"))
+    assert "file: the folder cannot be made" in message

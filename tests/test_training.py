@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -250,8 +251,38 @@ def test_plain_python_of_the_readme_runs(
 @pytest.mark.slow
 def test_compiled_backbone_trains_and_predicts_uncompiled(colours: VisionDataModule, tmp_path: Path) -> None:
     task = make_task(colours, compile=True)
+    assert task.backbone._compiled_call_impl is not None
     trainer = make_trainer(tmp_path, 1)
     assert fit(task, colours, trainer)["train/loss"] < 2
     trainer.save_checkpoint(path := tmp_path / "model.ckpt")
     image = colours.dataset("val").image(0)
     assert visiontasks.load(str(path)).predict([image])[0]["class_name"] in ("blue", "green", "red")
+
+
+def test_epochs_of_a_phase_are_those_of_the_loader_whatever_ends_the_fit(
+    colours: VisionDataModule, tmp_path: Path
+) -> None:
+    trainer = make_trainer(tmp_path, -1, [FreezeBackbone(1, lr=0.01)], max_steps=6)  # 4 steps an epoch
+    options = {"optimizer": partial(SGD, lr=0.2), "schedule": InverseTime(0.0)}
+    fit(make_task(colours, **options), colours, trainer)
+    assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.01)
+    with pytest.raises(InputError, match="max_epochs: -1 has no end"):
+        fit(make_task(colours), colours, make_trainer(tmp_path, -1))
+
+
+def test_momentum_for_an_optimizer_without_it_is_refused(colours: VisionDataModule, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="DefaultAdamW has no momentum"):
+        fit(make_task(colours), colours, make_trainer(tmp_path, 1, [FreezeBackbone(0, momentum=0.9)]))
+
+
+@pytest.mark.parametrize(
+    "head", [{"class_path": "antigravity.geohash"}, "antigravity.geohash", ["antigravity.geohash"]]
+)
+def test_checkpoint_cannot_import_what_the_caller_has_not(colours: VisionDataModule, head: Any) -> None:
+    from visiontasks.predict import build_task
+
+    description = dict(make_task(colours).hparams)
+    description["init_args"] = {**description["init_args"], "head": head}
+    with pytest.raises(InputError, match=r"wants the class antigravity\.geohash"):
+        build_task(description)
+    assert "antigravity" not in sys.modules

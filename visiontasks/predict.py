@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import importlib
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -111,8 +110,6 @@ def build_task(description: dict[str, Any]) -> VisionTask:
     for path in _class_paths({"model": description}):
         if not path.startswith(TRUSTED) and path.rpartition(".")[0] not in sys.modules:
             raise InputError(f"the checkpoint wants the class {path}. If you trust it, import its module first.")
-    if not str(description.get("class_path", "")).startswith(TRUSTED[0]):
-        importlib.import_module(description["class_path"].rpartition(".")[0])
     for_training = {"compile": False, "weights": None}
     init_args = {name: for_training.get(name, value) for name, value in description.get("init_args", {}).items()}
     parser = ArgumentParser(exit_on_error=False)

@@ -141,6 +141,7 @@ class VisionTask(Described, LightningModule):
         optimizer = self.make_optimizer(groups)
         rate = optimizer.param_groups[0]["lr"]
         optimizer.param_groups[1]["lr"] = rate * self.backbone_lr_ratio
+        self.trainer.fit_loop.setup_data()  # else the number of batches is not known yet where only max_steps is given
         if math.isinf(updates := self.trainer.estimated_stepping_batches):
             raise InputError("trainer.max_epochs: -1 has no end, which a schedule needs. Give max_epochs or max_steps.")
         updates = int(updates)
