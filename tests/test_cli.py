@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -280,3 +283,29 @@ def test_predict_makes_its_folder_before_it_works(
     (tmp_path / "file").touch()
     message = error_of(capsys, "predict", checkpoint, str(class_folders), "--output", str(tmp_path / "file"))
     assert "file: the folder cannot be made" in message
+
+
+def test_a_key_counts_as_asking_for_wandb_online(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from visiontasks.loggers import has_key
+
+    for name in ("WANDB_API_KEY", "WANDB_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    assert not has_key()
+    (tmp_path / "netrc").write_text("machine api.wandb.ai login user password key\n")
+    assert has_key()
+    monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example.org")
+    assert not has_key()
+    monkeypatch.setenv("WANDB_API_KEY", "key")
+    assert has_key()
+
+
+@pytest.mark.slow
+def test_wandb_server_that_does_not_answer_leaves_an_offline_run(config: Path, tmp_path: Path) -> None:
+    env = {name: value for name, value in os.environ.items() if not name.startswith("WANDB")}
+    env |= {"WANDB_API_KEY": "a" * 40, "WANDB_BASE_URL": "http://127.0.0.1:9"}
+    train = [sys.executable, str(Path(__file__).parents[1] / "train.py"), "fit", "-c", str(config)]
+    subprocess.run([*train, "--trainer.default_root_dir", str(tmp_path / "runs")], env=env, check=True, timeout=200)
+    (directory,) = (tmp_path / "runs" / "colours").iterdir()
+    assert (directory / "last.ckpt").exists()
+    assert list(directory.glob("wandb/offline-run-*"))

@@ -82,4 +82,4 @@ class Head(Described, nn.Module, ABC):
         Returns:
             What was chosen on the way, by name.
         """
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} has a design() but no solve(): a head has both or neither.")
