@@ -27,9 +27,10 @@ ROOMS = {  # and what each may import
     "data": {"samples"},
     "models": BASIS | {"losses", "metrics"},
     "tasks": BASIS | {"models", "losses", "metrics", "schedules", "checkpoint"},
-    "callbacks": {"tasks", "samples", "schedules"},
+    "draw": {"samples"},
+    "callbacks": {"tasks", "samples", "schedules", "draw"},
 }
-ABOVE = {"predict", "config", "training", "loggers", "cli", "__init__"}  # see everything
+ABOVE = {"predict", "write", "config", "training", "loggers", "cli", "__init__"}  # see everything
 
 ALLOWED_CALLS = {
     "torch.load": {"checkpoint.py"},

@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 
 from visiontasks.data import CsvTable, ImageFolder, Shapes, Splits, VisionDataModule
-from visiontasks.data.augment import OnlyResize
 from visiontasks.data.batches import BatchDataset, BatchSampler
+from visiontasks.data.resize import OnlyResize
 from visiontasks.data.splits import MissingSplit
 from visiontasks.samples import Batch, InputError, Sample, collate
 

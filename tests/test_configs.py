@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 
@@ -39,6 +40,8 @@ def sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             picture(tmp_path / "data/flowers5/train" / name / f"{i}.jpg")
             picture(tmp_path / "data/flowers5/val" / name / f"{i}.jpg")
             picture(tmp_path / "data/photos" / name / f"{i}.jpg")
+    _write_boxes(tmp_path / "data/raccoon", picture)
+    _write_boxes(tmp_path / "data/boxes", picture)
     _write_pets(tmp_path / "data/pets3/oxford-iiit-pet", picture)
     _write_cifar10(tmp_path / "data/cifar-10-batches-py", rng, monkeypatch)
     _write_fashion_mnist(tmp_path / "data/FashionMNIST/raw", rng)
@@ -54,6 +57,37 @@ def _write_pets(root: Path, picture) -> None:
     (root / "annotations").mkdir(parents=True)
     for name, lines in lists.items():
         (root / "annotations" / name).write_text("\n".join(lines))
+
+    _write_annotations(root / "annotations/xmls", sorted((root / "images").glob("*_[0-7].jpg")))
+
+
+def _write_boxes(root: Path, picture) -> None:
+    """The same boxes as XML files, as COCO and as a table."""
+    images = [root / "images" / f"{i}.jpg" for i in range(12)]
+    for image in images:
+        picture(image)
+    _write_annotations(root / "annotations", images)
+    rows = [(image.name, "cat" if i % 2 else "dog") for i, image in enumerate(images)]
+    table = ["path,label,xmin,ymin,xmax,ymax", *(f"{name},{label},3,4,20,18" for name, label in rows)]
+    (root / "boxes.csv").write_text("\n".join(table))
+    coco = {
+        "images": [{"id": i, "file_name": name} for i, (name, _) in enumerate(rows)],
+        "annotations": [
+            {"id": i, "image_id": i, "category_id": len(label), "bbox": [3, 4, 17, 14]}
+            for i, (_, label) in enumerate(rows)
+        ],
+        "categories": [{"id": 3, "name": "animal"}],
+    }
+    (root / "boxes.json").write_text(json.dumps(coco))
+
+
+def _write_annotations(folder: Path, images: list[Path]) -> None:
+    folder.mkdir(parents=True)
+    for image in images:
+        name = "dog" if image.stem[0].islower() else "cat"
+        box = "<xmin>3</xmin><ymin>4</ymin><xmax>20</xmax><ymax>18</ymax>"
+        node = f"<annotation><object><name>{name}</name><bndbox>{box}</bndbox></object></annotation>"
+        (folder / f"{image.stem}.xml").write_text(node)
 
 
 def _write_cifar10(root: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -139,7 +139,7 @@ def test_the_floor_is_the_majority_class() -> None:
 def test_solve_is_the_ridge_solution_at_its_best_temperature() -> None:
     design, target = separable()
     head = LabelHead([8], 3)
-    found = head.solve(design, target)
+    found = head.solve(design, target, torch.arange(len(design)))
     ridge = fit_ridge(design, nn.functional.one_hot(target, 3).float())
     factor = fit_temperature(ridge.left_out, target)
     torch.testing.assert_close(head.classifier.weight.detach(), factor * ridge.weight)
@@ -151,21 +151,23 @@ def test_solve_is_the_ridge_solution_at_its_best_temperature() -> None:
 def test_left_out_accuracy_on_labels_without_meaning_is_that_of_chance() -> None:
     generator = torch.Generator().manual_seed(0)
     design, target = torch.randn(300, 5, generator=generator), torch.randint(0, 3, (300,), generator=generator)
-    assert LabelHead([5], 3).solve(design, target)["left_out_accuracy"] < 0.45
+    assert LabelHead([5], 3).solve(design, target, torch.arange(len(design)))["left_out_accuracy"] < 0.45
 
 
 def test_solve_leaves_samples_without_a_label_out() -> None:
     design, target = separable()
     one, other = LabelHead([8], 3), LabelHead([8], 3)
-    found = one.solve(torch.cat([design, design * 5]), torch.cat([target, torch.full_like(target, IGNORE_LABEL)]))
-    assert found == pytest.approx(other.solve(design, target))
+    index = torch.arange(2 * len(design))
+    targets = torch.cat([target, torch.full_like(target, IGNORE_LABEL)])
+    found = one.solve(torch.cat([design, design * 5]), targets, index)
+    assert found == pytest.approx(other.solve(design, target, index[: len(design)]))
     torch.testing.assert_close(one.classifier.weight, other.classifier.weight)
 
 
 def test_solve_with_a_class_that_no_sample_has() -> None:
     design, target = separable()
     head = LabelHead([8], 5)
-    head.solve(design, target)
+    head.solve(design, target, torch.arange(len(design)))
     assert head.classifier.weight.isfinite().all()
     assert head([design[:, :, None, None]]).argmax(1).equal(target)
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import torch
+from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import (
     MulticlassAccuracy,
@@ -48,3 +51,78 @@ def label_tables(num_classes: int) -> MetricCollection:
             "confusion": MulticlassConfusionMatrix(num_classes, **COMMON),
         }
     )
+
+
+class BoxScore(Metric):
+    """Mean IoU of boxes, or the share of them whose IoU is above a threshold (averaged over the thresholds).
+
+    Args:
+        thresholds: If given, the IoUs to exceed, 0..1.
+    """
+
+    full_state_update = False
+    total: Tensor
+    count: Tensor
+
+    def __init__(self, thresholds: Sequence[float] | None = None) -> None:
+        super().__init__()
+        self.thresholds = thresholds
+        self.add_state("total", torch.zeros(()), dist_reduce_fx="sum")
+        self.add_state("count", torch.zeros(()), dist_reduce_fx="sum")
+
+    def update(self, boxes: Tensor, target: Tensor) -> None:
+        """Adds boxes xyxy, float (B, 4); targets that are NaN are left out."""
+        iou = box_iou(boxes, target)[target.isfinite().all(1)]
+        limits = iou.new_tensor(self.thresholds) if self.thresholds else None
+        values = iou if limits is None else (iou[:, None] > limits).float().mean(1)
+        self.total += values.sum()
+        self.count += len(values)
+
+    def compute(self) -> Tensor:
+        return self.total / self.count
+
+
+class ClassMean(Metric):
+    """Mean of a value over the samples of each class, float (classes,); NaN for a class without any.
+
+    Args:
+        num_classes: Number of classes.
+    """
+
+    full_state_update = False
+    total: Tensor
+    count: Tensor
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.add_state("total", torch.zeros(num_classes), dist_reduce_fx="sum")
+        self.add_state("count", torch.zeros(num_classes), dist_reduce_fx="sum")
+
+    def update(self, values: Tensor, labels: Tensor) -> None:
+        """Adds values float (B,) of samples with labels int64 (B,)."""
+        self.total.index_add_(0, labels, values.float())
+        self.count.index_add_(0, labels, torch.ones_like(values, dtype=torch.float32))
+
+    def compute(self) -> Tensor:
+        return self.total / self.count
+
+
+def box_metrics(stage: str) -> MetricCollection:
+    """Metrics of boxes xyxy (B, 4) against boxes, of which a NaN is none.
+
+    `iou`: the mean. val and test: also the share above 0.5 and 0.75, `iou50` and `iou75`, and the mean of the shares
+    above 0.5, 0.55 ... 0.95, `iou5095`.
+    """
+    metrics: dict[str, Metric] = {"iou": BoxScore()}
+    if stage != "train":
+        every = [0.5 + 0.05 * step for step in range(10)]
+        metrics |= {"iou50": BoxScore([0.5]), "iou75": BoxScore([0.75]), "iou5095": BoxScore(every)}
+    return MetricCollection(dict(metrics), compute_groups=False)
+
+
+def box_iou(boxes: Tensor, others: Tensor) -> Tensor:
+    """Intersection over union of each pair of boxes xyxy, float (B, 4) and (B, 4): (B,); 0 of boxes without area."""
+    low, high = torch.maximum(boxes[:, :2], others[:, :2]), torch.minimum(boxes[:, 2:], others[:, 2:])
+    inside = (high - low).clamp(min=0).prod(1)
+    union = (boxes[:, 2:] - boxes[:, :2]).prod(1) + (others[:, 2:] - others[:, :2]).prod(1) - inside
+    return inside / union.clamp(min=torch.finfo(union.dtype).tiny)  # NaN stays NaN

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,12 +17,13 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from visiontasks.checkpoint import read_checkpoint
-from visiontasks.data.augment import OnlyResize
 from visiontasks.data.batches import BatchDataset, BatchSampler
 from visiontasks.data.datasets.files import Images, find_images
+from visiontasks.data.resize import OnlyResize, original_boxes
 from visiontasks.models.backbone import without_weights
 from visiontasks.samples import Batch, InputError, Sample
 from visiontasks.tasks import VisionTask
+from visiontasks.write import write_coco, write_csv, write_overlays
 
 DOTTED = r"\w+(\.\w+)+"
 FREE_TEXT = ("name", "pretrained", "weights")  # names of networks and files, never imported
@@ -68,15 +68,16 @@ class Predictor:
             batch_size: Images at a time.
 
         Returns:
-            A dict for each image, in order: for classification `label` (int), `class_name`, `score`
-            (0..1) and `probabilities` (float32 (classes,)).
+            A dict for each image, in order: where there is a class `label` (int), `class_name`, `score`
+            (0..1) and `probabilities` (float32 (classes,)); where there is a box `bbox` (float32 (4,), xyxy in
+            pixels of the image).
         """
         device = next(self.task.parameters()).device
         predictions: list[Sample] = []
         with torch.inference_mode():
             for batch in image_loader(Images(images), self.spec, batch_size, workers=0):
                 output = self.task.predict_step({**batch, "image": batch["image"].to(device)}, 0)
-                predictions += unbatch(output, self.class_names)
+                predictions += unbatch(output, self.spec)
         return predictions
 
 
@@ -88,16 +89,22 @@ def image_loader(images: Images, spec: dict[str, Any], batch_size: int, workers:
     )
 
 
-def unbatch(batch: Batch, class_names: list[str]) -> Iterator[Sample]:
-    """Divides a batch of predictions into one dict an image, on the CPU, in plain numbers and numpy arrays."""
+def unbatch(batch: Batch, spec: dict[str, Any]) -> Iterator[Sample]:
+    """Divides a batch of predictions into one dict an image, in plain numbers, numpy arrays and the image's pixels."""
     arrays = {
         key: value.float().cpu().numpy() if value.is_floating_point() else value.cpu().numpy()
         for key, value in batch.items()
     }
     for i in range(len(batch["index"])):
         sample = {key: value[i].item() if value.ndim == 1 else value[i] for key, value in arrays.items()}
+        if "label" not in sample and len(spec["class_names"]) == 1:
+            sample["label"] = 0
         if "label" in sample:
-            sample["class_name"] = class_names[sample["label"]]
+            sample["class_name"] = spec["class_names"][sample["label"]]
+        if "bbox" in sample:
+            height, width = sample["size"].tolist()
+            box, size = sample["bbox"] * spec["image_size"], spec["image_size"]
+            sample["bbox"] = original_boxes(box, height, width, size, spec["resize"])
         yield sample
 
 
@@ -137,8 +144,9 @@ def main(command: str, args: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog=f"visiontasks {command}", description="Predict images with a trained model.")
     parser.add_argument("checkpoint", help="best.ckpt or last.ckpt of a run")
     parser.add_argument("source", nargs="+", help="image files, or folders with images at any depth")
-    parser.add_argument("--output", required=True, type=Path, help="folder for predictions.csv; made if need be")
+    parser.add_argument("--output", required=True, type=Path, help="folder for predictions.csv ...; made if need be")
     parser.add_argument("--probabilities", action="store_true", help="write the probability of every class too")
+    parser.add_argument("--overlays", action="store_true", help="draw each prediction on its image, in overlays/")
     parser.add_argument("--batch_size", type=int, default=32, help="images at a time (default: 32)")
     parser.add_argument("--num_workers", type=int, default=0, help="loader processes (default: 0)")
     parser.add_argument("--accelerator", default="auto", help="cpu, gpu ... as Lightning has it (default: auto)")
@@ -156,20 +164,10 @@ def main(command: str, args: Sequence[str]) -> None:
     )
     loader = image_loader(images, predictor.spec, options.batch_size, options.num_workers)
     batches = trainer.predict(predictor.task, loader) or []
-    predictions = [sample for batch in cast(list[Batch], batches) for sample in unbatch(batch, predictor.class_names)]
-    path = options.output / "predictions.csv"
-    write_csv(path, images, predictions, predictor.class_names if options.probabilities else [])
-    print(f"{len(predictions)} predictions in {path}")
-
-
-def write_csv(path: Path, images: Images, predictions: list[Sample], class_names: Sequence[str] = ()) -> None:
-    """Writes `path`, `label` (the class's name), `score`, and a column a class where `class_names` are given.
-
-    The order is that of the images. A file name that is not UTF-8 has its odd bytes escaped.
-    """
-    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-        writer = csv.writer(file)
-        writer.writerow(["path", "label", "score", *class_names])
-        for sample in predictions:
-            shares = [f"{value:.6f}" for value in sample["probabilities"]] if class_names else []
-            writer.writerow([images.name(sample["index"]), sample["class_name"], f"{sample['score']:.6f}", *shares])
+    predictions = [sample for batch in cast(list[Batch], batches) for sample in unbatch(batch, predictor.spec)]
+    write_csv(options.output / "predictions.csv", images, predictions, predictor.class_names, options.probabilities)
+    if "bbox" in predictions[0]:
+        write_coco(options.output / "predictions.json", images, predictions, predictor.class_names)
+    if options.overlays:
+        write_overlays(options.output / "overlays", images, predictions, predictor.class_names)
+    print(f"{len(predictions)} predictions in {options.output / 'predictions.csv'}")

@@ -18,7 +18,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
-from visiontasks.callbacks import ClosedFormStart, Curves, Results
+from visiontasks.callbacks import ClosedFormStart, Curves, Panels, Results
 from visiontasks.checkpoint import read_checkpoint
 from visiontasks.config import Parser, check_config
 from visiontasks.data import VisionDataModule
@@ -124,7 +124,7 @@ class VisionCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Adds what every run has: checkpoints, results, curves, and a CSV beside any other logger."""
         config = self._get(self.config_init, "trainer")
-        callbacks: list[Callback] = [Results(str(self.run_dir))]
+        callbacks: list[Callback] = [Results(str(self.run_dir)), Panels(str(self.run_dir))]
         if self._method == "fit":
             callbacks += [Curves(), _checkpoints(self.run_dir, self.model.monitor)]
             if patience := self._get(self.config_init, "early_stopping"):

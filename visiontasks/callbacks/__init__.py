@@ -4,6 +4,7 @@ from visiontasks.callbacks.closed_form import ClosedFormStart
 from visiontasks.callbacks.curves import Curves
 from visiontasks.callbacks.freeze import FreezeBackbone
 from visiontasks.callbacks.mix import Mix
+from visiontasks.callbacks.panels import Panels
 from visiontasks.callbacks.results import Results
 
-__all__ = ["ClosedFormStart", "Curves", "FreezeBackbone", "Mix", "Results"]
+__all__ = ["ClosedFormStart", "Curves", "FreezeBackbone", "Mix", "Panels", "Results"]

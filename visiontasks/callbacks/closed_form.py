@@ -19,7 +19,15 @@ class ClosedFormStart(Callback):
     One pass of the training images, only resized, through the untrained (pretrained) backbone; the
     strength of the ridge is chosen by leave-one-out. Training then starts from a good head and
     does not spoil the backbone with the gradients of a random one. A resumed fit is left alone.
+
+    Args:
+        passes: Passes over the training set; from the second on it is augmented as in training.
     """
+
+    def __init__(self, passes: int = 1) -> None:
+        if passes < 1:
+            raise InputError(f"ClosedFormStart: passes={passes} must be at least 1.")
+        self.passes = passes
 
     def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
         if trainer.ckpt_path is None:
@@ -33,16 +41,21 @@ class ClosedFormStart(Callback):
         device = trainer.strategy.root_device
         task.to(device).eval()
         designs: dict[str, list[Tensor]] = {key: [] for key in task.heads}
-        targets: dict[str, list[Tensor]] = {key: [] for key in task.heads}
-        loader = trainer.datamodule.loader("train")  # ty: ignore[missing-attribute]
-        for batch in track(loader, "Closed-form start", transient=True, disable=not trainer.is_global_zero):
-            features = task.backbone(batch["image"].to(device), task.needs_pyramid)
-            for key, head in task.heads.items():
-                designs[key].append(head.design(features).float().cpu())
-                targets[key].append(batch[key].cpu())
+        targets: dict[str, list[Tensor]] = {key: [] for key in [*task.heads, "index"]}
+        for number in range(self.passes):
+            loader = trainer.datamodule.loader("train", augment=number > 0)  # ty: ignore[missing-attribute]
+            loader.sampler.set_epoch(number)
+            title = f"Closed-form start {number + 1}/{self.passes}"
+            for batch in track(loader, title, transient=True, disable=not trainer.is_global_zero):
+                features = task.backbone(batch["image"].to(device), task.needs_pyramid)
+                for key, head in task.heads.items():
+                    designs[key].append(head.design(features).float().cpu())
+                for key, values in targets.items():
+                    values.append(batch[key])
+        index = _gather(trainer, torch.cat(targets["index"]))
         for key, head in task.heads.items():
-            design, target = (_gather(trainer, torch.cat(parts)) for parts in (designs[key], targets[key]))
-            found = head.solve(design, target)
+            design, target = (_gather(trainer, torch.cat(parts)) for parts in (designs.pop(key), targets[key]))
+            found = head.solve(design, target, index)
             values = ", ".join(f"{name} {value:.4g}" for name, value in found.items())
             rank_zero_info(f"Closed-form start of {key} on {len(design)} samples: {values}.")
         task.train()

@@ -4,6 +4,7 @@ from visiontasks.data.datamodule import VisionDataModule
 from visiontasks.data.datasets import (
     CIFAR10,
     MNIST,
+    CocoBoxes,
     CsvTable,
     FashionMNIST,
     ImageFolder,
@@ -11,12 +12,14 @@ from visiontasks.data.datasets import (
     OxfordIIITPet,
     Shapes,
     VisionDataset,
+    VocBoxes,
 )
 from visiontasks.data.splits import Splits
 
 __all__ = [
     "CIFAR10",
     "MNIST",
+    "CocoBoxes",
     "CsvTable",
     "FashionMNIST",
     "ImageFolder",
@@ -26,4 +29,5 @@ __all__ = [
     "Splits",
     "VisionDataModule",
     "VisionDataset",
+    "VocBoxes",
 ]

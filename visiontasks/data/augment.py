@@ -1,4 +1,4 @@
-"""What is done to a sample between reading and batching: augmentation in training, and resizing."""
+"""Augmentation: what is done to a training sample between reading and batching."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
+from visiontasks.data.resize import Resize, resize_sample
 from visiontasks.samples import IGNORE_MASK, InputError, Sample
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network for its version when imported
 cv2.setNumThreads(0)  # one thread a loader worker; OpenCV's pool does not survive a fork
 
 Preset = Literal["none", "light", "medium", "strong"]
-Resize = Literal["stretch", "letterbox", "crop"]
 
 
 class Augment:
@@ -32,7 +32,7 @@ class Augment:
         transforms: A preset, or a list of albumentations: objects, or dicts of `class_path` and
             `init_args` as in a config (a name without a dot is looked up in albumentations and here).
         image_size: Height and width of the result in pixels.
-        resize: How an image comes to that size; see `resize_image`.
+        resize: How an image comes to that size; see `place`.
         seed: Seed of all draws.
     """
 
@@ -72,63 +72,11 @@ class Augment:
         raise InputError(f"sample {index}: the augmentation moves its box out of the image. Use weaker shifts.")
 
 
-class OnlyResize:
-    """What val, test and predict do to a sample: no draw, and a mask stays at its own resolution."""
-
-    def __init__(self, image_size: int, resize: Resize = "stretch") -> None:
-        self.image_size, self.resize = image_size, resize
-
-    def __call__(self, sample: Sample, epoch: int, index: int) -> Sample:
-        mask = {"mask": sample["mask"]} if "mask" in sample else {}
-        return {**resize_sample({**sample}, self.image_size, self.resize), **mask}
-
-
-def resize_sample(sample: Sample, size: int, mode: Resize) -> Sample:
-    """Brings the image of a sample to (size, size) pixels, its box and mask with it.
-
-    Args:
-        sample: Of the sample contract.
-        size: Height and width of the result in pixels.
-        mode: `stretch` changes the aspect, `letterbox` pads with gray, `crop` cuts the centre square out.
-    """
-    height, width = sample["image"].shape[:2]
-    if height == width == size:
-        return sample
-    if mode == "stretch":
-        scale_x, scale_y = size / width, size / height
-    else:
-        scale_x = scale_y = size / (max if mode == "letterbox" else min)(height, width)
-    new_width, new_height = max(1, round(width * scale_x)), max(1, round(height * scale_y))
-    left, top = (size - new_width) // 2, (size - new_height) // 2
-
-    def place(image: np.ndarray, fill: int, interpolation: int) -> np.ndarray:
-        image = cv2.resize(image, (new_width, new_height), interpolation=interpolation)
-        if left >= 0 and top >= 0 and (left or top or image.shape[:2] != (size, size)):
-            bottom, right = size - new_height - top, size - new_width - left
-            border = [fill] * (3 if image.ndim == 3 else 1)
-            return cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_CONSTANT, value=border)
-        return np.ascontiguousarray(image[-top if top < 0 else 0 :, -left if left < 0 else 0 :][:size, :size])
-
-    sample["image"] = place(sample["image"], 114, interpolation(height, width, new_height, new_width))
-    if "mask" in sample:
-        sample["mask"] = place(sample["mask"], IGNORE_MASK, cv2.INTER_NEAREST)
-    if "bbox" in sample:
-        scale = np.array([new_width / width, new_height / height] * 2)
-        sample["bbox"] = (sample["bbox"] * scale + [left, top] * 2).clip(0, size).astype(np.float32)
-    return sample
-
-
-def interpolation(height: int, width: int, new_height: int, new_width: int) -> int:
-    """Averaging where an image shrinks to half or less, else bilinear, which is ten times as fast."""
-    shrinks = min(height / new_height, width / new_width) >= 2
-    return cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-
-
 def preset(name: str, image_size: int) -> list[Any]:
     """The transforms of a preset, from `none` to `strong`; all but `none` flip left and right."""
     import albumentations as A
 
-    from visiontasks.data.transforms import ColorJitter, ObjectCrop
+    from visiontasks.data.transforms import ColorJitter, ObjectAffine, ObjectCrop, Occlude
 
     size = (image_size, image_size)
     match name:
@@ -140,16 +88,14 @@ def preset(name: str, image_size: int) -> list[Any]:
             return [ObjectCrop(size, scale=(0.35, 1.0)), A.HorizontalFlip(), ColorJitter(p=0.8)]
         case "strong":
             return [
-                # a reflected border would hold a second, mirrored box
-                A.Affine(rotate=(-20, 20), shear=(-8, 8), fill=114, fill_mask=IGNORE_MASK, p=0.5),
                 ObjectCrop(size, scale=(0.25, 1.0)),
                 A.HorizontalFlip(),
+                # after the crop, which would cut a turned box askew; a reflected border would hold a second box
+                ObjectAffine(scale=(0.8, 1.0), rotate=(-20, 20), shear=(-8, 8), fill=114, fill_mask=IGNORE_MASK, p=0.5),
                 ColorJitter(0.4, 0.4, 0.4, 0.05, p=0.8),
                 A.ToGray(p=0.05),
                 A.GaussianBlur(p=0.1),
-                A.CoarseDropout(
-                    num_holes_range=(1, 3), hole_height_range=(0.1, 0.3), hole_width_range=(0.1, 0.3), p=0.3
-                ),
+                Occlude(num_holes_range=(1, 3), hole_height_range=(0.1, 0.3), hole_width_range=(0.1, 0.3), p=0.3),
             ]
     raise InputError(f"augment: unknown preset {name!r}; there are none, light, medium, strong, or give a list.")
 

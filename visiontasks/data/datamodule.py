@@ -14,9 +14,10 @@ from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_warn
 from torch.utils.data import DataLoader
 
-from visiontasks.data.augment import Augment, OnlyResize, Preset, Resize
+from visiontasks.data.augment import Augment, Preset
 from visiontasks.data.batches import BatchDataset, BatchSampler
 from visiontasks.data.datasets.base import VisionDataset
+from visiontasks.data.resize import OnlyResize, Resize, resize_boxes
 from visiontasks.data.splits import MissingSplit
 from visiontasks.samples import InputError
 
@@ -74,14 +75,21 @@ class VisionDataModule(LightningDataModule):
         return {"class_names": names, "image_size": self.image_size, "resize": self.resize}
 
     def summary(self) -> dict[str, Any]:
-        """What the training split holds: `label_counts`, int64 (classes,), and a `fingerprint`."""
+        """What the training split holds.
+
+        `label_counts`, int64 (classes,), a `fingerprint`, and, if it has boxes, `boxes`, float32 (N, 4):
+        xyxy as in a batch, without augmentation.
+        """
         return self._summary
 
     @cached_property
     def _summary(self) -> dict[str, Any]:
         train = self.dataset("train")
         counts = np.bincount(train.labels(), minlength=len(train.class_names))
-        return {"label_counts": torch.from_numpy(counts), "fingerprint": train.fingerprint()}
+        found = {index: target["bbox"] for index in range(len(train)) if "bbox" in (target := train.target(index))}
+        boxes = [resize_boxes(box, *train.size(i), self.image_size, self.resize) for i, box in found.items()]
+        known = {"boxes": torch.from_numpy(np.stack(boxes)) / self.image_size} if boxes else {}
+        return {"label_counts": torch.from_numpy(counts), "fingerprint": train.fingerprint(), **known}
 
     @cached_property
     def channel_statistics(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -108,12 +116,13 @@ class VisionDataModule(LightningDataModule):
             rank_zero_warn(f"No test split ({missing}) Testing on val instead.")
             return self.loader("val")
 
-    def loader(self, split: str, training: bool = False, **ranks: int) -> DataLoader:
+    def loader(self, split: str, training: bool = False, augment: bool = False, **ranks: int) -> DataLoader:
         """Loads a split: shuffled and augmented for training, else in order and only resized.
 
         Args:
             split: train, val or test.
             training: Shuffle, balance and augment.
+            augment: Augment, but keep the order.
             **ranks: `rank` and `num_replicas` to use instead of the trainer's.
         """
         dataset = self.dataset(split)
@@ -124,7 +133,7 @@ class VisionDataModule(LightningDataModule):
         if self.trainer and not ranks:
             ranks = {"rank": self.trainer.global_rank, "num_replicas": self.trainer.world_size}
         sampler = BatchSampler(len(dataset), self.batch_size, training, weights, self.seed, **ranks)
-        if training:
+        if training or augment:
             transform = Augment(self.augment, self.image_size, self.resize, self.seed)
         else:
             transform = OnlyResize(self.image_size, self.resize)

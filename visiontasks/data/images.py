@@ -41,15 +41,40 @@ def read_image(path: str | PathLike[str]) -> np.ndarray:
     Raises:
         InputError: The file is missing, empty, truncated, too large or not an image.
     """
-    name = fsdecode(path).encode("utf-8", "backslashreplace").decode()
+    return decode_image(_read_bytes(path), _shown(path))
+
+
+def read_size(path: str | PathLike[str]) -> tuple[int, int]:
+    """Reads only the height and width in pixels that `read_image` would give.
+
+    Raises:
+        InputError: The file is missing, too large or not an image.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(io.BytesIO(_read_bytes(path, 1 << 18)), formats=FORMATS) as image:
+                turned = image.getexif().get(274, 1) in (5, 6, 7, 8)
+                return image.size if turned else image.size[::-1]
+        except InputError:
+            raise
+        except Exception:  # its header is longer, or it is broken
+            return read_image(path).shape[:2]
+
+
+def _shown(path: str | PathLike[str]) -> str:
+    return fsdecode(path).encode("utf-8", "backslashreplace").decode()
+
+
+def _read_bytes(path: str | PathLike[str], limit: int = -1) -> bytes:
     file = Path(path)
     try:
         if not file.is_file():  # a pipe or a device would block for ever
-            raise InputError(f"{name}: {'not a regular file' if file.exists() else 'no such file'}.")
-        data = file.read_bytes()
+            raise InputError(f"{_shown(path)}: {'not a regular file' if file.exists() else 'no such file'}.")
+        with file.open("rb") as opened:
+            return opened.read(limit)
     except OSError as error:
-        raise InputError(f"{name}: cannot be read ({error.strerror}).") from error
-    return decode_image(data, name)
+        raise InputError(f"{_shown(path)}: cannot be read ({error.strerror}).") from error
 
 
 def decode_image(data: bytes, name: str = "image") -> np.ndarray:

@@ -9,7 +9,7 @@ import albumentations as A
 import cv2
 import numpy as np
 
-from visiontasks.data.augment import interpolation
+from visiontasks.data.resize import interpolation
 
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 RGB_TO_YIQ = np.array([LUMA, [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])  # NTSC
@@ -112,3 +112,33 @@ class ObjectCrop(A.RandomResizedCrop):
         return cv2.resize(
             img[y1:y2, x1:x2], (width, height), interpolation=interpolation(y2 - y1, x2 - x1, height, width)
         )
+
+
+class ObjectAffine(A.Affine):
+    """Random rotation, shear, scale and shift; drawn again while a corner of the object's box would leave the frame.
+
+    A box around what is left of a clipped box would not fit what is left of the object. Without a box it is
+    albumentations' Affine, whose arguments it takes; after 20 draws nothing is moved.
+    """
+
+    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+        drawn = super().get_params_dependent_on_data(params, data)
+        boxes = data.get("bboxes")
+        if boxes is None or not len(boxes):
+            return drawn
+        height, width = params["shape"][:2]
+        x1, y1, x2, y2 = np.asarray(boxes[0][:4]) * [width, height, width, height]
+        corners = np.array([[x1, y1, 1], [x2, y1, 1], [x2, y2, 1], [x1, y2, 1]])
+        for _ in range(20):
+            moved = (corners @ drawn["bbox_matrix"].T)[:, :2]
+            if (moved > -0.01).all() and (moved < np.array([width, height]) + 0.01).all():
+                return drawn
+            drawn = super().get_params_dependent_on_data(params, data)
+        return {**drawn, "matrix": np.eye(3), "bbox_matrix": np.eye(3)}
+
+
+class Occlude(A.CoarseDropout):
+    """albumentations' CoarseDropout without its change of the box: what is hidden is still there."""
+
+    def apply_to_bboxes(self, bboxes: np.ndarray, *args: Any, **params: Any) -> np.ndarray:
+        return bboxes

@@ -1,8 +1,23 @@
 """What torch, torchvision and SMP lack or get wrong."""
 
 from visiontasks.losses.base import Loss
+from visiontasks.losses.boxes import BoxCIoU, BoxDIoU, BoxGIoU, BoxIoU, BoxLoss, BoxMSE, BoxSmoothL1
 from visiontasks.losses.cross_entropy import CrossEntropy
 from visiontasks.losses.focal import Focal
 from visiontasks.losses.mse import ProbabilityMSE
+from visiontasks.losses.weighted_sum import WeightedSum
 
-__all__ = ["CrossEntropy", "Focal", "Loss", "ProbabilityMSE"]
+__all__ = [
+    "BoxCIoU",
+    "BoxDIoU",
+    "BoxGIoU",
+    "BoxIoU",
+    "BoxLoss",
+    "BoxMSE",
+    "BoxSmoothL1",
+    "CrossEntropy",
+    "Focal",
+    "Loss",
+    "ProbabilityMSE",
+    "WeightedSum",
+]

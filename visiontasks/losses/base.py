@@ -12,13 +12,19 @@ from visiontasks.samples import IGNORE_LABEL
 
 
 class Loss(Described, nn.Module, ABC):
-    """A loss over classes: logits against class indices, or against probabilities where labels are mixed."""
+    """A loss over classes: logits against class indices, or against probabilities where labels are mixed.
+
+    Attributes:
+        kind: What it compares: `classes`, or, for a `BoxLoss`, `boxes`.
+    """
+
+    kind: str = "classes"
 
     def set_label_counts(self, counts: Tensor) -> None:
         """Tells how often each class occurs in the training set, float or int64 (C,); most losses do not care."""
 
     @abstractmethod
-    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+    def forward(self, logits: Tensor, target: Tensor, /) -> Tensor:
         """Computes the mean over all targets that are not ignored.
 
         Args:

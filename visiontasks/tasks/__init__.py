@@ -2,5 +2,6 @@
 
 from visiontasks.tasks.base import VisionTask
 from visiontasks.tasks.classification import ClassificationTask
+from visiontasks.tasks.localization import LocalizationTask
 
-__all__ = ["ClassificationTask", "VisionTask"]
+__all__ = ["ClassificationTask", "LocalizationTask", "VisionTask"]

@@ -17,12 +17,14 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torchmetrics import MeanMetric
 
-from visiontasks.checkpoint import VERSION_KEY, read_checkpoint
+from visiontasks.checkpoint import VERSION_KEY
 from visiontasks.describe import Described, describe
 from visiontasks.models.backbone import Backbone
 from visiontasks.models.heads.base import Head, Stage
 from visiontasks.samples import Batch, InputError
-from visiontasks.schedules import Phase, Schedule, lr_factor
+from visiontasks.schedules import Cosine, Phase, Schedule, lr_factor
+from visiontasks.tasks.optimizer import DefaultAdamW
+from visiontasks.tasks.weights import start_from
 
 STAGES = ("train_", "val_", "test_")  # an nn.Module has a `train` of its own
 HeadFactory = Callable[[list[int], int], Head]
@@ -36,6 +38,8 @@ class VisionTask(Described, LightningModule):
         spec: `class_names`, `image_size` and `resize`: `VisionDataModule.spec`.
         backbone: The source of features.
         heads: One head a key of the sample; each called with the backbone's channels and the number of classes.
+            The first one's metric tells the best model.
+        loss_weights: Weight of each head's loss in their sum; 1 where not given.
         optimizer: Called with the parameter groups.
         schedule: Factor on the learning rate over time.
         backbone_lr_ratio: The backbone's learning rate as a share of the heads'.
@@ -48,11 +52,12 @@ class VisionTask(Described, LightningModule):
         spec: dict[str, Any],
         backbone: Backbone,
         heads: dict[str, HeadFactory],
-        optimizer: OptimizerFactory,
-        schedule: Schedule,
-        backbone_lr_ratio: float,
-        weights: str | None,
-        compile: bool,
+        loss_weights: dict[str, float] | None = None,
+        optimizer: OptimizerFactory = DefaultAdamW,
+        schedule: Schedule = Cosine(),
+        backbone_lr_ratio: float = 1.0,
+        weights: str | None = None,
+        compile: bool = False,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(describe(self), logger=False)
@@ -65,6 +70,9 @@ class VisionTask(Described, LightningModule):
         for key, head in self._heads():
             if head.key != key:
                 raise InputError(f"heads: {type(head).__name__} answers {head.key!r}, not {key!r}. Rename the key.")
+        self.loss_weights = dict.fromkeys(heads, 1.0) | (loss_weights or {})
+        if unknown := sorted(self.loss_weights.keys() - heads.keys()):
+            raise InputError(f"loss_weights: no head answers {unknown[0]!r}; the heads are {sorted(heads)}.")
         self.needs_pyramid = any(head.needs_pyramid for _, head in self._heads())
         if any(is_lazy(parameter) for parameter in self.parameters()):
             size = spec["image_size"]
@@ -79,7 +87,7 @@ class VisionTask(Described, LightningModule):
         self.test_floor = self._per_head(lambda head: head.metrics("test")[head.monitor])
         self.test_tables = self._per_head(lambda head: head.tables())
         if weights:
-            self._start_from(weights)
+            start_from(self, weights)
         self.to(memory_format=torch.channels_last)
         if compile:
             self.backbone.compile()
@@ -95,15 +103,15 @@ class VisionTask(Described, LightningModule):
         return {key: head(features) for key, head in self._heads()}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        loss = self._step(batch, "train")
+        loss, _ = self._step(batch, "train")
         self.log("train/loss_step", loss, on_step=True, on_epoch=False)
         return loss
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._step(batch, "val")
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        return self._step(batch, "val")[1]
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._step(batch, "test")
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        return self._step(batch, "test")[1]
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Batch:
         """Returns the predictions of a batch: the keys of its heads, `index` and `size`."""
@@ -172,14 +180,18 @@ class VisionTask(Described, LightningModule):
             if spec[key] != self.spec[key]:
                 rank_zero_info(f"data.{key}: {spec[key]} in the checkpoint, {self.spec[key]} from now on.")
 
-    def _step(self, batch: Batch, stage: Stage) -> Tensor:
+    def _step(self, batch: Batch, stage: Stage) -> tuple[Tensor, dict[str, Tensor]]:
         outputs = self(batch["image"])
         mean: dict[str, Any] = {"on_step": False, "on_epoch": True, "batch_size": len(batch["index"])}
         total = torch.zeros((), device=self.device)
         for key, head in self._heads():
+            if key not in batch:
+                raise InputError(
+                    f"{type(head).__name__}: the {stage} split has no {key!r}. Use another dataset or task."
+                )
             output, target = outputs[key], batch[key]
             # mixed labels, where a callback has made them, are for the loss; the metrics keep to the true ones
-            total = total + head.loss(output, batch.get(f"mixed_{key}", target))
+            total = total + self.loss_weights[key] * head.loss(output, batch.get(f"mixed_{key}", target))
             scores = head.scores(output.detach())
             for name, metric in getattr(self, f"{stage}_metrics")[key].items():
                 metric.update(scores, target)
@@ -190,10 +202,14 @@ class VisionTask(Described, LightningModule):
                 self.log(f"{stage}/{head.monitor}_floor", floor, **mean)
             if stage == "test":
                 self.test_tables[key].update(scores, target)
+        self.observe(outputs, batch, stage)
         loss: Any = self.mean_loss[f"{stage}_"]
         loss.update(total.detach().expand(len(batch["index"])))  # torchmetrics 1.9 drops weights where NaN may pass
         self.log(f"{stage}/loss", loss, **mean)
-        return total
+        return total, outputs
+
+    def observe(self, outputs: dict[str, Tensor], batch: Batch, stage: Stage) -> None:
+        """Updates and logs what more than one head has a part in; most tasks have nothing of the kind."""
 
     def on_test_start(self) -> None:
         for tables in self.test_tables.values():
@@ -202,23 +218,6 @@ class VisionTask(Described, LightningModule):
     def tables(self) -> dict[str, Tensor]:
         """The results of a test that are not single numbers, such as the confusion matrix, by name."""
         return {name: table for tables in self.test_tables.values() for name, table in tables.compute().items()}
-
-    def _start_from(self, path: str) -> None:
-        """Takes over another run's backbone, and its heads where they tell the same classes apart."""
-        checkpoint = read_checkpoint(path)
-        state, own = checkpoint["state_dict"], self.state_dict()
-        same_classes = checkpoint[VERSION_KEY]["spec"]["class_names"] == self.spec["class_names"]
-        misfits = [name for name, own_tensor in own.items() if getattr(state.get(name), "shape", 0) != own_tensor.shape]
-        for name in misfits:
-            if not name.startswith("heads."):
-                found = tuple(state[name].shape) if name in state else "nothing"
-                raise InputError(f"model.weights: {path} has {found} for {name}, expected {tuple(own[name].shape)}.")
-        anew = sorted(self.heads if not same_classes else {name.split(".")[1] for name in misfits})
-        kept = tuple(f"heads.{key}." for key in anew)
-        self.load_state_dict({name: state[name] for name in own if not name.startswith(kept)}, strict=False)
-        rank_zero_info(
-            f"Started from the weights of {path}" + (f"; made anew: the head of {', '.join(anew)}." if anew else ".")
-        )
 
     def _per_head(self, make: Callable[[Head], nn.Module]) -> Any:
         return nn.ModuleDict({key: make(head) for key, head in self._heads()})

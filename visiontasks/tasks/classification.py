@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
-
-from torch.optim import AdamW
 
 from visiontasks.models import Backbone, LabelHead
 from visiontasks.schedules import Cosine, Schedule
 from visiontasks.tasks.base import HeadFactory, OptimizerFactory, VisionTask
-
-
-class DefaultAdamW(AdamW):
-    """Fused AdamW at a rate for fine-tuning.
-
-    With no other argument, since jsonargparse hands those of a default on to whatever optimizer is named instead.
-    """
-
-    def __init__(self, params: Iterable[Any], lr: float = 3e-4) -> None:
-        super().__init__(params, lr=lr, weight_decay=0.01, fused=True)
-        self._step_supports_amp_scaling = False  # else Lightning refuses to clip gradients in mixed precision
+from visiontasks.tasks.optimizer import DefaultAdamW
 
 
 class ClassificationTask(VisionTask):
@@ -48,4 +35,5 @@ class ClassificationTask(VisionTask):
         weights: str | None = None,
         compile: bool = False,
     ) -> None:
-        super().__init__(spec, backbone, {"label": head}, optimizer, schedule, backbone_lr_ratio, weights, compile)
+        heads = {"label": head}
+        super().__init__(spec, backbone, heads, None, optimizer, schedule, backbone_lr_ratio, weights, compile)

@@ -4,11 +4,13 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from visiontasks.data.datasets.base import VisionDataset
+from visiontasks.data.datasets.coco import CocoBoxes
 from visiontasks.data.datasets.files import Images
 from visiontasks.data.datasets.folder import ImageFolder
 from visiontasks.data.datasets.shapes import Shapes
 from visiontasks.data.datasets.table import CsvTable
 from visiontasks.data.datasets.torchvision_sets import CIFAR10, MNIST, FashionMNIST, OxfordIIITPet
+from visiontasks.data.datasets.voc import VocBoxes
 
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
@@ -16,6 +18,7 @@ for _module in iter_modules(__path__):
 __all__ = [
     "CIFAR10",
     "MNIST",
+    "CocoBoxes",
     "CsvTable",
     "FashionMNIST",
     "ImageFolder",
@@ -23,4 +26,5 @@ __all__ = [
     "OxfordIIITPet",
     "Shapes",
     "VisionDataset",
+    "VocBoxes",
 ]

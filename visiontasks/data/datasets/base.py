@@ -39,6 +39,11 @@ class VisionDataset(Dataset, ABC):
     def name(self, index: int) -> str:
         """Where a sample comes from: a path or another name that is the same on every machine."""
 
+    def size(self, index: int) -> tuple[int, int]:
+        """Height and width of one image in pixels; to be overridden where that is known without decoding it."""
+        height, width = self.image(index).shape[:2]
+        return height, width
+
     def labels(self) -> np.ndarray:
         """Class index of every sample, int64 (N,).
 
@@ -51,10 +56,13 @@ class VisionDataset(Dataset, ABC):
         return np.array([target["label"] for target in targets], np.int64)
 
     def fingerprint(self) -> str:
-        """Short hash of the samples' names and labels: tells whether two runs saw the same data."""
+        """Short hash of the samples' names, labels and boxes: tells whether two runs saw the same data."""
         digest = hashlib.sha256("\n".join(self.class_names).encode())
         for index in range(len(self)):
-            digest.update(f"{self.name(index)}\t{self.target(index).get('label')}\n".encode(errors="surrogateescape"))
+            target = self.target(index)
+            box = target["bbox"].tolist() if "bbox" in target else ""
+            line = f"{self.name(index)}\t{target.get('label')}{box}\n"
+            digest.update(line.encode(errors="surrogateescape"))
         return digest.hexdigest()[:16]
 
     def __getitem__(self, index: int) -> Sample:

@@ -38,7 +38,7 @@ class Shapes(VisionDataset):
         self.class_names = list(KINDS)
         self._count = count if split == "train" else count // 4
         self._key = (seed, SPLITS.index(split))
-        self._split, self.size, self.difficulty = split, size, difficulty
+        self._split, self._pixels, self.difficulty = split, size, difficulty
 
     def __len__(self) -> int:
         return self._count
@@ -52,13 +52,16 @@ class Shapes(VisionDataset):
     def name(self, index: int) -> str:
         return f"{self._split}/{self._key[0]}-{index}"
 
+    def size(self, index: int) -> tuple[int, int]:
+        return self._pixels, self._pixels
+
     def labels(self) -> np.ndarray:
         return np.arange(len(self)) % len(KINDS)
 
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self):
             raise IndexError(index)
-        return dict(_draw(self._key, index, self.size, self.difficulty, index % len(KINDS)))
+        return dict(_draw(self._key, index, self._pixels, self.difficulty, index % len(KINDS)))
 
 
 @lru_cache(maxsize=1)  # target() and image() of one sample come one after the other

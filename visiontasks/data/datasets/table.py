@@ -1,25 +1,25 @@
-"""A CSV table of image files and labels."""
+"""A CSV table of image files, labels and perhaps boxes."""
 
 from __future__ import annotations
 
 import csv
 import io
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from visiontasks.data.datasets.base import VisionDataset, check_class_names
-from visiontasks.data.images import read_image
+from visiontasks.data.datasets.base import check_class_names
+from visiontasks.data.datasets.objects import Annotation, Box, Boxes, Objects, ObjectSet, Record, file_inside
 from visiontasks.data.splits import SPLITS, MissingSplit, Splits
 from visiontasks.samples import InputError
 
+BOX_COLUMNS = ("xmin", "ymin", "xmax", "ymax")
 
-class CsvTable(VisionDataset):
-    """Images and labels listed in a CSV file with a header line.
+
+class CsvTable(ObjectSet):
+    """Images and labels listed in a CSV file with a header line, and boxes if it has such columns.
 
     Commas, semicolons or tabs may divide the columns. Labels are names or numbers; the classes are
-    the labels that occur, in alphabetical (or numerical) order.
+    the labels that occur, in alphabetical (or numerical) order. Columns xmin, ymin, xmax and ymax are a box in
+    pixels, empty where there is none; rows of one image are then its objects.
 
     Args:
         split: train, val or test.
@@ -31,6 +31,8 @@ class CsvTable(VisionDataset):
         group_column: If given, column of a group (patient, video ...) that never lies in two splits.
         splits: How a table without a split column is divided.
         class_names: If given, the classes and their order; any other label is an error.
+        objects: Of several objects take the `largest` box or the `first`, `skip` the image, or raise an `error`.
+        boxes: A box that is not inside its image is an `error`, or is clipped to it; what then has no area is dropped.
 
     Raises:
         MissingSplit: There is no such split.
@@ -48,68 +50,76 @@ class CsvTable(VisionDataset):
         group_column: str | None = None,
         splits: Splits = Splits(),
         class_names: list[str] | None = None,
+        objects: Objects = "largest",
+        boxes: Boxes = "error",
     ) -> None:
-        self.path = Path(path)
-        self.root = Path(root) if root else self.path.parent
-        required = [path_column, label_column, *filter(None, (split_column, group_column))]
-        rows = _read_rows(self.path, required)
-        labels = [row[label_column] for row in rows]
-        self.class_names = class_names or _sorted_labels(set(labels))
-        check_class_names(self.class_names, path)
-        indices = {name: index for index, name in enumerate(self.class_names)}
-        for number, label in enumerate(labels):
-            if label not in indices:
-                raise InputError(
-                    f"{path}, row {number + 2}: {label_column} {label!r} is not one of {self.class_names}."
-                )
-        groups = [row[group_column] for row in rows] if group_column else None
+        folder = Path(root) if root else Path(path).parent
+        rows = _read_rows(path, [path_column, label_column, *filter(None, (split_column, group_column))])
+        has_boxes = all(column in rows[0] for column in BOX_COLUMNS)
+        found = class_names or _sorted_labels({row[label_column] for row in rows})
+        if not has_boxes:  # one class and a box is localization
+            check_class_names(found, path)
+        records: dict[str, Record] = {}
+        first: list[int] = []  # row of each record
+        for number, row in enumerate(rows):
+            where, name = f"{path}, row {number + 2}", row[path_column]
+            if row[label_column] not in found:
+                raise InputError(f"{where}: {label_column} {row[label_column]!r} is not one of {found}.")
+            annotation = Annotation(row[label_column], _box(row, where) if has_boxes else None, where)
+            key = name if has_boxes else where
+            if key not in records:
+                records[key] = Record(folder / name, name, [])
+                first.append(number)
+            records[key].annotations.append(annotation)
+        listed = list(records.values())
+        groups = [rows[i][group_column] for i in first] if group_column else None
         column = split_column or "split"
         if column in rows[0]:
-            chosen = self._by_column(split, [row[column] for row in rows], groups)
+            _check_splits(rows, column, path_column if has_boxes else None, group_column, path)
+            chosen = [i for i, number in enumerate(first) if rows[number][column] == split]
+            if not chosen:
+                names = sorted({row[column] for row in rows})
+                raise MissingSplit(f"{path}: no row of the split {split!r}; there are {names}.")
         else:
-            chosen = splits.indices(split, [indices[label] for label in labels], groups)
-        self._names = [rows[i][path_column] for i in chosen]
-        self._labels = [indices[labels[i]] for i in chosen]
-        self._check_files(chosen)
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def image(self, index: int) -> np.ndarray:
-        return read_image(self.root / self._names[index])
-
-    def target(self, index: int) -> dict[str, Any]:
-        return {"label": self._labels[index]}
-
-    def name(self, index: int) -> str:
-        return self._names[index]
-
-    def _by_column(self, split: str, column: list[str], groups: list[str] | None) -> list[int]:
-        seen: dict[str, str] = {}
-        for number, value in enumerate(column):
-            where = f"{self.path}, row {number + 2}"
-            if value not in SPLITS:
-                raise InputError(f"{where}: split {value!r} is not one of {', '.join(SPLITS)}.")
-            if groups and seen.setdefault(groups[number], value) != value:
-                raise InputError(f"{where}: group {groups[number]!r} is in {value} and in {seen[groups[number]]}.")
-        chosen = [number for number, value in enumerate(column) if value == split]
-        if not chosen:
-            raise MissingSplit(f"{self.path}: no row of the split {split!r}; there are {sorted(set(column))}.")
-        return chosen
-
-    def _check_files(self, rows: Any) -> None:
-        root = self.root.resolve()
-        for number, name in zip(rows, self._names, strict=True):
-            where = f"{self.path}, row {number + 2}"
-            if "\0" in name or not (root / name).resolve().is_relative_to(root):
-                raise InputError(f"{where}: {name!r} leaves {self.root}. Set `root` to a folder above the images.")
-            if not (root / name).is_file():
-                raise InputError(f"{where}: no such file: {self.root / name}.")
+            labels = [found.index(record.annotations[0].label) for record in listed]
+            chosen = splits.indices(split, labels, groups).tolist()
+        for i in chosen:
+            file_inside(folder, listed[i].name, listed[i].annotations[0].where)
+        divided = has_boxes and split == "train" and column not in rows[0]
+        held_out = sorted(set(range(len(listed))) - set(chosen)) if divided else []
+        paths = [listed[i].path for i in held_out if listed[i].path.is_file()]
+        super().__init__([listed[i] for i in chosen], found, objects, boxes, paths)
 
 
-def _read_rows(path: Path, required: list[str]) -> list[dict[str, str]]:
+def _check_splits(rows: list[dict[str, str]], column: str, name: str | None, group: str | None, path: str) -> None:
+    seen: dict[tuple[str, str], str] = {}
+    for number, row in enumerate(rows):
+        where, value = f"{path}, row {number + 2}", row[column]
+        if value not in SPLITS:
+            raise InputError(f"{where}: split {value!r} is not one of {', '.join(SPLITS)}.")
+        for what in filter(None, (name, group)):
+            if (before := seen.setdefault((what, row[what]), value)) != value:
+                raise InputError(
+                    f"{where}: {'group' if what == group else what} {row[what]!r} is in {value} and in {before}."
+                )
+
+
+def _box(row: dict[str, str], where: str) -> Box | None:
+    texts = [row[column] for column in BOX_COLUMNS]
+    if not any(texts):
+        return None
     try:
-        text = path.read_text("utf-8-sig")  # spreadsheets put a byte order mark first
+        x1, y1, x2, y2 = map(float, texts)
+    except ValueError:
+        raise InputError(
+            f"{where}: {', '.join(BOX_COLUMNS)} must be numbers, or all be empty; found {texts}."
+        ) from None
+    return x1, y1, x2, y2
+
+
+def _read_rows(path: str, required: list[str]) -> list[dict[str, str]]:
+    try:
+        text = Path(path).read_text("utf-8-sig")  # spreadsheets put a byte order mark first
     except FileNotFoundError:
         raise InputError(f"{path}: no such file.") from None
     except OSError as error:

@@ -9,7 +9,9 @@ import numpy as np
 from filelock import FileLock
 
 from visiontasks.data.datasets.base import VisionDataset
-from visiontasks.data.images import read_image
+from visiontasks.data.datasets.objects import Box, area, mend_box
+from visiontasks.data.datasets.voc import read_voc
+from visiontasks.data.images import read_image, read_size
 from visiontasks.data.splits import Splits
 from visiontasks.samples import InputError
 
@@ -100,6 +102,7 @@ class OxfordIIITPet(TorchvisionSet):
         classes: The breed, or only cat and dog.
         download: Fetch what is missing.
         splits: How the published trainval list is divided into train and val.
+        head_boxes: Add the box of the head, which only images of trainval have (and not all); of two the larger.
     """
 
     def __init__(
@@ -109,15 +112,37 @@ class OxfordIIITPet(TorchvisionSet):
         classes: Literal["breed", "species"] = "breed",
         download: bool = False,
         splits: Splits = Splits(val=0.2),
+        head_boxes: bool = False,
     ) -> None:
         self._classes = classes
         super().__init__(split, root, download, splits)
+        self._boxes = self._read_boxes() if head_boxes else {}
+
+    def size(self, index: int) -> tuple[int, int]:
+        return read_size(self._path(index))
+
+    def target(self, index: int) -> dict[str, Any]:
+        box = self._boxes.get(self._path(index))
+        return super().target(index) | ({} if box is None else {"bbox": np.array(box, np.float32)})
 
     def image(self, index: int) -> np.ndarray:
-        return read_image(self._source._images[self._chosen[index]])
+        return read_image(self._path(index))
 
     def name(self, index: int) -> str:
-        return Path(self._source._images[self._chosen[index]]).name
+        return self._path(index).name
+
+    def _path(self, index: int) -> Path:
+        return Path(self._source._images[self._chosen[index]])
+
+    def _read_boxes(self) -> dict[Path, Box]:
+        boxes: dict[Path, Box] = {}
+        for path in map(self._path, range(len(self))):
+            xml = path.parents[1] / "annotations" / "xmls" / f"{path.stem}.xml"
+            if xml.is_file():
+                found = read_voc(xml, path.parent, {path.name: path}).annotations
+                if found and (box := max(found, key=area).box):
+                    boxes[path] = mend_box(box, read_size(path), "error", str(xml)) or box
+        return boxes
 
     def _open(self, part: str, root: str, download: bool, **options: Any) -> Any:
         kind = {"breed": "category", "species": "binary-category"}[self._classes]

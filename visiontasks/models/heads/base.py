@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
 from visiontasks.describe import Described
+from visiontasks.losses import Loss
 from visiontasks.samples import InputError
 
 Stage = Literal["train", "val", "test"]
@@ -29,6 +30,13 @@ class Head(Described, nn.Module, ABC):
     key: ClassVar[str]
     monitor: ClassVar[str]
     needs_pyramid: ClassVar[bool] = False
+
+    def check_loss(self, loss: Loss, kind: str) -> None:
+        """Refuses a loss of another kind: some would take the wrong tensors without a word."""
+        if loss.kind != kind:
+            raise InputError(
+                f"{type(self).__name__}.loss: {type(loss).__name__} compares {loss.kind}; take one of {kind}."
+            )
 
     def setup(self, summary: dict[str, Any]) -> None:
         """Reads what it needs of the training set from `VisionDataModule.summary`, once before a fit."""
@@ -57,6 +65,10 @@ class Head(Described, nn.Module, ABC):
     def floor(self, target: Tensor) -> Tensor:
         """The output of a trivial predictor that has only seen the training targets, for this many targets."""
 
+    @abstractmethod
+    def quality(self, output: Tensor, target: Tensor) -> Tensor:
+        """How good each output is, float (B,), 0..1, the more the better; NaN where there is no target."""
+
     def scores(self, output: Tensor) -> Tensor:
         """What the metrics take in place of the output, where that is not the output itself."""
         return output
@@ -72,12 +84,13 @@ class Head(Described, nn.Module, ABC):
             "Remove the ClosedFormStart callback or the hidden layers."
         )
 
-    def solve(self, design: Tensor, target: Tensor) -> dict[str, float]:
+    def solve(self, design: Tensor, target: Tensor, index: Tensor) -> dict[str, float]:
         """Sets the last layer to the closed-form solution.
 
         Args:
-            design: Of the whole training set, float (N, D).
+            design: Of the whole training set, once or more often, float (N, D).
             target: The value of `key` of the same samples.
+            index: Place of each in the training set, int64 (N,): the same for one picture's augmentations.
 
         Returns:
             What was chosen on the way, by name.

@@ -13,7 +13,7 @@ from visiontasks.losses import CrossEntropy, Loss
 from visiontasks.metrics import label_metrics, label_tables
 from visiontasks.models.heads.base import Head, Stage
 from visiontasks.models.ridge import fit_ridge, fit_temperature
-from visiontasks.samples import IGNORE_LABEL
+from visiontasks.samples import IGNORE_LABEL, InputError
 
 Pool = Literal["avg", "max", "avgmax", "flatten"]
 
@@ -43,6 +43,11 @@ class LabelHead(Head):
         loss: Loss = CrossEntropy(label_smoothing=0.1),
     ) -> None:
         super().__init__()
+        if num_classes < 2:
+            raise InputError(
+                f"LabelHead: {num_classes} class; classification needs at least two. Add images of others."
+            )
+        self.check_loss(loss, "classes")
         self.pool, self.num_classes = pool, num_classes
         self.criterion = deepcopy(loss)  # a default is one object for all heads
         width = {"avg": 1, "max": 1, "avgmax": 2, "flatten": 0}[pool] * channels[-1]
@@ -81,6 +86,11 @@ class LabelHead(Head):
     def tables(self) -> MetricCollection:
         return label_tables(self.num_classes)
 
+    def quality(self, output: Tensor, target: Tensor) -> Tensor:
+        """The probability of the true class."""
+        probability = self.scores(output).gather(1, target.clamp(min=0)[:, None])[:, 0]
+        return torch.where(target == IGNORE_LABEL, torch.nan, probability)
+
     def scores(self, output: Tensor) -> Tensor:
         return output.float().softmax(1)
 
@@ -91,11 +101,11 @@ class LabelHead(Head):
     def design(self, features: list[Tensor]) -> Tensor:
         return super().design(features) if len(self.hidden) else self._bridge(features)
 
-    def solve(self, design: Tensor, target: Tensor) -> dict[str, float]:
+    def solve(self, design: Tensor, target: Tensor, index: Tensor) -> dict[str, float]:
         """Ridge regression on one-hot labels, then the temperature that makes its outputs logits."""
         known = target != IGNORE_LABEL
         design, target = design[known], target[known]
-        ridge = fit_ridge(design, nn.functional.one_hot(target, self.num_classes).to(design.dtype))
+        ridge = fit_ridge(design, nn.functional.one_hot(target, self.num_classes).to(design.dtype), index[known])
         factor = fit_temperature(ridge.left_out, target)
         with torch.no_grad():
             self.classifier.weight.copy_(factor * ridge.weight)

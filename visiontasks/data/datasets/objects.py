@@ -1,0 +1,195 @@
+"""Images with annotated objects, of which one counts."""
+
+from __future__ import annotations
+
+import filecmp
+import math
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from lightning.pytorch.utilities import rank_zero_info
+
+from visiontasks.data.datasets.base import VisionDataset
+from visiontasks.data.images import read_image, read_size
+from visiontasks.samples import InputError
+
+Objects = Literal["largest", "first", "skip", "error"]
+Boxes = Literal["error", "clip"]
+Box = tuple[float, float, float, float]
+LEAST_SIDE = 1.0  # pixels: what is smaller cannot be seen
+
+
+class Annotation(NamedTuple):
+    """One object: its class's name, its box (xyxy, pixels; none if not known), and where that is written."""
+
+    label: str
+    box: Box | None
+    where: str
+
+
+class Record(NamedTuple):
+    """An image file, its name in the set, and all its objects."""
+
+    path: Path
+    name: str
+    annotations: list[Annotation]
+
+
+class ObjectSet(VisionDataset):
+    """Images with one label and one box each, made of records with any number of objects.
+
+    Images without an object are left out, and the log says how many.
+
+    Args:
+        records: Of this split.
+        class_names: The classes and their order.
+        objects: Of several objects take the `largest` box or the `first`, `skip` the image, or raise an `error`.
+        boxes: A box that is not inside its image is an `error`, or is clipped to it; what then has no area is dropped.
+        held_out: Image files of the other splits, if this is the training split: of a file that is
+            byte for byte one of them, the copy here is left out.
+
+    Raises:
+        InputError: A box, class or file is wrong; the message names the file and the object.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[Record],
+        class_names: list[str],
+        objects: Objects = "largest",
+        boxes: Boxes = "error",
+        held_out: Sequence[Path] = (),
+    ) -> None:
+        self.class_names = class_names
+        self._told: Counter[str] = Counter()
+        copies = same_files([record.path for record in records], held_out)
+        self._told["left out, the same file as one held out"] = len(copies)
+        self._records: list[Record] = []
+        self._sizes: dict[Path, tuple[int, int]] = {}
+        for record in records:
+            if record.path not in copies:
+                chosen = self._choose(self._checked(record, boxes), objects, record)
+                if chosen:
+                    self._records.append(record._replace(annotations=[chosen]))
+        told = ", ".join(f"{count} {what}" for what, count in self._told.items() if count)
+        if told:
+            rank_zero_info(f"{type(self).__name__}: {len(self._records)} of {len(records)} images are used; {told}.")
+        if not self._records:
+            raise InputError(f"{type(self).__name__}: no image with an object in {len(records)} images ({told}).")
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def image(self, index: int) -> np.ndarray:
+        return read_image(self._records[index].path)
+
+    def size(self, index: int) -> tuple[int, int]:
+        path = self._records[index].path
+        if path not in self._sizes:
+            self._sizes[path] = read_size(path)
+        return self._sizes[path]
+
+    def target(self, index: int) -> dict[str, Any]:
+        ((label, box, _),) = self._records[index].annotations
+        known = {} if box is None else {"bbox": np.array(box, np.float32)}
+        return {"label": self.class_names.index(label), **known}
+
+    def name(self, index: int) -> str:
+        return self._records[index].name
+
+    def _checked(self, record: Record, boxes: Boxes) -> list[Annotation]:
+        """The annotations of an image that can be used, with mended boxes if that is wanted."""
+        found = []
+        for annotation in record.annotations:
+            if annotation.label not in self.class_names:
+                raise InputError(f"{annotation.where}: class {annotation.label!r} is not one of {self.class_names}.")
+            box = annotation.box
+            if box is not None:
+                size = self._sizes.setdefault(record.path, read_size(record.path))
+                box = mend_box(box, size, boxes, annotation.where)
+                if box is None:
+                    self._told["boxes without area dropped"] += 1
+                    continue
+                self._told["boxes clipped to their image"] += box != annotation.box
+            found.append(annotation._replace(box=box))
+        return found
+
+    def _choose(self, found: list[Annotation], objects: Objects, record: Record) -> Annotation | None:
+        if not found:
+            self._told["left out without an object"] += 1
+        if len(found) < 2:
+            return found[0] if found else None
+        if objects == "error":
+            raise InputError(
+                f"{found[1].where}: {record.name} has {len(found)} objects, and one counts. "
+                "Set `objects: largest`, `first` or `skip`."
+            )
+        if objects == "skip":
+            self._told["left out with several objects"] += 1
+            return None
+        self._told[f"with several objects, of which the {objects} counts"] += 1
+        return found[0] if objects == "first" else max(found, key=area)
+
+
+def mend_box(box: Box, size: tuple[int, int], boxes: Boxes, where: str) -> Box | None:
+    """The box if it lies inside its image, else, with `boxes="clip"`, what of it does; none if that has no area.
+
+    Args:
+        box: xyxy in pixels.
+        size: Height and width of the image in pixels.
+        boxes: `error` or `clip`.
+        where: Where the box is written.
+
+    Raises:
+        InputError: It is not finite; or it is outside, inverted or without area, and `boxes` is `error`.
+    """
+    height, width = size
+    x1, y1, x2, y2 = box
+    shown = f"[{', '.join(f'{value:g}' for value in box)}]"
+    if not all(map(math.isfinite, box)):
+        raise InputError(f"{where}: box {shown} has values that are not finite. Correct it.")
+    has_area = min(x2 - x1, y2 - y1) >= LEAST_SIDE
+    if has_area and min(x1, y1) >= 0 and x2 <= width and y2 <= height:
+        return box
+    if boxes == "error":
+        raise InputError(
+            f"{where}: box {shown} (xmin, ymin, xmax, ymax) "
+            f"{'is outside the image' if has_area else 'is inverted or has no area'}; the image is {width} pixels "
+            f"wide and {height} high. Correct it, or set `boxes: clip`."
+        )
+    x1, y1, x2, y2 = max(0.0, x1), max(0.0, y1), min(float(width), x2), min(float(height), y2)
+    return (x1, y1, x2, y2) if min(x2 - x1, y2 - y1) >= LEAST_SIDE else None
+
+
+def same_files(files: Sequence[Path], others: Sequence[Path]) -> set[Path]:
+    """The files whose bytes are those of one of the others; only those of equal length are read."""
+    by_length = defaultdict(list)
+    for other in others:
+        by_length[other.stat().st_size].append(other)
+    return {
+        file
+        for file in files
+        if by_length and any(filecmp.cmp(file, other, shallow=False) for other in by_length[file.stat().st_size])
+    }
+
+
+def file_inside(root: Path, name: str, where: str) -> Path:
+    """The path of `name` below `root`.
+
+    Raises:
+        InputError: It leads out of `root`, or there is no such file.
+    """
+    if "\0" in name or not (root / name).resolve().is_relative_to(root.resolve()):
+        raise InputError(f"{where}: {name!r} leaves {root}. Set the folder of the images to one above them.")
+    if not (root / name).is_file():
+        raise InputError(f"{where}: no such file: {root / name}.")
+    return root / name
+
+
+def area(annotation: Annotation) -> float:
+    """Area of its box in square pixels, 0 if it has none."""
+    x1, y1, x2, y2 = annotation.box or (0.0, 0.0, 0.0, 0.0)
+    return (x2 - x1) * (y2 - y1)

@@ -1,0 +1,36 @@
+"""Starting from the weights of another run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lightning.pytorch.utilities import rank_zero_info
+
+from visiontasks.checkpoint import VERSION_KEY, read_checkpoint
+from visiontasks.samples import InputError
+
+
+def start_from(task: Any, path: str) -> None:
+    """Takes over another run's backbone, and its heads where they tell the same classes apart.
+
+    Args:
+        task: A `VisionTask`; its weights are replaced.
+        path: The checkpoint.
+
+    Raises:
+        InputError: It is no checkpoint, or one of another backbone.
+    """
+    checkpoint = read_checkpoint(path)
+    state, own = checkpoint["state_dict"], task.state_dict()
+    same_classes = checkpoint[VERSION_KEY]["spec"]["class_names"] == task.spec["class_names"]
+    misfits = [name for name, own_tensor in own.items() if getattr(state.get(name), "shape", 0) != own_tensor.shape]
+    for name in misfits:
+        if not name.startswith("heads."):
+            found = tuple(state[name].shape) if name in state else "nothing"
+            raise InputError(f"model.weights: {path} has {found} for {name}, expected {tuple(own[name].shape)}.")
+    anew = sorted(task.heads if not same_classes else {name.split(".")[1] for name in misfits})
+    kept = tuple(f"heads.{key}." for key in anew)
+    task.load_state_dict({name: state[name] for name in own if not name.startswith(kept)}, strict=False)
+    rank_zero_info(
+        f"Started from the weights of {path}" + (f"; made anew: the head of {', '.join(anew)}." if anew else ".")
+    )
