@@ -5,12 +5,13 @@ from visiontasks.losses.boxes import BoxCIoU, BoxDIoU, BoxGIoU, BoxIoU, BoxLoss,
 from visiontasks.losses.cross_entropy import CrossEntropy
 from visiontasks.losses.focal import Focal
 from visiontasks.losses.mse import ProbabilityMSE
-from visiontasks.losses.weighted_sum import WeightedSum
+from visiontasks.losses.weighted_sum import BoxGIoUL1, WeightedSum
 
 __all__ = [
     "BoxCIoU",
     "BoxDIoU",
     "BoxGIoU",
+    "BoxGIoUL1",
     "BoxIoU",
     "BoxLoss",
     "BoxMSE",

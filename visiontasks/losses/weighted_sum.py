@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from visiontasks.losses.base import Loss
+from visiontasks.losses.boxes import BoxGIoU, BoxSmoothL1
 from visiontasks.samples import InputError
 
 
@@ -34,3 +35,20 @@ class WeightedSum(Loss):
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         first, *others = (weight * loss(output, target) for weight, loss in zip(self.weights, self.losses, strict=True))
         return sum(others, first)
+
+
+class BoxGIoUL1(WeightedSum):
+    """GIoU and smooth L1 of boxes: the first sees overlap, the second where they do not meet yet.
+
+    As in DETR's box loss (Carion et al. 2020, section 3.1), there with plain L1.
+
+    Shape:
+        output, target float (B, 4); result ().
+
+    Args:
+        weight: Of the smooth L1; that of GIoU is 1.
+        beta: See `BoxSmoothL1`.
+    """
+
+    def __init__(self, weight: float = 2.0, beta: float = 0.1) -> None:
+        super().__init__([BoxGIoU(), BoxSmoothL1(beta)], [1.0, weight])

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import MetricCollection
 
-from visiontasks.losses import BoxGIoU, BoxSmoothL1, Loss, WeightedSum
+from visiontasks.losses import BoxGIoUL1, Loss
 from visiontasks.metrics import box_iou, box_metrics
 from visiontasks.models.heads.base import Head, Stage
 from visiontasks.models.ridge import fit_ridge
@@ -40,7 +40,7 @@ class BoxHead(Head):
         grid: int = 7,
         hidden: int = 0,
         dropout: float = 0.0,
-        loss: Loss = WeightedSum([BoxGIoU(), BoxSmoothL1()], [1.0, 2.0]),
+        loss: Loss = BoxGIoUL1(),
     ) -> None:
         super().__init__()
         self.check_loss(loss, "boxes")
