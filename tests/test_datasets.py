@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from itertools import chain, combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -181,6 +182,13 @@ def test_image_folder_may_lack_a_class_in_val(class_folders: Path) -> None:
     dataset = ImageFolder("val", str(class_folders))
     assert dataset.class_names == ["blue", "green", "red"]
     assert dataset.labels().tolist() == [0, 0, 0, 2, 2, 2]
+
+
+def test_splits_that_are_not_used_are_said(class_folders: Path, caplog: Any) -> None:
+    with caplog.at_level("INFO"):
+        ImageFolder("train", str(class_folders), Splits(val=0.3))
+        ImageFolder("train", str(class_folders))
+    assert caplog.text.count("train is there, so Splits(val=0.3") == caplog.text.count("is not used") == 1
 
 
 def test_a_folder_of_classes_is_divided_by_ratio(one_folder: Path) -> None:

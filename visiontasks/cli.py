@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -44,6 +45,8 @@ def main(args: Sequence[str] | None = None) -> None:
         )
     from visiontasks.samples import InputError
 
+    # Lightning recommends a service of its own in every run
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "Tip:" not in str(record.msg))
     try:
         if command == "predict":
             from visiontasks.predict import main as run

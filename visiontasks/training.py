@@ -142,7 +142,7 @@ class VisionCLI(LightningCLI):
         self.trainer.fit(**kwargs, weights_only=True)
         if self.command == "probe":
             self.trainer.validate(self.model, self.datamodule, verbose=False, weights_only=True)
-            self.trainer.save_checkpoint(self.run_dir / "last.ckpt")
+            self.trainer.save_checkpoint(self.run_dir / "last.ckpt", weights_only=False)
         rank_zero_info(f"Run directory: {self.run_dir}")
 
     def validate(self, **kwargs: Any) -> None:

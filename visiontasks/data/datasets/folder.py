@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from lightning.pytorch.utilities import rank_zero_info
 
 from visiontasks.data.datasets.base import VisionDataset, check_class_names
 from visiontasks.data.images import EXTENSIONS, read_image
@@ -43,6 +44,8 @@ class ImageFolder(VisionDataset):
             if not folder.is_dir():
                 raise MissingSplit(f"{folder}: no such folder; {root} has {_folders(self.root)}.")
             self._check_same_classes(folder)
+            if split == "train" and splits != Splits():
+                rank_zero_info(f"{train} is there, so {splits} is not used.")
             self.paths, self._labels = self._list(folder, every_class=split == "train")
         elif present := [name for name in SPLITS[1:] if (self.root / name).is_dir()]:
             raise InputError(f"{root}: has {present[0]}/ but no train/. Add train/, or leave only class folders.")

@@ -6,6 +6,8 @@ import csv
 import io
 from pathlib import Path
 
+from lightning.pytorch.utilities import rank_zero_info
+
 from visiontasks.data.datasets.base import check_class_names
 from visiontasks.data.datasets.objects import Annotation, Box, Boxes, Objects, ObjectSet, Record, file_inside
 from visiontasks.data.splits import SPLITS, MissingSplit, Splits
@@ -76,6 +78,8 @@ class CsvTable(ObjectSet):
         column = split_column or "split"
         if column in rows[0]:
             _check_splits(rows, column, path_column if has_boxes else None, group_column, path)
+            if split == "train" and splits != Splits():
+                rank_zero_info(f"{path} has a column {column!r}, so {splits} is not used.")
             chosen = [i for i, number in enumerate(first) if rows[number][column] == split]
             if not chosen:
                 names = sorted({row[column] for row in rows})
