@@ -1,0 +1,63 @@
+"""A localization config over the folds of its set: mean IoU and share above 0.5 of the last epoch, and seconds.
+
+Each fold is held out once, and nothing is selected on it; the closed-form start alone and the floor, the median
+training box, stand beside it.
+
+    uv run python benchmarks/boxes.py configs/localization/raccoon.yaml
+    uv run python benchmarks/boxes.py configs/localization/pets.yaml --folds 4
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from visiontasks.cli import main as visiontasks
+
+QUIET = [
+    "--trainer.logger",
+    "false",
+    "--trainer.enable_progress_bar",
+    "false",
+    "--trainer.enable_model_summary",
+    "false",
+]
+
+
+def run(command: str, config: str, fold: int, changes: list[str]) -> tuple[dict[str, float], float]:
+    """Trains one fold; returns the last epoch's validation metrics and the seconds of the whole command."""
+    with tempfile.TemporaryDirectory() as directory:
+        start = time.perf_counter()
+        place = ["--trainer.default_root_dir", directory, "--data.dataset.splits.fold", str(fold)]
+        visiontasks([command, "-c", config, *QUIET, *place, *changes])
+        seconds = time.perf_counter() - start
+        (metrics,) = Path(directory).glob("*/*/metrics.csv")
+        with metrics.open() as file:
+            (*_, last) = (line for line in csv.DictReader(file) if line.get("val/iou"))
+    return {name: float(value) for name, value in last.items() if name.startswith("val/") and value}, seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config")
+    parser.add_argument("--folds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    options, changes = parser.parse_known_args()
+    rows = []
+    for fold in options.folds:
+        probe, _ = run("probe", options.config, fold, [])
+        found, seconds = run("fit", options.config, fold, changes)
+        label = [found["val/accuracy"]] if "val/accuracy" in found else []
+        rows.append([found["val/iou_floor"], probe["val/iou"], found["val/iou"], found["val/iou50"], seconds, *label])
+        print(f"fold {fold}:", " ".join(f"{value:.3f}" for value in rows[-1]), flush=True)
+    names = ["floor", "closed form", "IoU", "above 0.5", "seconds", "accuracy"]
+    print(f"\n{options.config}, mean of {len(rows)} folds:")
+    for name, values in zip(names, zip(*rows, strict=True), strict=False):
+        print(f"  {name:12} {statistics.mean(values):.3f}  ({' '.join(f'{value:.3f}' for value in values)})")
+
+
+if __name__ == "__main__":
+    main()
