@@ -18,7 +18,7 @@ from pathlib import Path
 
 from visiontasks.cli import main as visiontasks
 
-QUIET = [
+QUIET = ["--trainer.logger", "false", "--trainer.enable_progress_bar", "false"]
     "--trainer.logger",
     "false",
     "--trainer.enable_progress_bar",
