@@ -19,13 +19,6 @@ from pathlib import Path
 from visiontasks.cli import main as visiontasks
 
 QUIET = ["--trainer.logger", "false", "--trainer.enable_progress_bar", "false"]
-    "--trainer.logger",
-    "false",
-    "--trainer.enable_progress_bar",
-    "false",
-    "--trainer.enable_model_summary",
-    "false",
-]
 
 
 def run(command: str, config: str, fold: int, changes: list[str]) -> tuple[dict[str, float], float]:
