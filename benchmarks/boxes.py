@@ -41,7 +41,7 @@ def main() -> None:
     options, changes = parser.parse_known_args()
     rows = []
     for fold in options.folds:
-        probe, _ = run("probe", options.config, fold, [])
+        probe, _ = run("probe", options.config, fold, changes)
         found, seconds = run("fit", options.config, fold, changes)
         label = [found["val/accuracy"]] if "val/accuracy" in found else []
         rows.append([found["val/iou_floor"], probe["val/iou"], found["val/iou"], found["val/iou50"], seconds, *label])

@@ -178,6 +178,18 @@ def test_voc_lists_say_what_belongs_to_a_split(voc: Callable) -> None:
         VocBoxes("test", str(root))
 
 
+def test_hidden_files_do_not_shift_the_lists(voc: Callable, caplog: Any) -> None:
+    root = voc({name: xml(TWO[:1]) for name in "ab"})
+    (root / "annotations/._a.xml").write_text("a Mac's")
+    (root / "ImageSets/Main").mkdir(parents=True)
+    (root / "ImageSets/Main/train.txt").write_text("a")
+    (root / "ImageSets/Main/val.txt").write_text("b")
+    with caplog.at_level("INFO"):
+        assert VocBoxes("train", str(root), splits=ALL).name(0) == "a.jpg"
+    assert "has lists, so Splits(val=0.0" in caplog.text
+    assert VocBoxes("val", str(root)).name(0) == "b.jpg"
+
+
 def test_the_image_is_what_exists_and_not_what_a_path_says(voc: Callable) -> None:
     root = voc({"a": xml(TWO[:1], filename="old-name.jpg"), "b": xml(TWO[:1], filename="photo.JPG")})
     (root / "images/b.jpg").rename(root / "images/photo.JPG")
@@ -337,6 +349,14 @@ def test_coco_may_have_one_file_a_split(write_coco: Callable, tmp_path: Path) ->
         CocoBoxes("test", **arguments)
     with pytest.raises(InputError, match=r"no_train\.json: no such file, nor one of another split"):
         CocoBoxes("train", str(tmp_path / "no_{split}.json"), str(tmp_path))
+
+
+def test_files_of_other_classes_do_not_go_together(write_coco: Callable, tmp_path: Path) -> None:
+    for split, name in (("train", "cat"), ("val", "emu")):
+        write_coco(coco(IMAGES[:1], [mark()], [{"id": 18, "name": name}]), f"instances_{split}.json")
+    arguments = {"annotations": str(tmp_path / "instances_{split}.json"), "images": str(tmp_path / "photos")}
+    with pytest.raises(InputError, match=r"class_names: val has \['emu'\], train \['cat'\]\. Give both the same"):
+        VisionDataModule(partial(CocoBoxes, **arguments), 32).val_dataloader()
 
 
 ODD_COCO = {

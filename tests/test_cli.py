@@ -139,6 +139,19 @@ def test_checkpoint_lies_between_defaults_and_configs(
     assert "hidden" not in said
 
 
+def test_last_is_the_last_epoch_whether_it_was_better_or_not(class_folders: Path, tmp_path: Path) -> None:
+    arguments = f"""
+        fit --trainer.accelerator cpu --trainer.max_epochs 3 --trainer.logger false
+        --trainer.default_root_dir {tmp_path} --model ClassificationTask --model.backbone.name test_resnet
+        --model.backbone.pretrained false --model.optimizer.lr 1e-12 --data.dataset ImageFolder
+        --data.dataset.root {class_folders} --data.image_size 32 --data.augment none
+    """
+    main(arguments.split())
+    epochs = {path.stem: torch.load(path, weights_only=True)["epoch"] for path in tmp_path.rglob("*.ckpt")}
+    assert epochs["last"] == 2
+    assert set(epochs) == {"best", "last"}
+
+
 def test_resumed_command_ends_with_the_same_weights(run: Callable[..., Path], tmp_path: Path) -> None:
     overlay = tmp_path / "freeze.yaml"
     overlay.write_text("trainer: {callbacks: [{class_path: FreezeBackbone, init_args: {epochs: 2}}]}")

@@ -350,6 +350,27 @@ def test_half_of_the_boxes_may_be_missing(tmp_path: Path) -> None:
     assert all(parameter.isfinite().all() for parameter in task.parameters())
 
 
+def test_a_batch_without_any_box_is_left_out(tmp_path: Path) -> None:
+    task, (batch, *_) = make_task(), make_data().loader("val")
+    task.log = lambda *args, **kwargs: None
+    del batch["bbox"]
+    loss, _ = task._step(batch, "val")
+    torch.testing.assert_close(loss, 0.2 * task.heads["label"].loss(task(batch["image"])["label"], batch["label"]))
+
+
+def test_a_weight_that_is_no_share_is_refused() -> None:
+    with pytest.raises(InputError, match=r"model\.label_weight: 2 must be a share"):
+        make_task(label_weight=2)
+
+
+def test_a_closed_form_that_would_not_end_is_refused(tmp_path: Path) -> None:
+    data = make_data(32)
+    task = make_task(box_head=partial(BoxHead, grid=7))
+    task.heads["bbox"].design = lambda features: torch.zeros(1).expand(len(features[0]), 10**9)
+    with pytest.raises(InputError, match=r"32 samples of 1,000,000,000 features for bbox \(128 GB\) are too many"):
+        make_trainer(tmp_path, callbacks=[ClosedFormStart()]).fit(task, data)
+
+
 def test_augmented_passes_of_the_closed_form_keep_pictures_together(tmp_path: Path, caplog: Any) -> None:
     data, task = make_data(40, augment="light"), make_task()
     with caplog.at_level("INFO"):

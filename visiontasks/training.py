@@ -80,7 +80,7 @@ class VisionCLI(LightningCLI):
         parser.add_argument(
             "--early_stopping",
             type=int | None,
-            help="Stop a fit after so many epochs in which the model did not improve.",
+            help="Stop a fit after so many validations (one an epoch) in which the model did not improve.",
         )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
@@ -126,7 +126,7 @@ class VisionCLI(LightningCLI):
         config = self._get(self.config_init, "trainer")
         callbacks: list[Callback] = [Results(str(self.run_dir)), Panels(str(self.run_dir))]
         if self._method == "fit":
-            callbacks += [Curves(), _checkpoints(self.run_dir, self.model.monitor)]
+            callbacks += [Curves(), *_checkpoints(self.run_dir, self.model.monitor)]
             if patience := self._get(self.config_init, "early_stopping"):
                 callbacks.append(EarlyStopping(self.model.monitor, mode="max", patience=patience))
         chosen = config.get("callbacks") or []
@@ -212,18 +212,19 @@ def _run_directory(root: str | None, configs: Any) -> Path:
     raise InputError(f"{parent}: too many runs at {time}.")
 
 
-def _checkpoints(directory: Path, monitor: str) -> ModelCheckpoint:
-    """`best.ckpt` and `last.ckpt`, written at the end of each epoch."""
-    return ModelCheckpoint(
-        dirpath=directory,
-        filename="best",
-        monitor=monitor,
-        mode="max",
-        save_last=True,
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
-        auto_insert_metric_name=False,
-    )
+def _checkpoints(directory: Path, monitor: str) -> list[Callback]:
+    """`best.ckpt` and `last.ckpt`, written at the end of each epoch.
+
+    Two callbacks, since Lightning's `save_last` is of the last epoch that was among the best.
+    """
+    options: dict[str, Any] = {
+        "dirpath": directory,
+        "save_on_train_epoch_end": True,
+        "enable_version_counter": False,
+        "auto_insert_metric_name": False,
+    }
+    best = ModelCheckpoint(filename="best", monitor=monitor, mode="max", **options)
+    return [best, ModelCheckpoint(filename="last", **options)]
 
 
 def _loggers(chosen: Any, directory: Path) -> list[Any]:

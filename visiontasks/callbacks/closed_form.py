@@ -42,6 +42,7 @@ class ClosedFormStart(Callback):
         task.to(device).eval()
         designs: dict[str, list[Tensor]] = {key: [] for key in task.heads}
         targets: dict[str, list[Tensor]] = {key: [] for key in [*task.heads, "index"]}
+        samples = self.passes * len(trainer.datamodule.dataset("train"))  # ty: ignore[missing-attribute]
         for number in range(self.passes):
             loader = trainer.datamodule.loader("train", augment=number > 0)  # ty: ignore[missing-attribute]
             loader.sampler.set_epoch(number)
@@ -50,8 +51,9 @@ class ClosedFormStart(Callback):
                 features = task.backbone(batch["image"].to(device), task.needs_pyramid)
                 for key, head in task.heads.items():
                     designs[key].append(head.design(features).float().cpu())
-                for key, values in targets.items():
-                    values.append(batch[key])
+                    targets[key].append(task.target(batch, key).cpu())
+                    _check_size(key, designs[key][0].shape[1], samples)
+                targets["index"].append(batch["index"])
         index = _gather(trainer, torch.cat(targets["index"]))
         for key, head in task.heads.items():
             design, target = (_gather(trainer, torch.cat(parts)) for parts in (designs.pop(key), targets[key]))
@@ -59,6 +61,16 @@ class ClosedFormStart(Callback):
             values = ", ".join(f"{name} {value:.4g}" for name, value in found.items())
             rank_zero_info(f"Closed-form start of {key} on {len(design)} samples: {values}.")
         task.train()
+
+
+def _check_size(key: str, features: int, samples: int) -> None:
+    """Refuses what would end without memory, or never."""
+    size = 4 * features * samples / 1e9
+    if size > 8 or min(features, samples) > 20_000:
+        raise InputError(
+            f"ClosedFormStart: {samples:,} samples of {features:,} features for {key} ({size:.0f} GB) are too many. "
+            "Use fewer passes, a head with fewer features (for boxes `grid: 1`), or remove the callback."
+        )
 
 
 def _gather(trainer: Trainer, part: Tensor) -> Tensor:

@@ -64,14 +64,17 @@ class Panels(Callback):
 
     def _keep(self, task: Any, outputs: dict[str, Any], batch: Batch) -> None:
         key, head = next(iter(task.heads.items()))
-        quality = head.quality(outputs[key], batch[key]).nan_to_num(2.0)  # what has no target is no mistake
+        quality = head.quality(outputs[key], task.target(batch, key)).nan_to_num(
+            2.0
+        )  # what has no target is no mistake
         limit = self.worst[-1][0] if len(self.worst) == self.count else float("inf")
         chosen = [i for i in quality.argsort().tolist()[: self.count] if float(quality[i]) < limit]
         if not chosen:
             return
         images = batch["image"][chosen].permute(0, 2, 3, 1).cpu().numpy()
         size = images.shape[1]
-        target = {key: batch[key][chosen].cpu().numpy() for key in task.heads}
+        targets = {key: task.target(batch, key)[chosen].cpu() for key in task.heads}
+        target = {key: (part.float() if part.is_floating_point() else part).numpy() for key, part in targets.items()}
         predicted: dict[str, np.ndarray] = {}
         for name, task_head in task.heads.items():
             found = task_head.predict(outputs[name][chosen]).items()

@@ -65,7 +65,10 @@ class VisionDataModule(LightningDataModule):
             MissingSplit: It has no such split.
         """
         if split not in self._datasets:
-            self._datasets[split] = self.make_dataset(split)
+            made = self.make_dataset(split)
+            if split != "train" and made.class_names != (known := self.dataset("train").class_names):
+                raise InputError(f"class_names: {split} has {made.class_names}, train {known}. Give both the same.")
+            self._datasets[split] = made
         return self._datasets[split]
 
     @property

@@ -54,10 +54,11 @@ def read_size(path: str | PathLike[str]) -> tuple[int, int]:
         warnings.simplefilter("ignore")
         try:
             with Image.open(io.BytesIO(_read_bytes(path, 1 << 18)), formats=FORMATS) as image:
+                _check_size(*image.size)
                 turned = image.getexif().get(274, 1) in (5, 6, 7, 8)
                 return image.size if turned else image.size[::-1]
-        except InputError:
-            raise
+        except InputError as error:
+            raise InputError(f"{_shown(path)}: {error}" if str(path) not in str(error) else str(error)) from None
         except Exception:  # its header is longer, or it is broken
             return read_image(path).shape[:2]
 

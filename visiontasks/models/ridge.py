@@ -52,6 +52,7 @@ def fit_ridge(design: Tensor, target: Tensor, group: Tensor | None = None) -> Ri
         values, u = torch.linalg.eigh((x @ x.T).double())
         kept = values > values[-1] * 1e-7
         values, u = values[kept], u[:, kept].to(x.dtype)
+        v = x.T @ u / values.sqrt().to(x.dtype)
     uy, blocks = u.T @ y, u.unflatten(0, (groups, -1))
     best = None
     for strength in values.mean() * torch.logspace(-4, 3, 57, dtype=torch.float64, device=values.device):
@@ -64,7 +65,7 @@ def fit_ridge(design: Tensor, target: Tensor, group: Tensor | None = None) -> Ri
             best = (error, float(strength), residual)
     assert best is not None
     _, strength, residual = best
-    weight = (x.T @ (u @ (uy / (values + strength).to(x.dtype)[:, None]))).T
+    weight = (v @ ((values.sqrt() / (values + strength)).to(x.dtype)[:, None] * uy)).T
     left_out = torch.empty_like(target)
     left_out[order] = y + mean_y - residual
     return Ridge(weight, mean_y - weight @ mean_x, strength, left_out)

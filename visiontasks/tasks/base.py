@@ -185,11 +185,7 @@ class VisionTask(Described, LightningModule):
         mean: dict[str, Any] = {"on_step": False, "on_epoch": True, "batch_size": len(batch["index"])}
         total = torch.zeros((), device=self.device)
         for key, head in self._heads():
-            if key not in batch:
-                raise InputError(
-                    f"{type(head).__name__}: the {stage} split has no {key!r}. Use another dataset or task."
-                )
-            output, target = outputs[key], batch[key]
+            output, target = outputs[key], self.target(batch, key)
             # mixed labels, where a callback has made them, are for the loss; the metrics keep to the true ones
             total = total + self.loss_weights[key] * head.loss(output, batch.get(f"mixed_{key}", target))
             scores = head.scores(output.detach())
@@ -207,6 +203,12 @@ class VisionTask(Described, LightningModule):
         loss.update(total.detach().expand(len(batch["index"])))  # torchmetrics 1.9 drops weights where NaN may pass
         self.log(f"{stage}/loss", loss, **mean)
         return total, outputs
+
+    def target(self, batch: Batch, key: str) -> Tensor:
+        """The batch's value of a key; where no sample of it has one, what the key's head leaves out."""
+        if key in batch:
+            return batch[key]
+        return dict(self._heads())[key].no_target(len(batch["index"])).to(batch["image"].device)
 
     def observe(self, outputs: dict[str, Tensor], batch: Batch, stage: Stage) -> None:
         """Updates and logs what more than one head has a part in; most tasks have nothing of the kind."""

@@ -10,7 +10,7 @@ from torchmetrics import MeanMetric, MetricCollection
 from visiontasks.metrics import ClassMean, box_iou
 from visiontasks.models import Backbone, BoxHead, LabelHead
 from visiontasks.models.heads.base import Stage
-from visiontasks.samples import IGNORE_LABEL, Batch
+from visiontasks.samples import IGNORE_LABEL, Batch, InputError
 from visiontasks.schedules import Cosine, Schedule
 from visiontasks.tasks.base import HeadFactory, OptimizerFactory, VisionTask
 from visiontasks.tasks.optimizer import DefaultAdamW
@@ -48,6 +48,8 @@ class LocalizationTask(VisionTask):
         weights: str | None = None,
         compile: bool = False,
     ) -> None:
+        if not 0 <= label_weight <= 1:
+            raise InputError(f"model.label_weight: {label_weight} must be a share, 0..1.")
         heads, shares = {"bbox": box_head}, {"bbox": 1 - label_weight}
         if len(spec["class_names"]) > 1:
             heads, shares = heads | {"label": label_head}, shares | {"label": label_weight}
@@ -60,11 +62,12 @@ class LocalizationTask(VisionTask):
         if stage == "train" or "label" not in outputs:
             return
         heads = dict(self._heads())
-        iou = box_iou(heads["bbox"].scores(outputs["bbox"]), batch["bbox"])
-        known = iou.isfinite() & (batch["label"] != IGNORE_LABEL)
-        right = heads["label"].scores(outputs["label"]).argmax(1) == batch["label"]
+        box, label = self.target(batch, "bbox"), self.target(batch, "label")
+        iou = box_iou(heads["bbox"].scores(outputs["bbox"]), box)
+        known = iou.isfinite() & (label != IGNORE_LABEL)
+        right = heads["label"].scores(outputs["label"]).argmax(1) == label
         metric = self.val_localization if stage == "val" else self.test_localization
         metric.update((right & (iou > 0.5))[known].float())
         self.log(f"{stage}/localization", metric, on_step=False, on_epoch=True, batch_size=len(known))
         if stage == "test":
-            self.test_tables["both"].update(iou[known], batch["label"][known])
+            self.test_tables["both"].update(iou[known], label[known])

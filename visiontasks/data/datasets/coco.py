@@ -7,6 +7,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch.utilities import rank_zero_info
+
 from visiontasks.data.datasets.objects import Annotation, Boxes, Objects, ObjectSet, Record, file_inside
 from visiontasks.data.splits import SPLITS, MissingSplit, Splits
 from visiontasks.samples import InputError
@@ -48,6 +50,8 @@ class CocoBoxes(ObjectSet):
             if not others:
                 raise InputError(f"{path}: no such file, nor one of another split.")
             raise MissingSplit(f"{path}: no such file; there are {', '.join(others)}.")
+        if by_file and split == "train" and splits != Splits():
+            rank_zero_info(f"{annotations} has a file a split, so {splits} is not used.")
         records, class_names = _read(path, folder)
         labels = [class_names.index(record.annotations[0].label) if record.annotations else -1 for record in records]
         chosen = set(range(len(records)) if by_file else splits.indices(split, labels).tolist())

@@ -87,7 +87,9 @@ class ObjectSet(VisionDataset):
         return read_image(self._records[index].path)
 
     def size(self, index: int) -> tuple[int, int]:
-        path = self._records[index].path
+        return self._size(self._records[index].path)
+
+    def _size(self, path: Path) -> tuple[int, int]:
         if path not in self._sizes:
             self._sizes[path] = read_size(path)
         return self._sizes[path]
@@ -108,8 +110,7 @@ class ObjectSet(VisionDataset):
                 raise InputError(f"{annotation.where}: class {annotation.label!r} is not one of {self.class_names}.")
             box = annotation.box
             if box is not None:
-                size = self._sizes.setdefault(record.path, read_size(record.path))
-                box = mend_box(box, size, boxes, annotation.where)
+                box = mend_box(box, self._size(record.path), boxes, annotation.where)
                 if box is None:
                     self._told["boxes without area dropped"] += 1
                     continue

@@ -87,11 +87,11 @@ class CsvTable(ObjectSet):
         else:
             labels = [found.index(record.annotations[0].label) for record in listed]
             chosen = splits.indices(split, labels, groups).tolist()
-        for i in chosen:
-            file_inside(folder, listed[i].name, listed[i].annotations[0].where)
         divided = has_boxes and split == "train" and column not in rows[0]
         held_out = sorted(set(range(len(listed))) - set(chosen)) if divided else []
-        paths = [listed[i].path for i in held_out if listed[i].path.is_file()]
+        for i in [*chosen, *held_out]:
+            file_inside(folder, listed[i].name, listed[i].annotations[0].where)
+        paths = [listed[i].path for i in held_out]
         super().__init__([listed[i] for i in chosen], found, objects, boxes, paths)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree import ElementTree
 
+from lightning.pytorch.utilities import rank_zero_info
+
 from visiontasks.data.datasets.objects import Annotation, Box, Boxes, Objects, ObjectSet, Record
 from visiontasks.data.images import EXTENSIONS
 from visiontasks.data.splits import MissingSplit, Splits
@@ -56,13 +58,15 @@ class VocBoxes(ObjectSet):
         image_folder = _folder(Path(root), images, IMAGES, EXTENSIONS)
         xml_folder = _folder(Path(root), annotations, ANNOTATIONS, (".xml",))
         files = {path.name: path for path in image_folder.iterdir()}
-        xmls = sorted(xml_folder.glob("*.xml"), key=str)
-        records = [read_voc(xml, image_folder, files) for xml in xmls if not xml.name.startswith(".")]
+        xmls = sorted((path for path in xml_folder.glob("*.xml") if not path.name.startswith(".")), key=str)
+        records = [read_voc(xml, image_folder, files) for xml in xmls]
         found = sorted({annotation.label for record in records for annotation in record.annotations})
         if not (class_names or found):
             raise InputError(f"{xml_folder}: no XML file has an object.")
         lists = Path(root, "ImageSets", "Main")
         if (lists / "train.txt").is_file():
+            if split == "train" and splits != Splits():
+                rank_zero_info(f"{lists} has lists, so {splits} is not used.")
             held_out, chosen = [], _listed(lists, split, {xml.stem: i for i, xml in enumerate(xmls)})
         else:
             labels = [sorted(a.label for a in record.annotations)[:1] for record in records]
@@ -120,6 +124,8 @@ def _parse(xml: Path) -> ElementTree.Element:
         raise InputError(f"{xml}: {xml.stat().st_size:,} bytes are too much for an annotation.")
     try:
         tree = ElementTree.fromstring(xml.read_bytes(), ElementTree.XMLParser(target=_NoDoctype()))
+    except OSError as error:
+        raise InputError(f"{xml}: cannot be read ({error.strerror}).") from None
     except (ElementTree.ParseError, ValueError, LookupError) as error:  # LookupError: an unknown encoding
         raise InputError(f"{xml}: not a Pascal VOC annotation ({error}). Correct or remove it.") from None
     if tree.tag != "annotation":

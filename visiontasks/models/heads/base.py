@@ -69,6 +69,10 @@ class Head(Described, nn.Module, ABC):
     def quality(self, output: Tensor, target: Tensor) -> Tensor:
         """How good each output is, float (B,), 0..1, the more the better; NaN where there is no target."""
 
+    @abstractmethod
+    def no_target(self, count: int) -> Tensor:
+        """The targets of so many samples that have none."""
+
     def scores(self, output: Tensor) -> Tensor:
         """What the metrics take in place of the output, where that is not the output itself."""
         return output

@@ -76,6 +76,9 @@ class BoxHead(Head):
         """The IoU."""
         return box_iou(self.scores(output), target)
 
+    def no_target(self, count: int) -> Tensor:
+        return torch.full((count, 4), torch.nan)
+
     def scores(self, output: Tensor) -> Tensor:
         return decode(output).clamp(0, 1)
 

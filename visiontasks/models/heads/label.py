@@ -91,6 +91,9 @@ class LabelHead(Head):
         probability = self.scores(output).gather(1, target.clamp(min=0)[:, None])[:, 0]
         return torch.where(target == IGNORE_LABEL, torch.nan, probability)
 
+    def no_target(self, count: int) -> Tensor:
+        return torch.full((count,), IGNORE_LABEL)
+
     def scores(self, output: Tensor) -> Tensor:
         return output.float().softmax(1)
 
