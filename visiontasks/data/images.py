@@ -45,7 +45,7 @@ def read_image(path: str | PathLike[str]) -> np.ndarray:
 
 
 def read_size(path: str | PathLike[str]) -> tuple[int, int]:
-    """Reads only the height and width in pixels that `read_image` would give.
+    """Reads the height and width in pixels that `read_image` would give; of most formats from the header alone.
 
     Raises:
         InputError: The file is missing, too large or not an image.
