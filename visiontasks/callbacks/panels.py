@@ -64,9 +64,8 @@ class Panels(Callback):
 
     def _keep(self, task: Any, outputs: dict[str, Any], batch: Batch) -> None:
         key, head = next(iter(task.heads.items()))
-        quality = head.quality(outputs[key], task.target(batch, key)).nan_to_num(
-            2.0
-        )  # what has no target is no mistake
+        quality = head.quality(outputs[key], task.target(batch, key))
+        quality = quality.nan_to_num(2.0)  # what has no target is no mistake
         limit = self.worst[-1][0] if len(self.worst) == self.count else float("inf")
         chosen = [i for i in quality.argsort().tolist()[: self.count] if float(quality[i]) < limit]
         if not chosen:
