@@ -22,6 +22,7 @@ ROOMS = {  # and what each may import
     "describe": {"samples"},
     "schedules": BASIS,
     "checkpoint": BASIS,
+    "memory": set(),
     "metrics": BASIS,
     "losses": BASIS,
     "data": {"samples"},

@@ -173,10 +173,10 @@ def test_strong_marks_what_it_brings_in_from_outside_as_ignored() -> None:
     assert seen == {1, 255}
 
 
-def test_a_box_that_leaves_the_image_is_an_error_that_names_the_sample() -> None:
+def test_a_box_that_leaves_the_image_is_an_error() -> None:
     sample = {**make_sample(), "bbox": np.array([0, 0, 5, 5], np.float32)}
     crop = {"class_path": "Crop", "init_args": {"x_min": 40, "y_min": 40, "x_max": 60, "y_max": 60}}
-    with pytest.raises(InputError, match="sample 17: the augmentation moves its box out of the image"):
+    with pytest.raises(InputError, match="the augmentation moves the box out of the image"):
         Augment([crop], 32)(sample, 0, 17)
 
 
@@ -399,6 +399,11 @@ def test_a_wrong_transform_is_an_error_that_names_it(fault: str) -> None:
     transforms, message = LIST_FAULTS[fault]
     with pytest.raises(InputError, match=rf"(?s)^augment: .*{message}"):
         Augment(transforms, 32)(make_sample(), 0, 0)
+
+
+def test_a_wrong_list_is_an_error_before_the_first_sample() -> None:
+    with pytest.raises(InputError, match="'HorizontalFlip'"):
+        Augment([{"class_path": "HorizontalFlop"}], 32)
 
 
 def test_every_preset_is_built_strictly() -> None:

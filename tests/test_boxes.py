@@ -14,8 +14,10 @@ import pytest
 from PIL import Image
 
 from visiontasks.data import CocoBoxes, CsvTable, OxfordIIITPet, Splits, VisionDataModule, VocBoxes
+from visiontasks.data.batches import BatchDataset
 from visiontasks.data.datasets.objects import same_files
 from visiontasks.data.images import read_image, read_size
+from visiontasks.data.resize import OnlyResize
 from visiontasks.data.splits import MissingSplit
 from visiontasks.samples import InputError
 
@@ -299,6 +301,25 @@ def test_what_is_missing_in_a_voc_folder_is_said(voc: Callable, tmp_path: Path) 
         VocBoxes("train", str(voc({"b": xml([])})), class_names=["cat"], splits=Splits(fold=0, folds=2))
 
 
+def test_a_box_made_for_an_image_of_another_size_is_an_error(voc: Callable, caplog: Any) -> None:
+    """A photo that was scaled, or is turned by its EXIF entry, after its boxes were drawn."""
+    root = str(voc({"a": xml(TWO[:1]), "b": xml(TWO[1:], size=(HEIGHT, WIDTH))}))
+    message = r"b\.xml, object 1: made for an image of 30 x 40 pixels; .*b\.jpg has 40 x 30, upright\. .*`boxes: clip`"
+    with pytest.raises(InputError, match=message):
+        VocBoxes("train", root, splits=ALL)
+    with caplog.at_level("INFO"):
+        data = VocBoxes("train", root, boxes="clip", splits=ALL)
+    assert boxes(data) == [[1, 2, 11, 12], [5, 5, 30, 25]]
+    assert "2 of 2 images are used; 1 of another size than stated." in caplog.text
+
+
+def test_a_box_that_the_crop_cuts_away_is_an_error_that_names_the_image(voc: Callable) -> None:
+    """The centre square of a photo of 40 x 30 begins at the fifth column."""
+    data = VocBoxes("train", str(voc({"a": xml(TWO[1:]), "b": xml([("dog", (0, 2, 5, 12))])})), splits=ALL)
+    with pytest.raises(InputError, match=r"^b\.jpg: `resize: crop` cuts its box away\. Use `resize: letterbox`"):
+        BatchDataset(data, OnlyResize(16, "crop"), 2)[0]
+
+
 # COCO
 
 
@@ -324,6 +345,20 @@ def write_coco(tmp_path: Path) -> Callable[..., dict[str, str]]:
 
 
 IMAGES = [{"id": 7, "file_name": "b.png"}, {"id": 2, "file_name": "x/a.png"}]
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "wrong"), [(60, 80, True), (30, 40, False), (0, 0, False), (None, 1, False)]
+)
+def test_a_coco_image_of_another_size_than_stated_is_an_error(
+    write_coco: Callable, height: Any, width: Any, wrong: bool
+) -> None:
+    arguments = write_coco(coco([IMAGES[0] | {"height": height, "width": width}], [mark()]))
+    if wrong:
+        with pytest.raises(InputError, match=r"annotation 5: made for an image of 80 x 60 pixels; .*b\.png has 40"):
+            CocoBoxes("train", **arguments, splits=ALL)
+    else:
+        assert boxes(CocoBoxes("train", **arguments, splits=ALL)) == [[1, 2, 11, 22]]
 
 
 def mark(image: Any = 7, category: Any = 18, bbox: Any = (1, 2, 10, 20), **more: Any) -> dict[str, Any]:

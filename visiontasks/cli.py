@@ -43,10 +43,12 @@ def main(args: Sequence[str] | None = None) -> None:
                 + (f"did you mean {close[0]!r}?" if close else f"there are {', '.join(COMMANDS)}.")
             )
         )
+    from visiontasks.memory import keep_freed_memory
     from visiontasks.samples import InputError
 
     # Lightning recommends a service of its own in every run
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "Tip:" not in str(record.msg))
+    keep_freed_memory()
     try:
         if command == "predict":
             from visiontasks.predict import main as run

@@ -41,6 +41,8 @@ class Augment:
     ) -> None:
         self.image_size, self.resize, self.seed = image_size, resize, seed
         self._transforms = transforms
+        if not isinstance(transforms, str):
+            _ = self._pipelines  # a mistake in a config is told before anything is trained
 
     @cached_property
     def _pipelines(self) -> dict[bool, Any]:
@@ -69,7 +71,7 @@ class Augment:
             if len(boxes):
                 box = np.asarray(boxes[0][:4], np.float32)
                 return resize_sample({**sample, **moved, "bbox": box}, self.image_size, self.resize)
-        raise InputError(f"sample {index}: the augmentation moves its box out of the image. Use weaker shifts.")
+        raise InputError("the augmentation moves the box out of the image. Use weaker shifts.")
 
 
 def preset(name: str, image_size: int) -> list[Any]:

@@ -70,6 +70,9 @@ class BatchDataset(Dataset):
 
     An int stands for the batch of that number in file order: that is what Lightning asks for when
     `overfit_batches` takes the sampler away.
+
+    Raises:
+        InputError: An image cannot be read, or its box is lost on the way; the message names it.
     """
 
     def __init__(
@@ -85,4 +88,11 @@ class BatchDataset(Dataset):
             start = index * self.batch_size
             index = (0, list(range(start, min(start + self.batch_size, len(self.dataset)))))
         epoch, indices = index
-        return collate([self.transform(self.dataset[i], epoch, i) for i in indices])
+        return collate([self._sample(epoch, i) for i in indices])
+
+    def _sample(self, epoch: int, index: int) -> Sample:
+        sample = self.dataset[index]
+        try:
+            return self.transform(sample, epoch, index)
+        except InputError as error:
+            raise InputError(f"{self.dataset.name(index)}: {error}") from None

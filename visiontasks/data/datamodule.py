@@ -54,7 +54,8 @@ class VisionDataModule(LightningDataModule):
         if image_size < 1 or batch_size < 1:
             raise InputError(f"data: image_size={image_size} and batch_size={batch_size} must be positive.")
         self.make_dataset = dataset
-        self.image_size, self.resize, self.augment = image_size, resize, augment
+        self.image_size, self.resize = image_size, resize
+        self.augment = Augment(augment, image_size, resize, seed)
         self.batch_size, self.num_workers, self.balance, self.seed = batch_size, num_workers, balance, seed
         self._datasets: dict[str, VisionDataset] = {}
 
@@ -136,10 +137,7 @@ class VisionDataModule(LightningDataModule):
         if self.trainer and not ranks:
             ranks = {"rank": self.trainer.global_rank, "num_replicas": self.trainer.world_size}
         sampler = BatchSampler(len(dataset), self.batch_size, training, weights, self.seed, **ranks)
-        if training or augment:
-            transform = Augment(self.augment, self.image_size, self.resize, self.seed)
-        else:
-            transform = OnlyResize(self.image_size, self.resize)
+        transform = self.augment if training or augment else OnlyResize(self.image_size, self.resize)
         workers = self._workers()
         return DataLoader(
             dataset=BatchDataset(dataset, transform, self.batch_size),

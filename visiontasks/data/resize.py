@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import cv2
 import numpy as np
 
-from visiontasks.samples import IGNORE_MASK, Sample
+from visiontasks.samples import IGNORE_MASK, InputError, Sample
 
 Resize = Literal["stretch", "letterbox", "crop"]
 
@@ -49,7 +49,11 @@ def place(height: int, width: int, size: int, mode: Resize) -> Placement:
 
 
 def resize_sample(sample: Sample, size: int, mode: Resize) -> Sample:
-    """Brings the image of a sample to (size, size) pixels, its box and mask with it; see `place`."""
+    """Brings the image of a sample to (size, size) pixels, its box and mask with it; see `place`.
+
+    Raises:
+        InputError: `crop` cuts the box away.
+    """
     height, width = sample["image"].shape[:2]
     if height == width == size:
         return sample
@@ -59,6 +63,8 @@ def resize_sample(sample: Sample, size: int, mode: Resize) -> Sample:
         sample["mask"] = _put(sample["mask"], new, size, IGNORE_MASK, cv2.INTER_NEAREST)
     if "bbox" in sample:
         sample["bbox"] = resize_boxes(sample["bbox"], height, width, size, mode)
+        if mode == "crop" and (sample["bbox"][2:] <= sample["bbox"][:2]).any():
+            raise InputError("`resize: crop` cuts its box away. Use `resize: letterbox` or `stretch`.")
     return sample
 
 

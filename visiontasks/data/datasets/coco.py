@@ -9,7 +9,7 @@ from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_info
 
-from visiontasks.data.datasets.objects import Annotation, Boxes, Objects, ObjectSet, Record, file_inside
+from visiontasks.data.datasets.objects import Annotation, Boxes, Objects, ObjectSet, Record, file_inside, stated_size
 from visiontasks.data.splits import SPLITS, MissingSplit, Splits
 from visiontasks.samples import InputError
 
@@ -83,7 +83,8 @@ def _read(path: Path, folder: Path) -> tuple[list[Record], list[str]]:
     records = []
     for number, row in sorted(images.items(), key=lambda item: str(item[1]["file_name"])):
         name = str(row["file_name"])
-        records.append(Record(file_inside(folder, name, f"{path}, image {number}"), name, found[number]))
+        file = file_inside(folder, name, f"{path}, image {number}")
+        records.append(Record(file, name, found[number], stated_size(row.get("height"), row.get("width"))))
     return records, class_names
 
 

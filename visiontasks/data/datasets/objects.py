@@ -31,11 +31,12 @@ class Annotation(NamedTuple):
 
 
 class Record(NamedTuple):
-    """An image file, its name in the set, and all its objects."""
+    """An image file, its name in the set, all its objects, and the stated height and width (none if not known)."""
 
     path: Path
     name: str
     annotations: list[Annotation]
+    size: tuple[int, int] | None = None
 
 
 class ObjectSet(VisionDataset):
@@ -48,6 +49,7 @@ class ObjectSet(VisionDataset):
         class_names: The classes and their order.
         objects: Of several objects take the `largest` box or the `first`, `skip` the image, or raise an `error`.
         boxes: A box that is not inside its image is an `error`, or is clipped to it; what then has no area is dropped.
+            So is the stated size of an image that is not its own, or it is passed over.
         held_out: Image files of the other splits, if this is the training split: of a file that is
             byte for byte one of them, the copy here is left out.
 
@@ -105,6 +107,14 @@ class ObjectSet(VisionDataset):
     def _checked(self, record: Record, boxes: Boxes) -> list[Annotation]:
         """The annotations of an image that can be used, with mended boxes if that is wanted."""
         found = []
+        if record.size and record.annotations and record.size != (size := self._size(record.path)):
+            if boxes == "error":
+                raise InputError(
+                    f"{record.annotations[0].where}: made for an image of {record.size[1]} x {record.size[0]} pixels; "
+                    f"{record.path} has {size[1]} x {size[0]}, upright. Export the boxes for this file, or, if they "
+                    "are right and only the stated size is wrong, set `boxes: clip`."
+                )
+            self._told["of another size than stated"] += 1
         for annotation in record.annotations:
             if annotation.label not in self.class_names:
                 raise InputError(f"{annotation.where}: class {annotation.label!r} is not one of {self.class_names}.")
@@ -188,6 +198,15 @@ def file_inside(root: Path, name: str, where: str) -> Path:
     if not (root / name).is_file():
         raise InputError(f"{where}: no such file: {root / name}.")
     return root / name
+
+
+def stated_size(height: Any, width: Any) -> tuple[int, int] | None:
+    """Height and width as a file states them; none if they are missing or, as some tools write, 0."""
+    try:
+        size = int(height), int(width)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return size if min(size) > 0 else None
 
 
 def area(annotation: Annotation) -> float:

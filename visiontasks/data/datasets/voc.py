@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 from lightning.pytorch.utilities import rank_zero_info
 
-from visiontasks.data.datasets.objects import Annotation, Box, Boxes, Objects, ObjectSet, Record
+from visiontasks.data.datasets.objects import Annotation, Box, Boxes, Objects, ObjectSet, Record, stated_size
 from visiontasks.data.images import EXTENSIONS
 from visiontasks.data.splits import MissingSplit, Splits
 from visiontasks.samples import InputError
@@ -22,7 +22,7 @@ class VocBoxes(ObjectSet):
 
     Where `root/ImageSets/Main/<split>.txt` are there, they say what belongs to a split; otherwise the
     XML files in string order are divided by `splits`. The image of `a.xml` is the file `a` with an image's
-    extension, or else the `<filename>` that the XML names; its `<path>` and `<size>` are not used. Boxes are taken
+    extension, or else the `<filename>` that the XML names; its `<path>` is not used. Boxes are taken
     as they are written.
 
     Args:
@@ -109,7 +109,8 @@ def read_voc(xml: Path, image_folder: Path, files: dict[str, Path]) -> Record:
         if not label:
             raise InputError(f"{where}: it has no <name>.")
         annotations.append(Annotation(label, _box(node, where), where))
-    return Record(path, path.name, annotations)
+    size = stated_size(tree.findtext("size/height"), tree.findtext("size/width"))
+    return Record(path, path.name, annotations, size)
 
 
 class _NoDoctype(ElementTree.TreeBuilder):
