@@ -1,7 +1,7 @@
 """A localization config over the folds of its set: mean IoU and share above 0.5 of the last epoch, and seconds.
 
-Each fold is held out once, and nothing is selected on it; the closed-form start alone and the floor, the median
-training box, stand beside it.
+Each fold is held out once, and nothing is selected on it; the closed-form start alone and the floor, the mean or
+median training box, stand beside it.
 
     uv run python benchmarks/boxes.py configs/localization/raccoon.yaml
     uv run python benchmarks/boxes.py configs/localization/pets.yaml --folds 4

@@ -226,12 +226,19 @@ def test_the_closed_form_finds_boxes_that_are_linear_in_the_features() -> None:
     torch.testing.assert_close(head.predict(head.regressor(design))["bbox"], boxes, atol=0.02, rtol=0)
 
 
-def test_the_floor_is_the_median_box() -> None:
-    head = BoxHead([5], 1)
-    boxes = torch.tensor([[0.1, 0.1, 0.5, 0.6], [0.2, 0.1, 0.6, 0.7], [0.3, 0.4, 0.9, 0.8]])
-    head.setup({"boxes": boxes})
-    torch.testing.assert_close(head.scores(head.floor(boxes)), torch.tensor([[0.2, 0.1, 0.6, 0.7]]).expand(3, -1))
-    assert "median" in head.state_dict()
+@pytest.mark.parametrize(
+    ("boxes", "trivial"),
+    [  # one far away, which the median does not see; and three whose medians are of different boxes
+        ([[0.1, 0.1, 0.5, 0.6], [0.2, 0.1, 0.6, 0.7], [0.7, 0.7, 0.9, 0.8]], [0.2, 0.1, 0.6, 0.7]),
+        ([[0.0, 0.3, 0.3, 0.5], [0.3, 0.4, 0.7, 0.7], [0.3, 0.0, 0.5, 0.3]], [0.2, 0.7 / 3, 0.5, 0.5]),
+    ],
+)
+def test_the_floor_is_the_mean_or_the_median_box(boxes: list[list[float]], trivial: list[float]) -> None:
+    head, target = BoxHead([5], 1), torch.tensor(boxes)
+    head.setup({"boxes": target})
+    expected = torch.tensor([trivial]).expand(len(boxes), -1)
+    torch.testing.assert_close(head.scores(head.floor(target)), expected)
+    assert "trivial" in head.state_dict()
     with pytest.raises(InputError, match="BoxHead: the training set has no boxes"):
         head.setup({"label_counts": torch.ones(2)})
 

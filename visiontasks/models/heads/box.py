@@ -50,13 +50,15 @@ class BoxHead(Head):
             self.hidden = nn.Sequential(nn.Conv2d(channels[-1], hidden, 3, padding=1), nn.ReLU())
         self.dropout = nn.Dropout2d(dropout)
         self.regressor = nn.Linear((hidden or channels[-1]) * grid**2, 4)
-        self.median: Tensor
-        self.register_buffer("median", torch.tensor([0.25, 0.25, 0.75, 0.75]))
+        self.trivial: Tensor
+        self.register_buffer("trivial", torch.tensor([0.25, 0.25, 0.75, 0.75]))
 
     def setup(self, summary: dict[str, Any]) -> None:
         if "boxes" not in summary:
             raise InputError("BoxHead: the training set has no boxes (`bbox`). Use a dataset with boxes.")
-        self.median.copy_(summary["boxes"].median(0).values)
+        boxes = summary["boxes"]
+        trivial = [boxes.mean(0), boxes.median(0).values]
+        self.trivial.copy_(max(trivial, key=lambda box: float(box_iou(box.expand_as(boxes), boxes).mean())))
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Returns logits of centre x, centre y, width and height, float (B, 4)."""
@@ -83,8 +85,8 @@ class BoxHead(Head):
         return decode(output).clamp(0, 1)
 
     def floor(self, target: Tensor) -> Tensor:
-        """The median training box, coordinate by coordinate."""
-        return encode(self.median).expand(len(target), -1)
+        """The mean or the median training box, whichever the training boxes overlap more."""
+        return encode(self.trivial).expand(len(target), -1)
 
     def design(self, features: list[Tensor]) -> Tensor:
         return super().design(features) if len(self.hidden) else self._bridge(features)
