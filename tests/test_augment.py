@@ -186,7 +186,7 @@ def test_a_box_that_leaves_the_image_is_an_error() -> None:
 @pytest.mark.parametrize("keep", [0.5, 0.8, 1.0])
 def test_object_crop_keeps_its_share_of_the_box(keep: float) -> None:
     """Masks that hold their own column and row show what was cut out; the result is larger, so none is skipped."""
-    augment = Augment([ObjectCrop((128, 128), scale=(0.05, 0.5), keep=keep)], 128)
+    augment = Augment([ObjectCrop((128, 128), scale=(0.05, 0.5), keep=keep, zoom_out=0)], 128)
     rows, columns = np.mgrid[:60, :80].astype(np.uint8)
     cut = 0
     for index in range(150):
@@ -206,9 +206,28 @@ def test_object_crop_keeps_its_share_of_the_box(keep: float) -> None:
 
 def test_object_crop_takes_the_whole_image_where_no_crop_can_hold_the_box() -> None:
     sample = {**make_sample(box=False, mask=False), "bbox": np.array([0, 0, 80, 60], np.float32)}
-    result = Augment([ObjectCrop((40, 40), scale=(0.05, 0.1), keep=1.0)], 40)(sample, 0, 0)
+    result = Augment([ObjectCrop((40, 40), scale=(0.05, 0.1), keep=1.0, zoom_out=0)], 40)(sample, 0, 0)
     assert result["bbox"].tolist() == [0, 0, 40, 40]
     np.testing.assert_array_equal(result["image"], Augment("none", 40)(sample, 0, 0)["image"])
+
+
+def test_object_crop_shows_an_object_as_often_smaller_as_larger_with_gray_around() -> None:
+    """In the middle, where crop and frame both hold it; its share of the picture changes by the window's area."""
+    augment = Augment([ObjectCrop((100, 100), scale=(0.35, 1.0))], 100)
+    image, mask = np.zeros((100, 100, 3), np.uint8), np.zeros((100, 100), np.uint8)
+    sample = {"image": image, "mask": mask, "bbox": np.array([48, 48, 52, 52], np.float32)}
+    larger, framed = [], []
+    for index in range(400):
+        result = augment(sample, 0, index)
+        x1, y1, x2, y2 = result["bbox"]
+        larger.append(np.log((x2 - x1) * (y2 - y1) / 16))
+        outside = result["mask"] == 255
+        assert (result["image"][outside] == 114).all()
+        assert not result["image"][~outside].any()
+        framed.append(bool(outside.any()))
+    assert abs(np.mean(larger)) < 0.1
+    assert 0.4 < np.mean(np.array(larger) > 0) < 0.6
+    assert 0.5 < np.mean(framed) < 0.7  # a tall or wide crop is framed too
 
 
 def test_object_crop_without_a_box_is_a_random_resized_crop() -> None:

@@ -10,6 +10,9 @@ import cv2
 import numpy as np
 
 from visiontasks.data.resize import interpolation
+from visiontasks.samples import IGNORE_MASK
+
+Corners = tuple[int, int, int, int]  # xyxy in pixels
 
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 RGB_TO_YIQ = np.array([LUMA, [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])  # NTSC
@@ -67,16 +70,19 @@ class ColorJitter(A.ImageOnlyTransform):
 
 
 class ObjectCrop(A.RandomResizedCrop):
-    """Random crop of random aspect, resized; drawn again while it would cut the object's box.
+    """Random window of random aspect, resized; drawn again while it would cut the object's box.
 
     Without a box it is a plain random resized crop (Szegedy et al. 2014, section 6). With one, at
-    least `keep` of the box's area stays inside; after 20 draws the whole image is taken.
+    least `keep` of the box's area stays inside; after 20 draws the whole image is taken. Crops alone would show
+    every object larger than it is in a whole image, and a box learnt from them would be too large: the window is as
+    often larger than the image, by the same factor (Liu et al. 2016, SSD, section 3.6), with gray around.
 
     Args:
         size: Height and width of the result in pixels.
         scale: Least and largest area of the crop, as a share of the image's.
         ratio: Least and largest width / height of the crop.
         keep: Share of the box's area that must stay, 0..1.
+        zoom_out: Probability of a window larger than the image, where there is a box.
         p: Probability of the transform.
     """
 
@@ -86,11 +92,12 @@ class ObjectCrop(A.RandomResizedCrop):
         scale: tuple[float, float] = (0.35, 1.0),
         ratio: tuple[float, float] = (3 / 4, 4 / 3),
         keep: float = 0.8,
+        zoom_out: float = 0.5,
         p: float = 1.0,
         strict: bool = True,
     ) -> None:
         super().__init__(size=size, scale=scale, ratio=ratio, p=p)
-        self.keep = keep
+        self.keep, self.zoom_out = keep, zoom_out
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
         boxes = data.get("bboxes")
@@ -99,19 +106,51 @@ class ObjectCrop(A.RandomResizedCrop):
         height, width = params["shape"][:2]
         box = np.asarray(boxes[0][:4]) * [width, height, width, height]  # albumentations keeps boxes as shares inside
         for _ in range(20):
-            drawn = super().get_params_dependent_on_data(params, data)
-            x1, y1, x2, y2 = drawn["crop_coords"]
+            x1, y1, x2, y2 = window = self._draw(height, width)
             inside = max(0, min(x2, box[2]) - max(x1, box[0])) * max(0, min(y2, box[3]) - max(y1, box[1]))
             if inside >= self.keep * (box[2] - box[0]) * (box[3] - box[1]):
-                return drawn
+                return {"crop_coords": window}
         return {"crop_coords": (0, 0, width, height)}
 
-    def apply(self, img: np.ndarray, crop_coords: tuple[int, int, int, int], **params: Any) -> np.ndarray:
+    def _draw(self, height: int, width: int) -> Corners:
+        """A window that lies inside the image, or the image inside it, in each direction."""
+        draw = self.py_random.uniform
+        area = draw(*self.scale)
+        area = height * width * (1 / area if draw(0, 1) < self.zoom_out else area)
+        ratio = math.exp(draw(*map(math.log, self.ratio)))
+        new_height, new_width = max(1, round(math.sqrt(area / ratio))), max(1, round(math.sqrt(area * ratio)))
+        x1, y1 = round(draw(0, width - new_width)), round(draw(0, height - new_height))
+        return x1, y1, x1 + new_width, y1 + new_height
+
+    def apply(self, img: np.ndarray, crop_coords: Corners, **params: Any) -> np.ndarray:
         x1, y1, x2, y2 = crop_coords
-        height, width = self.size
-        return cv2.resize(
-            img[y1:y2, x1:x2], (width, height), interpolation=interpolation(y2 - y1, x2 - x1, height, width)
-        )
+        return self._cut(img, crop_coords, 114, interpolation(y2 - y1, x2 - x1, *self.size))
+
+    def apply_to_mask(self, mask: np.ndarray, crop_coords: Corners, **params: Any) -> np.ndarray:
+        return self._cut(mask, crop_coords, IGNORE_MASK, cv2.INTER_NEAREST)
+
+    def apply_to_bboxes(self, bboxes: np.ndarray, crop_coords: Corners, **params: Any) -> np.ndarray:
+        height, width = params["shape"][:2]
+        part, place = (np.array(corners, float).reshape(2, 2) for corners in self._parts(crop_coords, height, width))
+        corners = bboxes[:, :4].reshape(-1, 2, 2) * [width, height]
+        corners = place[0] + (corners - part[0]) * (place[1] - place[0]) / (part[1] - part[0])
+        return np.hstack([(corners / self.size[::-1]).reshape(-1, 4), bboxes[:, 4:]])
+
+    def _cut(self, image: np.ndarray, window: Corners, fill: int, interpolation: int) -> np.ndarray:
+        (x1, y1, x2, y2), (left, top, right, bottom) = self._parts(window, *image.shape[:2])
+        part = cv2.resize(image[y1:y2, x1:x2], (right - left, bottom - top), interpolation=interpolation)
+        border = (top, self.size[0] - bottom, left, self.size[1] - right)
+        return cv2.copyMakeBorder(part, *border, cv2.BORDER_CONSTANT, value=[fill] * 3) if any(border) else part
+
+    def _parts(self, window: Corners, height: int, width: int) -> tuple[Corners, Corners]:
+        """What of the image the window shows, and where that lies in the result, each in whole pixels."""
+        x1, y1, x2, y2 = window
+        part = max(0, x1), max(0, y1), min(width, x2), min(height, y2)
+        scale_x, scale_y = self.size[1] / (x2 - x1), self.size[0] / (y2 - y1)
+        left, right = (round((x - x1) * scale_x) for x in part[::2])
+        top, bottom = (round((y - y1) * scale_y) for y in part[1::2])
+        left, top = min(left, self.size[1] - 1), min(top, self.size[0] - 1)  # of an image like a thread a pixel stays
+        return part, (left, top, max(left + 1, right), max(top + 1, bottom))
 
 
 class ObjectAffine(A.Affine):
