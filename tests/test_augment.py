@@ -173,11 +173,21 @@ def test_strong_marks_what_it_brings_in_from_outside_as_ignored() -> None:
     assert seen == {1, 255}
 
 
-def test_a_box_that_leaves_the_image_is_an_error() -> None:
+def test_a_box_that_always_leaves_the_image_is_an_error() -> None:
     sample = {**make_sample(), "bbox": np.array([0, 0, 5, 5], np.float32)}
     crop = {"class_path": "Crop", "init_args": {"x_min": 40, "y_min": 40, "x_max": 60, "y_max": 60}}
-    with pytest.raises(InputError, match="the augmentation moves the box out of the image"):
+    with pytest.raises(InputError, match="10 draws of the augmentation cut half of its box away"):
         Augment([crop], 32)(sample, 0, 17)
+
+
+def test_no_transform_of_a_list_cuts_more_than_half_of_the_box_away() -> None:
+    augment = Augment([{"class_path": "RandomCrop", "init_args": {"height": 40, "width": 40}}], 40)
+    shares = []
+    for index in range(100):
+        moved = augment({**make_sample(index), "bbox": np.array([20, 15, 50, 35], np.float32)}, 0, index)["bbox"]
+        shares.append(float((moved[2:] - moved[:2]).prod()) / (30 * 20))
+    assert min(shares) >= 0.5
+    assert min(shares) < 0.7 < max(shares)
 
 
 # ObjectCrop

@@ -19,6 +19,8 @@ from visiontasks.samples import IGNORE_MASK, InputError, Sample
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network for its version when imported
 cv2.setNumThreads(0)  # one thread a loader worker; OpenCV's pool does not survive a fork
 
+KEPT, DRAWS = 0.5, 10  # least share of a box that each transform must keep, and how often another draw is made
+
 Preset = Literal["none", "light", "medium", "strong"]
 
 
@@ -26,7 +28,8 @@ class Augment:
     """One random pipeline that moves image, box and mask together, then the resize.
 
     The randomness is a pure function of (seed, epoch, index): the same for any number of workers and
-    ranks, different in every epoch, the same again after a resume.
+    ranks, different in every epoch, the same again after a resume. A draw that cuts more than half of a box
+    away is made again.
 
     Args:
         transforms: A preset, or a list of albumentations: objects, or dicts of `class_path` and
@@ -53,7 +56,7 @@ class Augment:
         if isinstance(transforms, str):
             transforms = preset(transforms, self.image_size)
         steps = [_build(step) if isinstance(step, dict) else step for step in transforms]
-        boxes = A.BboxParams("pascal_voc", clip=True)
+        boxes = A.BboxParams("pascal_voc", clip=True, min_visibility=KEPT)
         return {False: A.Compose(steps, strict=True), True: A.Compose(steps, strict=True, bbox_params=boxes)}
 
     def __call__(self, sample: Sample, epoch: int, index: int) -> Sample:
@@ -65,13 +68,13 @@ class Augment:
         given = {key: sample[key] for key in ("image", "mask") if key in sample}
         if not has_box:
             return resize_sample({**sample, **pipeline(**given)}, self.image_size, self.resize)
-        for _ in range(10):  # a rotation may push the box out of the image: draw again
+        for _ in range(DRAWS):
             moved = pipeline(**given, bboxes=sample["bbox"][None])
             boxes = moved.pop("bboxes")
             if len(boxes):
                 box = np.asarray(boxes[0][:4], np.float32)
                 return resize_sample({**sample, **moved, "bbox": box}, self.image_size, self.resize)
-        raise InputError("the augmentation moves the box out of the image. Use weaker shifts.")
+        raise InputError(f"{DRAWS} draws of the augmentation cut half of its box away. Use weaker crops and shifts.")
 
 
 def preset(name: str, image_size: int) -> list[Any]:
