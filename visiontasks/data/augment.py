@@ -54,7 +54,7 @@ class Augment:
 
         transforms = self._transforms
         if isinstance(transforms, str):
-            transforms = preset(transforms, self.image_size)
+            transforms = preset(transforms, self.image_size, self.resize)
         steps = [_build(step) if isinstance(step, dict) else step for step in transforms]
         boxes = A.BboxParams("pascal_voc", clip=True, min_visibility=KEPT)
         return {False: A.Compose(steps, strict=True), True: A.Compose(steps, strict=True, bbox_params=boxes)}
@@ -77,23 +77,23 @@ class Augment:
         raise InputError(f"{DRAWS} draws of the augmentation cut half of its box away. Use weaker crops and shifts.")
 
 
-def preset(name: str, image_size: int) -> list[Any]:
+def preset(name: str, image_size: int, resize: Resize = "stretch") -> list[Any]:
     """The transforms of a preset, from `none` to `strong`; all but `none` flip left and right."""
     import albumentations as A
 
     from visiontasks.data.transforms import ColorJitter, ObjectAffine, ObjectCrop, Occlude
 
-    size = (image_size, image_size)
+    size, stretch = (image_size, image_size), resize == "stretch"
     match name:
         case "none":
             return []
         case "light":
-            return [ObjectCrop(size, scale=(0.5, 1.0)), A.HorizontalFlip()]
+            return [ObjectCrop(size, scale=(0.5, 1.0), stretch=stretch), A.HorizontalFlip()]
         case "medium":
-            return [ObjectCrop(size, scale=(0.35, 1.0)), A.HorizontalFlip(), ColorJitter(p=0.8)]
+            return [ObjectCrop(size, scale=(0.35, 1.0), stretch=stretch), A.HorizontalFlip(), ColorJitter(p=0.8)]
         case "strong":
             return [
-                ObjectCrop(size, scale=(0.25, 1.0)),
+                ObjectCrop(size, scale=(0.25, 1.0), stretch=stretch),
                 A.HorizontalFlip(),
                 # after the crop, which would cut a turned box askew; a reflected border would hold a second box
                 ObjectAffine(scale=(0.8, 1.0), rotate=(-20, 20), shear=(-8, 8), fill=114, fill_mask=IGNORE_MASK, p=0.5),

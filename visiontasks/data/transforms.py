@@ -80,7 +80,9 @@ class ObjectCrop(A.RandomResizedCrop):
     Args:
         size: Height and width of the result in pixels.
         scale: Least and largest area of the crop, as a share of the image's.
-        ratio: Least and largest width / height of the crop.
+        ratio: Least and largest width / height of the crop; where there is a box and images are stretched, in
+            units of the image's own, since a whole image is stretched by that.
+        stretch: Whether the images of val and test are stretched to the size of a batch.
         keep: Share of the box's area that must stay, 0..1.
         zoom_out: Probability of a window larger than the image, where there is a box.
         p: Probability of the transform.
@@ -91,13 +93,14 @@ class ObjectCrop(A.RandomResizedCrop):
         size: tuple[int, int],
         scale: tuple[float, float] = (0.35, 1.0),
         ratio: tuple[float, float] = (3 / 4, 4 / 3),
+        stretch: bool = True,
         keep: float = 0.8,
         zoom_out: float = 0.5,
         p: float = 1.0,
         strict: bool = True,
     ) -> None:
         super().__init__(size=size, scale=scale, ratio=ratio, p=p)
-        self.keep, self.zoom_out = keep, zoom_out
+        self.stretch, self.keep, self.zoom_out = stretch, keep, zoom_out
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
         boxes = data.get("bboxes")
@@ -117,7 +120,7 @@ class ObjectCrop(A.RandomResizedCrop):
         draw = self.py_random.uniform
         area = draw(*self.scale)
         area = height * width * (1 / area if draw(0, 1) < self.zoom_out else area)
-        ratio = math.exp(draw(*map(math.log, self.ratio)))
+        ratio = math.exp(draw(*map(math.log, self.ratio))) * (width / height if self.stretch else 1)
         new_height, new_width = max(1, round(math.sqrt(area / ratio))), max(1, round(math.sqrt(area * ratio)))
         x1, y1 = round(draw(0, width - new_width)), round(draw(0, height - new_height))
         return x1, y1, x1 + new_width, y1 + new_height
