@@ -240,6 +240,19 @@ def test_object_crop_shows_an_object_as_often_smaller_as_larger_with_gray_around
     assert 0.5 < np.mean(framed) < 0.7  # a tall or wide crop is framed too
 
 
+@pytest.mark.parametrize("name", ["light", "medium"])  # strong turns: the box around a turned box is squarer
+@pytest.mark.parametrize("resize", ["stretch", "letterbox"])
+def test_the_presets_show_an_object_in_the_shape_that_it_has_in_a_whole_image(name: str, resize: Any) -> None:
+    """A square in the middle of a photo twice as wide as high: stretched it is half as wide as high."""
+    sample = {"image": np.zeros((100, 200, 3), np.uint8), "bbox": np.array([96, 46, 104, 54], np.float32)}
+    x1, y1, x2, y2 = OnlyResize(200, resize)(sample, 0, 0)["bbox"]
+    augment, shapes = Augment(name, 200, resize), []
+    for index in range(150):
+        left, top, right, bottom = augment(sample, 0, index)["bbox"]
+        shapes.append(np.log((right - left) / (bottom - top)))
+    assert abs(np.mean(shapes) - np.log((x2 - x1) / (y2 - y1))) < 0.1
+
+
 def test_object_crop_without_a_box_is_a_random_resized_crop() -> None:
     arguments = {"size": (128, 128), "scale": (0.2, 0.9), "ratio": (0.5, 2.0)}
     for index in range(10):
