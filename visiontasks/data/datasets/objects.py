@@ -49,7 +49,7 @@ class ObjectSet(VisionDataset):
         class_names: The classes and their order.
         objects: Of several objects take the `largest` box or the `first`, `skip` the image, or raise an `error`.
         boxes: A box that is not inside its image is an `error`, or is clipped to it; what then has no area is dropped.
-            So is the stated size of an image that is not its own, or it is passed over.
+            An image of another size than its annotation states is an `error` too, or is counted and used.
         held_out: Image files of the other splits, if this is the training split: of a file that is
             byte for byte one of them, the copy here is left out.
 

@@ -22,8 +22,8 @@ class VocBoxes(ObjectSet):
 
     Where `root/ImageSets/Main/<split>.txt` are there, they say what belongs to a split; otherwise the
     XML files in string order are divided by `splits`. The image of `a.xml` is the file `a` with an image's
-    extension, or else the `<filename>` that the XML names; its `<path>` is not used. Boxes are taken
-    as they are written.
+    extension, or else the `<filename>` that the XML names; its `<path>` is not used. Boxes are
+    taken as they are written.
 
     Args:
         split: train, val or test.
