@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from visiontasks.losses import CrossEntropy, Focal, Loss, ProbabilityMSE
+from visiontasks.losses import CrossEntropy, Dice, Focal, Jaccard, Loss, Lovasz, ProbabilityMSE, Tversky
 from visiontasks.samples import IGNORE_LABEL, InputError
 
 LOSSES = [
@@ -21,6 +21,10 @@ LOSSES = [
     Focal(),
     Focal(gamma=0.5, class_weights=[1, 2, 5]),
     ProbabilityMSE(),
+    Dice(),
+    Jaccard(),
+    Tversky(),
+    Lovasz(),
 ]
 SHAPES = [(6,), (2, 4, 5)]  # targets of images, and of pixels
 
@@ -132,6 +136,78 @@ def test_probability_mse_is_the_mean_square_over_classes(shape: tuple[int, ...],
     assert float(ProbabilityMSE()(logits, target)) == pytest.approx(((p - t.numpy()) ** 2).mean(), rel=1e-5)
 
 
+# overlap
+
+
+def overlap(p: np.ndarray, t: np.ndarray, alpha: float, beta: float) -> float:
+    """The mean over classes that occur of the Tversky loss, of (C, N) and (N,), in float64."""
+    found = []
+    for label in np.unique(t):
+        right, wrong = p[label][t == label].sum(), p[label][t != label].sum()
+        found.append(1 - right / (right + alpha * wrong + beta * ((t == label).sum() - right)))
+    return float(np.mean(found))
+
+
+@pytest.mark.parametrize(
+    ("loss", "alpha", "beta"),
+    [(Dice, 0.5, 0.5), (Jaccard, 1.0, 1.0), (Tversky, 0.3, 0.7)],
+)
+@pytest.mark.parametrize("per", ["batch", "image"])
+def test_overlap_losses_are_the_formula_over_the_classes_that_occur(
+    loss: type[Loss], alpha: float, beta: float, per: Any
+) -> None:
+    logits, target = draw((2, 7, 9), classes=5)
+    target[0] = target[0].clamp(max=2)  # classes 3 and 4 are in one image only
+    z = np.exp(logits.detach().double().numpy())
+    p, t = (z / z.sum(1, keepdims=True)).reshape(2, 5, -1), target.numpy().reshape(2, -1)
+    if per == "batch":
+        expected = overlap(p.transpose(1, 0, 2).reshape(5, -1), t.ravel(), alpha, beta)
+    else:  # each pair of an image and a class in it counts alike
+        counts = [len(np.unique(labels)) for labels in t]
+        each = [overlap(rows, labels, alpha, beta) for rows, labels in zip(p, t, strict=True)]
+        expected = float(np.average(each, weights=counts))
+    assert float(loss(per=per)(logits, target)) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", [Dice(), Jaccard(), Tversky(), Lovasz()])
+def test_perfect_is_0_and_all_wrong_is_1_whatever_classes_are_absent(loss: Loss) -> None:
+    target = torch.tensor([[0, 0, 1, 1]])
+    for answer, expected in ((target, 0.0), (1 - target, 1.0), (torch.full_like(target, 2), 1.0)):
+        logits = 100 * F.one_hot(answer, 4).movedim(-1, 1).float()
+        assert float(loss(logits, target)) == pytest.approx(expected, abs=1e-5)
+
+
+def test_lovasz_at_certain_predictions_is_one_minus_the_iou_of_the_classes() -> None:
+    """The extension agrees with the set function where it is defined (Berman et al. 2018, section 2)."""
+    rng = np.random.default_rng(0)
+    target, answer = rng.integers(0, 4, (3, 50)), rng.integers(0, 4, (3, 50))
+    logits = torch.from_numpy(200.0 * np.eye(4)[answer].transpose(0, 2, 1)).float()
+    iou = [((target == c) & (answer == c)).sum() / ((target == c) | (answer == c)).sum() for c in np.unique(target)]
+    assert float(Lovasz()(logits, torch.from_numpy(target))) == pytest.approx(1 - np.mean(iou), abs=1e-5)
+
+
+@pytest.mark.parametrize("per", ["batch", "image"])
+def test_lovasz_equals_smp_where_no_pixel_is_ignored(per: Any) -> None:
+    from segmentation_models_pytorch.losses import LovaszLoss
+
+    logits, target = draw((3, 6, 8), classes=4)
+    expected = LovaszLoss("multiclass", per_image=per == "image")(logits, target)
+    torch.testing.assert_close(Lovasz(per)(logits, target), expected)
+
+
+def test_dice_equals_smp_where_every_class_occurs() -> None:
+    from segmentation_models_pytorch.losses import DiceLoss
+
+    logits, target = draw((3, 6, 8), classes=4)
+    torch.testing.assert_close(Dice()(logits, target), DiceLoss("multiclass")(logits, target), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("options", [{"alpha": -1.0}, {"alpha": 0.0, "beta": 0.0}])
+def test_tversky_refuses_weights_without_sense(options: dict[str, float]) -> None:
+    with pytest.raises(InputError, match="Tversky: alpha="):
+        Tversky(**options)
+
+
 @pytest.mark.parametrize("loss", [ProbabilityMSE(), CrossEntropy(), Focal()])
 def test_a_better_prediction_costs_less(loss: Loss) -> None:
     costs = [float(loss(two_class_logits(torch.tensor([p])), torch.tensor([1]))) for p in (0.01, 0.3, 0.6, 0.99)]
@@ -154,7 +230,11 @@ def test_probability_mse_is_gentle_where_cross_entropy_is_steep() -> None:
 @every_shape
 def test_one_hot_targets_give_the_same_as_indices(loss: Loss, shape: tuple[int, ...]) -> None:
     logits, target = draw(shape)
-    torch.testing.assert_close(loss(logits, one_hot(target)), loss(logits, target))
+    if isinstance(loss, Lovasz):
+        with pytest.raises(InputError, match="Lovasz: labels cannot be mixed"):
+            loss(logits, one_hot(target))
+    else:
+        torch.testing.assert_close(loss(logits, one_hot(target)), loss(logits, target))
 
 
 @every_loss
@@ -189,7 +269,7 @@ def test_what_is_ignored_counts_nowhere(loss: Loss, shape: tuple[int, ...]) -> N
 def test_finite_in_bfloat16(loss: Loss, shape: tuple[int, ...], scale: float) -> None:
     logits, target = draw(shape)
     half = (logits.detach() * scale).bfloat16().requires_grad_()
-    for goal in (target, one_hot(target).bfloat16()):
+    for goal in (target,) if isinstance(loss, Lovasz) else (target, one_hot(target).bfloat16()):
         half.grad = None
         value = loss(half, goal)
         value.backward()
