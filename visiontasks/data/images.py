@@ -41,7 +41,7 @@ def read_image(path: str | PathLike[str]) -> np.ndarray:
     Raises:
         InputError: The file is missing, empty, truncated, too large or not an image.
     """
-    return decode_image(_read_bytes(path), _shown(path))
+    return decode_image(read_bytes(path), shown(path))
 
 
 def read_size(path: str | PathLike[str]) -> tuple[int, int]:
@@ -53,29 +53,35 @@ def read_size(path: str | PathLike[str]) -> tuple[int, int]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            with Image.open(io.BytesIO(_read_bytes(path, 1 << 18)), formats=FORMATS) as image:
+            with Image.open(io.BytesIO(read_bytes(path, 1 << 18)), formats=FORMATS) as image:
                 _check_size(*image.size)
                 turned = image.getexif().get(274, 1) in (5, 6, 7, 8)
                 return image.size if turned else image.size[::-1]
         except InputError as error:
-            raise InputError(f"{_shown(path)}: {error}" if str(path) not in str(error) else str(error)) from None
+            raise InputError(f"{shown(path)}: {error}" if str(path) not in str(error) else str(error)) from None
         except Exception:  # its header is longer, or it is broken
             return read_image(path).shape[:2]
 
 
-def _shown(path: str | PathLike[str]) -> str:
+def shown(path: str | PathLike[str]) -> str:
+    """A path as a message can hold it, whatever bytes are in its name."""
     return fsdecode(path).encode("utf-8", "backslashreplace").decode()
 
 
-def _read_bytes(path: str | PathLike[str], limit: int = -1) -> bytes:
+def read_bytes(path: str | PathLike[str], limit: int = -1) -> bytes:
+    """The first `limit` bytes of a regular file, or all.
+
+    Raises:
+        InputError: There is none, or it cannot be read.
+    """
     file = Path(path)
     try:
         if not file.is_file():  # a pipe or a device would block for ever
-            raise InputError(f"{_shown(path)}: {'not a regular file' if file.exists() else 'no such file'}.")
+            raise InputError(f"{shown(path)}: {'not a regular file' if file.exists() else 'no such file'}.")
         with file.open("rb") as opened:
             return opened.read(limit)
     except OSError as error:
-        raise InputError(f"{_shown(path)}: cannot be read ({error.strerror}).") from error
+        raise InputError(f"{shown(path)}: cannot be read ({error.strerror}).") from error
 
 
 def decode_image(data: bytes, name: str = "image") -> np.ndarray:

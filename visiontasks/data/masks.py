@@ -1,0 +1,120 @@
+"""Bytes of a mask file to one class index a pixel."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from visiontasks.data.images import MAX_PIXELS, read_bytes, shown
+from visiontasks.samples import IGNORE_MASK, InputError
+
+FORMATS = ("PNG", "BMP", "TIFF", "GIF", "WEBP", "JPEG")
+MAX_CLASSES = IGNORE_MASK
+
+
+class MaskCode:
+    """How the classes are written in the pixels of a mask.
+
+    By default the pixel is the class's index: of gray and 1-bit images the value, of palette images the place in
+    the palette. 255 is ignored if no class has that value.
+
+    Args:
+        num_classes: Number of classes, at most 255.
+        values: If given, the pixel value of each class in turn.
+        colours: If given, the colour of each class in turn, RGB, 0..255; palette images are taken by colour too.
+        ignore: Values, or colours, of pixels that do not count.
+
+    Raises:
+        InputError: There are not as many values or colours as classes, two are the same, or both are given.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        values: Sequence[int] | None = None,
+        colours: Sequence[Sequence[int]] | None = None,
+        ignore: Sequence[int] | Sequence[Sequence[int]] = (),
+    ) -> None:
+        if not 1 <= num_classes <= MAX_CLASSES:
+            raise InputError(f"class_names: a mask tells 1 to {MAX_CLASSES} classes apart; found {num_classes}.")
+        if values is not None and colours is not None:
+            raise InputError("values and colours: a mask is written in one of them; give only that.")
+        self.by_colour = colours is not None
+        name = "colours" if self.by_colour else "values"
+        given = colours if colours is not None else values if values is not None else range(num_classes)
+        if len(given) != num_classes:
+            raise InputError(f"{name}: {len(given)} for {num_classes} classes; give one a class, in their order.")
+        codes = [self._code(value, name) for value in given]
+        ignored = [self._code(value, "ignore") for value in ignore]
+        if not self.by_colour and IGNORE_MASK not in codes + ignored:
+            ignored.append(IGNORE_MASK)
+        known = codes + ignored
+        if twice := sorted({code for code in known if known.count(code) > 1}):
+            raise InputError(f"{name}, ignore: {self._shown(twice[0])} stands twice.")
+        order = np.argsort(known)
+        self._known = np.array(known, np.int64)[order]
+        self._classes = np.array([*range(num_classes), *[IGNORE_MASK] * len(ignored)], np.uint8)[order]
+
+    def read(self, path: str | Path) -> np.ndarray:
+        """Reads a mask file.
+
+        Returns:
+            uint8 (H, W): class indices, 255 where a pixel does not count.
+
+        Raises:
+            InputError: The file cannot be read, or a pixel is of no class; the message names file, value and count.
+        """
+        pixels = self._pixels(path)
+        places = np.searchsorted(self._known, pixels).clip(max=len(self._known) - 1)
+        strange = self._known[places] != pixels
+        if strange.any():
+            values, counts = np.unique(pixels[strange], return_counts=True)
+            value = self._shown(int(values[counts.argmax()]))
+            others = f", and {len(values) - 1} values more are none" if len(values) > 1 else ""
+            known = ", ".join(self._shown(int(code)) for code in self._known)
+            raise InputError(
+                f"{shown(path)}: {counts.max()} pixels are {value}, which is no class{others}. Known are {known}. "
+                f"Declare it in `{'colours' if self.by_colour else 'values'}` or `ignore`."
+            )
+        return self._classes[places]
+
+    def _pixels(self, path: str | Path) -> np.ndarray:
+        """The code of every pixel, int64 (H, W)."""
+        data = read_bytes(path)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # our own size limit is an error
+                image = Image.open(io.BytesIO(data), formats=FORMATS)
+                if image.width * image.height > MAX_PIXELS:
+                    raise InputError(f"{shown(path)}: {image.width}x{image.height} pixels, limit {MAX_PIXELS:,}.")
+                image = ImageOps.exif_transpose(image)
+                if self.by_colour or not image.mode.startswith(("1", "L", "P", "I")) or image.mode == "LA":
+                    image = image.convert("RGB")
+                pixels = np.asarray(image).astype(np.int64)
+        except InputError:
+            raise
+        except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ValueError ...
+            raise InputError(f"{shown(path)}: broken or no mask ({error}). Replace the file or remove it.") from None
+        if self.by_colour:
+            return pixels @ np.array([1 << 16, 1 << 8, 1])
+        if pixels.ndim == 3:
+            if (pixels != pixels[..., :1]).any():
+                raise InputError(f"{shown(path)}: a mask in colours; declare the colour of each class in `colours`.")
+            pixels = pixels[..., 0]
+        return pixels
+
+    def _code(self, value: object, name: str) -> int:
+        parts = list(value) if isinstance(value, (list, tuple)) else [value]
+        limit, count = (255, 3) if self.by_colour else (65535, 1)
+        if len(parts) != count or not all(isinstance(part, int) and 0 <= part <= limit for part in parts):
+            expected = "[red, green, blue], each 0..255" if self.by_colour else "a pixel value, 0..65535"
+            raise InputError(f"{name}: {value!r} is not {expected}.")
+        return sum(int(part) << shift for part, shift in zip(parts[::-1], (0, 8, 16), strict=False))
+
+    def _shown(self, code: int) -> str:
+        return str([code >> 16, code >> 8 & 255, code & 255] if self.by_colour else code)
