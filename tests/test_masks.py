@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from visiontasks.data import MaskFolder, Splits
 from visiontasks.data.masks import MaskCode
+from visiontasks.data.splits import MissingSplit
 from visiontasks.samples import InputError
 
 CLASSES = np.array([[0, 1, 2], [2, 255, 0]], np.uint8)
@@ -128,3 +131,140 @@ def test_a_code_without_sense_is_an_error(fault: str) -> None:
     options, message = WRONG[fault]
     with pytest.raises(InputError, match=message):
         MaskCode(**{"num_classes": 2, **options})
+
+
+# MaskFolder
+
+NAMES = ["sky", "road"]
+ALL = Splits(val=0.0)
+
+
+@pytest.fixture
+def write_pairs(tmp_path: Path) -> Callable[..., str]:
+    """Writes photos and masks of 6 x 4 pixels, the first column of each mask of class 1; returns the folder."""
+
+    def write(*names: str, images: str = "images", masks: str = "masks") -> str:
+        mask = np.zeros((4, 6), np.uint8)
+        mask[:, 0] = 1
+        for name in names:
+            for folder, pixels, suffix in ((images, np.full((4, 6, 3), 90, np.uint8), "jpg"), (masks, mask, "png")):
+                path = tmp_path / "set" / folder / f"{name}.{suffix}"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels).save(path)
+        return str(tmp_path / "set")
+
+    return write
+
+
+def names(data: MaskFolder) -> list[str]:
+    return [data.name(index) for index in range(len(data))]
+
+
+def test_a_mask_belongs_to_the_image_of_its_name(write_pairs: Callable) -> None:
+    data = MaskFolder("train", write_pairs("b", "a", "x/a"), NAMES, splits=ALL)
+    assert names(data) == ["images/a.jpg", "images/b.jpg", "images/x/a.jpg"]
+    assert (data.class_names, data.mask_names) == ([], NAMES)
+    sample = data[1]
+    assert sample["image"].shape == (4, 6, 3)
+    assert sample["mask"].sum(0).tolist() == [4, 0, 0, 0, 0, 0]
+    assert sample.keys() == {"image", "mask", "index", "size"}
+
+
+def test_pairs_are_divided_by_ratio_or_fold(write_pairs: Callable) -> None:
+    root = write_pairs(*"abcdefghij")
+    found = [names(MaskFolder(split, root, NAMES, splits=Splits(fold=1))) for split in ("train", "val")]
+    assert found[1] == ["images/b.jpg", "images/g.jpg"]
+    assert sorted(found[0] + found[1]) == [f"images/{name}.jpg" for name in "abcdefghij"]
+    with pytest.raises(MissingSplit, match="the test split is empty"):
+        MaskFolder("test", root, NAMES)
+
+
+def test_folders_of_a_split_say_what_belongs_to_it(write_pairs: Callable, caplog: Any) -> None:
+    for split in ("train", "val"):
+        root = write_pairs(f"{split}1", images=f"{split}/photos", masks=f"{split}/labels")
+    places = {"images": "{split}/photos", "masks": "{split}/labels"}
+    with caplog.at_level("INFO"):
+        found = [names(MaskFolder(s, root, NAMES, **places, splits=Splits(val=0.5))) for s in ("train", "val")]
+    assert found == [["train/photos/train1.jpg"], ["val/photos/val1.jpg"]]
+    assert "{split}/photos has the splits, so Splits(val=0.5" in caplog.text
+    with pytest.raises(MissingSplit, match=r"test/photos: no such folder"):
+        MaskFolder("test", root, NAMES, **places)
+
+
+@pytest.mark.parametrize("line", ["images/b.jpg masks/b.png", "b"])
+def test_a_list_says_what_belongs_to_a_split(write_pairs: Callable, line: str) -> None:
+    """CamVid's lists name both files, Pascal VOC's the stem; a photo without a mask may lie beside them."""
+    root = write_pairs("a", "b")
+    Path(root, "masks", "a.png").unlink()
+    Path(root, "train.txt").write_text(f"{line}\n\n")
+    assert names(MaskFolder("train", root, NAMES, lists="{split}.txt")) == ["images/b.jpg"]
+    with pytest.raises(MissingSplit, match=r"val\.txt: no such list"):
+        MaskFolder("val", root, NAMES, lists="{split}.txt")
+
+
+LISTS = {
+    "no mask": ("a", r"train\.txt, line 1: no image a\.\* in .*images with a mask in .*masks"),
+    "no file": ("images/b.jpg masks/c.png", r"line 1: no such file: .*c\.png"),
+    "outside": ("../b.jpg masks/b.png", r"line 1: '\.\./b\.jpg' leaves"),
+    "three": ("b b b", "line 1: expected an image and its mask, or one name; found 'b b b'"),
+    "empty": ("", "the list is empty"),
+}
+
+
+@pytest.mark.parametrize("fault", LISTS)
+def test_a_wrong_list_is_an_error_that_names_the_line(write_pairs: Callable, fault: str) -> None:
+    text, message = LISTS[fault]
+    root = write_pairs("a", "b")
+    Path(root, "masks", "a.png").unlink()
+    Path(root, "train.txt").write_text(text)
+    with pytest.raises(InputError, match=message):
+        MaskFolder("train", root, NAMES, lists="{split}.txt")
+
+
+def test_missing_partners_are_an_error_that_names_the_first_few(write_pairs: Callable) -> None:
+    root = write_pairs(*"abcdef")
+    for name in "bcde":
+        Path(root, "masks", f"{name}.png").unlink()
+    with pytest.raises(InputError, match=r"images: 4 of 6 images have no mask in .*masks: b, c, d, \.\.\."):
+        MaskFolder("train", root, NAMES)
+    for name in "bcdef":
+        Path(root, "images", f"{name}.jpg").unlink()
+    with pytest.raises(InputError, match=r"masks: 1 of 2 masks have no image in .*images: f\. Add them"):
+        MaskFolder("train", root, NAMES)
+
+
+def test_what_is_not_there_or_there_twice_is_an_error(write_pairs: Callable) -> None:
+    root = write_pairs("a")
+    with pytest.raises(InputError, match="nowhere: no such folder"):
+        MaskFolder("train", "nowhere", NAMES)
+    with pytest.raises(InputError, match=r"labels: no such folder\. Set `images` and `masks`"):
+        MaskFolder("train", root, NAMES, masks="labels")
+    Path(root, "none").mkdir()
+    with pytest.raises(InputError, match="none: no images"):
+        MaskFolder("train", root, NAMES, masks="none")
+    Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(Path(root, "images", "a.png"))
+    with pytest.raises(InputError, match=r"has the same name but for the extension"):
+        MaskFolder("train", root, NAMES)
+
+
+def test_a_mask_of_another_size_is_an_error_that_names_both(write_pairs: Callable) -> None:
+    root = write_pairs("a")
+    Image.fromarray(np.zeros((6, 4), np.uint8)).save(Path(root, "masks", "a.png"))
+    with pytest.raises(InputError, match=r"images/a\.jpg: its mask has 4 x 6 pixels, the image 6 x 4"):
+        MaskFolder("train", root, NAMES, splits=ALL)[0]
+
+
+def test_camvid_as_published(shared_data: Path) -> None:
+    """11 classes, of which road, building and sky are most of the pixels; void, 11, is ignored."""
+    if not (shared_data / "camvid").is_dir():
+        pytest.skip("no CamVid")
+    sets = [
+        MaskFolder(split, str(shared_data / "camvid"), [*"abcdefghijk"], lists="{split}.txt", ignore=[11])
+        for split in ("train", "val", "test")
+    ]
+    assert [len(data) for data in sets] == [367, 101, 233]
+    counts = np.sum([np.bincount(sets[0].mask(i).ravel(), minlength=256) for i in range(0, 367, 10)], 0)
+    assert not counts[11:255].any()
+    assert counts[255] > 0
+    assert counts[[0, 1, 3]].sum() / counts[:11].sum() > 0.6
+    assert sets[0][0]["mask"].shape == (360, 480)

@@ -7,6 +7,7 @@ from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.data.datasets.coco import CocoBoxes
 from visiontasks.data.datasets.files import Images
 from visiontasks.data.datasets.folder import ImageFolder
+from visiontasks.data.datasets.masks import MaskFolder
 from visiontasks.data.datasets.shapes import Shapes
 from visiontasks.data.datasets.table import CsvTable
 from visiontasks.data.datasets.torchvision_sets import CIFAR10, MNIST, FashionMNIST, OxfordIIITPet
@@ -23,6 +24,7 @@ __all__ = [
     "FashionMNIST",
     "ImageFolder",
     "Images",
+    "MaskFolder",
     "OxfordIIITPet",
     "Shapes",
     "VisionDataset",

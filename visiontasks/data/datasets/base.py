@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,11 @@ class VisionDataset(Dataset, ABC):
 
     Attributes:
         class_names: Name of every class; a label is an index into it. The same in every split.
+        mask_names: Name of every class of a mask's pixels, in the same way; empty where there are no masks.
     """
 
     class_names: list[str]
+    mask_names: Sequence[str] = ()
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -33,7 +36,11 @@ class VisionDataset(Dataset, ABC):
 
     @abstractmethod
     def target(self, index: int) -> dict[str, Any]:
-        """What is known of one image, without reading it: `label`, `bbox` in pixels, `mask`, or none."""
+        """What is known of one image, without reading it: `label`, `bbox` in pixels, or none."""
+
+    def mask(self, index: int) -> np.ndarray | None:
+        """Reads the class of every pixel, uint8 (H, W), 255 where it does not count; none if there is no mask."""
+        return None
 
     @abstractmethod
     def name(self, index: int) -> str:
@@ -66,8 +73,12 @@ class VisionDataset(Dataset, ABC):
         return digest.hexdigest()[:16]
 
     def __getitem__(self, index: int) -> Sample:
-        image = self.image(index)
-        return {"image": image, "index": index, "size": image.shape[:2], **self.target(index)}
+        image, mask = self.image(index), self.mask(index)
+        if mask is not None and mask.shape != image.shape[:2]:
+            found, expected = (f"{shape[1]} x {shape[0]}" for shape in (mask.shape, image.shape))
+            raise InputError(f"{self.name(index)}: its mask has {found} pixels, the image {expected}. Export it anew.")
+        known = {} if mask is None else {"mask": mask}
+        return {"image": image, "index": index, "size": image.shape[:2], **self.target(index), **known}
 
 
 def check_class_names(class_names: list[str], where: str) -> None:

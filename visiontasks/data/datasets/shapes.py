@@ -35,7 +35,7 @@ class Shapes(VisionDataset):
             raise InputError(f"split {split!r} is not one of {', '.join(SPLITS)}.")
         if not 0 <= difficulty <= 1 or size < 16 or count < 4:
             raise InputError(f"Shapes: difficulty={difficulty} must be in 0..1, size={size} >= 16, count={count} >= 4.")
-        self.class_names = list(KINDS)
+        self.class_names, self.mask_names = list(KINDS), ["background", *KINDS]
         self._count = count if split == "train" else count // 4
         self._key = (seed, SPLITS.index(split))
         self._split, self._pixels, self.difficulty = split, size, difficulty
@@ -47,7 +47,10 @@ class Shapes(VisionDataset):
         return self[index]["image"]
 
     def target(self, index: int) -> dict[str, Any]:
-        return {key: self[index][key] for key in ("label", "bbox", "mask")}
+        return {key: self[index][key] for key in ("label", "bbox")}
+
+    def mask(self, index: int) -> np.ndarray:
+        return self[index]["mask"]
 
     def name(self, index: int) -> str:
         return f"{self._split}/{self._key[0]}-{index}"
