@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from visiontasks.data import MaskFolder, Splits
 from visiontasks.data.masks import MaskCode
 from visiontasks.data.splits import MissingSplit
+from visiontasks.metrics import MaskScore, mask_metrics
 from visiontasks.samples import InputError
 
 CLASSES = np.array([[0, 1, 2], [2, 255, 0]], np.uint8)
@@ -268,3 +270,73 @@ def test_camvid_as_published(shared_data: Path) -> None:
     assert counts[255] > 0
     assert counts[[0, 1, 3]].sum() / counts[:11].sum() > 0.6
     assert sets[0][0]["mask"].shape == (360, 480)
+
+
+# metrics
+
+
+def draw_masks(count: int = 7, classes: int = 6) -> tuple[np.ndarray, np.ndarray]:
+    """Predictions and targets: class 4 is only predicted, 5 occurs nowhere, and some pixels are ignored."""
+    rng = np.random.default_rng(0)
+    target = rng.integers(0, 4, (count, 9, 11)).astype(np.uint8)
+    predicted = np.where(rng.random(target.shape) < 0.6, target, rng.integers(0, 5, target.shape)).astype(np.uint8)
+    target[rng.random(target.shape) < 0.1] = 255
+    return predicted, target
+
+
+def numpy_scores(predicted: np.ndarray, target: np.ndarray, classes: int = 6) -> dict[str, float]:
+    p, t = predicted[target != 255], target[target != 255]
+    iou, dice = [], []
+    for c in range(classes):
+        if (p == c).any() or (t == c).any():
+            both = ((p == c) & (t == c)).sum()
+            iou.append(both / ((p == c) | (t == c)).sum())
+            dice.append(2 * both / ((p == c).sum() + (t == c).sum()))
+    return {"miou": float(np.mean(iou)), "dice": float(np.mean(dice)), "pixel_accuracy": float((p == t).mean())}
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 7])
+def test_mask_metrics_are_those_of_all_pixels_for_any_batch_size(batch_size: int) -> None:
+    predicted, target = draw_masks()
+    metrics = mask_metrics(6, "val")
+    for start in range(0, 7, batch_size):
+        batch = (torch.from_numpy(masks[start : start + batch_size]) for masks in (predicted, target))
+        metrics.update(*batch)
+    expected = numpy_scores(predicted, target)
+    assert {name: float(value) for name, value in metrics.compute().items()} == pytest.approx(expected, rel=1e-6)
+    assert metrics["miou"].confusion.dtype == torch.int64
+    assert set(mask_metrics(6, "train")) == {"miou"}
+
+
+def test_masks_of_different_sizes_come_as_lists() -> None:
+    predicted, target = draw_masks()
+    score = MaskScore(6)
+    score.update(
+        [torch.from_numpy(predicted[0]), torch.from_numpy(predicted[1, :3])],
+        [torch.from_numpy(target[0]), torch.from_numpy(target[1, :3])],
+    )
+    flat = [np.concatenate([masks[0].ravel(), masks[1, :3].ravel()]) for masks in (predicted, target)]
+    assert float(score.compute()) == pytest.approx(numpy_scores(*flat)["miou"], rel=1e-6)
+
+
+def test_a_class_that_does_not_occur_has_no_score_of_its_own() -> None:
+    score = MaskScore(6, average=False)
+    score.update(*(torch.from_numpy(masks) for masks in draw_masks()))
+    assert score.compute().isnan().tolist() == [False] * 5 + [True]
+    assert float(score.compute()[4]) == 0
+
+
+def test_the_mean_iou_is_not_torchmetrics_mean_over_images() -> None:
+    from torchmetrics.segmentation import MeanIoU
+
+    rng = np.random.default_rng(1)  # a rare class that is found in one image and missed in the next
+    target = torch.from_numpy(
+        (rng.random((4, 20, 20)) < np.array([0.3, 0.02, 0.02, 0.0])[:, None, None]).astype(np.uint8)
+    )
+    predicted = target.clone()
+    predicted[1] = 0
+    score, theirs = MaskScore(2), MeanIoU(2, input_format="index")
+    score.update(predicted, target)
+    theirs.update(predicted.long(), target.long())
+    assert float(score.compute()) == pytest.approx(numpy_scores(predicted.numpy(), target.numpy(), 2)["miou"])
+    assert abs(float(score.compute()) - float(theirs.compute())) > 0.05

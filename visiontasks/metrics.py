@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ from torchmetrics.classification import (
     MulticlassRecall,
 )
 
-from visiontasks.samples import IGNORE_LABEL
+from visiontasks.samples import IGNORE_LABEL, IGNORE_MASK
 
 COMMON: dict[str, Any] = {"ignore_index": IGNORE_LABEL, "validate_args": False}
 
@@ -126,3 +126,62 @@ def box_iou(boxes: Tensor, others: Tensor) -> Tensor:
     inside = (high - low).clamp(min=0).prod(1)
     union = (boxes[:, 2:] - boxes[:, :2]).prod(1) + (others[:, 2:] - others[:, :2]).prod(1) - inside
     return inside / union.clamp(min=torch.finfo(union.dtype).tiny)  # NaN stays NaN
+
+
+class MaskScore(Metric):
+    """A figure of the confusion matrix of all pixels of a split: not a mean over images, whatever the batches.
+
+    `iou` is the intersection over union and `dice` the Dice coefficient of each class; averaged, over the classes
+    that occur in targets or predictions, they are what papers call mean IoU and mean Dice. `accuracy` is the share of
+    pixels that are right.
+
+    Args:
+        num_classes: Number of classes.
+        score: Which figure.
+        average: Whether to average over the classes; else (C,), NaN where one does not occur.
+    """
+
+    full_state_update = False
+    confusion: Tensor
+
+    def __init__(
+        self, num_classes: int, score: Literal["iou", "dice", "accuracy"] = "iou", average: bool = True
+    ) -> None:
+        super().__init__()
+        self.num_classes, self.score, self.average = num_classes, score, average
+        self.add_state("confusion", torch.zeros(num_classes, num_classes, dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, masks: Tensor | Sequence[Tensor], target: Tensor | Sequence[Tensor]) -> None:
+        """Adds class indices (B, H, W) and their targets, of which 255 is ignored; or a list of (H, W) of each."""
+        self.confusion += confusion(masks, target, self.num_classes)
+
+    def compute(self) -> Tensor:
+        right = self.confusion.diagonal().double()
+        there, predicted = self.confusion.sum(1), self.confusion.sum(0)
+        if self.score == "accuracy":
+            return (right.sum() / there.sum()).float()
+        both = there + predicted
+        values = 2 * right / both if self.score == "dice" else right / (both - right)
+        return (values[both > 0].mean() if self.average else values).float()
+
+
+def mask_metrics(num_classes: int, stage: str) -> MetricCollection:
+    """Metrics of class indices (B, H, W) against masks, 255 ignored.
+
+    `miou`: mean intersection over union. val and test: also `dice` and `pixel_accuracy`.
+    """
+    metrics: dict[str, Metric] = {"miou": MaskScore(num_classes)}
+    if stage != "train":
+        metrics |= {"dice": MaskScore(num_classes, "dice"), "pixel_accuracy": MaskScore(num_classes, "accuracy")}
+    return MetricCollection(dict(metrics), compute_groups=False)
+
+
+def confusion(masks: Tensor | Sequence[Tensor], target: Tensor | Sequence[Tensor], num_classes: int) -> Tensor:
+    """Counts of pixels by their target's class (rows) and the predicted one, int64 (C, C); see `MaskScore.update`."""
+    if not isinstance(target, Tensor):
+        counts = (confusion(mask, truth, num_classes) for mask, truth in zip(masks, target, strict=True))
+        return torch.stack([*counts]).sum(0)
+    assert isinstance(masks, Tensor)
+    kept = target != IGNORE_MASK
+    pairs = target[kept].long() * num_classes + masks[kept].long()
+    return pairs.bincount(minlength=num_classes**2).reshape(num_classes, num_classes)
