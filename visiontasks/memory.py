@@ -13,7 +13,7 @@ def keep_freed_memory() -> bool:
     """Has glibc's malloc reuse what is freed instead of giving it back to the system.
 
     By default it takes every block above 32 MB anew from the system, which fills it with zeros page by page: a
-    quarter of a training step on a CPU. What the process holds at its peak grows by a tenth at most in what was
+    quarter of a training step on a CPU. What the process holds at its peak grows by a sixth at most in what was
     measured (`benchmarks/memory.py`).
 
     Returns:
