@@ -5,6 +5,7 @@ from visiontasks.data.datasets import (
     CIFAR10,
     MNIST,
     CocoBoxes,
+    CocoMasks,
     CsvTable,
     FashionMNIST,
     ImageFolder,
@@ -14,6 +15,7 @@ from visiontasks.data.datasets import (
     Shapes,
     VisionDataset,
     VocBoxes,
+    VOCSegmentation,
 )
 from visiontasks.data.splits import Splits
 
@@ -21,6 +23,7 @@ __all__ = [
     "CIFAR10",
     "MNIST",
     "CocoBoxes",
+    "CocoMasks",
     "CsvTable",
     "FashionMNIST",
     "ImageFolder",
@@ -29,6 +32,7 @@ __all__ = [
     "OxfordIIITPet",
     "Shapes",
     "Splits",
+    "VOCSegmentation",
     "VisionDataModule",
     "VisionDataset",
     "VocBoxes",

@@ -5,6 +5,7 @@ from pkgutil import iter_modules
 
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.data.datasets.coco import CocoBoxes
+from visiontasks.data.datasets.coco_masks import CocoMasks
 from visiontasks.data.datasets.files import Images
 from visiontasks.data.datasets.folder import ImageFolder
 from visiontasks.data.datasets.masks import MaskFolder
@@ -12,6 +13,7 @@ from visiontasks.data.datasets.shapes import Shapes
 from visiontasks.data.datasets.table import CsvTable
 from visiontasks.data.datasets.torchvision_sets import CIFAR10, MNIST, FashionMNIST, OxfordIIITPet
 from visiontasks.data.datasets.voc import VocBoxes
+from visiontasks.data.datasets.voc_segmentation import VOCSegmentation
 
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
@@ -20,6 +22,7 @@ __all__ = [
     "CIFAR10",
     "MNIST",
     "CocoBoxes",
+    "CocoMasks",
     "CsvTable",
     "FashionMNIST",
     "ImageFolder",
@@ -27,6 +30,7 @@ __all__ = [
     "MaskFolder",
     "OxfordIIITPet",
     "Shapes",
+    "VOCSegmentation",
     "VisionDataset",
     "VocBoxes",
 ]

@@ -1,17 +1,30 @@
-"""Boxes in COCO's JSON files."""
+"""COCO's JSON files, and the boxes in them."""
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lightning.pytorch.utilities import rank_zero_info
 
 from visiontasks.data.datasets.objects import Annotation, Boxes, Objects, ObjectSet, Record, file_inside, stated_size
 from visiontasks.data.splits import SPLITS, MissingSplit, Splits
 from visiontasks.samples import InputError
+
+
+class CocoImage(NamedTuple):
+    """An image file, its name in the set, where that is written, the stated size, and its annotations.
+
+    Of an annotation: where it is written, and the object that stands there.
+    """
+
+    path: Path
+    name: str
+    where: str
+    size: tuple[int, int] | None
+    annotations: list[tuple[str, dict[str, Any]]]
 
 
 class CocoBoxes(ObjectSet):
@@ -43,49 +56,83 @@ class CocoBoxes(ObjectSet):
         boxes: Boxes = "error",
         splits: Splits = Splits(),
     ) -> None:
-        by_file = "{split}" in annotations
-        path, folder = (Path(text.replace("{split}", split)) for text in (annotations, images))
-        if by_file and not path.is_file():
-            others = [name for name in SPLITS if Path(annotations.replace("{split}", name)).is_file()]
-            if not others:
-                raise InputError(f"{path}: no such file, nor one of another split.")
-            raise MissingSplit(f"{path}: no such file; there are {', '.join(others)}.")
-        if by_file and split == "train" and splits != Splits():
-            rank_zero_info(f"{annotations} has a file a split, so {splits} is not used.")
-        records, class_names = _read(path, folder)
-        labels = [class_names.index(record.annotations[0].label) if record.annotations else -1 for record in records]
-        chosen = set(range(len(records)) if by_file else splits.indices(split, labels).tolist())
-        held_out = [record.path for i, record in enumerate(records) if split == "train" and i not in chosen]
-        super().__init__([records[i] for i in sorted(chosen)], class_names, objects, boxes, held_out)
+        names, found, chosen = read_coco(split, annotations, images, splits)
+        records = [
+            Record(
+                image.path,
+                image.name,
+                [
+                    Annotation(names[row["category_id"]], _box(row.get("bbox"), where), where)
+                    for where, row in image.annotations
+                    if not row.get("iscrowd")
+                ],
+                image.size,
+            )
+            for image in found
+        ]
+        others = set(range(len(records))) - set(chosen) if split == "train" else set()
+        held_out = [records[i].path for i in sorted(others)]
+        super().__init__([records[i] for i in chosen], list(names.values()), objects, boxes, held_out)
 
 
-def _read(path: Path, folder: Path) -> tuple[list[Record], list[str]]:
-    """All images of a file in string order of their names, and the class names."""
+def read_coco(
+    split: str, annotations: str, images: str, splits: Splits
+) -> tuple[dict[int, str], list[CocoImage], list[int]]:
+    """Reads the COCO file of a split; the arguments are those of `CocoBoxes`.
+
+    Returns:
+        The names of the categories by their ids, ascending; all images of the file in string order of their names;
+        and the places of those that belong to the split, ascending.
+
+    Raises:
+        MissingSplit: There is no such split.
+        InputError: The file, an id or a file name is wrong; the message says which.
+    """
+    by_file = "{split}" in annotations
+    path, folder = (Path(text.replace("{split}", split)) for text in (annotations, images))
+    if by_file and not path.is_file():
+        others = [name for name in SPLITS if Path(annotations.replace("{split}", name)).is_file()]
+        if not others:
+            raise InputError(f"{path}: no such file, nor one of another split.")
+        raise MissingSplit(f"{path}: no such file; there are {', '.join(others)}.")
+    if by_file and split == "train" and splits != Splits():
+        rank_zero_info(f"{annotations} has a file a split, so {splits} is not used.")
+    names, found = _read(path, folder)
+    if by_file:
+        return names, found, list(range(len(found)))
+    places = {number: place for place, number in enumerate(names)}
+    first = [next((row for _, row in image.annotations if not row.get("iscrowd")), None) for image in found]
+    labels = [places[row["category_id"]] if row else -1 for row in first]
+    return names, found, splits.indices(split, labels).tolist()
+
+
+def _read(path: Path, folder: Path) -> tuple[dict[int, str], list[CocoImage]]:
+    """The names of the categories by their ids, ascending, and all images in string order of their names."""
     content = _load(path)
     for key in ("images", "annotations", "categories"):
         rows = content.get(key) if isinstance(content, dict) else None
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise InputError(f"{path}: not a COCO file: {key!r} must be a list of objects.")
     categories = _by_id(content["categories"], path, "category", "name")
-    class_names = [str(categories[number]["name"]) for number in sorted(categories)]
-    if len(set(class_names)) < len(class_names):
-        raise InputError(f"{path}: two categories have one name: {sorted(class_names)}.")
+    names = {number: str(categories[number]["name"]) for number in sorted(categories)}
+    if len(set(names.values())) < len(names):
+        raise InputError(f"{path}: two categories have one name: {sorted(names.values())}.")
     images = _by_id(content["images"], path, "image", "file_name")
-    found: dict[Any, list[Annotation]] = defaultdict(list)
+    found: dict[int, list[tuple[str, dict[str, Any]]]] = defaultdict(list)
     for row in content["annotations"]:
         where = f"{path}, annotation {row.get('id')!r}"
         for key, known in (("image_id", images), ("category_id", categories)):
             if not isinstance(row.get(key), int) or row[key] not in known:
-                raise InputError(f"{where}: {key} {row.get(key)!r} is not an id of this file.")
-        if not row.get("iscrowd"):
-            label = str(categories[row["category_id"]]["name"])
-            found[row["image_id"]].append(Annotation(label, _box(row.get("bbox"), where), where))
-    records = []
+                raise InputError(
+                    f"{where}: {key} {row.get(key)!r} is not an id of this file. Correct it or remove the annotation."
+                )
+        found[row["image_id"]].append((where, row))
+    read = []
     for number, row in sorted(images.items(), key=lambda item: str(item[1]["file_name"])):
-        name = str(row["file_name"])
-        file = file_inside(folder, name, f"{path}, image {number}")
-        records.append(Record(file, name, found[number], stated_size(row.get("height"), row.get("width"))))
-    return records, class_names
+        name, where = str(row["file_name"]), f"{path}, image {number}"
+        size = stated_size(row.get("height"), row.get("width"))
+        read.append(CocoImage(file_inside(folder, name, where), name, where, size, found[number]))
+    return names, read
 
 
 def _load(path: Path) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,8 +14,26 @@ from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.data.datasets.objects import Box, area, mend_box
 from visiontasks.data.datasets.voc import read_voc
 from visiontasks.data.images import read_image, read_size
+from visiontasks.data.masks import MaskCode
 from visiontasks.data.splits import Splits
 from visiontasks.samples import InputError
+
+TRIMAP = MaskCode(2, values=[2, 1], ignore=[3])  # 1 is the animal, 2 the background, 3 the border between them
+
+
+@contextmanager
+def opening(name: str, root: str, download: bool) -> Generator[None]:
+    """Lets one process at a time download, and turns what torchvision raises into an `InputError`."""
+    try:
+        if download:
+            Path(root).mkdir(parents=True, exist_ok=True)
+        with FileLock(Path(root) / ".download.lock") if download else nullcontext():  # every rank comes by here
+            yield
+    except (OSError, RuntimeError, ValueError, AssertionError) as error:  # absent, not the published, cut short
+        raise InputError(
+            f"{root}: torchvision does not find {name} there ({error}). "
+            "Give the folder that holds it as `root`, or set `download: true`."
+        ) from None
 
 
 class TorchvisionSet(VisionDataset):
@@ -29,12 +49,14 @@ class TorchvisionSet(VisionDataset):
         InputError: The files are not there, or are not the published ones.
     """
 
+    _has_test = True
+
     def __init__(self, split: str, root: str, download: bool = False, splits: Splits = Splits(val=0.1)) -> None:
         source = self._open(split, root, download)
         labels = self._read_labels(source)
-        if split == "test":
+        if self._has_test and split == "test":
             chosen = np.arange(len(labels))
-        elif splits.test:
+        elif self._has_test and splits.test:
             raise InputError(
                 f"splits.test: {splits.test}, but {type(self).__name__} has a test part of its own. Set 0."
             )
@@ -66,19 +88,9 @@ class TorchvisionSet(VisionDataset):
     def _open(self, part: str, root: str, download: bool, **options: Any) -> Any:
         from torchvision import datasets  # pulls in seconds of imports: only for who uses it
 
-        published = getattr(datasets, type(self).__name__)
-        options = options or {"train": part != "test"}
-        try:
-            if not download:
-                return published(root, download=False, **options)
-            Path(root).mkdir(parents=True, exist_ok=True)
-            with FileLock(Path(root) / ".download.lock"):  # every rank comes by here
-                return published(root, download=True, **options)
-        except (OSError, RuntimeError, ValueError, AssertionError) as error:  # absent, not the published, cut short
-            raise InputError(
-                f"{root}: torchvision does not find {type(self).__name__} there ({error}). "
-                "Give the folder that holds it as `root`, or set `download: true`."
-            ) from None
+        name = type(self).__name__
+        with opening(name, root, download):
+            return getattr(datasets, name)(root, download=download, **(options or {"train": part != "test"}))
 
 
 class MNIST(TorchvisionSet):
@@ -101,8 +113,10 @@ class OxfordIIITPet(TorchvisionSet):
         root: Folder that holds `oxford-iiit-pet`.
         classes: The breed, or only cat and dog.
         download: Fetch what is missing.
-        splits: How the published trainval list is divided into train and val.
+        splits: How the published trainval list is divided into train and val, or all images into the three.
         head_boxes: Add the box of the head, which only images of trainval have (and not all); of two the larger.
+        trimaps: Add the mask of background and animal, in which the border between them is ignored.
+        parts: Keep the `published` test list for test, or let `splits` divide `all` images, trainval before test.
     """
 
     def __init__(
@@ -113,8 +127,12 @@ class OxfordIIITPet(TorchvisionSet):
         download: bool = False,
         splits: Splits = Splits(val=0.2),
         head_boxes: bool = False,
+        trimaps: bool = False,
+        parts: Literal["published", "all"] = "published",
     ) -> None:
         self._classes = classes
+        self._has_test = parts == "published"
+        self.mask_names = ["background", "animal"] if trimaps else []
         super().__init__(split, root, download, splits)
         self._boxes = self._read_boxes() if head_boxes else {}
 
@@ -127,6 +145,10 @@ class OxfordIIITPet(TorchvisionSet):
 
     def image(self, index: int) -> np.ndarray:
         return read_image(self._path(index))
+
+    def mask(self, index: int) -> np.ndarray | None:
+        path = self._path(index)
+        return TRIMAP.read(path.parents[1] / "annotations/trimaps" / f"{path.stem}.png") if self.mask_names else None
 
     def name(self, index: int) -> str:
         return self._path(index).name
@@ -145,15 +167,19 @@ class OxfordIIITPet(TorchvisionSet):
         return boxes
 
     def _open(self, part: str, root: str, download: bool, **options: Any) -> Any:
-        kind = {"breed": "category", "species": "binary-category"}[self._classes]
-        published = "test" if part == "test" else "trainval"
-        return super()._open(part, root, download, split=published, target_types=kind)
+        names = ["test" if part == "test" else "trainval"] if self._has_test else ["trainval", "test"]
+        published = super()._open
+        source, *others = [published(part, root, download, split=name) for name in names]
+        for other in others:
+            for key in ("_images", "_labels", "_bin_labels", "classes"):
+                setattr(source, key, getattr(source, key) + getattr(other, key))
+        return source
 
     def _read_labels(self, source: Any) -> np.ndarray:
         if self._classes == "species":
             self.class_names = ["cat", "dog"]
             return np.asarray(source._bin_labels)
-        trainval = self._open("train", source.root, download=False)
+        trainval = super()._open("train", source.root, download=False, split="trainval")
         self.class_names = list(trainval.classes)  # in the order of their ids, which have gaps in a part of the set
         if unknown := set(source.classes) - set(self.class_names):
             raise InputError(f"{source.root}: {sorted(unknown)} in test.txt, but not in trainval.txt.")
