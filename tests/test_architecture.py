@@ -20,18 +20,19 @@ BASIS = {"samples", "describe"}
 ROOMS = {  # and what each may import
     "samples": set(),
     "describe": {"samples"},
+    "placement": set(),
     "schedules": BASIS,
     "checkpoint": BASIS,
     "memory": set(),
     "metrics": BASIS,
     "losses": BASIS,
-    "data": {"samples"},
-    "models": BASIS | {"losses", "metrics"},
-    "tasks": BASIS | {"models", "losses", "metrics", "schedules", "checkpoint"},
+    "data": {"samples", "placement"},
+    "models": BASIS | {"losses", "metrics", "placement"},
+    "tasks": BASIS | {"models", "losses", "metrics", "schedules", "checkpoint", "placement"},
     "draw": {"samples"},
     "callbacks": {"tasks", "samples", "schedules", "draw"},
 }
-ABOVE = {"predict", "write", "config", "training", "loggers", "cli", "__init__"}  # see everything
+ABOVE = {"predict", "tiles", "write", "config", "training", "loggers", "cli", "__init__"}  # see everything
 
 ALLOWED_CALLS = {
     "torch.load": {"checkpoint.py"},

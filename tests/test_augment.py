@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from visiontasks.data.augment import Augment, preset
-from visiontasks.data.resize import OnlyResize, original_boxes, resize_boxes, resize_sample
+from visiontasks.data.resize import OnlyResize, resize_sample
 from visiontasks.data.transforms import ColorJitter, ObjectAffine, ObjectCrop
+from visiontasks.placement import original_boxes, resize_boxes
 from visiontasks.samples import InputError, Sample
 
 PRESETS = ("none", "light", "medium", "strong")
@@ -60,11 +61,11 @@ def test_a_draw_depends_on_seed_epoch_and_index_only(name: str) -> None:
     assert len(set(pictures)) == 16
 
 
-def test_a_mask_beside_the_image_does_not_change_the_draw() -> None:
+def test_a_mask_beside_image_and_box_does_not_change_the_draw() -> None:
     augment = Augment("medium", 48)
     for index in range(20):
-        with_mask = augment(make_sample(index, box=False), 0, index)
-        without = augment(make_sample(index, box=False, mask=False), 0, index)
+        with_mask = augment(make_sample(index), 0, index)
+        without = augment(make_sample(index, mask=False), 0, index)
         np.testing.assert_array_equal(with_mask["image"], without["image"])
 
 
@@ -159,7 +160,7 @@ def test_object_affine_leaves_alone_a_box_that_fills_the_image() -> None:
 def test_object_affine_without_a_box_is_albumentations_own() -> None:
     arguments = {"rotate": (-20, 20), "shear": (-8, 8), "p": 1.0}
     for index in range(10):
-        sample = make_sample(index, box=False)
+        sample = make_sample(index, box=False, mask=False)
         own, published = (Augment([kind(**arguments)], 64)(sample, 0, index) for kind in (ObjectAffine, A.Affine))
         assert equal(own, published)
 
@@ -253,10 +254,10 @@ def test_the_presets_show_an_object_in_the_shape_that_it_has_in_a_whole_image(na
     assert abs(np.mean(shapes) - np.log((x2 - x1) / (y2 - y1))) < 0.1
 
 
-def test_object_crop_without_a_box_is_a_random_resized_crop() -> None:
+def test_object_crop_without_box_and_mask_is_a_random_resized_crop() -> None:
     arguments = {"size": (128, 128), "scale": (0.2, 0.9), "ratio": (0.5, 2.0)}
     for index in range(10):
-        sample = make_sample(index, box=False)
+        sample = make_sample(index, box=False, mask=False)
         own, published = (
             Augment([kind(**arguments)], 128)(sample, 0, index) for kind in (ObjectCrop, A.RandomResizedCrop)
         )
@@ -541,7 +542,8 @@ def test_only_resize_keeps_the_masks_own_size_and_the_sample_it_was_given() -> N
     for mode in MODES:
         result = OnlyResize(48, mode)(sample, 5, 0)
         assert result["image"].shape == (48, 48, 3)
-        assert result["mask"] is sample["mask"]
+        assert result["mask"].shape == (48, 48)
+        assert result["original_mask"] is sample["mask"]
         assert equal(sample, before)
         assert equal(result, OnlyResize(48, mode)(sample, 0, 9))
         resized = resize_sample({**sample}, 48, mode)

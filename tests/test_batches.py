@@ -163,10 +163,10 @@ def test_targets_that_some_samples_lack_are_filled_with_what_is_left_out() -> No
 
 def test_masks_of_different_size_stay_a_list() -> None:
     masks = [np.zeros((30, 40), np.uint8), np.ones((20, 10), np.uint8)]
-    batch = collate([sample(0, mask=masks[0]), sample(1, mask=masks[1]), sample(2)])
-    assert isinstance(batch["mask"], list)
-    assert [tuple(mask.shape) for mask in batch["mask"]] == [(30, 40), (20, 10), (6, 8)]
-    assert [mask.unique().tolist() for mask in batch["mask"]] == [[0], [1], [255]]
+    batch = collate([sample(0, original_mask=masks[0]), sample(1, original_mask=masks[1]), sample(2)])
+    assert isinstance(batch["original_mask"], list)
+    assert [tuple(mask.shape) for mask in batch["original_mask"]] == [(30, 40), (20, 10), (32, 40)]
+    assert [mask.unique().tolist() for mask in batch["original_mask"]] == [[0], [1], [255]]
 
 
 # VisionDataModule
@@ -220,7 +220,8 @@ def test_val_and_test_are_in_order_whole_and_only_resized() -> None:
         expected = [OnlyResize(24)(Shapes(split, count=16, size=32)[i], 0, i) for i in range(4)]
         images = torch.cat([batch["image"] for batch in batches]).permute(0, 2, 3, 1).numpy()
         np.testing.assert_array_equal(images, np.stack([sample["image"] for sample in expected]))
-        assert batches[0]["mask"].shape[1:] == (32, 32)  # at its own resolution
+        assert batches[0]["mask"].shape[1:] == (24, 24)
+        assert batches[0]["original_mask"].shape[1:] == (32, 32)
         assert batches[0]["size"].tolist()[0] == [32, 32]
 
 
@@ -255,6 +256,7 @@ def test_balance_makes_the_classes_come_equally_often(class_folders: Path) -> No
 def test_the_spec_is_what_a_model_needs_and_nothing_else() -> None:
     assert shapes(resize="crop").spec == {
         "class_names": ["circle", "square", "triangle", "star"],
+        "mask_names": ["background", "circle", "square", "triangle", "star"],
         "image_size": 24,
         "resize": "crop",
     }

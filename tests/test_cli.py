@@ -198,7 +198,10 @@ def test_wandb_is_offline_and_gets_the_resolved_config(
         (["--model.head.pol", "max"], "Did you mean 'pool'?"),
         (["--data.augment", "lihgt"], "Did you mean 'light'?"),
         (["--data.augment", "[{class_path: HorizontalFlop}]"], "did you mean 'HorizontalFlip'?"),
-        (["--data.image_size", "large"], r'"data.image_size":\s+Expected a <class \'int\'>. Got value: large'),
+        (
+            ["--data.image_size", "large"],
+            r'"data.image_size":(.|\n)*Expected a <class \'int\'>(.|\n)*Given value: large',
+        ),
         (["--data.dataset.root", "nowhere"], "nowhere: no such folder"),
         (["--model.weights", "nothing.ckpt"], "nothing.ckpt: no such checkpoint"),
         (["--ckpt_path", "nothing.ckpt"], "nothing.ckpt: no such checkpoint"),

@@ -21,7 +21,7 @@ CONFIGS = sorted(
 FEW = [
     *("--trainer.limit_train_batches", "2", "--trainer.limit_val_batches", "1", "--trainer.limit_test_batches", "1"),
     *("--trainer.enable_progress_bar", "false", "--trainer.logger", "false", "--trainer.accelerator", "cpu"),
-    *("--data.image_size", "32", "--data.batch_size", "4"),
+    *("--data.image_size", "32", "--data.train_size", "32", "--data.batch_size", "4"),
 ]
 
 
@@ -42,19 +42,36 @@ def sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             picture(tmp_path / "data/photos" / name / f"{i}.jpg")
     _write_boxes(tmp_path / "data/raccoon", picture)
     _write_boxes(tmp_path / "data/boxes", picture)
-    _write_pets(tmp_path / "data/pets3/oxford-iiit-pet", picture)
+    _write_pets(tmp_path / "data/pets3/oxford-iiit-pet", picture, rng)
+    _write_masks(tmp_path / "data", picture, rng)
     _write_cifar10(tmp_path / "data/cifar-10-batches-py", rng, monkeypatch)
     _write_fashion_mnist(tmp_path / "data/FashionMNIST/raw", rng)
     return tmp_path
 
 
-def _write_pets(root: Path, picture) -> None:
+def _write_masks(root: Path, picture, rng: np.random.Generator) -> None:
+    """A folder of images and one of masks, and CamVid's folders."""
+    places = [("masks/images", "masks/masks", 2)]
+    places += [(f"camvid/{split}", f"camvid/{split}annot", 12) for split in ("train", "val", "test")]
+    for images, masks, classes in places:
+        (root / masks).mkdir(parents=True)
+        for i in range(10):
+            picture(root / images / f"{i}.jpg")
+            _write_mask(root / masks / f"{i}.png", rng.integers(0, classes, (24, 30)))
+
+
+def _write_mask(path: Path, mask: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(mask.astype(np.uint8)).save(path)
+
+
+def _write_pets(root: Path, picture, rng: np.random.Generator) -> None:
     lists = {"trainval.txt": [], "test.txt": []}
     for name, breed, species in (("Abyssinian", 1, 1), ("american_bulldog", 2, 2)):
         for i in range(12):
             picture(root / "images" / f"{name}_{i}.jpg")
+            _write_mask(root / "annotations/trimaps" / f"{name}_{i}.png", rng.integers(1, 4, (24, 30)))
             lists["trainval.txt" if i < 8 else "test.txt"].append(f"{name}_{i} {breed} {species} 1")
-    (root / "annotations").mkdir(parents=True)
     for name, lines in lists.items():
         (root / "annotations" / name).write_text("\n".join(lines))
 
@@ -119,7 +136,7 @@ def test_config_fits_tests_and_predicts(config: Path, sets: Path) -> None:
     checkpoint = str(run / "last.ckpt")
     main(["test", "-c", str(config), *FEW, "--ckpt_path", checkpoint])
     image = next((sets / "data/flowers5").rglob("*.jpg"))
-    main(["predict", checkpoint, str(image), "--output", str(sets / "out"), "--accelerator", "cpu"])
+    main(["predict", checkpoint, str(image), "--output", str(sets / "out"), "--device", "cpu"])
     assert len((sets / "out/predictions.csv").read_text().splitlines()) == 2
 
 

@@ -15,8 +15,8 @@ from torch.optim import SGD
 
 from visiontasks.callbacks import ClosedFormStart, FreezeBackbone
 from visiontasks.data import Shapes, VisionDataModule
-from visiontasks.models import Backbone
-from visiontasks.tasks import ClassificationTask
+from visiontasks.models import Backbone, SMPHead
+from visiontasks.tasks import ClassificationTask, SegmentationTask
 
 
 class SaveState(Callback):
@@ -69,6 +69,19 @@ def test_metrics_on_17_images_are_those_of_one_process(tmp_path: Path, batch_siz
     one, two = results
     assert one.keys() == two.keys()
     assert [two[name] for name in one] == pytest.approx([one[name] for name in one], abs=1e-6)
+
+
+def test_the_mean_iou_of_17_images_is_that_of_one_process(tmp_path: Path) -> None:
+    results = []
+    for processes in (1, 2):
+        seed_everything(0)
+        data = VisionDataModule(partial(Shapes, count=68, size=32), image_size=32, batch_size=4)
+        head = partial(SMPHead, width=0.125)
+        task = SegmentationTask(data.spec, Backbone("test_resnet", pretrained=False), head)
+        results += make_trainer(tmp_path, processes, []).test(task, data, verbose=False)
+    one, two = ({name: value for name, value in result.items() if name != "test/loss"} for result in results)
+    assert one == two
+    assert "test/miou" in one
 
 
 def test_replicas_hold_the_same_weights_after_closed_form_start_and_unfreezing(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def make_task(**options: Any) -> ClassificationTask:
             "backbone_lr_ratio": 0.1,
         },
         {"head": partial(LabelHead, pool="flatten", loss=ProbabilityMSE()), "schedule": Step([2, 4], interval="step")},
-        {"head": partial(LabelHead, loss=CrossEntropy(0.1, "auto")), "schedule": Constant()},
+        {"head": partial(LabelHead, loss=CrossEntropy(0.1, "inverse")), "schedule": Constant()},
         {"head": partial(OwnHead, temper=3.0)},
     ],
     ids=["defaults", "classes", "partial", "nested", "flatten", "auto", "own class"],
@@ -95,7 +95,7 @@ def test_defaults_are_written_out() -> None:
     assert arguments["head"]["init_args"]["loss"]["init_args"].keys() == {"label_smoothing", "class_weights"}
     assert arguments["backbone"]["init_args"] == {
         **{"name": "test_resnet", "pretrained": False, "normalization": "pretrained"},
-        **{"batch_norm": "auto", "in_channels": 3},
+        **{"batch_norm": "auto", "in_channels": 3, "output_stride": None},
     }
     assert arguments["optimizer"]["init_args"].keys() == {"lr"}
     assert describe(partial(SGD, lr=0.2))["init_args"] == {

@@ -283,7 +283,7 @@ def test_finite_in_bfloat16(loss: Loss, shape: tuple[int, ...], scale: float) ->
 @pytest.mark.parametrize("kind", [CrossEntropy, Focal])
 def test_auto_weights_are_inverse_to_the_counts(kind: type[CrossEntropy]) -> None:
     counts = torch.tensor([10, 30, 60])
-    auto = kind(class_weights="auto")
+    auto = kind(class_weights="inverse")
     auto.set_label_counts(counts)
     assert auto.weights is not None
     torch.testing.assert_close(auto.weights, torch.tensor([100 / 30, 100 / 90, 100 / 180]))
@@ -293,7 +293,7 @@ def test_auto_weights_are_inverse_to_the_counts(kind: type[CrossEntropy]) -> Non
 
 
 def test_auto_weights_are_finite_for_a_class_without_samples() -> None:
-    loss = CrossEntropy(class_weights="auto")
+    loss = CrossEntropy(class_weights="inverse")
     loss.set_label_counts(torch.tensor([4, 0]))
     assert loss.weights is not None
     assert loss.weights.isfinite().all()

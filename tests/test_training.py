@@ -54,7 +54,9 @@ def same_state(one: torch.nn.Module, other: torch.nn.Module) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
 
 
-@pytest.mark.parametrize("loss", [CrossEntropy(label_smoothing=0.1, class_weights="auto"), Focal(), ProbabilityMSE()])
+@pytest.mark.parametrize(
+    "loss", [CrossEntropy(label_smoothing=0.1, class_weights="inverse"), Focal(), ProbabilityMSE()]
+)
 def test_learns_colours_well_above_the_floor(colours: VisionDataModule, tmp_path: Path, loss: Any) -> None:
     task = make_task(colours, head=partial(LabelHead, loss=loss), optimizer=partial(AdamW, lr=1e-2))
     metrics = fit(task, colours, make_trainer(tmp_path, epochs=8))
@@ -62,7 +64,7 @@ def test_learns_colours_well_above_the_floor(colours: VisionDataModule, tmp_path
     assert metrics["val/accuracy"] >= 0.9
     tested = make_trainer(tmp_path).test(task, colours, verbose=False)[0]
     assert {"test/accuracy", "test/f1", "test/auroc", "test/ece", "test/loss"} <= set(tested)
-    assert task.tables()["confusion"].sum() == 9
+    assert task.tables()["label"]["confusion"].sum() == 9
 
 
 @pytest.mark.parametrize("pool", ["avg", "max", "avgmax", "flatten"])
@@ -143,7 +145,7 @@ def test_phases_have_their_own_rate_momentum_and_schedule(colours: VisionDataMod
 
 
 def test_checkpoint_predicts_the_same_bit_for_bit_without_config(colours: VisionDataModule, tmp_path: Path) -> None:
-    task = make_task(colours, head=partial(LabelHead, hidden=[8], loss=CrossEntropy(class_weights="auto")))
+    task = make_task(colours, head=partial(LabelHead, hidden=[8], loss=CrossEntropy(class_weights="inverse")))
     trainer = make_trainer(tmp_path, 1)
     fit(task, colours, trainer)
     trainer.save_checkpoint(tmp_path / "model.ckpt")

@@ -128,41 +128,33 @@ def box_iou(boxes: Tensor, others: Tensor) -> Tensor:
     return inside / union.clamp(min=torch.finfo(union.dtype).tiny)  # NaN stays NaN
 
 
+MaskFigure = Literal["iou", "dice", "recall", "accuracy", "confusion"]
+
+
 class MaskScore(Metric):
     """A figure of the confusion matrix of all pixels of a split: not a mean over images, whatever the batches.
 
-    `iou` is the intersection over union and `dice` the Dice coefficient of each class; averaged, over the classes
-    that occur in targets or predictions, they are what papers call mean IoU and mean Dice. `accuracy` is the share of
-    pixels that are right.
-
     Args:
         num_classes: Number of classes.
-        score: Which figure.
-        average: Whether to average over the classes; else (C,), NaN where one does not occur.
+        figure: Which one; see `mask_score`.
+        average: Whether to average over the classes.
     """
 
     full_state_update = False
     confusion: Tensor
 
-    def __init__(
-        self, num_classes: int, score: Literal["iou", "dice", "accuracy"] = "iou", average: bool = True
-    ) -> None:
+    def __init__(self, num_classes: int, figure: MaskFigure = "iou", average: bool = True) -> None:
         super().__init__()
-        self.num_classes, self.score, self.average = num_classes, score, average
+        self.num_classes, self.figure, self.average = num_classes, figure, average
         self.add_state("confusion", torch.zeros(num_classes, num_classes, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, masks: Tensor | Sequence[Tensor], target: Tensor | Sequence[Tensor]) -> None:
         """Adds class indices (B, H, W) and their targets, of which 255 is ignored; or a list of (H, W) of each."""
-        self.confusion += confusion(masks, target, self.num_classes)
+        for mask, truth in zip(masks, target, strict=True):
+            self.confusion += confusion(mask, truth, self.num_classes)
 
     def compute(self) -> Tensor:
-        right = self.confusion.diagonal().double()
-        there, predicted = self.confusion.sum(1), self.confusion.sum(0)
-        if self.score == "accuracy":
-            return (right.sum() / there.sum()).float()
-        both = there + predicted
-        values = 2 * right / both if self.score == "dice" else right / (both - right)
-        return (values[both > 0].mean() if self.average else values).float()
+        return mask_score(self.confusion, self.figure, self.average)
 
 
 def mask_metrics(num_classes: int, stage: str) -> MetricCollection:
@@ -176,12 +168,33 @@ def mask_metrics(num_classes: int, stage: str) -> MetricCollection:
     return MetricCollection(dict(metrics), compute_groups=False)
 
 
-def confusion(masks: Tensor | Sequence[Tensor], target: Tensor | Sequence[Tensor], num_classes: int) -> Tensor:
-    """Counts of pixels by their target's class (rows) and the predicted one, int64 (C, C); see `MaskScore.update`."""
-    if not isinstance(target, Tensor):
-        counts = (confusion(mask, truth, num_classes) for mask, truth in zip(masks, target, strict=True))
-        return torch.stack([*counts]).sum(0)
-    assert isinstance(masks, Tensor)
+def mask_tables(num_classes: int) -> MetricCollection:
+    """`iou`, `dice` and `recall` of each class (C,), and the `confusion` matrix of pixels (C, C), rows true."""
+    figures: tuple[MaskFigure, ...] = ("iou", "dice", "recall", "confusion")
+    return MetricCollection({figure: MaskScore(num_classes, figure, average=False) for figure in figures})
+
+
+def mask_score(matrix: Tensor, figure: MaskFigure = "iou", average: bool = True) -> Tensor:
+    """A figure of a confusion matrix, int64 (C, C), rows true.
+
+    `iou` is the intersection over union, `dice` the Dice coefficient and `recall` the share found of each class,
+    float (C,), NaN where it does not occur. Averaged, over the classes that occur among targets or predictions, the
+    first two are what papers call mean IoU and mean Dice. `accuracy` is the share of all pixels that are right,
+    `confusion` the matrix itself.
+    """
+    if figure == "confusion":
+        return matrix
+    right = matrix.diagonal().double()
+    there, predicted = matrix.sum(1), matrix.sum(0)
+    if figure == "accuracy":
+        return (right.sum() / there.sum()).float()
+    both = there + predicted
+    values = {"iou": right / (both - right), "dice": 2 * right / both, "recall": right / there}[figure]
+    return (values[both > 0].mean() if average else values).float()
+
+
+def confusion(mask: Tensor, target: Tensor, num_classes: int) -> Tensor:
+    """Counts of pixels by their target's class (rows) and the predicted one, int64 (C, C); 255 is left out."""
     kept = target != IGNORE_MASK
-    pairs = target[kept].long() * num_classes + masks[kept].long()
+    pairs = target[kept].long() * num_classes + mask[kept].long()
     return pairs.bincount(minlength=num_classes**2).reshape(num_classes, num_classes)

@@ -7,23 +7,25 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from jsonargparse import ArgumentParser
-from lightning.pytorch import Trainer
 from PIL import Image
+from rich.progress import track
 from torch.utils.data import DataLoader
 
 from visiontasks.checkpoint import read_checkpoint
 from visiontasks.data.batches import BatchDataset, BatchSampler
 from visiontasks.data.datasets.files import Images, find_images
-from visiontasks.data.resize import OnlyResize, original_boxes
+from visiontasks.data.resize import OnlyResize
 from visiontasks.models.backbone import without_weights
+from visiontasks.placement import height_width, original_boxes
 from visiontasks.samples import Batch, InputError, Sample
 from visiontasks.tasks import VisionTask
-from visiontasks.write import write_coco, write_csv, write_overlays
+from visiontasks.tiles import tiled_mask
+from visiontasks.write import PredictionWriter
 
 DOTTED = r"\w+(\.\w+)+"
 FREE_TEXT = ("name", "pretrained", "weights")  # names of networks and files, never imported
@@ -35,7 +37,7 @@ class Predictor:
 
     Attributes:
         task: The model, in eval mode.
-        spec: `class_names`, `image_size` and `resize`.
+        spec: `class_names`, `mask_names`, `image_size` and `resize`.
         class_names: Name of every class.
     """
 
@@ -60,25 +62,46 @@ class Predictor:
             raise InputError(f"{path}: the weights do not fit the model that it describes: {error}") from None
         return cls(task)
 
-    def predict(self, images: Iterable[str | Path | Image.Image | np.ndarray], batch_size: int = 32) -> list[Sample]:
+    def predict(
+        self,
+        images: Iterable[str | Path | Image.Image | np.ndarray],
+        batch_size: int = 32,
+        tile: int | None = None,
+    ) -> list[Sample]:
         """Predicts images.
 
         Args:
             images: Paths, Pillow images, or uint8 arrays (H, W, 3) in RGB.
             batch_size: Images at a time.
+            tile: If given, a mask is predicted at the image's own resolution, in tiles of so many pixels.
 
         Returns:
             A dict for each image, in order: where there is a class `label` (int), `class_name`, `score`
             (0..1) and `probabilities` (float32 (classes,)); where there is a box `bbox` (float32 (4,), xyxy in
-            pixels of the image).
+            pixels of the image); where there is a mask `mask` (uint8 (H, W), indices of `spec["mask_names"]`).
+
+        Raises:
+            InputError: An image cannot be read, or `tile` is given to a model that does not only predict masks.
         """
+        return list(self.stream(Images(images), batch_size, tile=tile))
+
+    @torch.inference_mode()
+    def stream(
+        self, images: Images, batch_size: int = 32, workers: int = 0, tile: int | None = None
+    ) -> Iterator[Sample]:
+        """Predicts images as `predict` does, but hands on one after the other, so that no more than a batch is kept."""
         device = next(self.task.parameters()).device
-        predictions: list[Sample] = []
-        with torch.inference_mode():
-            for batch in image_loader(Images(images), self.spec, batch_size, workers=0):
+        if tile is None:
+            for batch in image_loader(images, self.spec, batch_size, workers):
                 output = self.task.predict_step({**batch, "image": batch["image"].to(device)}, 0)
-                predictions += unbatch(output, self.spec)
-        return predictions
+                yield from unbatch(output, self.spec)
+            return
+        if list(self.task.heads) != ["mask"] or tile < 1:
+            raise InputError(f"tile={tile}: expected a model of masks alone, and pixels. Leave it out.")
+        for index in range(len(images)):
+            image = images.image(index)
+            mask = tiled_mask(lambda tiles: self.task(tiles.to(device))["mask"].float(), image, tile)
+            yield {"index": index, "size": np.array(image.shape[:2]), "mask": mask}
 
 
 def image_loader(images: Images, spec: dict[str, Any], batch_size: int, workers: int) -> DataLoader:
@@ -91,20 +114,23 @@ def image_loader(images: Images, spec: dict[str, Any], batch_size: int, workers:
 
 def unbatch(batch: Batch, spec: dict[str, Any]) -> Iterator[Sample]:
     """Divides a batch of predictions into one dict an image, in plain numbers, numpy arrays and the image's pixels."""
+    masks = batch.pop("mask", None)
     arrays = {
         key: value.float().cpu().numpy() if value.is_floating_point() else value.cpu().numpy()
         for key, value in batch.items()
     }
     for i in range(len(batch["index"])):
         sample = {key: value[i].item() if value.ndim == 1 else value[i] for key, value in arrays.items()}
-        if "label" not in sample and len(spec["class_names"]) == 1:
+        if "bbox" in sample and "label" not in sample and len(spec["class_names"]) == 1:
             sample["label"] = 0
         if "label" in sample:
             sample["class_name"] = spec["class_names"][sample["label"]]
         if "bbox" in sample:
             height, width = sample["size"].tolist()
-            box, size = sample["bbox"] * spec["image_size"], spec["image_size"]
-            sample["bbox"] = original_boxes(box, height, width, size, spec["resize"])
+            box = sample["bbox"] * (height_width(spec["image_size"])[::-1] * 2)
+            sample["bbox"] = original_boxes(box, height, width, spec["image_size"], spec["resize"])
+        if masks is not None:
+            sample["mask"] = masks[i].cpu().numpy()
         yield sample
 
 
@@ -149,7 +175,8 @@ def main(command: str, args: Sequence[str]) -> None:
     parser.add_argument("--overlays", action="store_true", help="draw each prediction on its image, in overlays/")
     parser.add_argument("--batch_size", type=int, default=32, help="images at a time (default: 32)")
     parser.add_argument("--num_workers", type=int, default=0, help="loader processes (default: 0)")
-    parser.add_argument("--accelerator", default="auto", help="cpu, gpu ... as Lightning has it (default: auto)")
+    parser.add_argument("--tile", type=int, help="predict masks at each image's own resolution, in tiles of N pixels")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)")
     options = parser.parse_args(args)
     if options.batch_size < 1 or options.num_workers < 0:
         parser.error("--batch_size must be positive and --num_workers not negative.")
@@ -159,15 +186,17 @@ def main(command: str, args: Sequence[str]) -> None:
         options.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"--output {options.output}: the folder cannot be made ({error.strerror}).") from None
-    trainer = Trainer(
-        accelerator=options.accelerator, devices=1, logger=False, enable_checkpointing=False, enable_model_summary=False
-    )
-    loader = image_loader(images, predictor.spec, options.batch_size, options.num_workers)
-    batches = trainer.predict(predictor.task, loader) or []
-    predictions = [sample for batch in cast(list[Batch], batches) for sample in unbatch(batch, predictor.spec)]
-    write_csv(options.output / "predictions.csv", images, predictions, predictor.class_names, options.probabilities)
-    if "bbox" in predictions[0]:
-        write_coco(options.output / "predictions.json", images, predictions, predictor.class_names)
-    if options.overlays:
-        write_overlays(options.output / "overlays", images, predictions, predictor.class_names)
-    print(f"{len(predictions)} predictions in {options.output / 'predictions.csv'}")
+    predictor.task.to(_device(options.device))
+    predictions = predictor.stream(images, options.batch_size, options.num_workers, options.tile)
+    writer = PredictionWriter(options.output, images, predictor.spec, options.probabilities, options.overlays)
+    count = writer.write(track(predictions, "Predicting", len(images), transient=True))
+    print(f"{count} predictions in {options.output / 'predictions.csv'}")
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    try:
+        return torch.zeros((), device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"--device {name}: {str(error).splitlines()[0]}") from None

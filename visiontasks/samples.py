@@ -5,11 +5,13 @@
 | `image` | uint8 (H, W, 3) | uint8 (B, 3, H, W) | RGB, upright, not normalized |
 | `label` | int | int64 (B,) | class index |
 | `bbox` | float32 (4,) | float32 (B, 4) | xyxy; pixels in a sample, 0..1 of the image in a batch |
-| `mask` | uint8 (H, W) | uint8 (B, H, W), or a list of (H, W) | class index per pixel |
+| `mask` | uint8 (H, W) | uint8 (B, H, W) | class index per pixel |
+| `original_mask` | uint8 (H, W) | uint8 (B, H, W), or a list of (H, W) | val, test: the mask before resizing |
 | `index` | int | int64 (B,) | place in the dataset |
 | `size` | (int, int) | int64 (B, 2) | height and width of the original image |
 
-A key that a sample does not have is absent, never None. A prediction is a dict with the same keys.
+A key that a sample does not have is absent, never None. A prediction is a dict with the same keys. The classes of
+`label` are the `class_names` of a spec, those of `mask` its `mask_names`.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ def collate(samples: list[Sample]) -> Batch:
     """Stacks samples into a batch.
 
     A target that only some samples have is filled in for the others with the value that its head
-    leaves out: -100 for `label`, NaN for `bbox`, 255 for `mask`. Masks of different sizes stay a list.
+    leaves out: -100 for `label`, NaN for `bbox`, 255 for `mask`. Original masks of different sizes stay a list.
 
     Args:
         samples: Dicts of the sample contract; images of one size.
@@ -55,14 +57,24 @@ def collate(samples: list[Sample]) -> Batch:
         height, width = images.shape[-2:]
         boxes = torch.from_numpy(np.stack([sample.get("bbox", missing) for sample in samples]))
         batch["bbox"] = boxes / torch.tensor([width, height, width, height])
-    if "mask" in keys:
-        batch["mask"] = _collate_masks(samples)
+    for key in {"mask", "original_mask"} & keys:
+        batch[key] = _collate_masks(key, samples)
     return batch
 
 
-def _collate_masks(samples: list[Sample]) -> Tensor | list[Tensor]:
+def _collate_masks(key: str, samples: list[Sample]) -> Tensor | list[Tensor]:
     masks = []
     for sample in samples:
-        shape = sample["image"].shape[:2]
-        masks.append(torch.from_numpy(sample.get("mask", np.full(shape, IGNORE_MASK, np.uint8))))
+        shape = sample["image"].shape[:2] if key == "mask" else sample["size"]
+        masks.append(torch.from_numpy(sample[key] if key in sample else np.full(shape, IGNORE_MASK, np.uint8)))
     return torch.stack(masks) if len({mask.shape for mask in masks}) == 1 else masks
+
+
+def names_key(key: str) -> str:
+    """Where a spec has the names of the classes that a head of this key tells apart."""
+    return "mask_names" if key == "mask" else "class_names"
+
+
+def names_of(spec: dict[str, Any], key: str) -> list[str]:
+    """The names of the classes that a head of this key tells apart."""
+    return spec.get(names_key(key), [])

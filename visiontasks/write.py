@@ -4,50 +4,107 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
-from rich.progress import track
 
 from visiontasks.data.datasets.files import Images
-from visiontasks.draw import draw
+from visiontasks.draw import draw, palette
 from visiontasks.samples import Sample
 
 
-def write_csv(
-    path: Path, images: Images, predictions: list[Sample], class_names: Sequence[str], probabilities: bool = False
-) -> None:
-    """Writes a line an image: `path`, and as far as they are predicted `label` (the class's name), `score`, the box.
+class PredictionWriter:
+    """Writes predictions one by one into a folder that exists.
 
-    The box is `xmin`, `ymin`, `xmax`, `ymax` in pixels of the image; with `probabilities` there is a column a class.
-    The order is that of the images. A file name that is not UTF-8 has its odd bytes escaped.
+    `predictions.csv` has a line an image, in the order given: `path`, and as far as they are predicted `label` (the
+    class's name), `score`, the box as `xmin`, `ymin`, `xmax`, `ymax` in pixels of the image, and for a mask its file
+    and the share of the pixels that each of its classes has. `predictions.json` has the boxes as a COCO file that is
+    complete in itself. `masks/` has PNGs of class indices with a palette, `overlays/` the predictions drawn on their
+    images, both named `<number>_<name>.png`. A file name that is not UTF-8 has its odd bytes escaped. The CSV and the
+    JSON file appear when all is done.
+
+    Args:
+        folder: Where the files go.
+        images: What is predicted.
+        spec: `class_names` and `mask_names` of the model.
+        probabilities: Write the probability of every class of the label too.
+        overlays: Draw each prediction on its image.
     """
-    known = predictions[0] if predictions else {}
-    header = ["path", "label"]
-    header += ["score"] if "score" in known else []
-    header += ["xmin", "ymin", "xmax", "ymax"] if "bbox" in known else []
-    header += class_names if probabilities and "probabilities" in known else []
-    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        for sample in predictions:
-            row = [images.name(sample["index"]), sample["class_name"]]
-            row += [f"{sample['score']:.6f}"] if "score" in sample else []
-            row += [f"{value:.2f}" for value in sample.get("bbox", ())]
-            row += [f"{value:.6f}" for value in sample.get("probabilities", ())] if probabilities else []
-            writer.writerow(row)
+
+    def __init__(
+        self, folder: Path, images: Images, spec: dict[str, Any], probabilities: bool = False, overlays: bool = False
+    ) -> None:
+        self.folder, self.images, self.overlays = folder, images, overlays
+        self.class_names, self.mask_names = spec["class_names"], spec.get("mask_names", [])
+        self.probabilities = probabilities
+
+    def write(self, predictions: Iterable[Sample]) -> int:
+        """Writes them all, as `Predictor.stream` gives them; returns how many there were."""
+        part, boxes, count = self.folder / "predictions.csv.part", [], 0
+        with part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+            for count, sample in enumerate(predictions, 1):
+                row = self._row(sample)
+                writer = csv.DictWriter(file, list(row))
+                if count == 1:
+                    writer.writeheader()
+                writer.writerow(row)
+                if "mask" in sample:
+                    self._save("masks", sample, _index_image(sample["mask"]))
+                if self.overlays:
+                    picture = draw(self.images.image(sample["index"]), sample, self.class_names)
+                    self._save("overlays", sample, Image.fromarray(picture))
+                if "bbox" in sample:
+                    boxes.append(
+                        {key: sample[key] for key in ("index", "size", "bbox", "label", "score") if key in sample}
+                    )
+        part.replace(self.folder / "predictions.csv")
+        if boxes:
+            content = json.dumps(_coco(boxes, self.images, self.class_names), indent=1)
+            (self.folder / "predictions.json").write_text(content, "utf-8")
+        return count
+
+    def _row(self, sample: Sample) -> dict[str, Any]:
+        row: dict[str, Any] = {"path": self.images.name(sample["index"])}
+        if "class_name" in sample:
+            row["label"] = sample["class_name"]
+        if "score" in sample:
+            row["score"] = f"{sample['score']:.6f}"
+        if "bbox" in sample:
+            row |= {name: f"{x:.2f}" for name, x in zip(("xmin", "ymin", "xmax", "ymax"), sample["bbox"], strict=True)}
+        if self.probabilities and "probabilities" in sample:
+            row |= {name: f"{x:.6f}" for name, x in zip(self.class_names, sample["probabilities"], strict=True)}
+        if "mask" in sample:
+            counts = np.bincount(sample["mask"].ravel(), minlength=len(self.mask_names))
+            shares = zip(self.mask_names, counts / sample["mask"].size, strict=True)
+            row |= {"mask": self._file("masks", sample)} | {f"share of {name}": f"{x:.6f}" for name, x in shares}
+        return row
+
+    def _save(self, kind: str, sample: Sample, picture: Image.Image) -> None:
+        path = self.folder / self._file(kind, sample)
+        path.parent.mkdir(exist_ok=True)
+        picture.save(path)
+
+    def _file(self, kind: str, sample: Sample) -> str:
+        name = Path(self.images.name(sample["index"])).stem.encode("ascii", "replace").decode().replace("?", "_")
+        return f"{kind}/{sample['index']:05d}_{name}.png"
 
 
-def write_coco(path: Path, images: Images, predictions: list[Sample], class_names: Sequence[str]) -> None:
-    """Writes the boxes as a COCO file that is complete in itself: images, categories, annotations (with `score`)."""
+def _index_image(mask: np.ndarray) -> Image.Image:
+    image = Image.fromarray(mask, "P")
+    image.putpalette(palette().ravel().tolist())
+    return image
+
+
+def _coco(samples: list[Sample], images: Images, class_names: Sequence[str]) -> dict[str, Any]:
     content: dict[str, Any] = {
         "images": [],
         "annotations": [],
         "categories": [{"id": i, "name": name} for i, name in enumerate(class_names, 1)],
     }
-    for number, sample in enumerate(predictions, 1):
+    for number, sample in enumerate(samples, 1):
         height, width = (int(value) for value in sample["size"])
         x1, y1, x2, y2 = (round(float(value), 2) for value in sample["bbox"])
         name = images.name(sample["index"]).encode("utf-8", "backslashreplace").decode()
@@ -56,14 +113,4 @@ def write_coco(path: Path, images: Images, predictions: list[Sample], class_name
         score = {"score": round(sample["score"], 6)} if "score" in sample else {}
         known = {"id": number, "image_id": number, "category_id": sample["label"] + 1, "iscrowd": 0}
         content["annotations"].append({**known, **box, **score})
-    path.write_text(json.dumps(content, indent=1), "utf-8")
-
-
-def write_overlays(folder: Path, images: Images, predictions: list[Sample], class_names: Sequence[str]) -> None:
-    """Draws each prediction on its image: `<number>_<name>.png` in a folder that is made if need be."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for sample in track(predictions, "Overlays", transient=True):
-        index = sample["index"]
-        picture = draw(images.image(index), sample, class_names)
-        name = Path(images.name(index)).stem.encode("ascii", "replace").decode().replace("?", "_")
-        Image.fromarray(picture).save(folder / f"{index:05d}_{name}.png")
+    return content

@@ -22,12 +22,13 @@ class ClosedFormStart(Callback):
 
     Args:
         passes: Passes over the training set; from the second on it is augmented as in training.
+        heads: Keys of the heads to set, such as `label`; all if not given.
     """
 
-    def __init__(self, passes: int = 1) -> None:
+    def __init__(self, passes: int = 1, heads: list[str] | None = None) -> None:
         if passes < 1:
             raise InputError(f"ClosedFormStart: passes={passes} must be at least 1.")
-        self.passes = passes
+        self.passes, self.heads = passes, heads
 
     def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
         if trainer.ckpt_path is None:
@@ -38,10 +39,13 @@ class ClosedFormStart(Callback):
         """Makes the pass and sets the heads of a `VisionTask`, on all ranks alike."""
         if getattr(trainer, "datamodule", None) is None:
             raise InputError("ClosedFormStart needs the training set in order: give the Trainer a VisionDataModule.")
+        if unknown := set(self.heads or []) - set(task.heads):
+            raise InputError(f"ClosedFormStart.heads: no head answers {min(unknown)!r}; the heads are {[*task.heads]}.")
+        heads = {key: head for key, head in task.heads.items() if self.heads is None or key in self.heads}
         device = trainer.strategy.root_device
         task.to(device).eval()
-        designs: dict[str, list[Tensor]] = {key: [] for key in task.heads}
-        targets: dict[str, list[Tensor]] = {key: [] for key in [*task.heads, "index"]}
+        designs: dict[str, list[Tensor]] = {key: [] for key in heads}
+        targets: dict[str, list[Tensor]] = {key: [] for key in [*heads, "index"]}
         samples = self.passes * len(trainer.datamodule.dataset("train"))  # ty: ignore[missing-attribute]
         for number in range(self.passes):
             loader = trainer.datamodule.loader("train", augment=number > 0)  # ty: ignore[missing-attribute]
@@ -49,13 +53,13 @@ class ClosedFormStart(Callback):
             title = f"Closed-form start {number + 1}/{self.passes}"
             for batch in track(loader, title, transient=True, disable=not trainer.is_global_zero):
                 features = task.backbone(batch["image"].to(device), task.needs_pyramid)
-                for key, head in task.heads.items():
+                for key, head in heads.items():
                     designs[key].append(head.design(features).float().cpu())
                     targets[key].append(task.target(batch, key).cpu())
                     _check_size(key, designs[key][0].shape[1], samples)
                 targets["index"].append(batch["index"])
         index = _gather(trainer, torch.cat(targets["index"]))
-        for key, head in task.heads.items():
+        for key, head in heads.items():
             design, target = (_gather(trainer, torch.cat(parts)) for parts in (designs.pop(key), targets[key]))
             found = head.solve(design, target, index)
             values = ", ".join(f"{name} {value:.4g}" for name, value in found.items())

@@ -10,17 +10,22 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
+from torch import Tensor
 
-from visiontasks.draw import PREDICTED, TRUE, caption, draw, grid
-from visiontasks.samples import Batch, Sample
+from visiontasks.draw import PREDICTED, TRUE, caption, draw, grid, legend
+from visiontasks.samples import IGNORE_MASK, Batch, Sample
+
+SHOWN = ("label", "score", "bbox", "mask")
+Row = tuple[float, np.ndarray, Sample, Sample]  # how good it is, the image, its target and its prediction
 
 
 class Panels(Callback):
     """Draws the worst images of the last validation, or of a test: target green, prediction vermilion.
 
     They are the images of the first process, as the network sees them, the worst first: by IoU where there is
-    a box, else by the probability of the true class. `val_panels.png` or `test_panels.png`, and in W&B with
-    boxes that can be switched on and off.
+    a box or a mask, else by the probability of the true class. Where there are masks, the image, its target and its
+    prediction stand side by side, and a legend below. `val_panels.png` or `test_panels.png`, and in W&B with boxes and
+    masks that can be switched on and off.
 
     Args:
         directory: Where the pictures go; nothing is written if not given.
@@ -29,7 +34,7 @@ class Panels(Callback):
 
     def __init__(self, directory: str | None = None, count: int = 16) -> None:
         self.directory, self.count = directory, count
-        self.worst: list[tuple[float, np.ndarray, Sample, Sample]] = []
+        self.worst: list[Row] = []
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
         self.worst = []
@@ -71,41 +76,53 @@ class Panels(Callback):
         if not chosen:
             return
         images = batch["image"][chosen].permute(0, 2, 3, 1).cpu().numpy()
-        size = images.shape[1]
-        targets = {key: task.target(batch, key)[chosen].cpu() for key in task.heads}
-        target = {key: (part.float() if part.is_floating_point() else part).numpy() for key, part in targets.items()}
+        height, width = images.shape[1:3]
+        target = {key: _array(task.target(batch, key)[chosen]) for key in task.heads}
         predicted: dict[str, np.ndarray] = {}
         for name, task_head in task.heads.items():
             found = task_head.predict(outputs[name][chosen]).items()
-            predicted |= {key: value.float().cpu().numpy() for key, value in found if key in ("label", "score", "bbox")}
+            predicted |= {key: _array(value) for key, value in found if key in SHOWN}
         for number, i in enumerate(chosen):
             true, guess = ({key: values[number] for key, values in part.items()} for part in (target, predicted))
             for sample in (true, guess):
                 if "bbox" in sample:
-                    sample["bbox"] = sample["bbox"] * size
+                    sample["bbox"] = sample["bbox"] * [width, height, width, height]
             self.worst.append((float(quality[i]), images[number], true, guess))
         self.worst = sorted(self.worst, key=lambda row: row[0])[: self.count]
 
     def _show(self, trainer: Trainer, task: Any, stage: str) -> None:
         if not self.worst:
             return
-        names = task.spec["class_names"]
+        names, mask_names = task.spec["class_names"], task.spec.get("mask_names", [])
         if self.directory:
-            pictures = []
-            for _, image, target, predicted in self.worst:
-                pictures.append(draw(draw(image, {**target, "label": None}, names, TRUE), predicted, names, PREDICTED))
-            Image.fromarray(grid(pictures)).save(Path(self.directory, f"{stage}_panels.png"))
+            masks = "mask" in task.heads
+            sheet = grid([_picture(row, names, masks) for row in self.worst], columns=2 if masks else 4)
+            parts = [sheet, legend(mask_names, sheet.shape[1])] if masks else [sheet]
+            Image.fromarray(np.concatenate(parts)).save(Path(self.directory, f"{stage}_panels.png"))
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
-                logger.experiment.log({f"{stage}/panels": [_wandb_image(row, names) for row in self.worst]})
+                pictures = [_wandb_image(row, names, mask_names) for row in self.worst]
+                logger.experiment.log({f"{stage}/panels": pictures})
 
 
-def _wandb_image(row: tuple[float, np.ndarray, Sample, Sample], class_names: list[str]) -> Any:
+def _array(values: Tensor) -> np.ndarray:
+    return (values.float() if values.is_floating_point() else values).cpu().numpy()
+
+
+def _picture(row: Row, class_names: list[str], masks: bool) -> np.ndarray:
+    """One picture with both boxes; where there are masks the image, its target and its prediction side by side."""
+    _, image, target, predicted = row
+    if not masks:
+        return draw(draw(image, {**target, "label": None}, class_names, TRUE), predicted, class_names, PREDICTED)
+    return np.hstack([image, draw(image, target, class_names, TRUE), draw(image, predicted, class_names, PREDICTED)])
+
+
+def _wandb_image(row: Row, class_names: list[str], mask_names: list[str]) -> Any:
     import wandb
 
     _, image, target, predicted = row
     labels = dict(enumerate(class_names))
-    boxes = {}
+    boxes, masks = {}, {}
     for name, sample in (("target", target), ("prediction", predicted)):
         if "bbox" in sample and np.isfinite(sample["bbox"]).all():
             x1, y1, x2, y2 = (float(value) for value in sample["bbox"])
@@ -116,5 +133,8 @@ def _wandb_image(row: tuple[float, np.ndarray, Sample, Sample], class_names: lis
                 "box_caption": caption(sample, class_names) or name,
             }
             boxes[name] = {"box_data": [box], "class_labels": labels}
+        if "mask" in sample:
+            known = {**dict(enumerate(mask_names)), IGNORE_MASK: "ignored"}
+            masks[name] = {"mask_data": sample["mask"], "class_labels": known}
     text = f"{caption(target, class_names)} / {caption(predicted, class_names)}"
-    return wandb.Image(image, boxes=boxes or None, caption=text.strip(" /") or None)
+    return wandb.Image(image, boxes=boxes or None, masks=masks or None, caption=text.strip(" /") or None)

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from visiontasks.samples import names_of
+
 
 class Results(Callback):
     """Prints the metrics next to the floor, a trivial predictor's score, after fit, validate and test.
@@ -50,7 +52,10 @@ class Results(Callback):
     def on_test_end(self, trainer: Trainer, pl_module: Any) -> None:
         tables = pl_module.tables()  # on every rank: it gathers
         self._print("test", {"value": _values(trainer, "test")})
-        self._write(tables, pl_module.spec["class_names"])
+        for prefix in ("", "mask_"):  # label and box share their classes
+            chosen = {key: table for key, table in tables.items() if (key == "mask") == bool(prefix)}
+            for names in [names_of(pl_module.spec, key) for key in chosen][:1]:
+                self._write({k: v for table in chosen.values() for k, v in table.items()}, names, prefix)
 
     @rank_zero_only
     def _print(self, title: str, columns: dict[str, dict[str, float]]) -> None:
@@ -69,7 +74,7 @@ class Results(Callback):
         Console().print(table)
 
     @rank_zero_only
-    def _write(self, tables: dict[str, Tensor], class_names: list[str]) -> None:
+    def _write(self, tables: dict[str, Tensor], class_names: list[str], prefix: str) -> None:
         per_class = {name: values.tolist() for name, values in tables.items() if values.ndim == 1}
         if not per_class:
             return
@@ -81,11 +86,13 @@ class Results(Callback):
         Console().print(view)
         if self.directory:
             rows = [[name, *(values[i] for values in per_class.values())] for i, name in enumerate(class_names)]
-            _write_csv(Path(self.directory, "test_per_class.csv"), ["class", *per_class], rows)
+            _write_csv(Path(self.directory, f"test_{prefix}per_class.csv"), ["class", *per_class], rows)
             for title, matrix in tables.items():
                 if matrix.ndim == 2:
                     rows = [[name, *row] for name, row in zip(class_names, matrix.tolist(), strict=True)]
-                    _write_csv(Path(self.directory, f"test_{title}.csv"), ["true \\ predicted", *class_names], rows)
+                    _write_csv(
+                        Path(self.directory, f"test_{prefix}{title}.csv"), ["true \\ predicted", *class_names], rows
+                    )
 
 
 def _values(trainer: Trainer, stage: str) -> dict[str, float]:

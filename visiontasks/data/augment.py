@@ -13,7 +13,8 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from visiontasks.data.resize import Resize, resize_sample
+from visiontasks.data.resize import resize_sample
+from visiontasks.placement import Resize, Size, height_width
 from visiontasks.samples import IGNORE_MASK, InputError, Sample
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network for its version when imported
@@ -34,15 +35,22 @@ class Augment:
     Args:
         transforms: A preset, or a list of albumentations: objects, or dicts of `class_path` and
             `init_args` as in a config (a name without a dot is looked up in albumentations and here).
-        image_size: Height and width of the result in pixels.
+        image_size: Size of a whole image in val and test in pixels.
         resize: How an image comes to that size; see `place`.
         seed: Seed of all draws.
+        train_size: Size of the result in pixels, if not `image_size`.
     """
 
     def __init__(
-        self, transforms: Preset | Sequence[Any], image_size: int, resize: Resize = "stretch", seed: int = 0
+        self,
+        transforms: Preset | Sequence[Any],
+        image_size: Size,
+        resize: Resize = "stretch",
+        seed: int = 0,
+        train_size: Size | None = None,
     ) -> None:
         self.image_size, self.resize, self.seed = image_size, resize, seed
+        self.train_size = train_size or image_size
         self._transforms = transforms
         if not isinstance(transforms, str):
             _ = self._pipelines  # a mistake in a config is told before anything is trained
@@ -54,46 +62,47 @@ class Augment:
 
         transforms = self._transforms
         if isinstance(transforms, str):
-            transforms = preset(transforms, self.image_size, self.resize)
+            transforms = preset(transforms, self.image_size, self.resize, self.train_size)
         steps = [_build(step) if isinstance(step, dict) else step for step in transforms]
         boxes = A.BboxParams("pascal_voc", clip=True, min_visibility=KEPT)
         return {False: A.Compose(steps, strict=True), True: A.Compose(steps, strict=True, bbox_params=boxes)}
 
     def __call__(self, sample: Sample, epoch: int, index: int) -> Sample:
-        """Returns a new sample of the sample contract, `image_size` pixels high and wide."""
+        """Returns a new sample of the sample contract, of `train_size`."""
         has_box = "bbox" in sample
         pipeline = self._pipelines[has_box]
         rng = np.random.default_rng([self.seed, epoch, index])
         pipeline.set_random_state(rng, random.Random(int(rng.integers(1 << 62))))
         given = {key: sample[key] for key in ("image", "mask") if key in sample}
         if not has_box:
-            return resize_sample({**sample, **pipeline(**given)}, self.image_size, self.resize)
+            return resize_sample({**sample, **pipeline(**given)}, self.train_size, self.resize)
         for _ in range(DRAWS):
             moved = pipeline(**given, bboxes=sample["bbox"][None])
             boxes = moved.pop("bboxes")
             if len(boxes):
                 box = np.asarray(boxes[0][:4], np.float32)
-                return resize_sample({**sample, **moved, "bbox": box}, self.image_size, self.resize)
+                return resize_sample({**sample, **moved, "bbox": box}, self.train_size, self.resize)
         raise InputError(f"{DRAWS} draws of the augmentation cut half of its box away. Use weaker crops and shifts.")
 
 
-def preset(name: str, image_size: int, resize: Resize = "stretch") -> list[Any]:
+def preset(name: str, image_size: Size, resize: Resize = "stretch", train_size: Size | None = None) -> list[Any]:
     """The transforms of a preset, from `none` to `strong`; all but `none` flip left and right."""
     import albumentations as A
 
     from visiontasks.data.transforms import ColorJitter, ObjectAffine, ObjectCrop, Occlude
 
-    size, stretch = (image_size, image_size), resize == "stretch"
+    size = height_width(train_size or image_size)
+    whole: dict[str, Any] = {"image_size": image_size, "resize": resize}
     match name:
         case "none":
             return []
         case "light":
-            return [ObjectCrop(size, scale=(0.5, 1.0), stretch=stretch), A.HorizontalFlip()]
+            return [ObjectCrop(size, scale=(0.5, 1.0), **whole), A.HorizontalFlip()]
         case "medium":
-            return [ObjectCrop(size, scale=(0.35, 1.0), stretch=stretch), A.HorizontalFlip(), ColorJitter(p=0.8)]
+            return [ObjectCrop(size, scale=(0.35, 1.0), **whole), A.HorizontalFlip(), ColorJitter(p=0.8)]
         case "strong":
             return [
-                ObjectCrop(size, scale=(0.25, 1.0), stretch=stretch),
+                ObjectCrop(size, scale=(0.25, 1.0), **whole),
                 A.HorizontalFlip(),
                 # after the crop, which would cut a turned box askew; a reflected border would hold a second box
                 ObjectAffine(scale=(0.8, 1.0), rotate=(-20, 20), shear=(-8, 8), fill=114, fill_mask=IGNORE_MASK, p=0.5),

@@ -12,13 +12,16 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_warn
+from rich.progress import track
 from torch.utils.data import DataLoader
 
 from visiontasks.data.augment import Augment, Preset
 from visiontasks.data.batches import BatchDataset, BatchSampler
 from visiontasks.data.datasets.base import VisionDataset
-from visiontasks.data.resize import OnlyResize, Resize, resize_boxes
+from visiontasks.data.masks import count_masks
+from visiontasks.data.resize import OnlyResize
 from visiontasks.data.splits import MissingSplit
+from visiontasks.placement import Resize, Size, height_width, resize_boxes
 from visiontasks.samples import InputError
 
 
@@ -27,7 +30,7 @@ class VisionDataModule(LightningDataModule):
 
     Args:
         dataset: Called with train, val or test; a dataset class with all but its split given.
-        image_size: Height and width of the images in a batch, in pixels.
+        image_size: Size of the images in a batch in pixels: of a square, or height and width.
         resize: How an image comes to that size: `stretch` changes the aspect, `letterbox` pads,
             `crop` cuts the centre square out.
         augment: Augmentation of the training images: a preset, or a list of albumentations, each a
@@ -37,25 +40,29 @@ class VisionDataModule(LightningDataModule):
             and up to 8 a device elsewhere.
         balance: Draw training samples so that every class comes equally often.
         seed: Seed of the order and of the augmentation.
+        train_size: Size of the training images, if not `image_size`: parts of images at the scale of val and test.
     """
 
     def __init__(
         self,
         dataset: Callable[[str], VisionDataset],
-        image_size: int = 224,
+        image_size: Size = 224,
         resize: Resize = "stretch",
         augment: Preset | list[dict[str, Any]] = "medium",
         batch_size: int = 32,
         num_workers: int | None = None,
         balance: bool = False,
         seed: int = 0,
+        train_size: Size | None = None,
     ) -> None:
         super().__init__()
-        if image_size < 1 or batch_size < 1:
-            raise InputError(f"data: image_size={image_size} and batch_size={batch_size} must be positive.")
+        if min(*height_width(image_size), *height_width(train_size or 1), batch_size) < 1:
+            raise InputError(
+                f"data: image_size={image_size}, train_size={train_size}, batch_size={batch_size} must be positive."
+            )
         self.make_dataset = dataset
         self.image_size, self.resize = image_size, resize
-        self.augment = Augment(augment, image_size, resize, seed)
+        self.augment = Augment(augment, image_size, resize, seed, train_size)
         self.batch_size, self.num_workers, self.balance, self.seed = batch_size, num_workers, balance, seed
         self._datasets: dict[str, VisionDataset] = {}
 
@@ -67,21 +74,24 @@ class VisionDataModule(LightningDataModule):
         """
         if split not in self._datasets:
             made = self.make_dataset(split)
-            if split != "train" and made.class_names != (known := self.dataset("train").class_names):
-                raise InputError(f"class_names: {split} has {made.class_names}, train {known}. Give both the same.")
+            train = made if split == "train" else self.dataset("train")
+            for key in ("class_names", "mask_names"):
+                if (found := getattr(made, key)) != (known := getattr(train, key)):
+                    raise InputError(f"{key}: {split} has {found}, train {known}. Give both the same.")
             self._datasets[split] = made
         return self._datasets[split]
 
     @property
     def spec(self) -> dict[str, Any]:
-        """What a model has to know of the data: `class_names`, `image_size` and `resize`."""
-        names = list(self.dataset("train").class_names)
-        return {"class_names": names, "image_size": self.image_size, "resize": self.resize}
+        """What a model has to know of the data: `class_names`, `mask_names`, `image_size` and `resize`."""
+        train, size = self.dataset("train"), self.image_size
+        names = {"class_names": list(train.class_names), "mask_names": list(train.mask_names)}
+        return {**names, "image_size": size if isinstance(size, int) else list(size), "resize": self.resize}
 
     def summary(self) -> dict[str, Any]:
         """What the training split holds.
 
-        `label_counts`, int64 (classes,), a `fingerprint`, and, if it has boxes, `boxes`, float32 (N, 4):
+        A `fingerprint`, and as far as they are known `label_counts`, int64 (classes,); `boxes`, float32 (N, 4),
         xyxy as in a batch, without augmentation.
         """
         return self._summary
@@ -89,11 +99,24 @@ class VisionDataModule(LightningDataModule):
     @cached_property
     def _summary(self) -> dict[str, Any]:
         train = self.dataset("train")
-        counts = np.bincount(train.labels(), minlength=len(train.class_names))
-        found = {index: target["bbox"] for index in range(len(train)) if "bbox" in (target := train.target(index))}
-        boxes = [resize_boxes(box, *train.size(i), self.image_size, self.resize) for i, box in found.items()]
-        known = {"boxes": torch.from_numpy(np.stack(boxes)) / self.image_size} if boxes else {}
-        return {"label_counts": torch.from_numpy(counts), "fingerprint": train.fingerprint(), **known}
+        known: dict[str, Any] = {"fingerprint": train.fingerprint()}
+        targets = [train.target(index) for index in range(len(train))]
+        if labels := [target["label"] for target in targets if "label" in target]:
+            known["label_counts"] = torch.from_numpy(np.bincount(labels, minlength=len(train.class_names)))
+        found = {index: target["bbox"] for index, target in enumerate(targets) if "bbox" in target}
+        if boxes := [resize_boxes(box, *train.size(i), self.image_size, self.resize) for i, box in found.items()]:
+            height, width = height_width(self.image_size)
+            known["boxes"] = torch.from_numpy(np.stack(boxes)) / torch.tensor([width, height] * 2)
+        return known
+
+    @cached_property
+    def mask_counts(self) -> dict[str, torch.Tensor]:
+        """How often each class occurs in the training masks, and where, of one pass over them: see `count_masks`."""
+        train = self.dataset("train")
+        indices = track(
+            range(len(train)), "Counting pixels", transient=True, disable=os.environ.get("LOCAL_RANK", "0") != "0"
+        )
+        return count_masks((train.mask(index) for index in indices), len(train.mask_names))
 
     @cached_property
     def channel_statistics(self) -> tuple[torch.Tensor, torch.Tensor]:

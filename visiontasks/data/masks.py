@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
+import torch
 from PIL import Image, ImageOps
 
 from visiontasks.data.images import MAX_PIXELS, read_bytes, shown
@@ -15,6 +17,7 @@ from visiontasks.samples import IGNORE_MASK, InputError
 
 FORMATS = ("PNG", "BMP", "TIFF", "GIF", "WEBP", "JPEG")
 MAX_CLASSES = IGNORE_MASK
+PLACES = 64  # rows and columns of the grid on which classes are counted by place
 
 
 class MaskCode:
@@ -118,3 +121,24 @@ class MaskCode:
 
     def _shown(self, code: int) -> str:
         return str([code >> 16, code >> 8 & 255, code & 255] if self.by_colour else code)
+
+
+def count_masks(masks: Iterable[np.ndarray | None], num_classes: int) -> dict[str, torch.Tensor]:
+    """Counts the classes of masks, uint8 (H, W), of which 255 is none; what is not there is left out.
+
+    Returns:
+        `pixels` of each class and `totals`, the pixels of all masks in which it occurs, both int64 (C,); `places`, in
+        how many masks each class is at each place, int64 (C, 64, 64).
+    """
+    pixels, totals = np.zeros(num_classes, np.int64), np.zeros(num_classes, np.int64)
+    places = np.zeros((num_classes, PLACES, PLACES), np.int64)
+    classes = np.arange(num_classes, dtype=np.uint8)[:, None, None]
+    for mask in masks:
+        if mask is not None:
+            found = np.bincount(mask.ravel(), minlength=num_classes)[:num_classes]
+            pixels += found
+            totals += np.where(found > 0, found.sum(), 0)
+            places += cv2.resize(mask, (PLACES, PLACES), interpolation=cv2.INTER_NEAREST_EXACT) == classes
+    return {
+        name: torch.from_numpy(array) for name, array in (("pixels", pixels), ("totals", totals), ("places", places))
+    }

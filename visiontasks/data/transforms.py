@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from visiontasks.data.resize import interpolation
+from visiontasks.placement import Resize, Size, place
 from visiontasks.samples import IGNORE_MASK
 
 Corners = tuple[int, int, int, int]  # xyxy in pixels
@@ -72,19 +73,20 @@ class ColorJitter(A.ImageOnlyTransform):
 class ObjectCrop(A.RandomResizedCrop):
     """Random window of random aspect, resized; drawn again while it would cut the object's box.
 
-    Without a box it is a plain random resized crop (Szegedy et al. 2014, section 6). With one, at
-    least `keep` of the box's area stays inside; after 20 draws the whole image is taken. Crops alone would show
-    every object larger than it is in a whole image, and a box learnt from them would be too large: the window is as
-    often larger than the image, by the same factor (Liu et al. 2016, SSD, section 3.6), with gray around.
+    With a label alone it is a plain random resized crop (Szegedy et al. 2014, section 6). Where a box or a mask has to
+    be learnt, size and aspect matter: crops alone would show every object larger than it is in a whole image. The
+    window is then drawn about the one that shows it as val and test do, as often larger as smaller and by the same
+    factor (Liu et al. 2016, SSD, section 3.6), with gray around. At least `keep` of a box's area stays inside; after
+    20 draws the whole image is taken.
 
     Args:
         size: Height and width of the result in pixels.
-        scale: Least and largest area of the crop, as a share of the image's.
-        ratio: Least and largest width / height of the crop; where there is a box and images are stretched, in
-            units of the image's own, since a whole image is stretched by that.
-        stretch: Whether the images of val and test are stretched to the size of a batch.
+        scale: Least and largest area of the window, as a share of the image's.
+        ratio: Least and largest width / height of the window, as a share of the one without change of aspect.
+        image_size: Size of a whole image in val and test in pixels, if not `size`.
+        resize: How a whole image comes to that size.
         keep: Share of the box's area that must stay, 0..1.
-        zoom_out: Probability of a window larger than the image, where there is a box.
+        zoom_out: Probability of a larger window, where there is a box or a mask.
         p: Probability of the transform.
     """
 
@@ -93,20 +95,25 @@ class ObjectCrop(A.RandomResizedCrop):
         size: tuple[int, int],
         scale: tuple[float, float] = (0.35, 1.0),
         ratio: tuple[float, float] = (3 / 4, 4 / 3),
-        stretch: bool = True,
+        image_size: Size | None = None,
+        resize: Resize = "stretch",
         keep: float = 0.8,
         zoom_out: float = 0.5,
         p: float = 1.0,
         strict: bool = True,
     ) -> None:
         super().__init__(size=size, scale=scale, ratio=ratio, p=p)
-        self.stretch, self.keep, self.zoom_out = stretch, keep, zoom_out
+        self.image_size, self.resize = image_size or size, resize
+        self.keep, self.zoom_out = keep, zoom_out
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
         boxes = data.get("bboxes")
-        if boxes is None or not len(boxes):
+        has_box = boxes is not None and len(boxes)
+        if not has_box and "mask" not in data:
             return super().get_params_dependent_on_data(params, data)
         height, width = params["shape"][:2]
+        if not has_box:
+            return {"crop_coords": self._draw(height, width)}
         box = np.asarray(boxes[0][:4]) * [width, height, width, height]  # albumentations keeps boxes as shares inside
         for _ in range(20):
             x1, y1, x2, y2 = window = self._draw(height, width)
@@ -118,10 +125,12 @@ class ObjectCrop(A.RandomResizedCrop):
     def _draw(self, height: int, width: int) -> Corners:
         """A window that lies inside the image, or the image inside it, in each direction."""
         draw = self.py_random.uniform
+        whole = place(height, width, self.image_size, self.resize)
         area = draw(*self.scale)
-        area = height * width * (1 / area if draw(0, 1) < self.zoom_out else area)
-        ratio = math.exp(draw(*map(math.log, self.ratio))) * (width / height if self.stretch else 1)
-        new_height, new_width = max(1, round(math.sqrt(area / ratio))), max(1, round(math.sqrt(area * ratio)))
+        area = 1 / area if draw(0, 1) < self.zoom_out else area
+        ratio = math.exp(draw(*map(math.log, self.ratio)))
+        new_height = max(1, round(self.size[0] * height / whole.height * math.sqrt(area / ratio)))
+        new_width = max(1, round(self.size[1] * width / whole.width * math.sqrt(area * ratio)))
         x1, y1 = round(draw(0, width - new_width)), round(draw(0, height - new_height))
         return x1, y1, x1 + new_width, y1 + new_height
 
@@ -130,7 +139,7 @@ class ObjectCrop(A.RandomResizedCrop):
         return self._cut(img, crop_coords, 114, interpolation(y2 - y1, x2 - x1, *self.size))
 
     def apply_to_mask(self, mask: np.ndarray, crop_coords: Corners, **params: Any) -> np.ndarray:
-        return self._cut(mask, crop_coords, IGNORE_MASK, cv2.INTER_NEAREST)
+        return self._cut(mask, crop_coords, IGNORE_MASK, cv2.INTER_NEAREST_EXACT)
 
     def apply_to_bboxes(self, bboxes: np.ndarray, crop_coords: Corners, **params: Any) -> np.ndarray:
         height, width = params["shape"][:2]

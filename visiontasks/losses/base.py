@@ -20,8 +20,13 @@ class Loss(Described, nn.Module, ABC):
 
     kind: str = "classes"
 
-    def set_label_counts(self, counts: Tensor) -> None:
-        """Tells how often each class occurs in the training set, float or int64 (C,); most losses do not care."""
+    def set_label_counts(self, counts: Tensor, totals: Tensor | None = None) -> None:
+        """Tells how often each class occurs in the training set; most losses do not care.
+
+        Args:
+            counts: Of labels, or of pixels, or their shares: float or int64 (C,).
+            totals: For pixels, those of all images in which the class occurs, int64 (C,).
+        """
 
     @abstractmethod
     def forward(self, logits: Tensor, target: Tensor, /) -> Tensor:

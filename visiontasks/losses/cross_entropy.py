@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from visiontasks.losses.base import Loss, target_weights, weighted_mean
 from visiontasks.samples import InputError
 
-ClassWeights = Literal["auto"] | list[float] | None
+ClassWeights = Literal["inverse", "median_frequency", "sqrt_median_frequency"] | list[float] | None
 
 
 class CrossEntropy(Loss):
@@ -22,28 +22,41 @@ class CrossEntropy(Loss):
 
     Args:
         label_smoothing: Share of a target's mass spread over all classes, 0..1 (Szegedy et al. 2016, section 7).
-        class_weights: One weight a class; `auto` makes them inversely proportional to the classes' counts
-            in the training set, with a mean of 1 over its samples.
+        class_weights: One weight a class, or what they follow from in the training set: `inverse` is inversely
+            proportional to the classes' counts; `median_frequency` the median of all frequencies over the class's
+            own, which is its share of the pixels of images in which it occurs (Eigen and Fergus 2015, section 6.3.2);
+            `sqrt_median_frequency` the square root of that. A class that does not occur has a weight of 1.
     """
-
-    weights: Tensor | None
 
     def __init__(self, label_smoothing: float = 0.0, class_weights: ClassWeights = None) -> None:
         super().__init__()
         if not 0 <= label_smoothing < 1:
             raise InputError(f"label_smoothing: {label_smoothing} must be in 0..1, below 1.")
         self.label_smoothing, self.class_weights = label_smoothing, class_weights
-        given = torch.tensor(class_weights, dtype=torch.float32) if isinstance(class_weights, list) else None
-        self.register_buffer("weights", given, persistent=False)
+        # no buffer: it is not there before the training set is known, and weight averaging copies the buffers before
+        self.weights = torch.tensor(class_weights, dtype=torch.float32) if isinstance(class_weights, list) else None
 
-    def set_label_counts(self, counts: Tensor) -> None:
-        if self.class_weights == "auto":
-            share = counts.float() / counts.sum()
-            self.weights = torch.where(share > 0, 1 / (len(counts) * share), 1.0)
-        elif self.weights is not None and len(self.weights) != len(counts):
-            raise InputError(f"class_weights: {len(self.weights)} weights for {len(counts)} classes.")
+    def set_label_counts(self, counts: Tensor, totals: Tensor | None = None) -> None:
+        if self.weights is not None and isinstance(self.class_weights, list):
+            if len(self.weights) != len(counts):
+                raise InputError(f"class_weights: {len(self.weights)} weights for {len(counts)} classes.")
+            return
+        share = counts.float() / counts.sum()
+        frequency = share if totals is None else counts.float() / totals.clamp(min=1)
+        match self.class_weights:
+            case "inverse":
+                weights = 1 / (len(counts) * share)
+            case "median_frequency":
+                weights = frequency[frequency > 0].quantile(0.5) / frequency
+            case "sqrt_median_frequency":
+                weights = (frequency[frequency > 0].quantile(0.5) / frequency).sqrt()
+            case _:
+                return
+        self.weights = torch.where(share > 0, weights, 1.0)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        if self.weights is not None:
+            self.weights = self.weights.to(logits.device)
         return weighted_mean(self.values(logits.float(), target), target_weights(target, self.weights))
 
     def values(self, logits: Tensor, target: Tensor) -> Tensor:

@@ -17,9 +17,11 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from visiontasks.describe import Described
+from visiontasks.placement import Size, height_width
 from visiontasks.samples import InputError
 
 BUNDLED = "tf_efficientnet_lite0"
+STRIDES = (1, 2, 4, 8, 16, 32)
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 _reads_weights = ContextVar("reads_weights", default=True)
 
@@ -48,9 +50,11 @@ class Backbone(Described, nn.Module):
         batch_norm: In training, let batch norm use and update the batch's statistics (`train`) or keep
             the pretrained ones (`eval`); `auto` is `eval` for pretrained weights, else `train`.
         in_channels: 3, or 1 for a network that sees the images in gray.
+        output_stride: If given, 8 or 16: the last stages keep their resolution from there on and dilate their
+            convolutions instead (Chen et al. 2018, section 3.1), where timm's network can.
 
     Attributes:
-        channels: Channels of each feature map that `forward` returns.
+        channels: Channels of each feature map that `forward` returns: of strides 1, 2, 4 ... 32, and the final one.
     """
 
     def __init__(
@@ -60,18 +64,22 @@ class Backbone(Described, nn.Module):
         normalization: Literal["pretrained", "dataset"] = "pretrained",
         batch_norm: Literal["auto", "eval", "train"] = "auto",
         in_channels: Literal[1, 3] = 3,
+        output_stride: Literal[8, 16] | None = None,
     ) -> None:
         super().__init__()
         self.name, self.normalization, self.in_channels = name, normalization, in_channels
         self.keeps_batch_norm = batch_norm == "eval" or (batch_norm == "auto" and pretrained is not False)
-        self.net = _create(name, pretrained if _reads_weights.get() else False, in_channels)
+        self.net = _create(name, pretrained if _reads_weights.get() else False, in_channels, output_stride)
         config = self.net.pretrained_cfg
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.zeros(in_channels, 1, 1))
         self.register_buffer("std", torch.ones(in_channels, 1, 1))
         self.set_statistics(torch.tensor(config["mean"]), torch.tensor(config["std"]))
-        self.channels: list[int] = [*(stage["num_chs"] for stage in self.net.feature_info), self.net.num_features]
+        self._places = {stage["reduction"]: number for number, stage in enumerate(self.net.feature_info)}
+        stages = {stride: self.net.feature_info[number]["num_chs"] for stride, number in self._places.items()}
+        pyramid = [stages.get(stride, in_channels if stride == 1 else 0) for stride in STRIDES]
+        self.channels: list[int] = [*pyramid, self.net.num_features]
 
     def forward(self, images: Tensor, pyramid: bool = False) -> list[Tensor]:
         """Computes the features of a batch.
@@ -81,8 +89,9 @@ class Backbone(Described, nn.Module):
             pyramid: Return the intermediate maps too.
 
         Returns:
-            Float feature maps (B, C, h, w), from high to low resolution; the last one is the
-            network's final map, the others the pyramid.
+            Float feature maps (B, C, h, w). The last one is the network's final map. With `pyramid` there are six
+            before it, of strides 1, 2, 4, 8, 16 and 32: the deepest that the network has of that stride, else one
+            without channels; for stride 1 then the normalized images.
         """
         if not images.is_floating_point():
             images = self.normalize(images)
@@ -92,7 +101,13 @@ class Backbone(Described, nn.Module):
             final = tokens.transpose(1, 2).unflatten(2, maps[-1].shape[-2:])
         elif getattr(self.net, "output_fmt", "NCHW") == "NHWC":
             final = final.permute(0, 3, 1, 2)
-        return [*(maps if pyramid else ()), final]
+        return [*(self._level(stride, images, maps) for stride in STRIDES if pyramid), final]
+
+    def _level(self, stride: int, images: Tensor, maps: list[Tensor]) -> Tensor:
+        if stride in self._places:
+            return maps[self._places[stride]]
+        height, width = images.shape[-2:]
+        return images if stride == 1 else images.new_empty(len(images), 0, -(-height // stride), -(-width // stride))
 
     def normalize(self, images: Tensor) -> Tensor:
         """Turns uint8 (B, 3, H, W) into what the network expects: float (B, in_channels, H, W)."""
@@ -108,10 +123,10 @@ class Backbone(Described, nn.Module):
         self.mean.copy_(mean[:, None, None])
         self.std.copy_(std[:, None, None])
 
-    def set_image_size(self, size: int) -> None:
-        """Makes a network with a fixed input size take images of (size, size) pixels."""
+    def set_image_size(self, size: Size) -> None:
+        """Makes a network with a fixed input size take images of this size in pixels."""
         if hasattr(self.net, "set_input_size"):
-            self.net.set_input_size(img_size=size)
+            self.net.set_input_size(img_size=height_width(size))
 
     def stages(self) -> list[list[nn.Parameter]]:
         """The parameters of each stage, from stem to last block, as timm divides them."""
@@ -146,7 +161,7 @@ class Backbone(Described, nn.Module):
                 yield module
 
 
-def _create(name: str, pretrained: bool | str, in_channels: int) -> Any:
+def _create(name: str, pretrained: bool | str, in_channels: int, output_stride: int | None) -> Any:
     base = name.split(".")[0]
     if not timm.is_model(base):
         close = get_close_matches(base, timm.list_models(), 1)
@@ -154,6 +169,8 @@ def _create(name: str, pretrained: bool | str, in_channels: int) -> Any:
             f"backbone.name: timm has no network {name!r}" + (f"; did you mean {close[0]!r}?" if close else ".")
         )
     options: dict[str, Any] = {"num_classes": 0, "in_chans": in_channels, "pretrained": pretrained is not False}
+    if output_stride:
+        options["output_stride"] = output_stride
     if isinstance(pretrained, str):
         options["pretrained_cfg_overlay"] = {"state_dict": _read_weights(name, pretrained), "custom_load": False}
     try:
@@ -165,6 +182,10 @@ def _create(name: str, pretrained: bool | str, in_channels: int) -> Any:
             f"backbone.pretrained: the weights of {name} could not be fetched ({error}). Give a file with "
             f"`pretrained: PATH`, or use `bundled` (with name {BUNDLED}) or `false`."
         ) from error
+    except TypeError as error:
+        if "output_stride" not in str(error):
+            raise
+        raise InputError(f"backbone.output_stride: timm's {name} cannot be dilated. Leave it out.") from error
     except (RuntimeError, KeyError) as error:
         source = pretrained if isinstance(pretrained, str) else "timm's hub"
         raise InputError(f"backbone.pretrained: {source} does not fit {name}: {error}") from error

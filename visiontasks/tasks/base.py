@@ -21,7 +21,8 @@ from visiontasks.checkpoint import VERSION_KEY
 from visiontasks.describe import Described, describe
 from visiontasks.models.backbone import Backbone
 from visiontasks.models.heads.base import Head, Stage
-from visiontasks.samples import Batch, InputError
+from visiontasks.placement import height_width
+from visiontasks.samples import Batch, InputError, names_key, names_of
 from visiontasks.schedules import Cosine, Phase, Schedule, lr_factor
 from visiontasks.tasks.optimizer import DefaultAdamW
 from visiontasks.tasks.weights import start_from
@@ -35,7 +36,7 @@ class VisionTask(Described, LightningModule):
     """A backbone with heads, trained on the sum of the heads' losses.
 
     Args:
-        spec: `class_names`, `image_size` and `resize`: `VisionDataModule.spec`.
+        spec: `class_names`, `mask_names`, `image_size` and `resize`: `VisionDataModule.spec`.
         backbone: The source of features.
         heads: One head a key of the sample; each called with the backbone's channels and the number of classes.
             The first one's metric tells the best model.
@@ -65,8 +66,8 @@ class VisionTask(Described, LightningModule):
         self.make_optimizer, self.backbone_lr_ratio = optimizer, backbone_lr_ratio
         self.phases = [Phase(0, schedule)]
         backbone.set_image_size(spec["image_size"])
-        num_classes = len(spec["class_names"])
-        self.heads = nn.ModuleDict({key: make(backbone.channels, num_classes) for key, make in heads.items()})
+        made = {key: make(backbone.channels, len(names_of(spec, key))) for key, make in heads.items()}
+        self.heads = nn.ModuleDict(made)
         for key, head in self._heads():
             if head.key != key:
                 raise InputError(f"heads: {type(head).__name__} answers {head.key!r}, not {key!r}. Rename the key.")
@@ -75,8 +76,7 @@ class VisionTask(Described, LightningModule):
             raise InputError(f"loss_weights: no head answers {unknown[0]!r}; the heads are {sorted(heads)}.")
         self.needs_pyramid = any(head.needs_pyramid for _, head in self._heads())
         if any(is_lazy(parameter) for parameter in self.parameters()):
-            size = spec["image_size"]
-            self.eval()(torch.zeros(1, 3, size, size, dtype=torch.uint8))
+            self.eval()(torch.zeros(1, 3, *height_width(spec["image_size"]), dtype=torch.uint8))
             self.train()
         # a metric and not a logged number: that would be averaged wrongly over ranks of different size
         self.mean_loss = nn.ModuleDict({stage: MeanMetric(nan_strategy="disable") for stage in STAGES})
@@ -117,7 +117,7 @@ class VisionTask(Described, LightningModule):
         """Returns the predictions of a batch: the keys of its heads, `index` and `size`."""
         predictions: Batch = {"index": batch["index"], "size": batch["size"]}
         for key, output in self(batch["image"]).items():
-            predictions |= dict(self._heads())[key].predict(output)
+            predictions |= dict(self._heads())[key].predict_original(output, batch["size"], self.spec)
         return predictions
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
@@ -131,12 +131,12 @@ class VisionTask(Described, LightningModule):
         data = getattr(self.trainer, "datamodule", None)
         if data is None or not hasattr(data, "summary"):
             return
-        found = data.spec["class_names"]
-        if found != self.spec["class_names"]:
-            raise InputError(f"class_names: the data has {found}, the model {self.spec['class_names']}. Train anew.")
+        for key in self.heads:
+            if (found := names_of(data.spec, key)) != (known := names_of(self.spec, key)):
+                raise InputError(f"{names_key(key)}: the data has {found}, the model {known}. Train anew.")
         if stage == "fit":
-            for _, head in self._heads():
-                head.setup(data.summary())
+            for key, head in self._heads():
+                head.setup({**data.summary(), **({"masks": data.mask_counts} if key == "mask" else {})})
             if self.backbone.normalization == "dataset":
                 self.backbone.set_statistics(*data.channel_statistics)
 
@@ -171,11 +171,12 @@ class VisionTask(Described, LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         spec = checkpoint.get(VERSION_KEY, {}).get("spec", self.spec)
-        if spec["class_names"] != self.spec["class_names"]:
-            raise InputError(
-                f"class_names: the checkpoint tells {spec['class_names']} apart, the data has "
-                f"{self.spec['class_names']}. Use that data, or start a new fit with `--model.weights`."
-            )
+        for key in self.heads:
+            if (found := names_of(spec, key)) != (known := names_of(self.spec, key)):
+                raise InputError(
+                    f"{names_key(key)}: the checkpoint tells {found} apart, the data has {known}. Use that data, or "
+                    "start a new fit with `--model.weights`."
+                )
         for key in ("image_size", "resize"):
             if spec[key] != self.spec[key]:
                 rank_zero_info(f"data.{key}: {spec[key]} in the checkpoint, {self.spec[key]} from now on.")
@@ -188,16 +189,18 @@ class VisionTask(Described, LightningModule):
             output, target = outputs[key], self.target(batch, key)
             # mixed labels, where a callback has made them, are for the loss; the metrics keep to the true ones
             total = total + self.loss_weights[key] * head.loss(output, batch.get(f"mixed_{key}", target))
-            scores = head.scores(output.detach())
-            for name, metric in getattr(self, f"{stage}_metrics")[key].items():
-                metric.update(scores, target)
-                self.log(f"{stage}/{name}", metric, prog_bar=name == head.monitor, **mean)
-            if stage != "train":
+            if stage == "train":
+                scores, truth = head.scores(output.detach()), target
+            else:
+                scores, truth = head.scored(output, {**batch, key: target}, self.spec)
                 floor = getattr(self, f"{stage}_floor")[key]
-                floor.update(head.scores(head.floor(target)), target)
+                floor.update(head.floor(truth), truth)
                 self.log(f"{stage}/{head.monitor}_floor", floor, **mean)
+            for name, metric in getattr(self, f"{stage}_metrics")[key].items():
+                metric.update(scores, truth)
+                self.log(f"{stage}/{name}", metric, prog_bar=name == head.monitor, **mean)
             if stage == "test":
-                self.test_tables[key].update(scores, target)
+                self.test_tables[key].update(scores, truth)
         self.observe(outputs, batch, stage)
         loss: Any = self.mean_loss[f"{stage}_"]
         loss.update(total.detach().expand(len(batch["index"])))  # torchmetrics 1.9 drops weights where NaN may pass
@@ -208,7 +211,7 @@ class VisionTask(Described, LightningModule):
         """The batch's value of a key; where no sample of it has one, what the key's head leaves out."""
         if key in batch:
             return batch[key]
-        return dict(self._heads())[key].no_target(len(batch["index"])).to(batch["image"].device)
+        return dict(self._heads())[key].no_target(batch["image"])
 
     def observe(self, outputs: dict[str, Tensor], batch: Batch, stage: Stage) -> None:
         """Updates and logs what more than one head has a part in; most tasks have nothing of the kind."""
@@ -217,9 +220,9 @@ class VisionTask(Described, LightningModule):
         for tables in self.test_tables.values():
             tables.reset()
 
-    def tables(self) -> dict[str, Tensor]:
-        """The results of a test that are not single numbers, such as the confusion matrix, by name."""
-        return {name: table for tables in self.test_tables.values() for name, table in tables.compute().items()}
+    def tables(self) -> dict[str, dict[str, Tensor]]:
+        """The results of a test that are not single numbers, such as the confusion matrix: by key, then by name."""
+        return {key: tables.compute() for key, tables in self.test_tables.items()}
 
     def _per_head(self, make: Callable[[Head], nn.Module]) -> Any:
         return nn.ModuleDict({key: make(head) for key, head in self._heads()})

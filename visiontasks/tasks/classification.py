@@ -14,7 +14,7 @@ class ClassificationTask(VisionTask):
     """One class an image.
 
     Args:
-        spec: `class_names`, `image_size` and `resize`: `VisionDataModule.spec`.
+        spec: `class_names`, `mask_names`, `image_size` and `resize`: `VisionDataModule.spec`.
         backbone: The source of features.
         head: Called with the backbone's channels and the number of classes.
         optimizer: Called with the parameter groups.

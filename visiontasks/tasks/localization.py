@@ -23,7 +23,7 @@ class LocalizationTask(VisionTask):
     IoU is above 0.5 (Russakovsky et al. 2015, section 4.2). A test also gives the mean IoU of each class.
 
     Args:
-        spec: `class_names`, `image_size` and `resize`: `VisionDataModule.spec`.
+        spec: `class_names`, `mask_names`, `image_size` and `resize`: `VisionDataModule.spec`.
         backbone: The source of features.
         box_head: Called with the backbone's channels and the number of classes.
         label_head: Called in the same way.

@@ -7,7 +7,7 @@ from typing import Any
 from lightning.pytorch.utilities import rank_zero_info
 
 from visiontasks.checkpoint import VERSION_KEY, read_checkpoint
-from visiontasks.samples import InputError
+from visiontasks.samples import InputError, names_of
 
 
 def start_from(task: Any, path: str) -> None:
@@ -22,13 +22,14 @@ def start_from(task: Any, path: str) -> None:
     """
     checkpoint = read_checkpoint(path)
     state, own = checkpoint["state_dict"], task.state_dict()
-    same_classes = checkpoint[VERSION_KEY]["spec"]["class_names"] == task.spec["class_names"]
+    before = checkpoint[VERSION_KEY]["spec"]
+    others = {key for key in task.heads if names_of(before, key) != names_of(task.spec, key)}
     misfits = [name for name, own_tensor in own.items() if getattr(state.get(name), "shape", 0) != own_tensor.shape]
     for name in misfits:
         if not name.startswith("heads."):
             found = tuple(state[name].shape) if name in state else "nothing"
             raise InputError(f"model.weights: {path} has {found} for {name}, expected {tuple(own[name].shape)}.")
-    anew = sorted(task.heads if not same_classes else {name.split(".")[1] for name in misfits})
+    anew = sorted(others | {name.split(".")[1] for name in misfits})
     kept = tuple(f"heads.{key}." for key in anew)
     task.load_state_dict({name: state[name] for name in own if not name.startswith(kept)}, strict=False)
     rank_zero_info(

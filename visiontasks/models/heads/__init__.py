@@ -2,6 +2,10 @@
 
 from visiontasks.models.heads.base import Head
 from visiontasks.models.heads.box import BoxHead
+from visiontasks.models.heads.fcn import FCNHead
 from visiontasks.models.heads.label import LabelHead
+from visiontasks.models.heads.mask import MaskHead
+from visiontasks.models.heads.smp import SMPHead
+from visiontasks.models.heads.unet import UNetHead
 
-__all__ = ["BoxHead", "Head", "LabelHead"]
+__all__ = ["BoxHead", "FCNHead", "Head", "LabelHead", "MaskHead", "SMPHead", "UNetHead"]

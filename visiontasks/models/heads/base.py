@@ -10,7 +10,7 @@ from torchmetrics import MetricCollection
 
 from visiontasks.describe import Described
 from visiontasks.losses import Loss
-from visiontasks.samples import InputError
+from visiontasks.samples import Batch, InputError
 
 Stage = Literal["train", "val", "test"]
 
@@ -39,11 +39,15 @@ class Head(Described, nn.Module, ABC):
             )
 
     def setup(self, summary: dict[str, Any]) -> None:
-        """Reads what it needs of the training set from `VisionDataModule.summary`, once before a fit."""
+        """Reads what it needs of the training set, once before a fit.
+
+        Args:
+            summary: `VisionDataModule.summary`, and for a head of masks `masks`: its `mask_counts`.
+        """
 
     @abstractmethod
     def forward(self, features: list[Tensor]) -> Tensor:
-        """Computes the output from feature maps (B, C, h, w), high to low resolution, the final one last."""
+        """Computes the output from feature maps (B, C, h, w) as `Backbone.forward` returns them, the final one last."""
 
     @abstractmethod
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
@@ -53,29 +57,37 @@ class Head(Described, nn.Module, ABC):
     def predict(self, output: Tensor) -> dict[str, Tensor]:
         """The prediction of an output: a batch with the keys of a sample, and `score`."""
 
+    def predict_original(self, output: Tensor, size: Tensor, spec: dict[str, Any]) -> dict[str, Any]:
+        """The prediction where it is by pixel: of the original images, whose height and width are int64 (B, 2)."""
+        return self.predict(output)
+
     @abstractmethod
     def metrics(self, stage: Stage) -> MetricCollection:
-        """The metrics of a stage; each is updated with an output and its target."""
+        """The metrics of a stage; each is updated with scores and their target."""
 
     def tables(self) -> MetricCollection:
         """The results of a test that are not single numbers; updated as the metrics are."""
         return MetricCollection({})
 
     @abstractmethod
-    def floor(self, target: Tensor) -> Tensor:
-        """The output of a trivial predictor that has only seen the training targets, for this many targets."""
+    def floor(self, target: Any) -> Any:
+        """The scores of a trivial predictor that has only seen the training targets, for these targets."""
 
     @abstractmethod
     def quality(self, output: Tensor, target: Tensor) -> Tensor:
         """How good each output is, float (B,), 0..1, the more the better; NaN where there is no target."""
 
     @abstractmethod
-    def no_target(self, count: int) -> Tensor:
-        """The targets of so many samples that have none."""
+    def no_target(self, images: Tensor) -> Tensor:
+        """The targets of a batch of images, (B, 3, H, W), that have none."""
 
     def scores(self, output: Tensor) -> Tensor:
         """What the metrics take in place of the output, where that is not the output itself."""
         return output
+
+    def scored(self, output: Tensor, batch: Batch, spec: dict[str, Any]) -> tuple[Any, Any]:
+        """The scores that metrics of val and test take, and their target."""
+        return self.scores(output), batch[self.key]
 
     def design(self, features: list[Tensor]) -> Tensor:
         """What the last, linear layer sees: float (B, D).

@@ -63,6 +63,8 @@ class LabelHead(Head):
         self.register_load_state_dict_post_hook(lambda head, _: head.criterion.set_label_counts(head.prior))
 
     def setup(self, summary: dict[str, Any]) -> None:
+        if "label_counts" not in summary:
+            raise InputError("LabelHead: the training set has no labels. Use a dataset with classes.")
         counts = summary["label_counts"].to(self.prior.device)
         self.prior.copy_(counts / counts.sum())
         self.criterion.set_label_counts(counts)
@@ -91,15 +93,15 @@ class LabelHead(Head):
         probability = self.scores(output).gather(1, target.clamp(min=0)[:, None])[:, 0]
         return torch.where(target == IGNORE_LABEL, torch.nan, probability)
 
-    def no_target(self, count: int) -> Tensor:
-        return torch.full((count,), IGNORE_LABEL)
+    def no_target(self, images: Tensor) -> Tensor:
+        return torch.full((len(images),), IGNORE_LABEL, device=images.device)
 
     def scores(self, output: Tensor) -> Tensor:
         return output.float().softmax(1)
 
     def floor(self, target: Tensor) -> Tensor:
         """The share of each class in the training set: its best guess is the majority class."""
-        return self.prior.log().expand(len(target), -1)
+        return self.prior.expand(len(target), -1)
 
     def design(self, features: list[Tensor]) -> Tensor:
         return super().design(features) if len(self.hidden) else self._bridge(features)

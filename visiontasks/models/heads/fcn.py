@@ -1,0 +1,76 @@
+"""Fully convolutional networks."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from visiontasks.losses import CrossEntropy, Loss
+from visiontasks.models.heads.mask import MaskHead
+from visiontasks.samples import InputError
+
+STRIDES = (1, 2, 4, 8, 16, 32)
+
+
+class FCNHead(MaskHead):
+    """FCN-32s, 16s or 8s: class scores of the final map, those of finer maps added on the way up.
+
+    Long, Shelhamer and Darrell 2015, section 4.2: a 1x1 convolution scores each map; the sum is brought to the next
+    finer map by a transposed convolution that starts as bilinear interpolation and is learnt, the last one to the
+    pixels by bilinear interpolation; the scores of finer maps start at zero. The backbone's final map takes the place
+    of the paper's fully connected layers made convolutions.
+
+    Args:
+        channels: Channels of each feature map.
+        num_classes: Number of classes.
+        stride: Of the finest map that is used: 32, 16 or 8.
+        dropout: Probability of dropping a channel of the final map, 0..1.
+        loss: Logits against masks.
+
+    Raises:
+        InputError: The backbone has no map of one of the strides.
+    """
+
+    def __init__(
+        self,
+        channels: list[int],
+        num_classes: int,
+        stride: Literal[32, 16, 8] = 8,
+        dropout: float = 0.5,
+        loss: Loss = CrossEntropy(),
+    ) -> None:
+        super().__init__(num_classes, loss)
+        *pyramid, final = channels
+        known = dict(zip(STRIDES, pyramid, strict=True))
+        self.deepest = max(stride for stride, width in known.items() if width)
+        self.finer = [s for s in STRIDES[::-1] if stride <= s < self.deepest]
+        if missing := [s for s in self.finer if not known[s]]:
+            raise InputError(f"FCNHead: the backbone has no map of stride {missing[0]}. Take a network with a pyramid.")
+        self.dropout = nn.Dropout2d(dropout)
+        self.score = nn.Conv2d(final, num_classes, 1)
+        self.skips = nn.ModuleList(nn.Conv2d(known[s], num_classes, 1) for s in self.finer)
+        for parameter in self.skips.parameters():
+            nn.init.zeros_(parameter)
+        steps = [coarse // fine for coarse, fine in pairwise([self.deepest, *self.finer])]
+        self.up = nn.ModuleList(bilinear(num_classes, step) for step in steps)
+
+    def decode(self, features: list[Tensor]) -> Tensor:
+        scores = self.score(self.dropout(features[-1]))
+        for stride, skip, up in zip(self.finer, self.skips, self.up, strict=True):
+            fine = skip(features[STRIDES.index(stride)])
+            scores = up(scores) + fine
+        return scores
+
+
+def bilinear(channels: int, step: int) -> nn.ConvTranspose2d:
+    """A transposed convolution that makes maps `step` times as large, at first by bilinear interpolation."""
+    size = 2 * step - step % 2
+    up = nn.ConvTranspose2d(channels, channels, size, stride=step, padding=(size - step) // 2, bias=False)
+    ramp = 1 - (torch.arange(size) - (size - 1) / 2).abs() / step
+    with torch.no_grad():
+        up.weight.zero_()
+        up.weight[range(channels), range(channels)] = ramp[:, None] * ramp
+    return up

@@ -1,0 +1,84 @@
+"""The decoders of segmentation-models-pytorch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from visiontasks.losses import CrossEntropy, Loss
+from visiontasks.models.heads.mask import MaskHead
+from visiontasks.samples import InputError
+
+Decoder = Literal["Unet", "UnetPlusPlus", "FPN", "DeepLabV3Plus", "Segformer"]
+
+
+class SMPHead(MaskHead):
+    """A decoder of segmentation-models-pytorch, as wide as there by default, on any backbone with a pyramid.
+
+    `DeepLabV3Plus` reads the deepest map at stride 16: give the backbone `output_stride: 16`.
+
+    Args:
+        channels: Channels of each feature map.
+        num_classes: Number of classes.
+        decoder: `Unet`, `UnetPlusPlus` (Zhou et al. 2018), `FPN` (Kirillov et al. 2019), `DeepLabV3Plus` (Chen et
+            al. 2018) or `Segformer` (Xie et al. 2021).
+        width: Factor on the channels of the decoder.
+        loss: Logits against masks.
+
+    Raises:
+        InputError: The backbone has no map of a stride that the decoder reads.
+    """
+
+    def __init__(
+        self,
+        channels: list[int],
+        num_classes: int,
+        decoder: Decoder = "Unet",
+        width: float = 1.0,
+        loss: Loss = CrossEntropy(),
+    ) -> None:
+        super().__init__(num_classes, loss)
+        levels = [level for level, count in enumerate(channels[:-1]) if count and level]
+        dilated = decoder == "DeepLabV3Plus"
+        needed = [2, 4] if dilated else [2, 3, 4, 5]
+        if not set(needed) <= set(levels) or levels[-1] != needed[-1]:
+            strides, found = (", ".join(str(2**level) for level in some) or "none" for some in (needed, levels))
+            mend = "Set the backbone's `output_stride: 16`." if dilated else "Take a network with a pyramid."
+            raise InputError(f"SMPHead: {decoder} reads maps of strides {strides}; the backbone has {found}. {mend}")
+        self.depth = needed[-1]
+        self.decoder, inputs, kernel = _make(decoder, channels[: self.depth + 1], width)
+        self.classifier = nn.Conv2d(inputs, num_classes, kernel, padding=kernel // 2)
+
+    def decode(self, features: list[Tensor]) -> Tensor:
+        return self.classifier(self.decoder(features[: self.depth + 1]))
+
+
+def _make(name: str, channels: Sequence[int], width: float) -> tuple[nn.Module, int, int]:
+    """The decoder, its output channels and the size of the last convolution: as SMP's models of these names."""
+    from segmentation_models_pytorch.base import initialization  # not before it is used: it imports torchvision
+    from segmentation_models_pytorch.decoders.deeplabv3.decoder import DeepLabV3PlusDecoder
+    from segmentation_models_pytorch.decoders.fpn.decoder import FPNDecoder
+    from segmentation_models_pytorch.decoders.segformer.decoder import SegformerDecoder
+    from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
+    from segmentation_models_pytorch.decoders.unetplusplus.decoder import UnetPlusPlusDecoder
+
+    channels = list(channels)
+    wide = [max(1, round(width * count)) for count in (256, 128, 64, 32, 16)]
+    decoder: Any
+    match name:
+        case "Unet":
+            decoder, outputs, kernel = UnetDecoder(channels, wide), wide[-1], 3
+        case "UnetPlusPlus":
+            decoder, outputs, kernel = UnetPlusPlusDecoder(channels, wide), wide[-1], 3
+        case "FPN":
+            decoder = FPNDecoder(channels, pyramid_channels=wide[0], segmentation_channels=wide[1])
+            outputs, kernel = wide[1], 1
+        case "DeepLabV3Plus":
+            decoder = DeepLabV3PlusDecoder(channels, 4, wide[0], (12, 24, 36), 16, True, 0.5)
+            outputs, kernel = wide[0], 1
+        case _:
+            decoder, outputs, kernel = SegformerDecoder(channels, segmentation_channels=wide[0]), wide[0], 1
+    initialization.initialize_decoder(decoder)
+    return decoder, outputs, kernel

@@ -1,0 +1,64 @@
+"""Masks of images that are too large to be seen at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def tiled_mask(
+    logits: Callable[[Tensor], Tensor], image: np.ndarray, tile: int, overlap: float = 0.25, batch_size: int = 4
+) -> np.ndarray:
+    """Classifies the pixels of an image at its own resolution, tile by tile.
+
+    Tiles overlap; each pixel's class is that of the mean of the tiles' logits, weighted by a bell over each tile,
+    so that there are no seams. What is kept at a time is the image, its mask, and the logits of one row of tiles. An
+    image that is no larger than a tile is seen at once.
+
+    Args:
+        logits: From uint8 images (B, 3, h, w) to float (B, classes, h, w).
+        image: uint8 (H, W, 3).
+        tile: Height and width of a tile in pixels, at most those of the image.
+        overlap: Least share of a tile that it has in common with the next, 0..1, below 1.
+        batch_size: Tiles at a time.
+
+    Returns:
+        uint8 (H, W).
+    """
+    height, width = image.shape[:2]
+    rows, columns = (_starts(side, tile, overlap) for side in (height, width))
+    tall, wide = min(tile, height), min(tile, width)
+    weight = torch.outer(_bell(tall), _bell(wide))
+    pixels = torch.from_numpy(image).permute(2, 0, 1)
+    mask = np.empty((height, width), np.uint8)
+    band, top = None, 0  # the logits of rows `top` to `top + tall`, which more tiles may add to
+    for row, after in zip(rows, [*rows[1:], height], strict=True):
+        if band is not None:
+            band = torch.cat([band[:, row - top :], torch.zeros_like(band[:, : row - top])], 1)
+        for first in range(0, len(columns), batch_size):
+            chosen = columns[first : first + batch_size]
+            parts = logits(torch.stack([pixels[:, row : row + tall, x : x + wide] for x in chosen])).cpu()
+            if band is None:
+                band = parts.new_zeros(parts.shape[1], tall, width)
+            for x, part in zip(chosen, parts, strict=True):
+                band[:, :, x : x + wide] += part * weight
+        assert band is not None
+        top, done = row, min(after, row + tall) - row
+        mask[row : row + done] = band[:, :done].max(0).indices.numpy()
+    return mask
+
+
+def _starts(side: int, tile: int, overlap: float) -> list[int]:
+    """Where tiles begin along a side: as few as there can be, evenly spaced, the last one ends with the image."""
+    room = max(0, side - tile)
+    steps = math.ceil(room / max(1, tile * (1 - overlap)))
+    return [round(room * step / steps) for step in range(steps + 1)] if steps else [0]
+
+
+def _bell(length: int) -> Tensor:
+    """Highest in the middle, never zero: the border of an image has no other tile."""
+    return torch.sin(math.pi * (torch.arange(length) + 0.5) / length) ** 2 + 1e-3
