@@ -1,7 +1,7 @@
 """A localization config over the folds of its set: mean IoU and share above 0.5 of the last epoch, and seconds.
 
-Each fold is held out once, and nothing is selected on it; the closed-form start alone and the floor, the mean or
-median training box, stand beside it.
+Each fold is held out once, and nothing is selected on it; the closed form alone (of a head without its convolution)
+and the floor, the mean or median training box, stand beside it.
 
     uv run python benchmarks/boxes.py configs/localization/raccoon.yaml
     uv run python benchmarks/boxes.py configs/localization/pets.yaml --folds 4
@@ -18,6 +18,7 @@ from pathlib import Path
 
 from visiontasks.cli import main as visiontasks
 
+LINEAR = ["--model.init_args.box_head", "BoxHead", "--model.init_args.box_head.hidden", "0"]
 QUIET = ["--trainer.logger", "false", "--trainer.enable_progress_bar", "false"]
 
 
@@ -41,7 +42,7 @@ def main() -> None:
     options, changes = parser.parse_known_args()
     rows = []
     for fold in options.folds:
-        probe, _ = run("probe", options.config, fold, changes)
+        probe, _ = run("probe", options.config, fold, [*changes, *LINEAR])
         found, seconds = run("fit", options.config, fold, changes)
         label = [found["val/accuracy"]] if "val/accuracy" in found else []
         rows.append([found["val/iou_floor"], probe["val/iou"], found["val/iou"], found["val/iou50"], seconds, *label])

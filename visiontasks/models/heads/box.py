@@ -18,7 +18,7 @@ from visiontasks.samples import InputError
 
 
 class BoxHead(Head):
-    """A grid of features, a linear layer, one box: what is where stays apart until the last layer.
+    """A convolution, a grid of features, a linear layer, one box: what is where stays apart until the last layer.
 
     The four outputs are the logits of the box's centre and size, so it is a box whatever they are.
 
@@ -26,7 +26,7 @@ class BoxHead(Head):
         channels: Channels of each feature map.
         num_classes: Not used: one box for all classes.
         grid: Rows and columns of the grid that the final map is averaged to; 1 is global average pooling.
-        hidden: Channels of a 3x3 convolution with ReLU before the grid; 0 leaves it out.
+        hidden: Channels of a 3x3 convolution with ReLU before the grid; 0 leaves it out, as a closed form wants it.
         dropout: Probability of dropping a channel of the grid, 0..1.
         loss: Box against box.
     """
@@ -38,7 +38,7 @@ class BoxHead(Head):
         channels: list[int],
         num_classes: int,
         grid: int = 7,
-        hidden: int = 0,
+        hidden: int = 128,
         dropout: float = 0.0,
         loss: Loss = BoxGIoUL1(),
     ) -> None:
@@ -78,15 +78,15 @@ class BoxHead(Head):
         """The IoU."""
         return box_iou(self.scores(output), target)
 
-    def no_target(self, count: int) -> Tensor:
-        return torch.full((count, 4), torch.nan)
+    def no_target(self, images: Tensor) -> Tensor:
+        return torch.full((len(images), 4), torch.nan, device=images.device)
 
     def scores(self, output: Tensor) -> Tensor:
         return decode(output).clamp(0, 1)
 
     def floor(self, target: Tensor) -> Tensor:
         """The mean or the median training box, whichever the training boxes overlap more."""
-        return encode(self.trivial).expand(len(target), -1)
+        return self.trivial.expand(len(target), -1)
 
     def design(self, features: list[Tensor]) -> Tensor:
         return super().design(features) if len(self.hidden) else self._bridge(features)
