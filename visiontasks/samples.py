@@ -27,6 +27,7 @@ Batch = dict[str, Any]
 
 IGNORE_LABEL = -100  # the default ignore_index of torch's losses
 IGNORE_MASK = 255  # a mask's class is uint8
+PLACES = 64  # rows and columns of the grid on which the classes of masks are counted by place
 
 
 class InputError(ValueError):

@@ -13,11 +13,10 @@ import torch
 from PIL import Image, ImageOps
 
 from visiontasks.data.images import MAX_PIXELS, read_bytes, shown
-from visiontasks.samples import IGNORE_MASK, InputError
+from visiontasks.samples import IGNORE_MASK, PLACES, InputError
 
 FORMATS = ("PNG", "BMP", "TIFF", "GIF", "WEBP", "JPEG")
 MAX_CLASSES = IGNORE_MASK
-PLACES = 64  # rows and columns of the grid on which classes are counted by place
 
 
 class MaskCode:

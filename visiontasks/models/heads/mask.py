@@ -15,9 +15,7 @@ from visiontasks.losses import Loss
 from visiontasks.metrics import confusion, mask_metrics, mask_score, mask_tables
 from visiontasks.models.heads.base import Head, Stage
 from visiontasks.placement import original_maps
-from visiontasks.samples import IGNORE_LABEL, IGNORE_MASK, Batch, InputError
-
-PLACES = 64
+from visiontasks.samples import IGNORE_LABEL, IGNORE_MASK, PLACES, Batch, InputError
 
 
 class MaskHead(Head):
@@ -45,9 +43,7 @@ class MaskHead(Head):
         self.register_buffer("counts", torch.ones(num_classes))
         self.register_buffer("totals", torch.full((num_classes,), float(num_classes)))
         self.register_buffer("trivial", torch.zeros(PLACES, PLACES))  # float: weights may be averaged
-        self.register_load_state_dict_post_hook(
-            lambda head, _: head.criterion.set_label_counts(head.counts, head.totals)
-        )
+        self.register_load_state_dict_post_hook(lambda head, _: head._tell_counts())
 
     @abstractmethod
     def decode(self, features: list[Tensor]) -> Tensor:
@@ -84,7 +80,7 @@ class MaskHead(Head):
     def predict_original(self, output: Tensor, size: Tensor, spec: dict[str, Any]) -> dict[str, Any]:
         """Returns `mask`, a list of uint8 (H, W): the logits are resized, not the classes."""
         sizes, frame = size.tolist(), (spec["image_size"], spec["resize"])
-        maps = (original_maps(logits, *sides, *frame) for logits, sides in zip(output, sizes, strict=True))
+        maps = (original_maps(logits, *sides, *frame) for logits, sides in zip(output.float(), sizes, strict=True))
         return {"mask": [self.scores(logits[None])[0] for logits in maps]}
 
     def metrics(self, stage: Stage) -> MetricCollection:
