@@ -254,6 +254,16 @@ def test_the_presets_show_an_object_in_the_shape_that_it_has_in_a_whole_image(na
     assert abs(np.mean(shapes) - np.log((x2 - x1) / (y2 - y1))) < 0.1
 
 
+def test_what_moves_in_from_outside_a_mask_does_not_count() -> None:
+    sample = {**make_sample(0, box=False), "mask": np.full((60, 80), 3, np.uint8)}
+    for name, turn in (("Rotate", {"limit": [20, 40]}), ("Affine", {"rotate": [20, 40]})):
+        turn = {"class_path": name, "init_args": {"p": 1.0, **turn}}
+        masks = [Augment([turn], 48)({**sample}, 0, index)["mask"] for index in range(8)]
+        assert set(np.unique(masks)) == {3, 255}, name
+    zero = {"class_path": "Rotate", "init_args": {"p": 1.0, "limit": [30, 30], "fill_mask": 0}}
+    assert set(np.unique(Augment([zero], 48)({**sample}, 0, 0)["mask"])) == {0, 3}
+
+
 def test_object_crop_without_box_and_mask_is_a_random_resized_crop() -> None:
     arguments = {"size": (128, 128), "scale": (0.2, 0.9), "ratio": (0.5, 2.0)}
     for index in range(10):

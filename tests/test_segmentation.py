@@ -28,7 +28,7 @@ from visiontasks.losses import CrossEntropy, Dice, Focal, Jaccard, Lovasz, Tvers
 from visiontasks.metrics import confusion, mask_score
 from visiontasks.models import Backbone, BoxHead, FCNHead, LabelHead, MaskHead, SMPHead, UNetHead
 from visiontasks.models.heads.fcn import bilinear
-from visiontasks.placement import original_maps
+from visiontasks.placement import original_classes
 from visiontasks.predict import Predictor
 from visiontasks.samples import InputError
 from visiontasks.tasks import SegmentationTask, VisionTask
@@ -159,6 +159,18 @@ def test_unet_2015_has_the_published_layers() -> None:
     assert len(backbone.stages()) == 5
 
 
+def test_a_network_whose_maps_lie_elsewhere_is_refused() -> None:
+    with pytest.raises(InputError, match=r"no map of stride 2, 4, 8, 16 or 32\. Take a network"):
+        FCNHead([3, 0, 0, 0, 0, 0, 192], 3)  # patches of 14 pixels
+    head = FCNHead([3, 8, 8, 8, 8, 8, 8], 3)
+    maps = [torch.zeros(1, 3, 224, 224), *(torch.zeros(1, 8, side, side) for side in (109, 52, 25, 12, 5, 5))]
+    with pytest.raises(InputError, match=r"of \(224, 224\) pixels its map of stride 2 has \(109, 109\)"):
+        head(maps)
+    final = [torch.zeros(1, 8 if level else 3, 224 >> level, 224 >> level) for level in range(6)]
+    with pytest.raises(InputError, match=r"its map of stride 32 has \(4, 4\)"):
+        head([*final, torch.zeros(1, 8, 4, 4)])
+
+
 def test_a_decoder_without_its_maps_is_refused() -> None:
     with pytest.raises(
         InputError, match=r"DeepLabV3Plus reads maps of strides 4, 16; the backbone has 2, 4, 8, 16, 32"
@@ -229,7 +241,7 @@ def test_class_weights_follow_from_the_pixels() -> None:
     }
     for kind, weights in expected.items():
         loss = CrossEntropy(class_weights=kind)  # ty: ignore[invalid-argument-type]
-        loss.set_label_counts(counts["pixels"], counts["totals"])
+        loss.set_label_counts(counts["pixels"], counts["pixels"] / counts["totals"].clamp(min=1))
         assert loss.weights is not None
         assert loss.weights.tolist() == pytest.approx([*weights, 1.0])
 
@@ -237,6 +249,11 @@ def test_class_weights_follow_from_the_pixels() -> None:
 def camvid(split: str, root: Path) -> MaskFolder:
     names = ["sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"]
     return MaskFolder(split, str(root), names, "{split}", "{split}annot", ignore=[11])
+
+
+def test_a_class_that_has_no_name_is_an_error() -> None:
+    with pytest.raises(InputError, match="mask 1 of the training set has pixels of class 7, and mask_names are 3"):
+        count_masks([np.zeros((2, 2), np.uint8), np.full((2, 2), 7, np.uint8)], 3)
 
 
 def test_the_floor_of_camvid_is_the_class_at_each_place(shared_data: Path) -> None:
@@ -280,17 +297,23 @@ def test_masks_are_scored_at_the_resolution_of_the_labels(resize: Any) -> None:
         assert float(mask_score(confusion(found[i], truth[i], 2))) > 0.85
 
 
-def test_logits_of_a_letterbox_come_back_without_its_border() -> None:
-    maps = torch.zeros(1, 32, 32)
-    maps[:, 8:24] = torch.arange(32.0)  # an image twice as wide as high lies in the middle
-    whole = original_maps(maps, 64, 128, 32, "letterbox")
-    expected = F.interpolate(torch.arange(32.0).expand(1, 1, 16, 32), (64, 128), mode="bilinear")[0]
-    torch.testing.assert_close(whole, expected)
-    torch.testing.assert_close(original_maps(maps, 16, 32, 32, "letterbox"), maps[:, 8:24])
-    centre = original_maps(maps, 32, 64, 32, "crop")
-    assert centre.shape == (1, 32, 64)
-    torch.testing.assert_close(centre[:, :, 16:48], maps)
-    torch.testing.assert_close(centre[:, :, :16], maps[:, :, :1].expand(-1, -1, 16))
+@pytest.mark.parametrize(
+    ("size", "resize"),
+    [((64, 128), "letterbox"), ((16, 32), "letterbox"), ((50, 21), "letterbox"), ((50, 21), "stretch")],
+)
+def test_logits_come_back_to_the_pixels_of_the_original(size: tuple[int, int], resize: Any) -> None:
+    """The classes of interpolated logits, of the part of the picture that the image takes."""
+    logits = torch.randn(4, 32, 32, generator=torch.Generator().manual_seed(0))
+    height, width = (32, 32) if resize == "stretch" else (round(32 * side / max(size)) for side in size)
+    top, left = (32 - height) // 2, (32 - width) // 2
+    part = logits[None, :, top : top + height, left : left + width]
+    expected = F.interpolate(part, size, mode="bilinear").argmax(1)[0]
+    assert torch.equal(original_classes(logits, *size, 32, resize).long(), expected)
+
+
+def test_a_mask_that_resizing_cuts_is_refused() -> None:
+    with pytest.raises(InputError, match=r"data\.resize: crop leaves pixels out"):
+        make_task(VisionDataModule(Photos, 32, "crop"))
 
 
 # the task
@@ -358,12 +381,12 @@ def test_masks_may_be_missing_throughout_a_batch(tmp_path: Path) -> None:
 
 
 def test_training_on_parts_shows_things_at_the_scale_of_whole_images(tmp_path: Path) -> None:
-    data = make_data(size=64, image_size=[48, 64], train_size=[24, 32], augment=[])
+    data = make_data(size=64, image_size=[48, 64], train_size=[24, 32], augment="light")
     assert next(iter(data.loader("val")))["image"].shape[2:] == (48, 64)
     assert next(iter(data.loader("train", training=True)))["image"].shape[2:] == (24, 32)
     transform = {
         "class_path": "ObjectCrop",
-        "init_args": {"size": [24, 32], "image_size": [48, 64], "scale": [1, 1], "ratio": [1, 1]},
+        "init_args": {"scale": [1, 1], "ratio": [1, 1]},  # its sizes are the data's
     }
     data = make_data(size=64, image_size=[48, 64], train_size=[24, 32], augment=[transform])
     shares = []
@@ -372,6 +395,10 @@ def test_training_on_parts_shows_things_at_the_scale_of_whole_images(tmp_path: P
         shares.append(float(((masks > 0) & (masks < 255)).sum()))
     assert 0.75 < shares[1] / shares[0] < 1.1  # a quarter of the image, but the object is kept, and as large as before
     make_trainer(tmp_path).fit(make_task(data), data)
+    with pytest.raises(
+        InputError, match=r"train_size: \[24, 32\] shows parts of images, and nothing in `augment` cuts"
+    ):
+        make_data(size=64, image_size=[48, 64], train_size=[24, 32])
     with pytest.raises(InputError, match=r"train_size=\[0, 5\].* must be positive"):
         make_data(train_size=[0, 5])
 
@@ -485,7 +512,7 @@ def test_a_tile_as_large_as_the_image_is_exact(tmp_path: Path) -> None:
 def test_tiles_are_for_masks_alone() -> None:
     data = make_data()
     task = VisionTask(data.spec, Backbone("test_resnet", False), {"label": LabelHead})
-    with pytest.raises(InputError, match="tile=32: expected a model of masks alone"):
+    with pytest.raises(InputError, match="tile=32: tiles are for masks alone; this model answers label"):
         Predictor(task).predict([data.dataset("val").image(0)], tile=32)
 
 

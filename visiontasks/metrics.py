@@ -150,6 +150,8 @@ class MaskScore(Metric):
 
     def update(self, masks: Tensor | Sequence[Tensor], target: Tensor | Sequence[Tensor]) -> None:
         """Adds class indices (B, H, W) and their targets, of which 255 is ignored; or a list of (H, W) of each."""
+        if isinstance(masks, Tensor) and isinstance(target, Tensor):
+            masks, target = [masks], [target]
         for mask, truth in zip(masks, target, strict=True):
             self.confusion += confusion(mask, truth, self.num_classes)
 
@@ -184,17 +186,17 @@ def mask_score(matrix: Tensor, figure: MaskFigure = "iou", average: bool = True)
     """
     if figure == "confusion":
         return matrix
-    right = matrix.diagonal().double()
+    right = matrix.diagonal()
     there, predicted = matrix.sum(1), matrix.sum(0)
     if figure == "accuracy":
-        return (right.sum() / there.sum()).float()
+        return right.sum() / there.sum()
     both = there + predicted
     values = {"iou": right / (both - right), "dice": 2 * right / both, "recall": right / there}[figure]
-    return (values[both > 0].mean() if average else values).float()
+    return values[both > 0].mean() if average else values
 
 
 def confusion(mask: Tensor, target: Tensor, num_classes: int) -> Tensor:
     """Counts of pixels by their target's class (rows) and the predicted one, int64 (C, C); 255 is left out."""
-    kept = target != IGNORE_MASK
-    pairs = target[kept].long() * num_classes + mask[kept].long()
-    return pairs.bincount(minlength=num_classes**2).reshape(num_classes, num_classes)
+    cells = num_classes**2
+    pairs = torch.where(target == IGNORE_MASK, cells, target.int() * num_classes + mask.int())
+    return pairs.flatten().bincount(minlength=cells + 1)[:-1].reshape(num_classes, num_classes)

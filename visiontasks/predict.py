@@ -85,6 +85,19 @@ class Predictor:
         """
         return list(self.stream(Images(images), batch_size, tile=tile))
 
+    def check_tile(self, tile: int) -> None:
+        """Refuses tiles where they make no sense.
+
+        Raises:
+            InputError: The model does not predict masks alone, or a tile would have no pixel.
+        """
+        if list(self.task.heads) != ["mask"]:
+            raise InputError(
+                f"tile={tile}: tiles are for masks alone; this model answers {', '.join(self.task.heads)}."
+            )
+        if tile < 1:
+            raise InputError(f"tile={tile}: expected the height and width of a tile in pixels.")
+
     @torch.inference_mode()
     def stream(
         self, images: Images, batch_size: int = 32, workers: int = 0, tile: int | None = None
@@ -96,8 +109,7 @@ class Predictor:
                 output = self.task.predict_step({**batch, "image": batch["image"].to(device)}, 0)
                 yield from unbatch(output, self.spec)
             return
-        if list(self.task.heads) != ["mask"] or tile < 1:
-            raise InputError(f"tile={tile}: expected a model of masks alone, and pixels. Leave it out.")
+        self.check_tile(tile)
         for index in range(len(images)):
             image = images.image(index)
             mask = tiled_mask(lambda tiles: self.task(tiles.to(device))["mask"].float(), image, tile)
@@ -181,6 +193,8 @@ def main(command: str, args: Sequence[str]) -> None:
     if options.batch_size < 1 or options.num_workers < 0:
         parser.error("--batch_size must be positive and --num_workers not negative.")
     predictor = Predictor.from_checkpoint(options.checkpoint)
+    if options.tile is not None:
+        predictor.check_tile(options.tile)
     images = Images(find_images(options.source))
     try:
         options.output.mkdir(parents=True, exist_ok=True)

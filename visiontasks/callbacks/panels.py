@@ -22,8 +22,8 @@ Row = tuple[float, np.ndarray, Sample, Sample]  # how good it is, the image, its
 class Panels(Callback):
     """Draws the worst images of the last validation, or of a test: target green, prediction vermilion.
 
-    They are the images of the first process, as the network sees them, the worst first: by IoU where there is
-    a box or a mask, else by the probability of the true class. Where there are masks, the image, its target and its
+    They are the images of the first process, as the network sees them, the worst first: by the quality
+    of the first head, IoU or the probability of the true class. Where there are masks, the image, its target and its
     prediction stand side by side, and a legend below. `val_panels.png` or `test_panels.png`, and in W&B with boxes and
     masks that can be switched on and off.
 

@@ -54,7 +54,8 @@ class Results(Callback):
         self._print("test", {"value": _values(trainer, "test")})
         for prefix in ("", "mask_"):  # label and box share their classes
             chosen = {key: table for key, table in tables.items() if (key == "mask") == bool(prefix)}
-            for names in [names_of(pl_module.spec, key) for key in chosen][:1]:
+            if chosen:
+                names = names_of(pl_module.spec, next(iter(chosen)))
                 self._write({k: v for table in chosen.values() for k, v in table.items()}, names, prefix)
 
     @rank_zero_only

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import random
 from collections.abc import Sequence
@@ -50,9 +51,9 @@ class Augment:
         train_size: Size | None = None,
     ) -> None:
         self.image_size, self.resize, self.seed = image_size, resize, seed
-        self.train_size = train_size or image_size
+        self.train_size = image_size if train_size is None else train_size
         self._transforms = transforms
-        if not isinstance(transforms, str):
+        if not isinstance(transforms, str) or self.train_size != self.image_size:
             _ = self._pipelines  # a mistake in a config is told before anything is trained
 
     @cached_property
@@ -63,7 +64,13 @@ class Augment:
         transforms = self._transforms
         if isinstance(transforms, str):
             transforms = preset(transforms, self.image_size, self.resize, self.train_size)
-        steps = [_build(step) if isinstance(step, dict) else step for step in transforms]
+        data = {"size": height_width(self.train_size), "image_size": self.image_size, "resize": self.resize}
+        steps = [_build(step, data) if isinstance(step, dict) else step for step in transforms]
+        if self.train_size != self.image_size and "Crop" not in repr(steps):
+            raise InputError(
+                f"train_size: {self.train_size} shows parts of images, and nothing in `augment` cuts them out. Add an "
+                "ObjectCrop, take another preset than `none`, or leave train_size out."
+            )
         boxes = A.BboxParams("pascal_voc", clip=True, min_visibility=KEPT)
         return {False: A.Compose(steps, strict=True), True: A.Compose(steps, strict=True, bbox_params=boxes)}
 
@@ -114,8 +121,11 @@ def preset(name: str, image_size: Size, resize: Resize = "stretch", train_size: 
     raise InputError(f"augment: unknown preset {name!r}; there are none, light, medium, strong, or give a list.")
 
 
-def _build(step: dict[str, Any]) -> Any:
-    """Builds a transform from `class_path` and `init_args`; nested transforms (OneOf ...) too."""
+def _build(step: dict[str, Any], data: dict[str, Any]) -> Any:
+    """Builds a transform from `class_path` and `init_args`; nested transforms (OneOf ...) too.
+
+    What an ObjectCrop is not told it takes from `data`. What moves in from outside a mask does not count.
+    """
     from albumentations import BaseCompose, BasicTransform
 
     class_path = str(step.get("class_path", ""))
@@ -134,7 +144,12 @@ def _build(step: dict[str, Any]) -> Any:
         raise InputError(f"augment: no transform {class_path!r}" + (f"; did you mean {close[0]!r}?" if close else "."))
     arguments = dict(step.get("init_args") or {})
     if nested := arguments.get("transforms"):
-        arguments["transforms"] = [_build(inner) for inner in nested]
+        arguments["transforms"] = [_build(inner, data) for inner in nested]
+    if cls.__name__ == "ObjectCrop":
+        arguments = data | arguments
+    fill_mask = inspect.signature(cls).parameters.get("fill_mask")
+    if fill_mask and fill_mask.default == 0:
+        arguments.setdefault("fill_mask", IGNORE_MASK)
     try:
         return cls(**arguments) if issubclass(cls, BaseCompose) else cls(**arguments, strict=True)
     except (TypeError, ValueError) as error:

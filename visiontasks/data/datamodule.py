@@ -56,7 +56,7 @@ class VisionDataModule(LightningDataModule):
         train_size: Size | None = None,
     ) -> None:
         super().__init__()
-        if min(*height_width(image_size), *height_width(train_size or 1), batch_size) < 1:
+        if min(*height_width(image_size), *height_width(1 if train_size is None else train_size), batch_size) < 1:
             raise InputError(
                 f"data: image_size={image_size}, train_size={train_size}, batch_size={batch_size} must be positive."
             )

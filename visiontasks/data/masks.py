@@ -128,13 +128,22 @@ def count_masks(masks: Iterable[np.ndarray | None], num_classes: int) -> dict[st
     Returns:
         `pixels` of each class and `totals`, the pixels of all masks in which it occurs, both int64 (C,); `places`, in
         how many masks each class is at each place, int64 (C, 64, 64).
+
+    Raises:
+        InputError: A mask has a class that there is not.
     """
     pixels, totals = np.zeros(num_classes, np.int64), np.zeros(num_classes, np.int64)
     places = np.zeros((num_classes, PLACES, PLACES), np.int64)
     classes = np.arange(num_classes, dtype=np.uint8)[:, None, None]
-    for mask in masks:
+    for number, mask in enumerate(masks):
         if mask is not None:
-            found = np.bincount(mask.ravel(), minlength=num_classes)[:num_classes]
+            found = np.bincount(mask.ravel(), minlength=256)
+            if (strange := found[num_classes:IGNORE_MASK].nonzero()[0]).size:
+                raise InputError(
+                    f"mask {number} of the training set has pixels of class {num_classes + strange[0]}, and mask_names "
+                    f"are {num_classes}. Name all classes, or make others 255."
+                )
+            found = found[:num_classes]
             pixels += found
             totals += np.where(found > 0, found.sum(), 0)
             places += cv2.resize(mask, (PLACES, PLACES), interpolation=cv2.INTER_NEAREST_EXACT) == classes

@@ -81,7 +81,8 @@ class ObjectCrop(A.RandomResizedCrop):
 
     Args:
         size: Height and width of the result in pixels.
-        scale: Least and largest area of the window, as a share of the image's.
+        scale: Least and largest area of the window, as a share of the image's; where there is a box or a mask, of the
+            window without change of size.
         ratio: Least and largest width / height of the window, as a share of the one without change of aspect.
         image_size: Size of a whole image in val and test in pixels, if not `size`.
         resize: How a whole image comes to that size.

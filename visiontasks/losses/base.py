@@ -20,12 +20,12 @@ class Loss(Described, nn.Module, ABC):
 
     kind: str = "classes"
 
-    def set_label_counts(self, counts: Tensor, totals: Tensor | None = None) -> None:
+    def set_label_counts(self, counts: Tensor, frequencies: Tensor | None = None) -> None:
         """Tells how often each class occurs in the training set; most losses do not care.
 
         Args:
             counts: Of labels, or of pixels, or their shares: float or int64 (C,).
-            totals: For pixels, those of all images in which the class occurs, int64 (C,).
+            frequencies: Of pixels the share that the class has of the images in which it occurs, float (C,).
         """
 
     @abstractmethod

@@ -36,13 +36,13 @@ class CrossEntropy(Loss):
         # no buffer: it is not there before the training set is known, and weight averaging copies the buffers before
         self.weights = torch.tensor(class_weights, dtype=torch.float32) if isinstance(class_weights, list) else None
 
-    def set_label_counts(self, counts: Tensor, totals: Tensor | None = None) -> None:
+    def set_label_counts(self, counts: Tensor, frequencies: Tensor | None = None) -> None:
         if self.weights is not None and isinstance(self.class_weights, list):
             if len(self.weights) != len(counts):
                 raise InputError(f"class_weights: {len(self.weights)} weights for {len(counts)} classes.")
             return
         share = counts.float() / counts.sum()
-        frequency = share if totals is None else counts.float() / totals.clamp(min=1)
+        frequency = share if frequencies is None else frequencies.float()
         match self.class_weights:
             case "inverse":
                 weights = 1 / (len(counts) * share)

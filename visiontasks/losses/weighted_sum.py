@@ -28,9 +28,9 @@ class WeightedSum(Loss):
         (self.kind,) = kinds
         self.losses, self.weights = nn.ModuleList(losses), weights
 
-    def set_label_counts(self, counts: Tensor, totals: Tensor | None = None) -> None:
+    def set_label_counts(self, counts: Tensor, frequencies: Tensor | None = None) -> None:
         for loss in self.losses:
-            loss.set_label_counts(counts, totals)  # ty: ignore[not-callable]
+            loss.set_label_counts(counts, frequencies)  # ty: ignore[not-callable]
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         first, *others = (weight * loss(output, target) for weight, loss in zip(self.weights, self.losses, strict=True))

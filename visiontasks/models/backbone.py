@@ -95,9 +95,14 @@ class Backbone(Described, nn.Module):
         """
         if not images.is_floating_point():
             images = self.normalize(images)
-        final, maps = self.net.forward_intermediates(images, indices=None if pyramid else 1)
+        try:
+            final, maps = self.net.forward_intermediates(images, indices=None if pyramid else 1)
+        except AssertionError as error:  # timm's, of networks whose size was set
+            raise InputError(
+                f"backbone: {self.name} takes images of one size ({error}). Leave out train_size and tiles."
+            ) from error
         if final.ndim == 3:  # tokens of a transformer, after class and register tokens
-            tokens = final[:, self.net.num_prefix_tokens :]
+            tokens = final[:, getattr(self.net, "num_prefix_tokens", 0) :]
             final = tokens.transpose(1, 2).unflatten(2, maps[-1].shape[-2:])
         elif getattr(self.net, "output_fmt", "NCHW") == "NHWC":
             final = final.permute(0, 3, 1, 2)
@@ -182,8 +187,8 @@ def _create(name: str, pretrained: bool | str, in_channels: int, output_stride: 
             f"backbone.pretrained: the weights of {name} could not be fetched ({error}). Give a file with "
             f"`pretrained: PATH`, or use `bundled` (with name {BUNDLED}) or `false`."
         ) from error
-    except TypeError as error:
-        if "output_stride" not in str(error):
+    except (TypeError, AssertionError) as error:
+        if not output_stride:
             raise
         raise InputError(f"backbone.output_stride: timm's {name} cannot be dilated. Leave it out.") from error
     except (RuntimeError, KeyError) as error:

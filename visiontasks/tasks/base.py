@@ -66,6 +66,8 @@ class VisionTask(Described, LightningModule):
         self.make_optimizer, self.backbone_lr_ratio = optimizer, backbone_lr_ratio
         self.phases = [Phase(0, schedule)]
         backbone.set_image_size(spec["image_size"])
+        if "mask" in heads and spec["resize"] == "crop":
+            raise InputError("data.resize: crop leaves pixels out that a mask must answer. Use letterbox or stretch.")
         made = {key: make(backbone.channels, len(names_of(spec, key))) for key, make in heads.items()}
         self.heads = nn.ModuleDict(made)
         for key, head in self._heads():

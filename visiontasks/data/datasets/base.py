@@ -63,8 +63,8 @@ class VisionDataset(Dataset, ABC):
         return np.array([target["label"] for target in targets], np.int64)
 
     def fingerprint(self) -> str:
-        """Short hash of the samples' names, labels and boxes: tells whether two runs saw the same data."""
-        digest = hashlib.sha256("\n".join(self.class_names).encode())
+        """Short hash of names, labels and boxes, not of pixels: tells whether two runs saw the same data."""
+        digest = hashlib.sha256("\n".join([*self.class_names, *self.mask_names]).encode())
         for index in range(len(self)):
             target = self.target(index)
             box = target["bbox"].tolist() if "bbox" in target else ""

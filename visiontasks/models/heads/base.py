@@ -97,7 +97,7 @@ class Head(Described, nn.Module, ABC):
         """
         raise InputError(
             f"{type(self).__name__} as it is configured has no closed form: its last layer must be its only one. "
-            "Remove the ClosedFormStart callback or the hidden layers."
+            "Remove its hidden layers, leave it out of ClosedFormStart's `heads`, or remove that callback."
         )
 
     def solve(self, design: Tensor, target: Tensor, index: Tensor) -> dict[str, float]:

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from visiontasks.losses import CrossEntropy, Loss
-from visiontasks.models.heads.mask import MaskHead
+from visiontasks.models.backbone import STRIDES
+from visiontasks.models.heads.mask import MaskHead, levels
 from visiontasks.samples import InputError
-
-STRIDES = (1, 2, 4, 8, 16, 32)
 
 
 class FCNHead(MaskHead):
@@ -45,8 +44,8 @@ class FCNHead(MaskHead):
         super().__init__(num_classes, loss)
         *pyramid, final = channels
         known = dict(zip(STRIDES, pyramid, strict=True))
-        self.deepest = max(stride for stride, width in known.items() if width)
-        self.finer = [s for s in STRIDES[::-1] if stride <= s < self.deepest]
+        deepest = 2 ** levels(channels)[-1]
+        self.finer = [s for s in STRIDES[::-1] if stride <= s < deepest]
         if missing := [s for s in self.finer if not known[s]]:
             raise InputError(f"FCNHead: the backbone has no map of stride {missing[0]}. Take a network with a pyramid.")
         self.dropout = nn.Dropout2d(dropout)
@@ -54,7 +53,7 @@ class FCNHead(MaskHead):
         self.skips = nn.ModuleList(nn.Conv2d(known[s], num_classes, 1) for s in self.finer)
         for parameter in self.skips.parameters():
             nn.init.zeros_(parameter)
-        steps = [coarse // fine for coarse, fine in pairwise([self.deepest, *self.finer])]
+        steps = [coarse // fine for coarse, fine in pairwise([deepest, *self.finer])]
         self.up = nn.ModuleList(bilinear(num_classes, step) for step in steps)
 
     def decode(self, features: list[Tensor]) -> Tensor:
@@ -66,9 +65,9 @@ class FCNHead(MaskHead):
 
 
 def bilinear(channels: int, step: int) -> nn.ConvTranspose2d:
-    """A transposed convolution that makes maps `step` times as large, at first by bilinear interpolation."""
-    size = 2 * step - step % 2
-    up = nn.ConvTranspose2d(channels, channels, size, stride=step, padding=(size - step) // 2, bias=False)
+    """A transposed convolution that makes maps `step`, an even number, times as large, at first bilinearly."""
+    size = 2 * step
+    up = nn.ConvTranspose2d(channels, channels, size, stride=step, padding=step // 2, bias=False)
     ramp = 1 - (torch.arange(size) - (size - 1) / 2).abs() / step
     with torch.no_grad():
         up.weight.zero_()

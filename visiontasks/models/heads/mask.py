@@ -14,7 +14,7 @@ from torchmetrics import MetricCollection
 from visiontasks.losses import Loss
 from visiontasks.metrics import confusion, mask_metrics, mask_score, mask_tables
 from visiontasks.models.heads.base import Head, Stage
-from visiontasks.placement import original_maps
+from visiontasks.placement import original_classes
 from visiontasks.samples import IGNORE_LABEL, IGNORE_MASK, PLACES, Batch, InputError
 
 
@@ -37,13 +37,13 @@ class MaskHead(Head):
             )
         self.check_loss(loss, "classes")
         self.num_classes, self.criterion = num_classes, deepcopy(loss)
-        self.counts: Tensor
-        self.totals: Tensor
+        self.shares: Tensor
+        self.frequencies: Tensor
         self.trivial: Tensor
-        self.register_buffer("counts", torch.ones(num_classes))
-        self.register_buffer("totals", torch.full((num_classes,), float(num_classes)))
+        self.register_buffer("shares", torch.full((num_classes,), 1 / num_classes))
+        self.register_buffer("frequencies", torch.full((num_classes,), 1 / num_classes))
         self.register_buffer("trivial", torch.zeros(PLACES, PLACES))  # float: weights may be averaged
-        self.register_load_state_dict_post_hook(lambda head, _: head._tell_counts())
+        self.register_load_state_dict_post_hook(lambda head, _: head._tell_frequencies())
 
     @abstractmethod
     def decode(self, features: list[Tensor]) -> Tensor:
@@ -56,9 +56,9 @@ class MaskHead(Head):
         masks = summary["masks"]
         if not masks["pixels"].sum():
             raise InputError(f"{type(self).__name__}: no pixel of the training masks has a class.")
-        self.counts.copy_(masks["pixels"])
-        self.totals.copy_(masks["totals"])
-        self._tell_counts()
+        self.shares.copy_(masks["pixels"] / masks["pixels"].sum())
+        self.frequencies.copy_(masks["pixels"] / masks["totals"].clamp(min=1))
+        self._tell_frequencies()
         self.trivial.copy_(_best_guess(masks["places"]))
 
     def forward(self, features: list[Tensor]) -> Tensor:
@@ -79,9 +79,9 @@ class MaskHead(Head):
 
     def predict_original(self, output: Tensor, size: Tensor, spec: dict[str, Any]) -> dict[str, Any]:
         """Returns `mask`, a list of uint8 (H, W): the logits are resized, not the classes."""
-        sizes, frame = size.tolist(), (spec["image_size"], spec["resize"])
-        maps = (original_maps(logits, *sides, *frame) for logits, sides in zip(output.float(), sizes, strict=True))
-        return {"mask": [self.scores(logits[None])[0] for logits in maps]}
+        frame = (spec["image_size"], spec["resize"])
+        pairs = zip(output.float(), size.tolist(), strict=True)
+        return {"mask": [original_classes(logits, *sides, *frame) for logits, sides in pairs]}
 
     def metrics(self, stage: Stage) -> MetricCollection:
         return mask_metrics(self.num_classes, stage)
@@ -104,7 +104,7 @@ class MaskHead(Head):
     def scored(self, output: Tensor, batch: Batch, spec: dict[str, Any]) -> tuple[Any, Any]:
         """Masks at the resolution of the labels, whatever that of the network is."""
         if "original_mask" not in batch:
-            return [], []
+            return self.scores(output), batch["mask"]
         return self.predict_original(output.detach(), batch["size"], spec)["mask"], batch["original_mask"]
 
     def floor(self, target: Any) -> list[Tensor]:
@@ -112,23 +112,44 @@ class MaskHead(Head):
         trivial = self.trivial.round().byte()[None, None]
         return [F.interpolate(trivial, mask.shape, mode="nearest-exact")[0, 0] for mask in target]
 
-    def _tell_counts(self) -> None:
-        self.criterion.set_label_counts(self.counts, self.totals)
+    def _tell_frequencies(self) -> None:
+        self.criterion.set_label_counts(self.shares, self.frequencies)
+
+
+def levels(channels: list[int]) -> list[int]:
+    """The levels of a pyramid that have a map: level n is of stride 2^n; level 0, perhaps the image, is left out.
+
+    Raises:
+        InputError: There is none.
+    """
+    found = [level for level, count in enumerate(channels[:-1]) if count and level]
+    if not found:
+        raise InputError("backbone.name: no map of stride 2, 4, 8, 16 or 32. Take a network with a pyramid for masks.")
+    return found
 
 
 def even(features: list[Tensor]) -> list[Tensor]:
-    """Pads maps of strides 1, 2, 4 ... and the final one with zeros, so that each is exactly half of the one before."""
+    """Pads maps of strides 1, 2, 4 ... and the final one with zeros, so that each is exactly half of the one before.
+
+    Raises:
+        InputError: A map is not of the size that its stride says: it would be laid on other pixels than its own.
+    """
     *pyramid, final = features
+    whole = pyramid[0].shape[-2:]
+    deepest = levels([part.shape[1] for part in features])[-1]
     coarsest = 2 ** (len(pyramid) - 1)
-    sides = [-(-side // coarsest) * coarsest for side in pyramid[0].shape[-2:]]
-    padded = [_pad(part, *(side >> level for side in sides)) for level, part in enumerate(pyramid)]
-    deepest = [part for part in padded if part.shape[1]][-1]
-    return [*padded, _pad(final, *deepest.shape[-2:])]
-
-
-def _pad(part: Tensor, height: int, width: int) -> Tensor:
-    bottom, right = height - part.shape[-2], width - part.shape[-1]
-    return F.pad(part, (0, right, 0, bottom)) if bottom or right else part
+    sides = [-(-side // coarsest) * coarsest for side in whole]
+    padded = []
+    for level, part in [*enumerate(pyramid), (deepest, final)]:
+        height, width = part.shape[-2:]
+        if any(abs(side / 2**level - found) >= 1 for side, found in zip(whole, (height, width), strict=True)):
+            raise InputError(
+                f"backbone.name: of {tuple(whole)} pixels its map of stride {2**level} has {(height, width)}. "
+                "Take a network whose convolutions are padded."
+            )
+        bottom, right = ((side >> level) - found for side, found in zip(sides, (height, width), strict=True))
+        padded.append(F.pad(part, (0, right, 0, bottom)) if bottom or right else part)
+    return padded
 
 
 def _best_guess(places: Tensor) -> Tensor:

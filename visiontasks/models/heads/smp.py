@@ -8,7 +8,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from visiontasks.losses import CrossEntropy, Loss
-from visiontasks.models.heads.mask import MaskHead
+from visiontasks.models.heads.mask import MaskHead, levels
 from visiontasks.samples import InputError
 
 Decoder = Literal["Unet", "UnetPlusPlus", "FPN", "DeepLabV3Plus", "Segformer"]
@@ -40,12 +40,14 @@ class SMPHead(MaskHead):
         loss: Loss = CrossEntropy(),
     ) -> None:
         super().__init__(num_classes, loss)
-        levels = [level for level, count in enumerate(channels[:-1]) if count and level]
+        known = levels(channels)
         dilated = decoder == "DeepLabV3Plus"
         needed = [2, 4] if dilated else [2, 3, 4, 5]
-        if not set(needed) <= set(levels) or levels[-1] != needed[-1]:
-            strides, found = (", ".join(str(2**level) for level in some) or "none" for some in (needed, levels))
-            mend = "Set the backbone's `output_stride: 16`." if dilated else "Take a network with a pyramid."
+        if not set(needed) <= set(known) or known[-1] != needed[-1]:
+            strides, found = (", ".join(str(2**level) for level in some) for some in (needed, known))
+            mend = "Take a network with a pyramid, and no `output_stride`."
+            if dilated:
+                mend = "Take a network with a pyramid, and set the backbone's `output_stride: 16`."
             raise InputError(f"SMPHead: {decoder} reads maps of strides {strides}; the backbone has {found}. {mend}")
         self.depth = needed[-1]
         self.decoder, inputs, kernel = _make(decoder, channels[: self.depth + 1], width)

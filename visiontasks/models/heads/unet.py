@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from visiontasks.losses import CrossEntropy, Loss
 from visiontasks.models.classic.unet import double_conv, init_he
-from visiontasks.models.heads.mask import MaskHead
+from visiontasks.models.heads.mask import MaskHead, levels
 from visiontasks.samples import InputError
 
 
@@ -39,9 +39,8 @@ class UNetHead(MaskHead):
         loss: Loss = CrossEntropy(),
     ) -> None:
         super().__init__(num_classes, loss)
-        levels = [level for level, count in enumerate(channels[:-1]) if count]
-        self.deepest = levels[-1]
-        if levels[-2:] == [0, self.deepest]:
+        *others, self.deepest = levels(channels)
+        if not others:
             raise InputError("UNetHead: the backbone has maps of one stride only. Take a network with a pyramid.")
         self.dropout = nn.Dropout2d(dropout)
         self.up, self.blocks = nn.ModuleList(), nn.ModuleList()
