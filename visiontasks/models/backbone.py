@@ -98,8 +98,9 @@ class Backbone(Described, nn.Module):
         try:
             final, maps = self.net.forward_intermediates(images, indices=None if pyramid else 1)
         except AssertionError as error:  # timm's, of networks whose size was set
+            reason = str(error).rstrip(".")
             raise InputError(
-                f"backbone: {self.name} takes images of one size ({error}). Leave out train_size and tiles."
+                f"backbone: {self.name} takes images of one size ({reason}). Leave out train_size and tiles."
             ) from error
         if final.ndim == 3:  # tokens of a transformer, after class and register tokens
             tokens = final[:, getattr(self.net, "num_prefix_tokens", 0) :]
