@@ -483,18 +483,32 @@ def test_tiles_of_what_is_local_equal_the_whole(shape: tuple[int, int], overlap:
     np.testing.assert_array_equal(tiled_mask(local_logits, image, 32, overlap, batch_size=3), expected)
 
 
-def test_each_pixel_is_blended_from_the_tiles_that_hold_it() -> None:
-    """Tiles that answer their own place: the brightness at the middle of each wins there."""
+def test_tiles_are_of_one_size_and_as_few_as_there_can_be() -> None:
     seen = []
 
     def logits(tiles: Tensor) -> Tensor:
         seen.append(tiles.shape)
-        return torch.randn(len(tiles), 3, *tiles.shape[2:], generator=torch.Generator().manual_seed(len(seen)))
+        return torch.zeros(len(tiles), 3, *tiles.shape[2:])
 
     tiled_mask(logits, np.zeros((100, 150, 3), np.uint8), 64, batch_size=2)
     assert {shape[2:] for shape in seen} == {(64, 64)}
     assert sum(shape[0] for shape in seen) == 2 * 3
     assert max(shape[0] for shape in seen) == 2
+
+
+@pytest.mark.parametrize("upright", [True, False])
+def test_two_tiles_that_disagree_meet_in_the_middle_of_what_they_share(upright: bool) -> None:
+    image = np.zeros((64, 96, 3), np.uint8)  # tiles of columns 0 to 63 and 32 to 95
+    image[:, 64:] = 255
+
+    def logits(tiles: Tensor) -> Tensor:
+        label = (tiles.amax((1, 2, 3)) > 0).long()
+        return F.one_hot(label, 2)[..., None, None].float().expand(-1, -1, *tiles.shape[2:])
+
+    mask = tiled_mask(logits, image.swapaxes(0, 1).copy() if upright else image, 64)
+    mask = mask.T if upright else mask
+    assert not mask[:, :48].any()
+    assert mask[:, 48:].all()
 
 
 def test_a_tile_as_large_as_the_image_is_exact(tmp_path: Path) -> None:
