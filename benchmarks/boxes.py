@@ -10,29 +10,18 @@ and the floor, the mean or median training box, stand beside it.
 from __future__ import annotations
 
 import argparse
-import csv
 import statistics
 import tempfile
-import time
-from pathlib import Path
 
-from visiontasks.cli import main as visiontasks
+from runs import run
 
 LINEAR = ["--model.init_args.box_head", "BoxHead", "--model.init_args.box_head.hidden", "0"]
-QUIET = ["--trainer.logger", "false", "--trainer.enable_progress_bar", "false"]
 
 
-def run(command: str, config: str, fold: int, changes: list[str]) -> tuple[dict[str, float], float]:
+def run_fold(command: str, config: str, fold: int, changes: list[str]) -> tuple[dict[str, float], float]:
     """Trains one fold; returns the last epoch's validation metrics and the seconds of the whole command."""
     with tempfile.TemporaryDirectory() as directory:
-        start = time.perf_counter()
-        place = ["--trainer.default_root_dir", directory, "--data.dataset.splits.fold", str(fold)]
-        visiontasks([command, "-c", config, *QUIET, *place, *changes])
-        seconds = time.perf_counter() - start
-        (metrics,) = Path(directory).glob("*/*/metrics.csv")
-        with metrics.open() as file:
-            (*_, last) = (line for line in csv.DictReader(file) if line.get("val/iou"))
-    return {name: float(value) for name, value in last.items() if name.startswith("val/") and value}, seconds
+        return run(command, config, directory, "--data.dataset.splits.fold", str(fold), *changes)
 
 
 def main() -> None:
@@ -42,8 +31,8 @@ def main() -> None:
     options, changes = parser.parse_known_args()
     rows = []
     for fold in options.folds:
-        probe, _ = run("probe", options.config, fold, [*changes, *LINEAR])
-        found, seconds = run("fit", options.config, fold, changes)
+        probe, _ = run_fold("probe", options.config, fold, [*changes, *LINEAR])
+        found, seconds = run_fold("fit", options.config, fold, changes)
         label = [found["val/accuracy"]] if "val/accuracy" in found else []
         rows.append([found["val/iou_floor"], probe["val/iou"], found["val/iou"], found["val/iou50"], seconds, *label])
         print(f"fold {fold}:", " ".join(f"{value:.3f}" for value in rows[-1]), flush=True)

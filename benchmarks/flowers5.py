@@ -10,13 +10,10 @@ the validation set, the figure is that of the last epoch.
 from __future__ import annotations
 
 import argparse
-import csv
 import statistics
 import tempfile
-import time
-from pathlib import Path
 
-from visiontasks.cli import main as visiontasks
+from runs import run
 
 CONFIG = "configs/classification/flowers5.yaml"
 NO_START = ["--trainer.callbacks", "null"]
@@ -39,19 +36,13 @@ ROWS = {
 }
 
 
-def run(row: str, size: int, seed: int) -> tuple[float, float]:
+def run_row(row: str, size: int, seed: int) -> tuple[float, float]:
     """Trains one row; returns the last epoch's validation accuracy and the seconds of the whole command."""
     command, *changes = ROWS[row]
+    common = ["--seed_everything", str(seed), "--data.image_size", str(size)]
     with tempfile.TemporaryDirectory() as directory:
-        common = ["--seed_everything", str(seed), "--data.image_size", str(size), "--trainer.logger", "false"]
-        quiet = ["--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false"]
-        start = time.perf_counter()
-        visiontasks([command, "-c", CONFIG, *common, *quiet, "--trainer.default_root_dir", directory, *changes])
-        seconds = time.perf_counter() - start
-        (metrics,) = Path(directory).glob("*/*/metrics.csv")
-        with metrics.open() as file:
-            accuracies = [float(line["val/accuracy"]) for line in csv.DictReader(file) if line.get("val/accuracy")]
-    return accuracies[-1], seconds
+        found, seconds = run(command, CONFIG, directory, *common, *changes)
+    return found["val/accuracy"], seconds
 
 
 def main() -> None:
@@ -63,7 +54,7 @@ def main() -> None:
     options = parser.parse_args()
     lines = []
     for row in options.rows:
-        results = [run(row, options.size, options.first_seed + i) for i in range(options.seeds)]
+        results = [run_row(row, options.size, options.first_seed + i) for i in range(options.seeds)]
         accuracies, seconds = zip(*results, strict=True)
         each = " ".join(f"{accuracy:.3f}" for accuracy in accuracies)
         lines.append(f"{row:26}{statistics.mean(accuracies):.3f}  ({each})  {statistics.median(seconds):5.0f} s")

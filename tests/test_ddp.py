@@ -84,6 +84,22 @@ def test_the_mean_iou_of_17_images_is_that_of_one_process(tmp_path: Path) -> Non
     assert "test/miou" in one
 
 
+def test_two_processes_count_the_pixels_of_one(tmp_path: Path) -> None:
+    counted = []
+    for processes in (1, 2):
+        seed_everything(0)
+        data = VisionDataModule(partial(Shapes, count=17, size=32), image_size=32, batch_size=4)
+        head = partial(SMPHead, width=0.125)
+        task = SegmentationTask(data.spec, Backbone("test_resnet", pretrained=False), head)
+        (folder := tmp_path / str(processes)).mkdir()
+        make_trainer(tmp_path, processes, [SaveState(folder)]).fit(task, data)
+        states = [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(processes)]
+        names = ("shares", "frequencies", "trivial")
+        counted += [[state[f"heads.mask.{name}"].tolist() for name in names] for state in states]
+    assert counted[0] == counted[1] == counted[2]
+    assert counted[0][0] != [1 / 5] * 5  # what is there before anything is counted
+
+
 def test_replicas_hold_the_same_weights_after_closed_form_start_and_unfreezing(tmp_path: Path) -> None:
     task, data = make()
     before = {name: value.clone() for name, value in task.state_dict().items()}

@@ -138,6 +138,30 @@ def test_fcn_8s_starts_as_fcn_32s() -> None:
     assert all(not parameter.any() for parameter in fine.skips.parameters())
 
 
+def test_a_decoder_adds_to_the_scores_of_the_final_map() -> None:
+    backbone = small_backbone()
+    head = SMPHead(backbone.channels, 3, **SMALL).eval()
+    assert head.coarse is not None
+    nn.init.zeros_(head.classifier.weight)
+    nn.init.zeros_(head.classifier.bias)  # ty: ignore[invalid-argument-type]
+    with torch.no_grad():
+        features = backbone(make_images(2, 3, 64, 64), pyramid=True)
+        expected = F.interpolate(head.coarse(features[-1]), (64, 64), mode="bilinear", align_corners=False)
+        assert torch.equal(head(features), expected)
+        assert SMPHead(backbone.channels, 3, coarse=False, **SMALL).coarse is None
+
+
+def test_a_decoder_does_not_mind_the_scale_of_the_maps() -> None:
+    channels = small_backbone().channels
+    head = SMPHead(channels, 3, coarse=False, **SMALL).train()
+    strides = [1, 2, 4, 8, 16, 32, 32]
+    draw = torch.Generator().manual_seed(0)
+    maps = [torch.randn(2, n, 64 // s, 64 // s, generator=draw) for n, s in zip(channels, strides, strict=True)]
+    with torch.no_grad():
+        scaled = [maps[0], *(10 ** (level % 3) * part for level, part in enumerate(maps[1:]))]
+        torch.testing.assert_close(head(scaled), head(maps), atol=1e-3, rtol=1e-3)
+
+
 def test_unet_2015_has_the_published_layers() -> None:
     """Ronneberger et al. 2015, figure 1: 23 convolutions; the weights are counted by hand."""
     backbone = Backbone("unet2015", False, in_channels=1)
@@ -252,7 +276,7 @@ def camvid(split: str, root: Path) -> MaskFolder:
 
 
 def test_a_class_that_has_no_name_is_an_error() -> None:
-    with pytest.raises(InputError, match="mask 1 of the training set has pixels of class 7, and mask_names are 3"):
+    with pytest.raises(InputError, match="mask 1 has pixels of class 7, and mask_names are 3"):
         count_masks([np.zeros((2, 2), np.uint8), np.full((2, 2), 7, np.uint8)], 3)
 
 

@@ -112,7 +112,9 @@ class Predictor:
         self.check_tile(tile)
         for index in range(len(images)):
             image = images.image(index)
-            mask = tiled_mask(lambda tiles: self.task(tiles.to(device))["mask"].float(), image, tile)
+            mask = tiled_mask(
+                lambda tiles: self.task(tiles.to(device))["mask"].float(), image, tile, batch_size=min(batch_size, 4)
+            )
             yield {"index": index, "size": np.array(image.shape[:2]), "mask": mask}
 
 

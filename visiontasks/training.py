@@ -32,6 +32,7 @@ EXPECTED_WARNINGS = (
     ".*does not have many workers",  # none is the right number where the cores are busy with the model
     ".*callbacks used to create the checkpoint need to be provided",
     ".*is smaller than the logging interval",  # what is logged by epoch does not mind
+    ".*could not find the monitored key",  # before the first validation, where not every epoch has one
     "The dirpath has changed",  # a resumed fit has a run directory of its own
     ".*isinstance.treespec, LeafSpec.",
 )

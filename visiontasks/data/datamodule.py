@@ -113,10 +113,15 @@ class VisionDataModule(LightningDataModule):
     def mask_counts(self) -> dict[str, torch.Tensor]:
         """How often each class occurs in the training masks, and where, of one pass over them: see `count_masks`."""
         train = self.dataset("train")
-        indices = track(
-            range(len(train)), "Counting pixels", transient=True, disable=os.environ.get("LOCAL_RANK", "0") != "0"
-        )
-        return count_masks((train.mask(index) for index in indices), len(train.mask_names))
+        rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        share = range(rank, len(train), ranks)
+        masks = (train.mask(index) for index in track(share, "Counting pixels", transient=True, disable=rank > 0))
+        counts = count_masks(masks, len(train.mask_names), lambda number: train.name(share[number]))
+        if ranks == 1:
+            return counts
+        every: list[Any] = [None] * ranks
+        torch.distributed.all_gather_object(every, counts)
+        return {name: torch.stack([some[name] for some in every]).sum(0) for name in counts}
 
     @cached_property
     def channel_statistics(self) -> tuple[torch.Tensor, torch.Tensor]:

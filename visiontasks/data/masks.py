@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import cv2
@@ -122,8 +122,15 @@ class MaskCode:
         return str([code >> 16, code >> 8 & 255, code & 255] if self.by_colour else code)
 
 
-def count_masks(masks: Iterable[np.ndarray | None], num_classes: int) -> dict[str, torch.Tensor]:
+def count_masks(
+    masks: Iterable[np.ndarray | None], num_classes: int, name: Callable[[int], str] = "mask {}".format
+) -> dict[str, torch.Tensor]:
     """Counts the classes of masks, uint8 (H, W), of which 255 is none; what is not there is left out.
+
+    Args:
+        masks: The masks.
+        num_classes: Number of classes.
+        name: What an error calls the mask of a number.
 
     Returns:
         `pixels` of each class and `totals`, the pixels of all masks in which it occurs, both int64 (C,); `places`, in
@@ -140,8 +147,8 @@ def count_masks(masks: Iterable[np.ndarray | None], num_classes: int) -> dict[st
             found = np.bincount(mask.ravel(), minlength=256)
             if (strange := found[num_classes:IGNORE_MASK].nonzero()[0]).size:
                 raise InputError(
-                    f"mask {number} of the training set has pixels of class {num_classes + strange[0]}, and mask_names "
-                    f"are {num_classes}. Name all classes, or make others 255."
+                    f"{name(number)} has pixels of class {num_classes + strange[0]}, and mask_names are {num_classes}. "
+                    "Name all classes, or make others 255."
                 )
             found = found[:num_classes]
             pixels += found

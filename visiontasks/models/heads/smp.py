@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from visiontasks.losses import CrossEntropy, Loss
 from visiontasks.models.heads.mask import MaskHead, levels
@@ -17,6 +18,9 @@ Decoder = Literal["Unet", "UnetPlusPlus", "FPN", "DeepLabV3Plus", "Segformer"]
 class SMPHead(MaskHead):
     """A decoder of segmentation-models-pytorch, as wide as there by default, on any backbone with a pyramid.
 
+    Two things are not in SMP's models: batch norm brings the backbone's maps to one scale (those of networks with
+    linear bottlenecks differ tenfold, and the coarse ones would be lost beside the fine ones), and `coarse`.
+
     `DeepLabV3Plus` reads the deepest map at stride 16: give the backbone `output_stride: 16`.
 
     Args:
@@ -25,6 +29,8 @@ class SMPHead(MaskHead):
         decoder: `Unet`, `UnetPlusPlus` (Zhou et al. 2018), `FPN` (Kirillov et al. 2019), `DeepLabV3Plus` (Chen et
             al. 2018) or `Segformer` (Xie et al. 2021).
         width: Factor on the channels of the decoder.
+        coarse: Add class scores of the backbone's final map to the decoder's logits, as FCN-32s has them (Long et al.
+            2015, section 4.2): through ten new layers alone the classes take long to be learnt.
         loss: Logits against masks.
 
     Raises:
@@ -37,6 +43,7 @@ class SMPHead(MaskHead):
         num_classes: int,
         decoder: Decoder = "Unet",
         width: float = 1.0,
+        coarse: bool = True,
         loss: Loss = CrossEntropy(),
     ) -> None:
         super().__init__(num_classes, loss)
@@ -49,12 +56,22 @@ class SMPHead(MaskHead):
             if dilated:
                 mend = "Take a network with a pyramid, and set the backbone's `output_stride: 16`."
             raise InputError(f"SMPHead: {decoder} reads maps of strides {strides}; the backbone has {found}. {mend}")
+        self.levels = needed if decoder in ("FPN", "DeepLabV3Plus") else known  # what it reads
         self.depth = needed[-1]
         self.decoder, inputs, kernel = _make(decoder, channels[: self.depth + 1], width)
         self.classifier = nn.Conv2d(inputs, num_classes, kernel, padding=kernel // 2)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(channels[level]) for level in self.levels)
+        self.coarse = nn.Conv2d(channels[-1], num_classes, 1) if coarse else None
 
     def decode(self, features: list[Tensor]) -> Tensor:
-        return self.classifier(self.decoder(features[: self.depth + 1]))
+        maps = features[: self.depth + 1]
+        for level, norm in zip(self.levels, self.norms, strict=True):
+            maps[level] = norm(maps[level])
+        logits = self.classifier(self.decoder(maps))
+        if self.coarse is None:
+            return logits
+        scores = self.coarse(features[-1])
+        return logits + F.interpolate(scores, logits.shape[-2:], mode="bilinear", align_corners=False)
 
 
 def _make(name: str, channels: Sequence[int], width: float) -> tuple[nn.Module, int, int]:
