@@ -174,6 +174,11 @@ def test_the_splits_are_those_of_the_boxes(write_coco: Callable, tmp_path: Path,
             found = names(CocoMasks(split, **arguments, splits=splits))
             assert found == names(CocoBoxes(split, **arguments, splits=splits))
             assert len(found) == count
+    Image.new("RGB", (WIDTH, HEIGHT), (1, 0, 0)).save(tmp_path / "photos/4.png")
+    with caplog.at_level("INFO"):
+        found = names(CocoMasks("train", **arguments, splits=Splits(fold=1, folds=4)))
+    assert found == ["0.png", "2.png", "3.png", "6.png", "7.png"]
+    assert "1 of 6 training images left out, the same file as one held out." in caplog.text
     write_coco(coco(images=images[:3]), "val.json")
     arguments["annotations"] = str(tmp_path / "{split}.json")
     assert names(CocoMasks("val", **arguments)) == ["0.png", "1.png", "2.png"]

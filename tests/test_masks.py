@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -148,8 +149,9 @@ def write_pairs(tmp_path: Path) -> Callable[..., str]:
     def write(*names: str, images: str = "images", masks: str = "masks") -> str:
         mask = np.zeros((4, 6), np.uint8)
         mask[:, 0] = 1
-        for name in names:
-            for folder, pixels, suffix in ((images, np.full((4, 6, 3), 90, np.uint8), "jpg"), (masks, mask, "png")):
+        for number, name in enumerate(names):  # no two photos are the same file
+            photo = np.full((4, 6, 3), 20 * number, np.uint8)
+            for folder, pixels, suffix in ((images, photo, "jpg"), (masks, mask, "png")):
                 path = tmp_path / "set" / folder / f"{name}.{suffix}"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(pixels).save(path)
@@ -179,6 +181,19 @@ def test_pairs_are_divided_by_ratio_or_fold(write_pairs: Callable) -> None:
     assert sorted(found[0] + found[1]) == [f"images/{name}.jpg" for name in "abcdefghij"]
     with pytest.raises(MissingSplit, match="the test split is empty"):
         MaskFolder("test", root, NAMES)
+
+
+def test_copies_of_photos_held_out_are_not_trained_on(write_pairs: Callable, caplog: Any) -> None:
+    root = write_pairs(*"abcde")
+    shutil.copy(Path(root, "images/b.jpg"), Path(root, "images/d.jpg"))
+    with caplog.at_level("INFO"):
+        found = [names(MaskFolder(split, root, NAMES, splits=Splits(fold=1))) for split in ("train", "val")]
+    assert found == [["images/a.jpg", "images/c.jpg", "images/e.jpg"], ["images/b.jpg"]]
+    assert "1 of 4 training images left out, the same file as one held out." in caplog.text
+    for name in "ace":
+        shutil.copy(Path(root, "images/b.jpg"), Path(root, f"images/{name}.jpg"))
+    with pytest.raises(InputError, match=r"a\.jpg: this and every other training image is the same file"):
+        MaskFolder("train", root, NAMES, splits=Splits(fold=1))
 
 
 def test_folders_of_a_split_say_what_belongs_to_it(write_pairs: Callable, caplog: Any) -> None:

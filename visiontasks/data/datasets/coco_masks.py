@@ -10,6 +10,7 @@ import numpy as np
 
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.data.datasets.coco import CocoImage, read_coco
+from visiontasks.data.datasets.objects import without_copies
 from visiontasks.data.images import read_image, read_size
 from visiontasks.data.masks import MAX_CLASSES
 from visiontasks.data.splits import Splits
@@ -54,6 +55,8 @@ class CocoMasks(VisionDataset):
                 f"{annotations}: {len(names)} categories; a mask tells {MAX_CLASSES - 1} and the background apart. "
                 "Leave some out."
             )
+        if split == "train":
+            chosen = without_copies([image.path for image in found], chosen)
         values = {number: value for value, number in enumerate(names, 1)}
         self._sizes = [found[i].size or read_size(found[i].path) for i in chosen]
         self._regions = [_regions(found[i], size, values) for i, size in zip(chosen, self._sizes, strict=True)]

@@ -9,7 +9,7 @@ import numpy as np
 from lightning.pytorch.utilities import rank_zero_info
 
 from visiontasks.data.datasets.base import VisionDataset
-from visiontasks.data.datasets.objects import file_inside
+from visiontasks.data.datasets.objects import file_inside, without_copies
 from visiontasks.data.images import EXTENSIONS, read_image
 from visiontasks.data.masks import MaskCode
 from visiontasks.data.splits import MissingSplit, Splits
@@ -22,7 +22,8 @@ class MaskFolder(VisionDataset):
     """Images in one folder and masks in another, each mask named as its image but for the extension.
 
     Where `lists` is given, its lines say what belongs to a split; where `{split}` stands in `images`, the folders of
-    that name do; otherwise the images in string order are divided by `splits`.
+    that name do; otherwise the images in string order are divided by `splits`, and a training image that is byte for
+    byte one of those held out is left out.
 
     Args:
         split: train, val or test.
@@ -70,7 +71,9 @@ class MaskFolder(VisionDataset):
             raise MissingSplit(f"{folders[0]}: no such folder.")
         else:
             pairs = _pairs(*folders)
-            chosen = range(len(pairs)) if by_folder else splits.indices(split, [0] * len(pairs))
+            chosen = list(range(len(pairs))) if by_folder else splits.indices(split, [0] * len(pairs)).tolist()
+            if split == "train":
+                chosen = without_copies([image for image, _ in pairs], chosen)
             self._pairs = [pairs[i] for i in chosen]
 
     def __len__(self) -> int:

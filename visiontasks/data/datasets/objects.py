@@ -187,6 +187,26 @@ def same_files(files: Sequence[Path], others: Sequence[Path]) -> set[Path]:
     }
 
 
+def without_copies(files: Sequence[Path], chosen: Sequence[int]) -> list[int]:
+    """Which of the training images at `chosen` are not byte for byte one of the others; the log counts those that are.
+
+    Args:
+        files: The images of all splits.
+        chosen: Places in it of those to train on.
+
+    Raises:
+        InputError: None is left.
+    """
+    held_out = set(range(len(files))) - set(chosen)
+    copies = same_files([files[i] for i in chosen], [files[i] for i in sorted(held_out)])
+    if copies:
+        rank_zero_info(f"{len(copies)} of {len(chosen)} training images left out, the same file as one held out.")
+    left = [i for i in chosen if files[i] not in copies]
+    if not left:
+        raise InputError(f"{files[chosen[0]]}: this and every other training image is the same file as one held out.")
+    return left
+
+
 def file_inside(root: Path, name: str, where: str) -> Path:
     """The path of `name` below `root`.
 
