@@ -74,15 +74,27 @@ def test_hidden_layers_are_dense_with_relu_between() -> None:
     torch.testing.assert_close(head(features), dense[-1](x))
 
 
-def test_dropout_precedes_each_dense_layer_and_acts_in_training_only() -> None:
+def test_dropout_follows_hidden_layers_and_acts_in_training_only() -> None:
     features, head = feature_maps(), LabelHead([2, 5], 3, hidden=[7, 6], dropout=0.5)
     kinds = [type(module) for module in head.modules() if isinstance(module, nn.Linear | nn.Dropout)]
-    assert kinds == [nn.Dropout, nn.Linear] * 3
+    assert kinds == [nn.Linear, nn.Dropout] * 2 + [nn.Linear]
     assert not torch.equal(head(features), head(features))
     head.eval()
     assert torch.equal(head(features), head(features))
     dropped = LabelHead([2, 5], 3, dropout=1.0)
     assert torch.equal(dropped(features), dropped.classifier.bias.expand(4, 3))
+
+
+def test_a_distance_is_to_the_vector_of_each_class() -> None:
+    features, head = feature_maps(), LabelHead([2, 5], 3, distance=True)
+    vectors, pooled = head.classifier.vectors, features[-1].mean((2, 3))
+    assert isinstance(vectors, nn.Parameter)
+    assert vectors.abs().unique().tolist() == [1]
+    torch.testing.assert_close(head(features), -(torch.cdist(pooled, vectors) ** 2))
+    with pytest.raises(InputError, match="no closed form"):
+        head.design(features)
+    with pytest.raises(InputError, match="distance and `pool: flatten` need a hidden layer"):
+        LabelHead([2, 5], 3, pool="flatten", distance=True)
 
 
 @pytest.mark.parametrize(("image_size", "inputs"), [(64, 96 * 2 * 2), (96, 96 * 3 * 3)])

@@ -97,10 +97,19 @@ class Backbone(Described, nn.Module):
             images = self.normalize(images)
         try:
             final, maps = self.net.forward_intermediates(images, indices=None if pyramid else 1)
-        except AssertionError as error:  # timm's, of networks whose size was set
+        except AssertionError as error:  # of networks whose size is fixed, timm's and ours
             reason = str(error).rstrip(".")
             raise InputError(
-                f"backbone: {self.name} takes images of one size ({reason}). Leave out train_size and tiles."
+                f"backbone: {self.name} takes images of one size ({reason}). Set data.image_size to it, and leave out "
+                "train_size and tiles."
+            ) from error
+        except RuntimeError as error:
+            if not any(part in str(error) for part in ("Output size is too small", "greater than actual input size")):
+                raise
+            height, width = images.shape[-2:]
+            raise InputError(
+                f"backbone: nothing is left of {height} x {width} pixels on the way through {self.name}, which halves "
+                "them too often. Raise data.image_size, or take a network with fewer poolings and strides."
             ) from error
         if final.ndim == 3:  # tokens of a transformer, after class and register tokens
             tokens = final[:, getattr(self.net, "num_prefix_tokens", 0) :]
@@ -180,7 +189,7 @@ def _create(name: str, pretrained: bool | str, in_channels: int, output_stride: 
     if isinstance(pretrained, str):
         options["pretrained_cfg_overlay"] = {"state_dict": _read_weights(name, pretrained), "custom_load": False}
     try:
-        net = timm.create_model(name, **options)
+        net: Any = timm.create_model(name, **options)
         if isinstance(pretrained, str) and pretrained != "bundled":
             _check_complete(net, timm.create_model(name, **options))
     except OSError as error:  # the hub's errors are all of this kind
@@ -195,6 +204,8 @@ def _create(name: str, pretrained: bool | str, in_channels: int, output_stride: 
     except (RuntimeError, KeyError) as error:
         source = pretrained if isinstance(pretrained, str) else "timm's hub"
         raise InputError(f"backbone.pretrained: {source} does not fit {name}: {error}") from error
+    if getattr(net, "head_hidden_size", net.num_features) != net.num_features:
+        net.prune_intermediate_layers(None, prune_head=True)  # dense layers behind the pooling, as VGG's: a head's
     if not hasattr(net, "forward_intermediates"):
         raise InputError(f"backbone.name: {name} does not give its feature maps (timm's forward_intermediates).")
     return net

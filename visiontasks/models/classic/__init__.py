@@ -1,5 +1,5 @@
 """Published networks that timm does not have, registered with it when imported: each is just a `backbone.name`."""
 
-from visiontasks.models.classic.unet import UNetEncoder, unet2015, unet2015_bn
+from visiontasks.models.classic import alexnet, cifar10, fashion_mnist, googlenet, lenet, unet
 
-__all__ = ["UNetEncoder", "unet2015", "unet2015_bn"]
+__all__ = ["alexnet", "cifar10", "fashion_mnist", "googlenet", "lenet", "unet"]

@@ -27,8 +27,11 @@ class LabelHead(Head):
         pool: Mean over the map, maximum, both side by side, or all its values: `flatten` keeps the
             place, and with it one image size.
         hidden: Widths of the dense layers before the last, each followed by ReLU.
-        dropout: Probability of dropping an input of a dense layer, 0..1.
+        dropout: Probability of dropping a unit of the dense layers before the last, or without these a pooled feature,
+            0..1.
         loss: Logits against labels.
+        distance: A logit is minus the squared distance of its input to a learnt vector of the class, as in LeNet-5
+            (LeCun et al. 1998, eq. 7), and not a linear function.
     """
 
     key, monitor = "label", "accuracy"
@@ -41,6 +44,7 @@ class LabelHead(Head):
         hidden: list[int] = [],  # noqa: B006 - never changed, and jsonargparse shows it
         dropout: float = 0.0,
         loss: Loss = CrossEntropy(label_smoothing=0.1),
+        distance: bool = False,
     ) -> None:
         super().__init__()
         if num_classes < 2:
@@ -53,11 +57,14 @@ class LabelHead(Head):
         width = {"avg": 1, "max": 1, "avgmax": 2, "flatten": 0}[pool] * channels[-1]
         layers: list[nn.Module] = []
         for units in hidden:
-            layers += [nn.Dropout(dropout), _linear(width, units), nn.ReLU()]
+            layers += [_linear(width, units), nn.ReLU(), nn.Dropout(dropout)]
             width = units
         self.hidden = nn.Sequential(*layers)
-        self.dropout = nn.Dropout(dropout)
-        self.classifier = _linear(width, num_classes)
+        self.dropout = nn.Identity() if hidden else nn.Dropout(dropout)
+        if distance and not width:
+            raise InputError("LabelHead: distance and `pool: flatten` need a hidden layer between them.")
+        self.classifier = Distance(width, num_classes) if distance else _linear(width, num_classes)
+        self.has_closed_form = not (hidden or distance)
         self.prior: Tensor
         self.register_buffer("prior", torch.full((num_classes,), 1 / num_classes))
         self.register_load_state_dict_post_hook(lambda head, _: head.criterion.set_label_counts(head.prior))
@@ -104,7 +111,7 @@ class LabelHead(Head):
         return self.prior.expand(len(target), -1)
 
     def design(self, features: list[Tensor]) -> Tensor:
-        return super().design(features) if len(self.hidden) else self._bridge(features)
+        return self._bridge(features) if self.has_closed_form else super().design(features)
 
     def solve(self, design: Tensor, target: Tensor, index: Tensor) -> dict[str, float]:
         """Ridge regression on one-hot labels, then the temperature that makes its outputs logits."""
@@ -112,6 +119,7 @@ class LabelHead(Head):
         design, target = design[known], target[known]
         ridge = fit_ridge(design, nn.functional.one_hot(target, self.num_classes).to(design.dtype), index[known])
         factor = fit_temperature(ridge.left_out, target)
+        assert isinstance(self.classifier, nn.Linear)
         with torch.no_grad():
             self.classifier.weight.copy_(factor * ridge.weight)
             self.classifier.bias.copy_(factor * ridge.bias)
@@ -129,6 +137,20 @@ class LabelHead(Head):
                 return torch.cat([final.mean((2, 3)), final.amax((2, 3))], 1)
             case "flatten":
                 return final.flatten(1)
+
+
+class Distance(nn.Module):
+    """Minus the squared distances of float (B, D) to the vectors of the classes: (B, C).
+
+    The vectors start as random corners of a cube, -1 and 1, as the published ones are drawn by hand.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.vectors = nn.Parameter(2.0 * torch.randint(2, (outputs, inputs)) - 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return -(x[:, None] - self.vectors).square().sum(2)
 
 
 def _linear(inputs: int, outputs: int) -> nn.Linear:

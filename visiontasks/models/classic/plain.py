@@ -1,0 +1,78 @@
+"""What the classic networks have in common: stages in a row, and timm's way of asking for their maps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from itertools import accumulate
+from operator import mul
+from typing import Any, NamedTuple
+
+from timm.models import build_model_with_cfg, register_model
+from timm.models._features import feature_take_indices
+from torch import Tensor, nn
+
+
+class Stage(NamedTuple):
+    """Layers, how many channels come out of them, and the factor by which they make the map smaller."""
+
+    layers: nn.Module
+    channels: int
+    stride: int = 1
+
+
+class PlainNet(nn.Module):
+    """Stages in a row; what comes out of the last one is the final map.
+
+    Args:
+        stages: In order.
+    """
+
+    def __init__(self, stages: Sequence[Stage]) -> None:
+        super().__init__()
+        self.num_classes, self.num_features = 0, stages[-1].channels
+        self.stages = nn.ModuleList(stage.layers for stage in stages)
+        strides = accumulate((stage.stride for stage in stages), mul)
+        self.feature_info = [
+            {"num_chs": stage.channels, "reduction": stride, "module": f"stages.{number}"}
+            for number, (stage, stride) in enumerate(zip(stages, strides, strict=True))
+        ]
+
+    def forward_intermediates(self, x: Tensor, indices: int | list[int] | None = None) -> tuple[Tensor, list[Tensor]]:
+        """As timm has it: the final map, and the maps that `indices` take (the last so many, or all)."""
+        taken, _ = feature_take_indices(len(self.stages), indices)
+        maps = []
+        for number, stage in enumerate(self.stages):
+            x = stage(x)
+            if number in taken:
+                maps.append(x)
+        return x, maps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.forward_intermediates(x, 1)[0]
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        return {"stages": r"^stages\.(\d+)"}
+
+
+def classic(size: int, channels: int = 3) -> Callable[[Any], Callable[..., PlainNet]]:
+    """Registers a network with timm under the name of the function that makes its stages for so many input channels.
+
+    Args:
+        size: Height and width in pixels of the images that it was published for.
+        channels: Channels of these.
+    """
+    config = {"input_size": (channels, size, size), "mean": (0.5,) * channels, "std": (0.5,) * channels}
+
+    def register(make: Any) -> Callable[..., PlainNet]:
+        @wraps(make)
+        def network(pretrained: bool = False, pretrained_cfg: Any = None, **options: Any) -> PlainNet:
+            def build(in_chans: int = channels, **_: Any) -> PlainNet:
+                return PlainNet(make(in_chans))
+
+            name = make.__name__
+            return build_model_with_cfg(build, name, pretrained, pretrained_cfg=pretrained_cfg or config, **options)
+
+        return register_model(network)
+
+    return register
