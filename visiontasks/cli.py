@@ -12,6 +12,7 @@ COMMANDS = {
     "validate": "Metrics on the validation split: validate -c CONFIG --ckpt_path CHECKPOINT",
     "test": "Metrics on the test split, per class too: test -c CONFIG --ckpt_path CHECKPOINT",
     "probe": "Solve the heads in closed form on the frozen backbone, in one pass: probe -c CONFIG",
+    "preview": "Pictures of what training will see, augmented and drawn: preview -c CONFIG",
     "predict": "Predict images: predict CHECKPOINT FILE_OR_FOLDER... --output DIR",
 }
 

@@ -1,4 +1,4 @@
-"""fit, validate, test and probe: LightningCLI with a run directory, loggers and helpful errors."""
+"""fit, validate, test, probe and preview: LightningCLI with a run directory, loggers and helpful errors."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from visiontasks.checkpoint import read_checkpoint
 from visiontasks.config import Parser, check_config
 from visiontasks.data import VisionDataModule
 from visiontasks.models.backbone import without_weights
+from visiontasks.preview import write_preview
 from visiontasks.samples import InputError
 from visiontasks.tasks import VisionTask
 
@@ -35,13 +36,14 @@ EXPECTED_WARNINGS = (
     ".*could not find the monitored key",  # before the first validation, where not every epoch has one
     "The dirpath has changed",  # a resumed fit has a run directory of its own
     ".*isinstance.treespec, LeafSpec.",
+    ".*no transform to process it",  # colours alone: boxes stay where they are
 )
 LOADERS = ("dataloaders", "train_dataloaders", "val_dataloaders")
 RUN_DIR = "VISIONTASKS_RUN_DIR"  # the processes that Lightning starts for other devices inherit it
 
 
 def main(command: str, args: Sequence[str]) -> None:
-    """Runs fit, validate, test or probe with the arguments of the command line."""
+    """Runs fit, validate, test, probe or preview with the arguments of the command line."""
     if "LOCAL_RANK" not in os.environ:
         os.environ.pop(RUN_DIR, None)
     for message in EXPECTED_WARNINGS:
@@ -69,7 +71,7 @@ class VisionCLI(LightningCLI):
 
     @property
     def _method(self) -> str:
-        return "fit" if self.command == "probe" else self.command
+        return "fit" if self.command in ("probe", "preview") else self.command
 
     def subcommands(self) -> dict[str, set[str]]:
         """Only the command that was asked for: each parser costs a second of looking through signatures."""
@@ -119,7 +121,8 @@ class VisionCLI(LightningCLI):
             trainer.max_epochs = 0
 
     def instantiate_classes(self) -> None:
-        with without_weights() if self.checkpoint is not None else nullcontext():
+        needs_weights = self.checkpoint is None and self.command != "preview"
+        with nullcontext() if needs_weights else without_weights():
             super().instantiate_classes()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -139,8 +142,11 @@ class VisionCLI(LightningCLI):
         return super().instantiate_trainer(callbacks=[*chosen, *callbacks], logger=loggers, **kwargs)
 
     def fit(self, **kwargs: Any) -> None:
-        """Trains; or, as `probe`, solves the heads, validates and saves."""
-        self.trainer.fit(**kwargs, weights_only=True)
+        """Trains; or, as `probe`, solves the heads, validates and saves; or, as `preview`, only draws the data."""
+        if self.command == "preview":
+            write_preview(self.datamodule, self.run_dir, self.trainer.loggers)
+        else:
+            self.trainer.fit(**kwargs, weights_only=True)
         if self.command == "probe":
             self.trainer.validate(self.model, self.datamodule, verbose=False, weights_only=True)
             self.trainer.save_checkpoint(self.run_dir / "last.ckpt", weights_only=False)

@@ -74,6 +74,10 @@ class Augment:
         boxes = A.BboxParams("pascal_voc", clip=True, min_visibility=KEPT)
         return {False: A.Compose(steps, strict=True), True: A.Compose(steps, strict=True, bbox_params=boxes)}
 
+    def steps(self) -> list[Any]:
+        """The transforms, in order."""
+        return list(self._pipelines[False].transforms)
+
     def __call__(self, sample: Sample, epoch: int, index: int) -> Sample:
         """Returns a new sample of the sample contract, of `train_size`."""
         has_box = "bbox" in sample
