@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import timm
 import torch
 from scipy.signal import convolve2d, correlate2d
 from torch import Tensor, nn
@@ -15,6 +18,8 @@ from visiontasks.losses import CrossEntropy
 from visiontasks.models import Backbone, LabelHead
 from visiontasks.models.classic.lenet import PARTS, PartialConv2d, TrainedPool
 from visiontasks.samples import InputError
+
+ROOT = Path(__file__).parents[1]
 
 
 def count(*modules: nn.Module) -> int:
@@ -227,3 +232,17 @@ def test_f10_layers_do_not_flip_the_kernel() -> None:
     layer = F.conv2d(torch.tensor(x)[None, None], torch.tensor(kernel)[None, None])[0, 0].numpy()
     np.testing.assert_allclose(layer, correlate2d(x, kernel, "valid"))
     np.testing.assert_allclose(layer, convolve2d(x, kernel[::-1, ::-1], "valid"))
+
+
+# the page
+
+
+def test_the_page_names_what_there_is() -> None:
+    page = (ROOT / "docs/course.md").read_text("utf-8")
+    configs = re.findall(r"configs/\S+\.yaml", page)
+    assert len(configs) > 10
+    assert all((ROOT / config).is_file() for config in configs)
+    names = re.findall(r"--model\.backbone\.name (\w+)", page)
+    assert all(timm.is_model(name) for name in names)
+    for weights in {weights for *_, weights in NETWORKS.values()}:
+        assert f"{weights:,}" in page

@@ -15,7 +15,6 @@ from visiontasks.data import Shapes, VisionDataModule
 from visiontasks.draw import TRUE, palette
 from visiontasks.preview import DRAWS, preview
 
-
 SIDE = 96
 
 
