@@ -32,7 +32,18 @@ ROOMS = {  # and what each may import
     "draw": {"samples"},
     "callbacks": {"tasks", "samples", "schedules", "draw"},
 }
-ABOVE = {"predict", "preview", "tiles", "write", "config", "training", "loggers", "cli", "__init__"}  # see everything
+ABOVE = {
+    "predict",
+    "preview",
+    "study",
+    "tiles",
+    "write",
+    "config",
+    "training",
+    "loggers",
+    "cli",
+    "__init__",
+}  # see everything
 
 ALLOWED_CALLS = {
     "torch.load": {"checkpoint.py"},

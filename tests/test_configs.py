@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import pickle
 from pathlib import Path
@@ -16,7 +17,9 @@ from visiontasks.cli import main
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(
-    path for path in (ROOT / "configs").rglob("*.yaml") if path.parent.name != "data" and path.name != "ddp.yaml"
+    path
+    for path in (ROOT / "configs").rglob("*.yaml")
+    if path.parent.name not in ("data", "studies") and path.name != "ddp.yaml"
 )
 FEW = [
     *("--trainer.limit_train_batches", "2", "--trainer.limit_val_batches", "1", "--trainer.limit_test_batches", "1"),
@@ -151,3 +154,11 @@ def test_config_says_its_command_and_is_short(config: Path) -> None:
     assert text.startswith("# ")
     assert len(text.splitlines()) <= 30
     assert yaml.safe_load(text)
+
+
+@pytest.mark.parametrize("study", sorted((ROOT / "configs/studies").glob("*.yaml")), ids=lambda path: path.name)
+def test_study_runs_all_its_steps(study: Path, sets: Path) -> None:
+    main(["study", str(study), *FEW, "--trainer.max_epochs", "1"])
+    with (sets / "runs" / study.stem / "results.csv").open() as file:
+        steps = [row["step"] for row in csv.DictReader(file)]
+    assert steps == list(yaml.safe_load(study.read_text("utf-8"))["steps"])

@@ -13,6 +13,7 @@ COMMANDS = {
     "test": "Metrics on the test split, per class too: test -c CONFIG --ckpt_path CHECKPOINT",
     "probe": "Solve the heads in closed form on the frozen backbone, in one pass: probe -c CONFIG",
     "preview": "Pictures of what training will see, augmented and drawn: preview -c CONFIG",
+    "study": "Train several configs in turn and compare them: study STUDY.yaml",
     "predict": "Predict images: predict CHECKPOINT FILE_OR_FOLDER... --output DIR",
 }
 
@@ -53,6 +54,8 @@ def main(args: Sequence[str] | None = None) -> None:
     try:
         if command == "predict":
             from visiontasks.predict import main as run
+        elif command == "study":
+            from visiontasks.study import main as run
         else:
             from visiontasks.training import main as run
         run(command, rest)

@@ -42,13 +42,13 @@ LOADERS = ("dataloaders", "train_dataloaders", "val_dataloaders")
 RUN_DIR = "VISIONTASKS_RUN_DIR"  # the processes that Lightning starts for other devices inherit it
 
 
-def main(command: str, args: Sequence[str]) -> None:
+def main(command: str, args: Sequence[str]) -> VisionCLI:
     """Runs fit, validate, test, probe or preview with the arguments of the command line."""
     if "LOCAL_RANK" not in os.environ:
         os.environ.pop(RUN_DIR, None)
     for message in EXPECTED_WARNINGS:
         warnings.filterwarnings("ignore", message)
-    VisionCLI(command, args)
+    return VisionCLI(command, args)
 
 
 class VisionCLI(LightningCLI):

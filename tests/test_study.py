@@ -1,0 +1,122 @@
+"""Runs that are compared."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from PIL import Image
+
+from visiontasks.cli import main
+from visiontasks.samples import InputError
+from visiontasks.study import read_study
+
+CONFIG = {
+    "trainer": {"max_epochs": 2, "accelerator": "cpu", "enable_progress_bar": False, "logger": False},
+    "model": {
+        "class_path": "ClassificationTask",
+        "init_args": {"backbone": {"name": "test_resnet", "pretrained": False}},
+    },
+    "data": {
+        "dataset": {"class_path": "Shapes", "init_args": {"count": 16, "size": 32}},
+        "image_size": 32,
+        "batch_size": 8,
+    },
+}
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Writes a study with the config that it changes; returns its path."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(**content: Any) -> Path:
+        (tmp_path / "base.yaml").write_text(yaml.safe_dump(CONFIG))
+        (tmp_path / "rates.yaml").write_text(yaml.safe_dump({"config": "base.yaml", **content}, sort_keys=False))
+        return tmp_path / "rates.yaml"
+
+    return write
+
+
+def results(path: Path) -> list[dict[str, str]]:
+    with (path.parent / "runs/rates/results.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_study_has_a_row_for_each_step_and_seed(write: Any, capsys: Any) -> None:
+    path = write(seeds=[0, 1], steps={"slow": {"model.optimizer.lr": 1e-4}, "fast": {"model.optimizer.lr": 1e-2}})
+    main(["study", str(path)])
+    rows = results(path)
+    assert [(row["step"], row["seed"]) for row in rows] == [("slow", "0"), ("slow", "1"), ("fast", "0"), ("fast", "1")]
+    names = [f"{part}/{name}" for part in ("train", "test") for name in ("loss", "accuracy")]
+    assert all(float(row[name]) >= 0 for row in rows for name in names)
+    assert len({row["train/loss"] for row in rows}) == 4
+    assert rows[0]["epochs"] == "2"
+    assert Image.open(path.parent / "runs/rates/curves.png").width > 1000
+    assert "mean over the seeds" in capsys.readouterr().out
+
+
+def test_the_figures_are_those_of_the_last_weights_in_eval_mode(write: Any) -> None:
+    path = write(steps={"only": {}})
+    main(["study", str(path)])
+    (row,) = results(path)
+    (checkpoint,) = (path.parent / "runs/rates/only-0").glob("*/*/last.ckpt")
+    data = ["--data.augment", "none", "--trainer.default_root_dir", "again"]
+    main(["test", "-c", str(path.parent / "base.yaml"), *data, "--ckpt_path", str(checkpoint)])
+    (metrics,) = Path("again").glob("*/*/metrics.csv")
+    with metrics.open() as file:
+        (found,) = csv.DictReader(file)
+    assert float(row["test/loss"]) == pytest.approx(float(found["test/loss"]))
+
+
+def test_a_study_goes_on_where_it_stopped(write: Any) -> None:
+    path = write(steps={"first": {}})
+    main(["study", str(path)])
+    (run,) = (path.parent / "runs/rates/first-0/base").glob("*/last.ckpt")
+    # the second step was stopped after its first epoch
+    stopped = ["--trainer.max_epochs", "1", "--trainer.default_root_dir", "runs/rates/second-0"]
+    main(["fit", "-c", str(path.parent / "base.yaml"), *stopped])
+    path = write(steps={"first": {}, "second": {}})
+    main(["study", str(path)])
+    first, second = results(path)
+    assert list((path.parent / "runs/rates/first-0/base").glob("*/last.ckpt")) == [run]  # not trained again
+    fits = sorted((path.parent / "runs/rates/second-0/base").glob("*/last.ckpt"))
+    assert len(fits) == 2
+    with fits[1].with_name("metrics.csv").open() as file:
+        assert {row["epoch"] for row in csv.DictReader(file)} == {"1"}
+    assert first.keys() == second.keys()
+
+
+def test_other_arguments_under_an_old_name_are_an_error(write: Any, capsys: Any) -> None:
+    path = write(steps={"only": {}})
+    main(["study", str(path)])
+    path = write(steps={"only": {"data.batch_size": 4}})
+    with pytest.raises(SystemExit):
+        main(["study", str(path)])
+    assert "only was run with" in capsys.readouterr().err
+
+
+def test_steps_add_up_where_they_are_cumulative(write: Any) -> None:
+    steps = {"a": {"x": 1, "y": 1}, "b": {"y": 2}, "c": None}
+    found = read_study(write(steps=steps, cumulative=True)).steps
+    assert [step.arguments for step in found] == [{"x": 1, "y": 1}, {"x": 1, "y": 2}, {"x": 1, "y": 2}]
+    found = read_study(write(steps=steps)).steps
+    assert [step.arguments for step in found] == [{"x": 1, "y": 1}, {"y": 2}, {}]
+
+
+FAULTS = {
+    "expected `steps`": {"steps": {}},
+    "the key 'step' is not one of config, cumulative, seeds, steps": {"step": {}, "steps": {"a": {}}},
+    "the step 'a' has no config: 'other.yaml' is not a file beside this one": {
+        "steps": {"a": {"config": "other.yaml"}}
+    },
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_wrong_file_is_an_error_that_says_what(write: Any, fault: str) -> None:
+    with pytest.raises(InputError, match=fault):
+        read_study(write(**FAULTS[fault]))
