@@ -127,13 +127,6 @@ def test_n14_dense_layers_want_one_size_of_images() -> None:
         features(Backbone("dense300_100", False), 32)
 
 
-def test_r5_global_pooling_forgets_the_place() -> None:
-    maps = torch.tensor([[0, 0, 0, 0, 0, 1, 0, 0, 0], [0] * 9, [0, 0, 0, 0, 0, 0, 0, 1, 0]]).reshape(1, 3, 3, 3).float()
-    for pool, expected in (("max", [1, 0, 1]), ("flatten", maps.flatten().tolist())):
-        head = LabelHead([3], 2, pool=pool)  # ty: ignore[invalid-argument-type]
-        assert head._bridge([maps])[0].tolist() == expected
-
-
 # figures
 
 

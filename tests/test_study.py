@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import csv
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from PIL import Image
 
+import visiontasks
 from visiontasks.cli import main
+from visiontasks.data import Shapes, VisionDataModule
 from visiontasks.samples import InputError
-from visiontasks.study import read_study
+from visiontasks.study import curve, read_study
 
 CONFIG = {
     "trainer": {"max_epochs": 2, "accelerator": "cpu", "enable_progress_bar": False, "logger": False},
@@ -63,27 +67,35 @@ def test_the_figures_are_those_of_the_last_weights_in_eval_mode(write: Any) -> N
     path = write(steps={"only": {}})
     main(["study", str(path)])
     (row,) = results(path)
-    (checkpoint,) = (path.parent / "runs/rates/only-0").glob("*/*/last.ckpt")
-    data = ["--data.augment", "none", "--trainer.default_root_dir", "again"]
-    main(["test", "-c", str(path.parent / "base.yaml"), *data, "--ckpt_path", str(checkpoint)])
-    (metrics,) = Path("again").glob("*/*/metrics.csv")
+    (metrics,) = (path.parent / "runs/rates/only-0").glob("fit/*/*/metrics.csv")
     with metrics.open() as file:
-        (found,) = csv.DictReader(file)
-    assert float(row["test/loss"]) == pytest.approx(float(found["test/loss"]))
+        fitted = {int(r["epoch"]) + 1: float(r["val/loss"]) for r in csv.DictReader(file) if r["val/loss"]}
+    assert curve(path.parent / "runs/rates/only-0", "val/loss") == fitted
+    assert list(fitted) == [1, 2]
+    (checkpoint,) = (path.parent / "runs/rates/only-0/fit").glob("*/*/last.ckpt")
+    data = VisionDataModule(partial(Shapes, count=16, size=32), image_size=32, augment="strong")
+    task = visiontasks.load(checkpoint).task
+    for split in ("train", "test"):
+        (batch,) = data.loader(split)
+        with torch.no_grad():
+            output = task(batch["image"])["label"]
+        loss, right = task.heads["label"].loss(output, batch["label"]), output.argmax(1) == batch["label"]
+        assert float(row[f"{split}/loss"]) == pytest.approx(float(loss), abs=1e-5)
+        assert float(row[f"{split}/accuracy"]) == pytest.approx(float(right.float().mean()))
 
 
 def test_a_study_goes_on_where_it_stopped(write: Any) -> None:
     path = write(steps={"first": {}})
     main(["study", str(path)])
-    (run,) = (path.parent / "runs/rates/first-0/base").glob("*/last.ckpt")
+    (run,) = (path.parent / "runs/rates/first-0/fit/base").glob("*/last.ckpt")
     # the second step was stopped after its first epoch
-    stopped = ["--trainer.max_epochs", "1", "--trainer.default_root_dir", "runs/rates/second-0"]
+    stopped = ["--trainer.max_epochs", "1", "--trainer.default_root_dir", "runs/rates/second-0/fit"]
     main(["fit", "-c", str(path.parent / "base.yaml"), *stopped])
     path = write(steps={"first": {}, "second": {}})
     main(["study", str(path)])
     first, second = results(path)
-    assert list((path.parent / "runs/rates/first-0/base").glob("*/last.ckpt")) == [run]  # not trained again
-    fits = sorted((path.parent / "runs/rates/second-0/base").glob("*/last.ckpt"))
+    assert list((path.parent / "runs/rates/first-0/fit/base").glob("*/last.ckpt")) == [run]  # not trained again
+    fits = sorted((path.parent / "runs/rates/second-0/fit/base").glob("*/last.ckpt"))
     assert len(fits) == 2
     with fits[1].with_name("metrics.csv").open() as file:
         assert {row["epoch"] for row in csv.DictReader(file)} == {"1"}
@@ -96,7 +108,7 @@ def test_other_arguments_under_an_old_name_are_an_error(write: Any, capsys: Any)
     path = write(steps={"only": {"data.batch_size": 4}})
     with pytest.raises(SystemExit):
         main(["study", str(path)])
-    assert "only was run with" in capsys.readouterr().err
+    assert "begun with another config or other arguments" in capsys.readouterr().err
 
 
 def test_steps_add_up_where_they_are_cumulative(write: Any) -> None:
@@ -110,6 +122,9 @@ def test_steps_add_up_where_they_are_cumulative(write: Any) -> None:
 FAULTS = {
     "expected `steps`": {"steps": {}},
     "the key 'step' is not one of config, cumulative, seeds, steps": {"step": {}, "steps": {"a": {}}},
+    "seeds: 3 is not a list of whole numbers": {"seeds": 3, "steps": {"a": {}}},
+    "the step 'a/b': expected a name of letters": {"steps": {"a/b": {}}},
+    "the step 'a': expected": {"steps": {"a": 5}},
     "the step 'a' has no config: 'other.yaml' is not a file beside this one": {
         "steps": {"a": {"config": "other.yaml"}}
     },

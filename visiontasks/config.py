@@ -53,7 +53,7 @@ def check_config(path: str) -> None:
     if not Path(path).is_file():
         return  # the parser says so
     try:
-        keys = yaml.load(Path(path).read_text("utf-8"), _Strict) or {}
+        keys = yaml.load(Path(path).read_text("utf-8"), StrictLoader) or {}
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not YAML: {error}") from None
     if not isinstance(keys, dict):
@@ -67,7 +67,7 @@ def check_config(path: str) -> None:
             )
 
 
-class _Strict(yaml.SafeLoader):
+class StrictLoader(yaml.SafeLoader):
     """YAML without duplicate keys."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:

@@ -30,7 +30,8 @@ def preview(data: VisionDataModule, index: int = 0) -> dict[str, np.ndarray]:
 
     Returns:
         Pictures, uint8 (H, W, 3): `augmentation` has a row for each transform, always applied, whose name is on the
-        unchanged image at its left, and a last row for all of them as in training; `batch` all images of a batch.
+        unchanged image at its left, and a last row for all of them, every picture brought to `image_size`; `batch`
+        has all images of a batch as they are.
     """
     augment, size = data.augment, data.image_size
     sample, names = data.dataset("train")[index], data.dataset("train").class_names

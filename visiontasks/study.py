@@ -6,9 +6,10 @@ import argparse
 import csv
 import json
 import os
+import re
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
@@ -17,10 +18,13 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from visiontasks.checkpoint import read_checkpoint
+from visiontasks.config import StrictLoader
 from visiontasks.samples import InputError
 from visiontasks.training import main as run
 
 KEYS = {"config", "steps", "seeds", "cumulative"}
+NAME = r"\w[\w ,.+-]*"
 
 
 class Step(NamedTuple):
@@ -49,23 +53,30 @@ def read_study(path: Path) -> Study:
         InputError: The file, a key or a step is wrong; the message says which.
     """
     try:
-        content = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+        content = yaml.load(path.read_text("utf-8"), StrictLoader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"{path}: no study's file ({error}).") from None
     if not isinstance(content, dict) or not isinstance(content.get("steps"), dict) or not content["steps"]:
         raise InputError(f"{path}: expected `steps`, each a name with its arguments.")
     if unknown := sorted(content.keys() - KEYS):
         raise InputError(f"{path}: the key {unknown[0]!r} is not one of {', '.join(sorted(KEYS))}.")
+    seeds = content.get("seeds", [0])
+    if not isinstance(seeds, list) or not seeds or not all(isinstance(seed, int) for seed in seeds):
+        raise InputError(f"{path}: seeds: {seeds!r} is not a list of whole numbers, such as [0, 1, 2].")
     steps: list[Step] = []
     for name, arguments in content["steps"].items():
+        if not isinstance(arguments, dict | None) or not re.fullmatch(NAME, str(name)):
+            raise InputError(
+                f"{path}: the step {name!r}: expected a name of letters, digits, spaces, and its arguments."
+            )
         arguments = dict(arguments or {})
-        config = arguments.pop("config", content.get("config"))
-        if config is None or not (file := path.parent / config).is_file():
+        config = str(arguments.pop("config", content.get("config")))
+        if not (file := path.parent / config).is_file():
             raise InputError(f"{path}: the step {name!r} has no config: {config!r} is not a file beside this one.")
         if content.get("cumulative") and steps:
             arguments = steps[-1].arguments | arguments
-        steps.append(Step(str(name).replace("/", "-"), file, arguments))
-    return Study(steps, content.get("seeds", [0]))
+        steps.append(Step(str(name), file, arguments))
+    return Study(steps, seeds)
 
 
 def run_study(study: Study, directory: Path, more: Sequence[str] = ()) -> list[dict[str, Any]]:
@@ -80,51 +91,61 @@ def run_study(study: Study, directory: Path, more: Sequence[str] = ()) -> list[d
         more: Arguments of `fit` for every step.
 
     Returns:
-        A row for each run: `step`, `seed`, `arguments`, `epochs`, `seconds` of the last fit, and of the last epoch's
+        A row for each run: `step`, `seed`, `epochs`, `seconds` of the last fit, and of the last epoch's
         weights, all in eval mode and without augmentation, loss and monitored metric on the training set and in test.
 
     Raises:
-        InputError: `results.csv` has a run of this name with other arguments.
+        InputError: A run of this name was made, or begun, with other arguments.
     """
     if "LOCAL_RANK" in os.environ:
-        raise InputError("study: each run trains on one device. Set trainer.devices: 1 in its config.")
+        raise InputError("study: each run trains on one device. Leave torchrun, or trainer.devices, out.")
     directory.mkdir(parents=True, exist_ok=True)
     os.environ["WANDB_RUN_GROUP"] = directory.name
     table = directory / "results.csv"
     rows = _read(table)
+    done = {(row["step"], int(row["seed"])) for row in rows}
     for step in study.steps:
         for seed in study.seeds:
-            arguments = json.dumps({"config": step.config.name, **step.arguments, "more": list(more)})
-            known = [row for row in rows if (row["step"], int(row["seed"])) == (step.name, seed)]
-            if known and known[0]["arguments"] != arguments:
-                raise InputError(
-                    f"{table}: {step.name} was run with {known[0]['arguments']}, not {arguments}. Remove its row and "
-                    "its folder, or give another --output."
-                )
-            if not known:
-                found = _run(step, seed, directory / f"{step.name}-{seed}", more)
-                rows.append({"step": step.name, "seed": seed, "arguments": arguments, **found})
+            run_directory = directory / f"{step.name}-{seed}"
+            _remember(run_directory, {"config": step.config.read_text("utf-8"), **step.arguments, "more": list(more)})
+            if (step.name, seed) not in done:
+                rows.append({"step": step.name, "seed": seed, **_run(step, seed, run_directory, more)})
                 _write(table, rows)
-    _draw(study, directory)
+    _draw(rows, directory)
     return rows
+
+
+def _remember(directory: Path, arguments: dict[str, Any]) -> None:
+    """Keeps what a run is made with, and refuses to go on with something else."""
+    directory.mkdir(exist_ok=True)
+    file, text = directory / "arguments.json", json.dumps(arguments, indent=2)
+    if file.is_file() and file.read_text("utf-8") != text:
+        raise InputError(
+            f"{file}: this run was begun with another config or other arguments. Give another --output, or remove its "
+            "folder, and its row in results.csv."
+        )
+    file.write_text(text, "utf-8")
 
 
 def _run(step: Step, seed: int, directory: Path, more: Sequence[str]) -> dict[str, Any]:
     """Fits, from the last checkpoint if there is one, and measures the result."""
     changes = [part for key, value in step.arguments.items() for part in (f"--{key}", _text(value))]
-    common = ["-c", str(step.config), *changes, *more, "--seed_everything", str(seed)]
-    common += ["--trainer.default_root_dir", str(directory)]
+    common = ["-c", str(step.config), *changes, "--trainer.devices", "1", *more, "--seed_everything", str(seed)]
     start, last = time.perf_counter(), _last(directory)
-    run("fit", [*common, *(["--ckpt_path", str(last)] if last else [])])
+    place = ["--trainer.default_root_dir", str(directory / "fit")]
+    run("fit", [*common, *place, *(["--ckpt_path", str(last)] if last else [])])
     if "wandb" in sys.modules:
         sys.modules["wandb"].finish()  # else the next fit would go on in this run
     seconds, last = time.perf_counter() - start, _last(directory)
-    cli = run("test", [*common, "--trainer.logger", "false", "--ckpt_path", str(last)])
+    if last is None:
+        raise InputError(f"{directory}: the fit ended before its first checkpoint. Give it more time or steps.")
+    place = ["--trainer.default_root_dir", str(directory / "test"), "--trainer.logger", "false"]
+    cli = run("test", [*common, *place, "--ckpt_path", str(last)])
     metric, trainer = cli.model.monitor.removeprefix("val/"), cli.trainer
     test = {name: float(value) for name, value in trainer.callback_metrics.items()}
     (train,) = trainer.validate(cli.model, cli.datamodule.loader("train"), verbose=False)
     return {
-        "epochs": cli.trainer.max_epochs,
+        "epochs": read_checkpoint(last)["epoch"] + 1,
         "seconds": round(seconds),
         **{f"train/{name}": train[f"val/{name}"] for name in ("loss", metric)},
         **{name: test[name] for name in ("test/loss", f"test/{metric}", f"test/{metric}_floor")},
@@ -133,7 +154,7 @@ def _run(step: Step, seed: int, directory: Path, more: Sequence[str]) -> dict[st
 
 def _last(directory: Path) -> Path | None:
     """The newest `last.ckpt` of a run, which a fit that stopped leaves too."""
-    found = sorted(directory.glob("*/*/last.ckpt"), key=lambda path: path.stat().st_mtime)
+    found = sorted(directory.glob("fit/*/*/last.ckpt"), key=lambda path: path.stat().st_mtime)
     return found[-1] if found else None
 
 
@@ -158,41 +179,46 @@ def _write(table: Path, rows: list[dict[str, Any]]) -> None:
     new.replace(table)
 
 
-def _draw(study: Study, directory: Path) -> None:
+def curve(directory: Path, name: str) -> dict[int, float]:
+    """A figure of a run by its epoch, counted from 1; of several fits, each from where the last stopped, the newest."""
+    rows = [row for path in sorted(directory.glob("fit/*/*/metrics.csv")) for row in _read(path)]
+    return {int(row["epoch"]) + 1: float(row[name]) for row in rows if row.get(name)}
+
+
+def _draw(rows: Sequence[dict[str, Any]], directory: Path) -> None:
     """Loss and monitored metric of validation over the epochs, a line for each run, a colour for each step."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 4), layout="constrained")
-    axes = figure.subplots(1, 2)
-    for number, step in enumerate(study.steps):
-        for seed in study.seeds:
-            files = sorted(directory.glob(f"{step.name}-{seed}/*/*/metrics.csv"))
-            rows = [row for path in files for row in _read(path)]
-            metric = next(name for name in rows[0] if name.endswith("_floor")).removesuffix("_floor")
-            for axis, name in zip(axes, ("val/loss", metric), strict=True):
-                points = {int(row["epoch"]) + 1: float(row[name]) for row in rows if row.get(name)}
-                label = step.name if seed == study.seeds[0] else None
-                axis.plot(*zip(*sorted(points.items()), strict=True), color=f"C{number % 10}", label=label)
-                axis.set(title=name, xlabel="epoch")
-    axes[0].legend()
-    for axis in axes:
+    steps = list(dict.fromkeys(row["step"] for row in rows))
+    for place, axis in enumerate(figure.subplots(1, 2)):
+        known = set()
+        for row in rows:
+            metric = next(name for name, value in row.items() if name.endswith("_floor") and value not in (None, ""))
+            name = ("val/loss", metric.replace("test/", "val/").removesuffix("_floor"))[place]
+            points = curve(directory / f"{row['step']}-{row['seed']}", name)
+            label = None if row["step"] in known else row["step"]
+            axis.plot(list(points), list(points.values()), color=f"C{steps.index(row['step']) % 10}", label=label)
+            axis.set(title=name, xlabel="epoch")
+            known.add(row["step"])
         axis.grid(alpha=0.3)
+    figure.axes[0].legend()
     figure.savefig(directory / "curves.png", dpi=120)
 
 
-def print_table(rows: Iterable[dict[str, Any]]) -> None:
+def print_table(rows: Sequence[dict[str, Any]]) -> None:
     """Prints the mean over the seeds of each step's figures."""
-    rows = list(rows)
-    names = [name for name in rows[0] if name.startswith(("train/", "test/"))]
+    names = dict.fromkeys(name for row in rows for name in row if name.startswith(("train/", "test/")))
     table = Table(title="mean over the seeds", title_justify="left")
     for name in ("step", "seeds", *names, "seconds"):
         table.add_column(name, justify="left" if name == "step" else "right")
     for step in dict.fromkeys(row["step"] for row in rows):
         some = [row for row in rows if row["step"] == step]
-        means = [
-            f"{mean(float(row[name]) for row in some):.4f}" for name in names if all(row.get(name) for row in some)
-        ]
-        table.add_row(step, str(len(some)), *means, f"{mean(float(row['seconds']) for row in some):.0f}")
+        cells = []
+        for name in names:
+            values = [float(row[name]) for row in some if row.get(name) not in (None, "")]
+            cells.append(f"{mean(values):.4f}" if values else "")
+        table.add_row(step, str(len(some)), *cells, f"{mean(float(row['seconds']) for row in some):.0f}")
     Console().print(table)
 
 

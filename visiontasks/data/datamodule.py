@@ -116,12 +116,17 @@ class VisionDataModule(LightningDataModule):
         rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         share = range(rank, len(train), ranks)
         masks = (train.mask(index) for index in track(share, "Counting pixels", transient=True, disable=rank > 0))
-        counts = count_masks(masks, len(train.mask_names), lambda number: train.name(share[number]))
-        if ranks == 1:
-            return counts
-        every: list[Any] = [None] * ranks
-        torch.distributed.all_gather_object(every, counts)
-        return {name: torch.stack([some[name] for some in every]).sum(0) for name in counts}
+        every: list[Any]
+        try:
+            every = [count_masks(masks, len(train.mask_names), lambda number: train.name(share[number]))] * ranks
+        except InputError as error:
+            every = [error] * ranks  # told to all: a rank alone would leave the others waiting
+        if ranks > 1:
+            torch.distributed.all_gather_object(every, every[rank])
+        for counts in every:
+            if isinstance(counts, InputError):
+                raise counts
+        return {name: torch.stack([counts[name] for counts in every]).sum(0) for name in every[0]}
 
     @cached_property
     def channel_statistics(self) -> tuple[torch.Tensor, torch.Tensor]:

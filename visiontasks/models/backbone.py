@@ -108,8 +108,8 @@ class Backbone(Described, nn.Module):
                 raise
             height, width = images.shape[-2:]
             raise InputError(
-                f"backbone: nothing is left of {height} x {width} pixels on the way through {self.name}, which halves "
-                "them too often. Raise data.image_size, or take a network with fewer poolings and strides."
+                f"backbone: nothing is left of {height} x {width} pixels on the way through {self.name}: its kernels, "
+                "poolings and strides are too large for them. Raise data.image_size, or take another network."
             ) from error
         if final.ndim == 3:  # tokens of a transformer, after class and register tokens
             tokens = final[:, getattr(self.net, "num_prefix_tokens", 0) :]
@@ -204,8 +204,8 @@ def _create(name: str, pretrained: bool | str, in_channels: int, output_stride: 
     except (RuntimeError, KeyError) as error:
         source = pretrained if isinstance(pretrained, str) else "timm's hub"
         raise InputError(f"backbone.pretrained: {source} does not fit {name}: {error}") from error
-    if getattr(net, "head_hidden_size", net.num_features) != net.num_features:
-        net.prune_intermediate_layers(None, prune_head=True)  # dense layers behind the pooling, as VGG's: a head's
+    if hasattr(net, "pre_logits") and hasattr(net, "prune_intermediate_layers"):
+        net.prune_intermediate_layers(None, prune_head=True)  # VGG's dense layers: they are a head's
     if not hasattr(net, "forward_intermediates"):
         raise InputError(f"backbone.name: {name} does not give its feature maps (timm's forward_intermediates).")
     return net

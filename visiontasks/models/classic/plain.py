@@ -67,7 +67,7 @@ def classic(size: int, channels: int = 3) -> Callable[[Any], Callable[..., Plain
     def register(make: Any) -> Callable[..., PlainNet]:
         @wraps(make)
         def network(pretrained: bool = False, pretrained_cfg: Any = None, **options: Any) -> PlainNet:
-            def build(in_chans: int = channels, **_: Any) -> PlainNet:
+            def build(in_chans: int = channels, num_classes: int = 0) -> PlainNet:
                 return PlainNet(make(in_chans))
 
             name = make.__name__
