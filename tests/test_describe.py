@@ -91,7 +91,7 @@ def test_defaults_are_written_out() -> None:
     assert arguments.keys() == {
         *("spec", "backbone", "head", "optimizer", "schedule", "backbone_lr_ratio", "weights", "compile")
     }
-    assert arguments["head"]["init_args"].keys() == {"pool", "hidden", "dropout", "loss"}
+    assert arguments["head"]["init_args"].keys() == {"pool", "hidden", "dropout", "loss", "distance"}
     assert arguments["head"]["init_args"]["loss"]["init_args"].keys() == {"label_smoothing", "class_weights"}
     assert arguments["backbone"]["init_args"] == {
         **{"name": "test_resnet", "pretrained": False, "normalization": "pretrained"},

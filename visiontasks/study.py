@@ -134,8 +134,8 @@ def _run(step: Step, seed: int, directory: Path, more: Sequence[str]) -> dict[st
     start, last = time.perf_counter(), _last(directory)
     place = ["--trainer.default_root_dir", str(directory / "fit")]
     run("fit", [*common, *place, *(["--ckpt_path", str(last)] if last else [])])
-    if "wandb" in sys.modules:
-        sys.modules["wandb"].finish()  # else the next fit would go on in this run
+    if (wandb := sys.modules.get("wandb")) and wandb.run:
+        wandb.run.finish()  # else the next fit would go on in it
     seconds, last = time.perf_counter() - start, _last(directory)
     if last is None:
         raise InputError(f"{directory}: the fit ended before its first checkpoint. Give it more time or steps.")
