@@ -52,10 +52,7 @@ def check_config(path: str) -> None:
     """
     if not Path(path).is_file():
         return  # the parser says so
-    try:
-        keys = yaml.load(Path(path).read_text("utf-8"), StrictLoader) or {}
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not YAML: {error}") from None
+    keys = read_yaml(Path(path)) or {}
     if not isinstance(keys, dict):
         raise InputError(f"{path}: expected sections such as trainer, model and data; found {keys!r}.")
     for key in keys:
@@ -67,7 +64,19 @@ def check_config(path: str) -> None:
             )
 
 
-class StrictLoader(yaml.SafeLoader):
+def read_yaml(path: Path) -> Any:
+    """Reads a YAML file; a key that stands twice is an error.
+
+    Raises:
+        InputError: The file is not YAML.
+    """
+    try:
+        return yaml.load(path.read_text("utf-8"), _Strict)
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not YAML: {error}") from None
+
+
+class _Strict(yaml.SafeLoader):
     """YAML without duplicate keys."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:

@@ -7,19 +7,18 @@ import csv
 import json
 import os
 import re
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
 
-import yaml
+from lightning.pytorch.loggers import WandbLogger
 from rich.console import Console
 from rich.table import Table
 
 from visiontasks.checkpoint import read_checkpoint
-from visiontasks.config import StrictLoader
+from visiontasks.config import read_yaml
 from visiontasks.samples import InputError
 from visiontasks.training import main as run
 
@@ -52,10 +51,9 @@ def read_study(path: Path) -> Study:
     Raises:
         InputError: The file, a key or a step is wrong; the message says which.
     """
-    try:
-        content = yaml.load(path.read_text("utf-8"), StrictLoader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: no study's file ({error}).") from None
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; expected a study's, such as configs/studies/cifar10.yaml.")
+    content = read_yaml(path)
     if not isinstance(content, dict) or not isinstance(content.get("steps"), dict) or not content["steps"]:
         raise InputError(f"{path}: expected `steps`, each a name with its arguments.")
     if unknown := sorted(content.keys() - KEYS):
@@ -133,9 +131,10 @@ def _run(step: Step, seed: int, directory: Path, more: Sequence[str]) -> dict[st
     common = ["-c", str(step.config), *changes, "--trainer.devices", "1", *more, "--seed_everything", str(seed)]
     start, last = time.perf_counter(), _last(directory)
     place = ["--trainer.default_root_dir", str(directory / "fit")]
-    run("fit", [*common, *place, *(["--ckpt_path", str(last)] if last else [])])
-    if (wandb := sys.modules.get("wandb")) and wandb.run:
-        wandb.run.finish()  # else the next fit would go on in it
+    fit = run("fit", [*common, *place, *(["--ckpt_path", str(last)] if last else [])])
+    for logger in fit.trainer.loggers:
+        if isinstance(logger, WandbLogger):
+            logger.experiment.finish()  # else the next fit would go on in it
     seconds, last = time.perf_counter() - start, _last(directory)
     if last is None:
         raise InputError(f"{directory}: the fit ended before its first checkpoint. Give it more time or steps.")
