@@ -21,8 +21,8 @@ WEIGHTED = "{class_path: CrossEntropy, init_args: {class_weights: sqrt_median_fr
 ROWS = {
     "U-Net, weighted cross-entropy": ["unet", LOSS, "CrossEntropy", f"{LOSS}.class_weights", "sqrt_median_frequency"],
     "U-Net, weighted cross-entropy + Dice": ["unet", *SUM, f"[{WEIGHTED}, Dice]"],
-    "U-Net, cross-entropy": ["unet", LOSS, "CrossEntropy", f"{LOSS}.class_weights", "null"],
-    "U-Net, focal": ["unet", LOSS, "Focal", f"{LOSS}.class_weights", "null"],
+    "U-Net, cross-entropy": ["unet", LOSS, "CrossEntropy"],
+    "U-Net, focal": ["unet", LOSS, "Focal"],
     "U-Net, Dice": ["unet", LOSS, "Dice"],
     "U-Net, focal + Dice": ["unet", *SUM, "[Focal, Dice]"],
     "U-Net without coarse scores": ["unet", "--model.head.coarse", "false"],

@@ -31,7 +31,11 @@ class Focal(CrossEntropy):
         self.gamma = gamma
 
     def values(self, logits: Tensor, target: Tensor) -> Tensor:
-        log_p = logits.log_softmax(1)
+        if target.is_floating_point():
+            return class_terms(self._focal(logits.log_softmax(1)), target)
+        return self._focal(-super().values(logits, target))
+
+    def _focal(self, log_p: Tensor) -> Tensor:
         # the slope of x ** gamma is infinite at 0 for gamma < 1
         rest = -torch.expm1(log_p).clamp(max=-1e-7)
-        return class_terms(-(rest**self.gamma) * log_p, target)
+        return -(rest**self.gamma) * log_p

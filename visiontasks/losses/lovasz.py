@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -32,31 +34,32 @@ class Lovasz(Loss):
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         if target.is_floating_point():
             raise InputError("Lovasz: labels cannot be mixed. Leave the Mix callback out, or choose another loss.")
-        # class by class of pixels in a row: each is sorted on its own
         probabilities = logits.float().softmax(1).reshape(*logits.shape[:2], -1)
-        images = list(zip(probabilities, target.reshape(len(target), -1), strict=True))
+        images = list(zip(probabilities, target, strict=True))
         if self.per == "batch":
-            images = [(probabilities.transpose(0, 1).flatten(1), target.flatten())]
-        losses = [_extensions(rows, labels) for rows, labels in images]
+            images = [(probabilities.transpose(0, 1), target)]
+        losses = [_extensions(classes.unbind(), labels.flatten()) for classes, labels in images]
         known = [loss.mean() for loss in losses if len(loss)]
         return torch.stack(known).mean() if known else probabilities.sum() * 0
 
 
-def _extensions(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """The extension for each class among the labels (N,), of probabilities (C, N)."""
+def _extensions(probabilities: Sequence[Tensor], labels: Tensor) -> Tensor:
+    """The extension for each class among the labels (N,), of the probabilities of each class, N values."""
     kept = labels != IGNORE_LABEL
-    if not kept.all():
-        probabilities, labels = probabilities[:, kept], labels[kept]
+    some = not kept.all()
     found = []
-    for label in labels.unique().tolist():
-        there = labels == label
-        errors, order = torch.where(there, 1 - probabilities[label], probabilities[label]).sort(descending=True)
+    for label in labels[kept].unique().tolist():
+        there, p = labels == label, probabilities[label].flatten()
+        if some:
+            there, p = there[kept], p[kept]
+        errors, order = torch.where(there, 1 - p, p).sort(descending=True)
         found.append(errors @ _slopes(there[order].float()))
-    return torch.stack(found) if found else probabilities.new_zeros(0)
+    return torch.stack(found) if found else probabilities[0].new_zeros(0)
 
 
 def _slopes(there: Tensor) -> Tensor:
     """How much each pixel adds to 1 - IoU when it is wrong beside those before it."""
-    total = there.sum()
-    lost = 1 - (total - there.cumsum(0)) / (total + (1 - there).cumsum(0))
+    found = there.cumsum(0)
+    total, places = found[-1], torch.arange(1, len(there) + 1, device=there.device)
+    lost = 1 - (total - found) / (total + places - found)
     return lost.diff(prepend=lost.new_zeros(1))
