@@ -192,15 +192,15 @@ def test_normalization_is_that_of_the_pretrained_weights(name: str) -> None:
     mean, std = np.array(config.mean), np.array(config.std)
     expected = (images.permute(0, 2, 3, 1).double().numpy() / 255 - mean) / std
     np.testing.assert_allclose(backbone.normalize(images).permute(0, 2, 3, 1), expected, atol=1e-6)
-    assert {"mean", "std"} <= backbone.state_dict().keys()  # so a checkpoint holds them
+    assert {"normalizer.mean", "normalizer.std"} <= backbone.state_dict().keys()  # so a checkpoint holds them
     torch.testing.assert_close(backbone.eval()(images)[0], backbone(backbone.normalize(images))[0])
 
 
 def test_bundled_weights_bring_their_own_statistics() -> None:
     config, backbone = timm.get_pretrained_cfg("tf_efficientnet_lite0"), Backbone(pretrained="bundled")
     assert config is not None
-    assert backbone.mean.flatten().tolist() == pytest.approx(config.mean)
-    assert backbone.std.flatten().tolist() == pytest.approx(config.std)
+    assert backbone.normalizer.mean.flatten().tolist() == pytest.approx(config.mean)
+    assert backbone.normalizer.std.flatten().tolist() == pytest.approx(config.std)
 
 
 def test_a_gray_network_sees_the_luma() -> None:
@@ -217,7 +217,7 @@ def test_set_statistics_replaces_the_normalization(in_channels: int) -> None:
     backbone, images = Backbone("test_resnet", False, in_channels=in_channels), random_images()
     mean, std = (torch.full((3,), value) for value in (0.25, 0.125))
     before = backbone.normalize(images)
-    backbone.set_statistics(mean, std)
+    backbone.normalizer.set_statistics(mean, std)
     torch.testing.assert_close(backbone.normalize(images), ((before * 0.5 + 0.5) - 0.25) / 0.125, rtol=0, atol=1e-5)
 
 

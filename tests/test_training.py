@@ -222,8 +222,8 @@ def test_normalization_by_the_training_set(colours: VisionDataModule, tmp_path: 
     backbone = Backbone("test_resnet", pretrained=False, normalization="dataset")
     fit(ClassificationTask(colours.spec, backbone), colours, make_trainer(tmp_path, 1))
     mean, std = colours.channel_statistics
-    assert torch.equal(backbone.mean.flatten(), mean)
-    assert torch.equal(backbone.std.flatten(), std)
+    assert torch.equal(backbone.normalizer.mean.flatten(), mean)
+    assert torch.equal(backbone.normalizer.std.flatten(), std)
 
 
 def test_what_a_checkpoint_could_not_hold_is_refused_at_construction(colours: VisionDataModule) -> None:

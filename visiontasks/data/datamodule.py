@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import os
 from collections.abc import Callable
 from functools import cached_property
@@ -139,6 +140,20 @@ class VisionDataModule(LightningDataModule):
             pixels += images[:, 0].numel()
         mean = total / pixels
         return mean.float(), (squares / pixels - mean**2).clamp(min=1e-8).sqrt().float()
+
+    @cached_property
+    def pixel_statistics(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The mean training image, float64 (3, H, W), 0..1, and the covariance of its pixels, (3 H W, 3 H W)."""
+        size = 3 * math.prod(height_width(self.image_size))
+        total, products = torch.zeros(size, dtype=torch.float64), torch.zeros(size, size, dtype=torch.float64)
+        batches = self.loader("train", rank=0, num_replicas=1)
+        for batch in track(batches, "Covariance of pixels", transient=True):
+            pixels = batch["image"].flatten(1).double() / 255
+            total += pixels.sum(0)
+            products.addmm_(pixels.T, pixels)
+        mean = total / len(self.dataset("train"))
+        covariance = products / len(self.dataset("train")) - torch.outer(mean, mean)
+        return mean.reshape(3, *height_width(self.image_size)), covariance
 
     def train_dataloader(self) -> DataLoader:
         return self.loader("train", training=True)

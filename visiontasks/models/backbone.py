@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from visiontasks.describe import Described
+from visiontasks.models.normalization import Normalizer, Whitening
 from visiontasks.placement import Size, height_width
 from visiontasks.samples import InputError
 
 BUNDLED = "tf_efficientnet_lite0"
 STRIDES = (1, 2, 4, 8, 16, 32)
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 _reads_weights = ContextVar("reads_weights", default=True)
 
 
@@ -45,8 +45,9 @@ class Backbone(Described, nn.Module):
         pretrained: `true` takes timm's weights from its hub, `bundled` the ImageNet weights of
             `tf_efficientnet_lite0` that are installed with this package, a path a file of this
             network's weights (.safetensors or .pth), `false` random weights.
-        normalization: Mean and standard deviation that the pretrained weights expect, or those of
-            the training set.
+        normalization: Mean and standard deviation that the pretrained weights expect (`pretrained`), those of
+            the training set (`dataset`), or two lists of three numbers, of the channels 0..1; `zca` whitens the pixels
+            of small images by the training set.
         batch_norm: In training, let batch norm use and update the batch's statistics (`train`) or keep
             the pretrained ones (`eval`); `auto` is `eval` for pretrained weights, else `train`.
         in_channels: 3, or 1 for a network that sees the images in gray.
@@ -61,7 +62,7 @@ class Backbone(Described, nn.Module):
         self,
         name: str = BUNDLED,
         pretrained: bool | str = True,
-        normalization: Literal["pretrained", "dataset"] = "pretrained",
+        normalization: Literal["pretrained", "dataset", "zca"] | list[list[float]] = "pretrained",
         batch_norm: Literal["auto", "eval", "train"] = "auto",
         in_channels: Literal[1, 3] = 3,
         output_stride: Literal[8, 16] | None = None,
@@ -70,12 +71,9 @@ class Backbone(Described, nn.Module):
         self.name, self.normalization, self.in_channels = name, normalization, in_channels
         self.keeps_batch_norm = batch_norm == "eval" or (batch_norm == "auto" and pretrained is not False)
         self.net = _create(name, pretrained if _reads_weights.get() else False, in_channels, output_stride)
-        config = self.net.pretrained_cfg
-        self.mean: Tensor
-        self.std: Tensor
-        self.register_buffer("mean", torch.zeros(in_channels, 1, 1))
-        self.register_buffer("std", torch.ones(in_channels, 1, 1))
-        self.set_statistics(torch.tensor(config["mean"]), torch.tensor(config["std"]))
+        self.normalizer = Whitening(in_channels) if normalization == "zca" else Normalizer(in_channels)
+        if isinstance(self.normalizer, Normalizer):
+            self.normalizer.set_statistics(*_statistics(normalization, self.net.pretrained_cfg))
         self._places = {stage["reduction"]: number for number, stage in enumerate(self.net.feature_info)}
         stages = {stride: self.net.feature_info[number]["num_chs"] for stride, number in self._places.items()}
         pyramid = [stages.get(stride, in_channels if stride == 1 else 0) for stride in STRIDES]
@@ -126,20 +124,12 @@ class Backbone(Described, nn.Module):
 
     def normalize(self, images: Tensor) -> Tensor:
         """Turns uint8 (B, 3, H, W) into what the network expects: float (B, in_channels, H, W)."""
-        images = images.to(self.mean.dtype, memory_format=torch.channels_last) / 255
-        if self.in_channels == 1:
-            images = (images * images.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
-        return (images - self.mean) / self.std
-
-    def set_statistics(self, mean: Tensor, std: Tensor) -> None:
-        """Normalizes by these means and standard deviations of the channels, float (3,), 0..1, from now on."""
-        if self.in_channels == 1:  # of a gray image all channels are equal
-            mean, std = mean.mean(0, keepdim=True), std.mean(0, keepdim=True)
-        self.mean.copy_(mean[:, None, None])
-        self.std.copy_(std[:, None, None])
+        return self.normalizer(images.to(self.normalizer.mean.dtype, memory_format=torch.channels_last) / 255)
 
     def set_image_size(self, size: Size) -> None:
-        """Makes a network with a fixed input size take images of this size in pixels."""
+        """Makes a network with a fixed input size, or whitening, take images of this size in pixels."""
+        if isinstance(self.normalizer, Whitening):
+            self.normalizer.set_image_size(size)
         if hasattr(self.net, "set_input_size"):
             self.net.set_input_size(img_size=height_width(size))
 
@@ -209,6 +199,19 @@ def _create(name: str, pretrained: bool | str, in_channels: int, output_stride: 
     if not hasattr(net, "forward_intermediates"):
         raise InputError(f"backbone.name: {name} does not give its feature maps (timm's forward_intermediates).")
     return net
+
+
+def _statistics(given: str | list[list[float]], pretrained: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of the channels, float (3,): those that are given, else those of the weights."""
+    if isinstance(given, str):
+        return torch.tensor(pretrained["mean"]), torch.tensor(pretrained["std"])
+    if [len(row) for row in given] != [3, 3] or min(given[1]) <= 0:
+        raise InputError(
+            f"backbone.normalization: {given} is not two lists of three numbers, the means of red, green and blue (0..1) "
+            "and their standard deviations (above 0)."
+        )
+    mean, std = torch.tensor(given, dtype=torch.float32)
+    return mean, std
 
 
 def _check_complete(net: nn.Module, again: nn.Module) -> None:

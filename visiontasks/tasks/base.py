@@ -140,7 +140,9 @@ class VisionTask(Described, LightningModule):
             for key, head in self._heads():
                 head.setup({**data.summary(), **({"masks": data.mask_counts} if key == "mask" else {})})
             if self.backbone.normalization == "dataset":
-                self.backbone.set_statistics(*data.channel_statistics)
+                self.backbone.normalizer.set_statistics(*data.channel_statistics)
+            elif self.backbone.normalization == "zca":
+                self.backbone.normalizer.set_statistics(*data.pixel_statistics)
 
     def configure_optimizers(self) -> Any:
         """One group for the heads and one for the backbone, from the start: a resume finds the same two."""
