@@ -77,7 +77,7 @@ def plain(data: VisionDataModule, backbone: Backbone, layout: torch.memory_forma
     for batch in data.train_dataloader():
         images = batch["image"].float().contiguous(memory_format=layout) / 255
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            logits = head(backbone((images - backbone.mean) / backbone.std))
+            logits = head(backbone((images - backbone.normalizer.mean) / backbone.normalizer.std))
             loss = cross_entropy(logits, batch["label"])
         optimizer.zero_grad()
         loss.backward()

@@ -33,6 +33,7 @@ ROOMS = {  # and what each may import
     "callbacks": {"tasks", "samples", "schedules", "draw"},
 }
 ABOVE = {
+    "inspect",
     "predict",
     "preview",
     "study",

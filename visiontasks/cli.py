@@ -14,6 +14,7 @@ COMMANDS = {
     "probe": "Solve the heads in closed form on the frozen backbone, in one pass: probe -c CONFIG",
     "preview": "Pictures of what training will see, augmented and drawn: preview -c CONFIG",
     "study": "Train several configs in turn and compare them: study STUDY.yaml",
+    "inspect": "Look inside: inspect layers|features|filters|maximize|attack|explain CHECKPOINT_OR_CONFIG",
     "predict": "Predict images: predict CHECKPOINT FILE_OR_FOLDER... --output DIR",
 }
 
@@ -54,6 +55,8 @@ def main(args: Sequence[str] | None = None) -> None:
     try:
         if command == "predict":
             from visiontasks.predict import main as run
+        elif command == "inspect":
+            from visiontasks.inspect.command import main as run
         elif command == "study":
             from visiontasks.study import main as run
         else:

@@ -29,7 +29,7 @@ from visiontasks.tasks import VisionTask
 
 EXPECTED_WARNINGS = (
     ".*in eval mode at the start of training",  # frozen, or batch norm with the pretrained statistics
-    "Checkpoint directory .* exists and is not empty",  # config.yaml and metrics.csv are there already
+    "(Checkpoint|Experiment logs) directory .* exists and is not empty",  # config.yaml is there already
     ".*does not have many workers",  # none is the right number where the cores are busy with the model
     ".*callbacks used to create the checkpoint need to be provided",
     ".*is smaller than the logging interval",  # what is logged by epoch does not mind
@@ -71,7 +71,7 @@ class VisionCLI(LightningCLI):
 
     @property
     def _method(self) -> str:
-        return "fit" if self.command in ("probe", "preview") else self.command
+        return "fit" if self.command in ("probe", "preview", "inspect") else self.command
 
     def subcommands(self) -> dict[str, set[str]]:
         """Only the command that was asked for: each parser costs a second of looking through signatures."""
@@ -91,19 +91,17 @@ class VisionCLI(LightningCLI):
         self.checkpoint = None
         for config in _options(args, "-c", "--config"):
             check_config(config)
-        if paths := _options(args, "--ckpt_path"):
-            self.checkpoint = read_checkpoint(paths[-1])["hyper_parameters"]
-            init_args = {
-                key: value for key, value in self.checkpoint["init_args"].items() if key not in ("spec", "weights")
-            }
-            model = {"class_path": self.checkpoint["class_path"], "init_args": init_args}
-            self._parser(self._method).set_defaults({"model": model})
+        self.ckpt_path = next(reversed(_options(args, "--ckpt_path")), None)
+        if self.ckpt_path:
+            self.checkpoint = read_checkpoint(self.ckpt_path)["hyper_parameters"]
+            init_args = {k: v for k, v in self.checkpoint["init_args"].items() if k not in ("spec", "weights")}
+            self._parser(self._method).set_defaults({"model": {**self.checkpoint, "init_args": init_args}})
         elif self.command in ("validate", "test"):
             raise InputError(f"{self.command} needs a trained model: give --ckpt_path CHECKPOINT.")
-        if paths and self.command == "probe":
+        if self.ckpt_path and self.command == "probe":
             raise InputError("probe solves new heads: give another run's backbone with --model.weights CHECKPOINT.")
         self.config = parser.parse_args(list(args))
-        if self._section("ckpt_path") and not paths:
+        if self._section("ckpt_path") and not self.ckpt_path:
             raise InputError("ckpt_path: give it as an argument, `--ckpt_path CHECKPOINT`, and not in a config.")
 
     def _parse_ckpt_path(self) -> None:
@@ -116,7 +114,11 @@ class VisionCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         trainer = self._section("trainer")
-        self.run_dir = _run_directory(trainer.default_root_dir, self.config[self._method].get("config"))
+        if self.command == "inspect" and self.ckpt_path:
+            self.run_dir = Path(self.ckpt_path).parent / "inspect"
+            self.run_dir.mkdir(exist_ok=True)
+        else:
+            self.run_dir = _run_directory(trainer.default_root_dir, self.config[self._method].get("config"))
         if self.command == "probe":
             trainer.max_epochs = 0
 
@@ -142,7 +144,11 @@ class VisionCLI(LightningCLI):
         return super().instantiate_trainer(callbacks=[*chosen, *callbacks], logger=loggers, **kwargs)
 
     def fit(self, **kwargs: Any) -> None:
-        """Trains; or, as `probe`, solves the heads, validates and saves; or, as `preview`, only draws the data."""
+        """Trains; `probe` solves the heads, `preview` draws the data, `inspect` only opens the model."""
+        if self.command == "inspect":
+            if self.ckpt_path:
+                self.model.load_state_dict(read_checkpoint(self.ckpt_path)["state_dict"])
+            return
         if self.command == "preview":
             write_preview(self.datamodule, self.run_dir, self.trainer.loggers)
         else:
@@ -202,9 +208,7 @@ def _run_directory(root: str | None, configs: Any) -> Path:
     name = Path(str(configs[0])).stem if configs else "run"
     parent = Path(root or "runs") / name
     time = datetime.now().strftime("%Y%m%d-%H%M%S")
-    if getattr(
-        rank_zero_only, "rank", 0
-    ):  # under torchrun or SLURM; rank 0 makes it, and tells the others where checkpoints go
+    if getattr(rank_zero_only, "rank", 0):  # of torchrun or SLURM; rank 0 makes it, and tells where checkpoints go
         return parent / time
     for number in range(1000):
         path = parent / (f"{time}-{number}" if number else time)

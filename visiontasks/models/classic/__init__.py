@@ -1,6 +1,7 @@
 """Published networks that timm does not have, registered with it when imported: each is just a `backbone.name`."""
 
 from visiontasks.models.classic.alexnet import alexnet
+from visiontasks.models.classic.by_hand import by_hand
 from visiontasks.models.classic.cifar10 import (
     cifar10_alexnet,
     cifar10_alexnet_bn,
@@ -14,6 +15,7 @@ from visiontasks.models.classic.unet import unet2015, unet2015_bn
 
 __all__ = [
     "alexnet",
+    "by_hand",
     "cifar10_alexnet",
     "cifar10_alexnet_bn",
     "cifar10_convnet",

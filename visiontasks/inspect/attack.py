@@ -1,0 +1,103 @@
+"""Images changed by so little that nobody sees it, and no longer recognized."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from captum.robust import PGD
+from torch import Tensor, nn
+
+from visiontasks.samples import IGNORE_LABEL, Batch, InputError
+from visiontasks.tasks import VisionTask
+
+Method = Literal["fgsm", "pgd"]
+
+
+def attack(
+    task: VisionTask, images: Tensor, labels: Tensor, radius: int = 8, method: Method = "pgd", steps: int = 10
+) -> Tensor:
+    """Changes images so that a model takes them for another class.
+
+    Args:
+        task: A model with a label head; left in eval mode.
+        images: uint8 (B, 3, H, W), as the network sees them.
+        labels: Their classes, int64 (B,).
+        radius: How far each value may move, in levels of 255.
+        method: `fgsm`, one step along the sign of the gradient (Goodfellow, Shlens and Szegedy 2015, section 4), or
+            `pgd`, several with a projection after each (Madry et al. 2018, eq. 1 and section 2.1).
+        steps: Of `pgd`, each of 2.5 `radius` / `steps`.
+
+    Returns:
+        uint8 (B, 3, H, W), no value further than `radius` from the image's: what a file of it holds.
+
+    Raises:
+        InputError: The model tells no classes of whole images apart, or a number is not positive.
+    """
+    if "label" not in task.heads:
+        raise InputError(f"attack: the model answers {', '.join(task.heads)}; an attack needs a label to change.")
+    if radius < 1 or steps < 1:
+        raise InputError(f"attack: radius={radius} and steps={steps} must be at least 1.")
+    task.eval()
+    reach, pixels = radius / 255, (images.float() / 255).requires_grad_()
+
+    def logits(x: Tensor) -> Tensor:
+        # in float32 the gradient of a sure answer is 0, and it would seem to be safe
+        return task(task.backbone.normalizer(x))["label"].double()
+
+    entropy = nn.CrossEntropyLoss(reduction="none")
+    pgd = PGD(logits, entropy, 0, 1)
+    pgd.fgsm.zero_thresh = 0.0  # for the same reason
+    with torch.enable_grad():
+        if method == "fgsm":
+            moved = pgd.fgsm.perturb(pixels, reach, labels)
+        else:
+            moved = pgd.perturb(pixels, reach, 2.5 * reach / steps, steps, labels)
+    return (moved.detach() * 255).round().clamp(0, 255).byte()
+
+
+class Robustness(NamedTuple):
+    """Accuracies, 0..1, of a set as it is and under attack, and the number of its images."""
+
+    accuracy: float
+    under_attack: float
+    images: int
+
+
+def accuracy_under_attack(
+    task: VisionTask, batches: Iterable[Batch], radius: int = 8, method: Method = "pgd", steps: int = 10
+) -> Robustness:
+    """Attacks every labelled image of a set with its true class.
+
+    Args:
+        task: A model with a label head; left in eval mode.
+        batches: With `image` and `label`.
+        radius: How far each value may move, in levels of 255.
+        method: As in `attack`.
+        steps: As in `attack`.
+
+    Raises:
+        InputError: As in `attack`, or there is no image with a label.
+    """
+    task.eval()
+    device, right = next(task.parameters()).device, []
+    for batch in batches:
+        images, labels = batch["image"].to(device), batch.get("label", torch.tensor(IGNORE_LABEL)).to(device)
+        known = (labels != IGNORE_LABEL).expand(len(images))
+        if known.any():
+            images, labels = images[known], labels[known]
+            both = (images, attack(task, images, labels, radius, method, steps))
+            with torch.no_grad():
+                right.append([(task(some)["label"].argmax(1) == labels).cpu() for some in both])
+    if not right:
+        raise InputError("attack: the set has no labels. Use a dataset with classes.")
+    plain, attacked = (torch.cat(parts).double() for parts in zip(*right, strict=True))
+    return Robustness(float(plain.mean()), float(attacked.mean()), len(plain))
+
+
+def draw_difference(image: np.ndarray, adversarial: np.ndarray, radius: int) -> np.ndarray:
+    """What was added, about gray and so large that it can be seen: uint8 (H, W, 3)."""
+    difference = adversarial.astype(np.float32) - image
+    return (127.5 + difference * 127.5 / radius).round().clip(0, 255).astype(np.uint8)

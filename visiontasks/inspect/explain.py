@@ -1,0 +1,117 @@
+"""Where in an image an answer comes from."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import matplotlib
+import numpy as np
+import torch
+from captum.attr import LayerGradCam, Occlusion
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from visiontasks.samples import InputError
+from visiontasks.tasks import VisionTask
+
+Method = Literal["gradcam", "occlusion"]
+GRAY = 0.5
+
+
+def explain(
+    task: VisionTask,
+    image: Tensor,
+    key: str | None = None,
+    target: int | None = None,
+    method: Method = "gradcam",
+    window: int | None = None,
+) -> Tensor:
+    """Weighs the places of an image by their part in an answer.
+
+    What is explained is the logit of a class; of a mask, the class's mean logit over the pixels that are taken for it
+    (Vinogradova, Dibrov and Myers 2020, eq. 2); of a box, its four logits, of which the absolute weights are added.
+
+    Args:
+        task: A trained model; left in eval mode.
+        image: uint8 (1, 3, H, W), as the network sees it.
+        key: Which head's answer: `label`, `bbox` or `mask`; the model's first one if not given.
+        target: The class; if not given the predicted one, of a mask the most frequent one that is not the first.
+        method: `gradcam`, the channels of the last map that the head sees, weighted by their mean gradients (Selvaraju
+            et al. 2017, eq. 1 and 2), or `occlusion`, how much the answer falls when a gray window covers a place
+            (Zeiler and Fergus 2014, section 4.2).
+        window: Side of the occluding window in pixels, moved by half of it; an eighth of the image if not given.
+
+    Returns:
+        Float (H, W), not negative: what speaks for the class, or of a box what moves it.
+
+    Raises:
+        InputError: The model has no such head or class.
+    """
+    score = _Score(task.eval(), image, key)
+    pixels = (image.float() / 255).requires_grad_()
+    found = torch.zeros(image.shape[-2:], device=image.device)
+    for column in score.columns(target):
+        if method == "gradcam":
+            coarse = LayerGradCam(score, score.final_map).attribute(pixels, column)
+            assert isinstance(coarse, Tensor)
+            part = F.interpolate(coarse.detach(), image.shape[-2:], mode="bilinear", align_corners=False)[0, 0]
+        else:
+            side = window or max(2, min(image.shape[-2:]) // 8)
+            if not 0 < side <= min(image.shape[-2:]):
+                raise InputError(f"--window {side}: expected 1 to {min(image.shape[-2:])} pixels.")
+            shape, stride = (3, side, side), (3, max(1, side // 2), max(1, side // 2))
+            with torch.no_grad():
+                part = (
+                    Occlusion(score)
+                    .attribute(pixels, shape, stride, GRAY, column, perturbations_per_eval=16)[0]
+                    .mean(0)
+                )
+        found += part.abs() if score.key == "bbox" else part.clamp(min=0)
+    return found
+
+
+class _Score(nn.Module):
+    """From images, float (B, 3, H, W) in 0..1, to what is explained, float (B, columns)."""
+
+    def __init__(self, task: VisionTask, image: Tensor, key: str | None) -> None:
+        super().__init__()
+        self.task, self.key = task, key or next(iter(task.heads))
+        if self.key not in task.heads:
+            raise InputError(f"--key {key}: the model answers {', '.join(task.heads)}.")
+        self.final_map = nn.Identity()
+        with torch.no_grad():
+            features = task.backbone(image, task.needs_pyramid)
+        with torch.enable_grad():
+            output = task.heads[self.key]([level.requires_grad_() for level in features])
+            used = torch.autograd.grad(output.sum(), features, allow_unused=True)
+        # the final one, unless the head is a decoder that only takes those before it
+        self.place = max(number for number, gradient in enumerate(used) if gradient is not None)
+        self.output = output.detach()
+        self.labels = self.output.argmax(1)  # of a mask, a class for each pixel
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        features = self.task.backbone(self.task.backbone.normalizer(pixels), self.task.needs_pyramid)
+        features[self.place] = self.final_map(features[self.place])
+        output = self.task.heads[self.key](features)
+        if self.key != "mask":
+            return output
+        taken = F.one_hot(self.labels, output.shape[1]).movedim(-1, 1)
+        return (output * taken).sum((2, 3)) / taken.sum((2, 3)).clamp(min=1)
+
+    def columns(self, target: int | None) -> list[int]:
+        count = self.output.shape[1]
+        if self.key == "bbox":
+            return list(range(count))
+        if target is None:
+            shares = self.labels.flatten().bincount(minlength=count)
+            others = shares[1:] if self.key == "mask" and shares[1:].any() else shares
+            return [int(others.argmax()) + count - len(others)]
+        if not 0 <= target < count:
+            raise InputError(f"class {target}: the model has 0 to {count - 1}.")
+        return [target]
+
+
+def draw_heat(image: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Lays weights (H, W), not negative, over an image in colour, the strongest brightest: uint8 (H, W, 3)."""
+    colours = matplotlib.colormaps["inferno"](weights / max(float(weights.max()), 1e-12))[:, :, :3] * 255
+    return ((image.astype(np.float32) + colours) / 2).round().astype(np.uint8)

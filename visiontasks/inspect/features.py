@@ -1,0 +1,116 @@
+"""The feature maps of a layer for an image, and its filters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from math import ceil
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from visiontasks.draw import grid
+from visiontasks.samples import InputError
+from visiontasks.tasks import VisionTask
+
+LEAST_SIDE = 64  # pixels of a map or filter in a picture
+LAYERS = ("backbone.", "heads.")  # of a task; the others are metrics
+MOST = 64  # units, or inputs of a filter, in a picture
+
+
+def find_layer(model: nn.Module, name: str | None) -> tuple[str, nn.Module]:
+    """A layer by its name, or by the end of it that no other has; the first convolution if none is given.
+
+    Raises:
+        InputError: There is no such layer, or there are several.
+    """
+    own = LAYERS if isinstance(model, VisionTask) else ""
+    named = {key: part for key, part in model.named_modules() if key and key.startswith(own)}
+    if name is None:
+        found = [key for key, part in named.items() if isinstance(part, nn.Conv2d)][:1]
+    else:
+        found = [key for key in named if key == name] or [key for key in named if key.endswith(f".{name}")]
+    if len(found) == 1:
+        return found[0], named[found[0]]
+    if found:
+        raise InputError(f"--layer {name}: more than one ends so: {', '.join(found[:3])} ... Give more of the name.")
+    close = get_close_matches(name or "", named, 1, cutoff=0.5)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    raise InputError(f"--layer {name}: the model has no such layer; `inspect layers` lists them.{hint}")
+
+
+def features(model: nn.Module, images: Tensor, layer: str | None = None) -> Tensor:
+    """The output of a layer.
+
+    Args:
+        model: A task or backbone; left in eval mode.
+        images: uint8 (B, 3, H, W).
+        layer: Name of the layer; the first convolution if not given.
+
+    Returns:
+        Float, (B, C, h, w) where the layer has maps.
+
+    Raises:
+        InputError: There is no such layer, or it is not called.
+    """
+    name, module = find_layer(model, layer)
+    kept: list[Tensor] = []
+    handle = module.register_forward_hook(lambda module, args, output: kept.append(output))
+    try:
+        with torch.no_grad():
+            model.eval()(images)
+    finally:
+        handle.remove()
+    if not kept:
+        raise InputError(f"--layer {name}: it is never called. `inspect layers` lists those that are.")
+    return kept[0]
+
+
+def filters(model: nn.Module, layer: str | None = None) -> Tensor:
+    """The weights of a convolution, float (outputs, inputs of its group, kh, kw); the first one's if not named.
+
+    Raises:
+        InputError: There is no such layer, or it is no convolution.
+    """
+    name, module = find_layer(model, layer)
+    if not isinstance(module, nn.Conv2d):
+        kind = type(module).__name__
+        raise InputError(f"--layer {name}: {kind} has no filters; a convolution has. `inspect layers` lists them.")
+    return module.weight.detach()
+
+
+def draw_maps(maps: Tensor) -> np.ndarray:
+    """Draws maps (C, h, w) side by side in gray, each from its least value to its largest; uint8 (H, W, 3)."""
+    return _sheet([_gray(unit) for unit in maps[:MOST].float().cpu().numpy()])
+
+
+def draw_filters(weights: Tensor) -> np.ndarray:
+    """Draws filters (outputs, inputs, kh, kw): of three inputs in colour, else a row for each output.
+
+    Each filter is drawn about gray, which is 0, by its largest weight.
+    """
+    values = weights[:MOST].float().cpu().numpy()
+    values = values / np.abs(values).max(axis=(1, 2, 3), keepdims=True).clip(1e-12)
+    pictures = ((values + 1) * 127.5).round().astype(np.uint8)
+    if pictures.shape[1] == 3:
+        return _sheet(list(pictures.transpose(0, 2, 3, 1)))
+    shown = pictures[:, :MOST]
+    return _sheet([part for row in shown for part in row], columns=shown.shape[1] if shown.shape[1] > 1 else None)
+
+
+def _gray(values: np.ndarray) -> np.ndarray:
+    low, high = values.min(), values.max()
+    return ((values - low) / max(high - low, 1e-12) * 255).round().astype(np.uint8)
+
+
+def _sheet(pictures: Sequence[np.ndarray], columns: int | None = None) -> np.ndarray:
+    """A grid of pictures, each enlarged by a whole number until it can be seen."""
+    times = -(-LEAST_SIDE // max(pictures[0].shape[:2]))
+    size = (pictures[0].shape[1] * times, pictures[0].shape[0] * times)
+    large = [
+        np.asarray(Image.fromarray(picture).convert("RGB").resize(size, Image.Resampling.NEAREST))
+        for picture in pictures
+    ]
+    return grid(large, columns or ceil(len(large) ** 0.5))

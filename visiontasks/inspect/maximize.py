@@ -1,0 +1,103 @@
+"""Images that a unit answers most."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torchvision.transforms.v2.functional import gaussian_blur
+
+from visiontasks.inspect.features import find_layer
+from visiontasks.placement import height_width
+from visiontasks.samples import InputError
+from visiontasks.tasks import VisionTask
+
+
+def maximize(
+    task: VisionTask,
+    unit: int,
+    layer: str | None = None,
+    softmax: bool = False,
+    steps: int = 200,
+    rate: float = 0.1,
+    decay: float = 0.01,
+    blur: float = 1.0,
+    blur_every: int = 4,
+    clip: float = 0.1,
+    jitter: int = 8,
+    seed: int = 0,
+) -> Tensor:
+    """Climbs from noise to an image that a unit answers most, and keeps it natural on the way.
+
+    The rules are those of Yosinski et al. 2015, section 3: decay, blur, and clipping pixels of small norm to zero;
+    and jitter (Mordvintsev et al. 2015), the image moved by some pixels in each step.
+
+    Args:
+        task: A trained model; left in eval mode.
+        unit: A class; or with `layer` a channel, of which the unit in the middle of the map counts.
+        layer: Name of a layer; the class scores if not given.
+        softmax: Of a class the logarithm of its probability, which others lower, in place of its logit.
+        steps: Of gradient ascent, each of the gradient over its root mean square.
+        rate: Root mean square of a step, in quarters of the range of the pixels.
+        decay: Share of the image that is lost in each step, 0..1.
+        blur: Standard deviation of the blur in pixels; 0 for none.
+        blur_every: Steps between two blurs.
+        clip: Share of the pixels, those of the smallest norm, that is set to zero (gray) after a step, 0..1.
+        jitter: By how many pixels at most the image is moved.
+        seed: Of the noise and the moves.
+
+    Returns:
+        uint8 (3, H, W), RGB.
+
+    Raises:
+        InputError: There is no such layer or unit, or without `layer` the model has no classes.
+    """
+    task.eval()
+    backbone = task.backbone
+    random = torch.Generator().manual_seed(seed)
+    size = height_width(task.spec["image_size"])
+    image = 0.1 * torch.randn(1, 3, *size, generator=random)
+    image = image.to(next(task.parameters()).device).requires_grad_()
+    answer = _Answer(task, unit, layer, softmax)
+    for step in range(steps):
+        moves = torch.randint(-jitter, jitter + 1, (2,), generator=random).tolist() if jitter else [0, 0]
+        with torch.enable_grad():
+            answered = answer(backbone.normalizer(_pixels(image).roll(moves, (2, 3))))
+        (gradient,) = torch.autograd.grad(answered, image)
+        with torch.no_grad():
+            image += rate * gradient / gradient.square().mean().sqrt().clamp(min=1e-12)
+            image *= 1 - decay
+            if blur and step % blur_every == 0 and step < steps - 1:
+                image.copy_(gaussian_blur(image, [2 * int(3 * blur + 0.5) + 1] * 2, [blur] * 2))
+            if clip:
+                norm = image.norm(dim=1, keepdim=True)
+                image *= norm > norm.flatten().quantile(clip)
+    return (_pixels(image.detach())[0] * 255).round().clamp(0, 255).byte()
+
+
+def _pixels(image: Tensor) -> Tensor:
+    """About gray, and a quarter of the range for 1: such is the spread of photos."""
+    return 0.5 + image / 4
+
+
+class _Answer:
+    """How much a unit answers normalized images, as a scalar."""
+
+    def __init__(self, task: VisionTask, unit: int, layer: str | None, softmax: bool) -> None:
+        if layer is None and "label" not in task.heads:
+            raise InputError("maximize: the model has no classes of whole images. Name a layer with --layer.")
+        self.task, self.unit, self.softmax = task, unit, softmax
+        self.name, self.module = (None, None) if layer is None else find_layer(task, layer)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        if self.module is None:
+            scores = self.task(images)["label"]
+            scores = scores.log_softmax(1) if self.softmax else scores
+        else:
+            kept: list[Tensor] = []
+            handle = self.module.register_forward_hook(lambda module, args, output: kept.append(output))
+            self.task(images)
+            handle.remove()
+            scores = kept[0] if kept[0].ndim == 2 else kept[0][:, :, kept[0].shape[2] // 2, kept[0].shape[3] // 2]
+        if not 0 <= self.unit < scores.shape[1]:
+            raise InputError(f"unit {self.unit}: {self.name or 'the model'} has 0 to {scores.shape[1] - 1}.")
+        return scores[0, self.unit]
