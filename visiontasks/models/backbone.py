@@ -207,8 +207,8 @@ def _statistics(given: str | list[list[float]], pretrained: dict[str, Any]) -> t
         return torch.tensor(pretrained["mean"]), torch.tensor(pretrained["std"])
     if [len(row) for row in given] != [3, 3] or min(given[1]) <= 0:
         raise InputError(
-            f"backbone.normalization: {given} is not two lists of three numbers, the means of red, green and blue (0..1) "
-            "and their standard deviations (above 0)."
+            f"backbone.normalization: {given} is not two lists of three numbers, the means of the channels in 0..1 "
+            "and their standard deviations above 0."
         )
     mean, std = torch.tensor(given, dtype=torch.float32)
     return mean, std
