@@ -34,6 +34,7 @@ ROOMS = {  # and what each may import
 }
 ABOVE = {
     "predict",
+    "pretrained",
     "preview",
     "study",
     "tiles",
