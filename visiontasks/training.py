@@ -1,4 +1,4 @@
-"""fit, validate, test, probe and preview: LightningCLI with a run directory, loggers and helpful errors."""
+"""fit, validate, test, probe, preview and lr_find: LightningCLI with a run directory, loggers and helpful errors."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
 from visiontasks.callbacks import ClosedFormStart, Curves, Panels, Results
+from visiontasks.callbacks.rates import STEPS, RateFinder
 from visiontasks.checkpoint import read_checkpoint
 from visiontasks.config import Parser, check_config
 from visiontasks.data import VisionDataModule
@@ -43,7 +44,7 @@ RUN_DIR = "VISIONTASKS_RUN_DIR"  # the processes that Lightning starts for other
 
 
 def main(command: str, args: Sequence[str]) -> VisionCLI:
-    """Runs fit, validate, test, probe or preview with the arguments of the command line."""
+    """Runs fit, validate, test, probe, preview or lr_find with the arguments of the command line."""
     if "LOCAL_RANK" not in os.environ:
         os.environ.pop(RUN_DIR, None)
     for message in EXPECTED_WARNINGS:
@@ -71,7 +72,7 @@ class VisionCLI(LightningCLI):
 
     @property
     def _method(self) -> str:
-        return "fit" if self.command in ("probe", "preview") else self.command
+        return "fit" if self.command in ("probe", "preview", "lr_find") else self.command
 
     def subcommands(self) -> dict[str, set[str]]:
         """Only the command that was asked for: each parser costs a second of looking through signatures."""
@@ -119,6 +120,9 @@ class VisionCLI(LightningCLI):
         self.run_dir = _run_directory(trainer.default_root_dir, self.config[self._method].get("config"))
         if self.command == "probe":
             trainer.max_epochs = 0
+        elif self.command == "lr_find":
+            trainer.max_steps = STEPS if trainer.max_steps < 1 else trainer.max_steps
+            trainer.max_epochs, trainer.check_val_every_n_epoch = -1, trainer.max_steps
 
     def instantiate_classes(self) -> None:
         needs_weights = self.checkpoint is None and self.command != "preview"
@@ -137,6 +141,8 @@ class VisionCLI(LightningCLI):
         chosen = chosen if isinstance(chosen, list) else [chosen]  # Lightning takes a single one too
         if self.command == "probe" and not any(isinstance(callback, ClosedFormStart) for callback in chosen):
             callbacks.append(ClosedFormStart())
+        elif self.command == "lr_find":  # after all others: it ends the fit before they see it begin
+            callbacks.append(RateFinder(str(self.run_dir), config.max_steps))
         loggers = _loggers(config.get("logger"), self.run_dir)
         kwargs["default_root_dir"] = str(self.run_dir)
         return super().instantiate_trainer(callbacks=[*chosen, *callbacks], logger=loggers, **kwargs)
@@ -202,9 +208,7 @@ def _run_directory(root: str | None, configs: Any) -> Path:
     name = Path(str(configs[0])).stem if configs else "run"
     parent = Path(root or "runs") / name
     time = datetime.now().strftime("%Y%m%d-%H%M%S")
-    if getattr(
-        rank_zero_only, "rank", 0
-    ):  # under torchrun or SLURM; rank 0 makes it, and tells the others where checkpoints go
+    if getattr(rank_zero_only, "rank", 0):  # under torchrun or SLURM; rank 0 makes it, and tells where checkpoints go
         return parent / time
     for number in range(1000):
         path = parent / (f"{time}-{number}" if number else time)
