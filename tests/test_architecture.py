@@ -35,7 +35,9 @@ ROOMS = {  # and what each may import
 ABOVE = {
     "inspect",
     "predict",
+    "pretrained",
     "preview",
+    "runs",
     "study",
     "tiles",
     "write",

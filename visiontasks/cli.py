@@ -13,6 +13,7 @@ COMMANDS = {
     "test": "Metrics on the test split, per class too: test -c CONFIG --ckpt_path CHECKPOINT",
     "probe": "Solve the heads in closed form on the frozen backbone, in one pass: probe -c CONFIG",
     "preview": "Pictures of what training will see, augmented and drawn: preview -c CONFIG",
+    "lr_find": "Try rising learning rates and say where the loss falls fastest: lr_find -c CONFIG",
     "study": "Train several configs in turn and compare them: study STUDY.yaml",
     "inspect": "Look inside: inspect layers|features|filters|maximize|attack|explain CHECKPOINT_OR_CONFIG",
     "predict": "Predict images: predict CHECKPOINT FILE_OR_FOLDER... --output DIR",

@@ -22,6 +22,7 @@ from visiontasks.data.datasets.files import Images, find_images
 from visiontasks.data.resize import OnlyResize
 from visiontasks.models.backbone import without_weights
 from visiontasks.placement import height_width, original_boxes
+from visiontasks.pretrained import pretrained_task
 from visiontasks.samples import Batch, InputError, Sample
 from visiontasks.tasks import VisionTask
 from visiontasks.tiles import tiled_mask
@@ -61,6 +62,20 @@ class Predictor:
         except RuntimeError as error:
             raise InputError(f"{path}: the weights do not fit the model that it describes: {error}") from None
         return cls(task)
+
+    @classmethod
+    def from_pretrained(cls, name: str, pretrained: bool | str = True) -> Predictor:
+        """Takes a network of timm as it is, with its own classes and preprocessing.
+
+        Args:
+            name: timm's name of it.
+            pretrained: `true` takes timm's weights from its hub, `bundled` those that are installed with this package
+                (of `tf_efficientnet_lite0`), a path a file of weights, classifier and all.
+
+        Raises:
+            InputError: timm has no such network, its weights cannot be had, or it has no classes.
+        """
+        return cls(pretrained_task(name, pretrained))
 
     def predict(
         self,
@@ -120,7 +135,9 @@ class Predictor:
 
 def image_loader(images: Images, spec: dict[str, Any], batch_size: int, workers: int) -> DataLoader:
     """Loads images as the model was evaluated: resized as its `spec` says, in order."""
-    dataset = BatchDataset(images, OnlyResize(spec["image_size"], spec["resize"]), batch_size)
+    dataset = BatchDataset(
+        images, OnlyResize(spec["image_size"], spec["resize"], spec.get("crop_share", 1.0)), batch_size
+    )
     return DataLoader(
         dataset=dataset, sampler=BatchSampler(len(images), batch_size), batch_size=None, num_workers=workers
     )
@@ -182,9 +199,12 @@ def _class_paths(value: Any) -> Iterator[str]:
 def main(command: str, args: Sequence[str]) -> None:
     """The command `visiontasks predict`."""
     parser = argparse.ArgumentParser(prog=f"visiontasks {command}", description="Predict images with a trained model.")
-    parser.add_argument("checkpoint", help="best.ckpt or last.ckpt of a run")
+    parser.add_argument("model", help="best.ckpt or last.ckpt of a run, or timm's name of a pretrained network")
     parser.add_argument("source", nargs="+", help="image files, or folders with images at any depth")
     parser.add_argument("--output", required=True, type=Path, help="folder for predictions.csv ...; made if need be")
+    parser.add_argument(
+        "--pretrained", help="weights of a network that is given by name: true (default, timm's hub), bundled or a path"
+    )
     parser.add_argument("--probabilities", action="store_true", help="write the probability of every class too")
     parser.add_argument("--overlays", action="store_true", help="draw each prediction on its image, in overlays/")
     parser.add_argument("--batch_size", type=int, default=32, help="images at a time (default: 32)")
@@ -194,7 +214,7 @@ def main(command: str, args: Sequence[str]) -> None:
     options = parser.parse_args(args)
     if options.batch_size < 1 or options.num_workers < 0:
         parser.error("--batch_size must be positive and --num_workers not negative.")
-    predictor = Predictor.from_checkpoint(options.checkpoint)
+    predictor = _predictor(options.model, options.pretrained)
     if options.tile is not None:
         predictor.check_tile(options.tile)
     images = Images(find_images(options.source))
@@ -207,6 +227,15 @@ def main(command: str, args: Sequence[str]) -> None:
     writer = PredictionWriter(options.output, images, predictor.spec, options.probabilities, options.overlays)
     count = writer.write(track(predictions, "Predicting", len(images), transient=True))
     print(f"{count} predictions in {options.output / 'predictions.csv'}")
+
+
+def _predictor(model: str, pretrained: str | None) -> Predictor:
+    """A path is a checkpoint's, another word a network's name."""
+    if not (Path(model).suffix == ".ckpt" or "/" in model or Path(model).is_file()):
+        return Predictor.from_pretrained(model, True if pretrained in (None, "true") else pretrained)
+    if pretrained is not None:
+        raise InputError(f"--pretrained {pretrained}: {model} is a checkpoint, which has its weights. Leave it out.")
+    return Predictor.from_checkpoint(model)
 
 
 def _device(name: str) -> torch.device:

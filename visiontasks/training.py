@@ -1,4 +1,4 @@
-"""fit, validate, test, probe and preview: LightningCLI with a run directory, loggers and helpful errors."""
+"""fit, validate, test, probe, preview and lr_find: LightningCLI with a run directory, loggers and helpful errors."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import os
 import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
-from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
+from lightning.pytorch.utilities import rank_zero_info
 
 from visiontasks.callbacks import ClosedFormStart, Curves, Panels, Results
+from visiontasks.callbacks.rates import STEPS, RateFinder
 from visiontasks.checkpoint import read_checkpoint
 from visiontasks.config import Parser, check_config
 from visiontasks.data import VisionDataModule
 from visiontasks.models.backbone import without_weights
 from visiontasks.preview import write_preview
+from visiontasks.runs import RUN_DIR, run_checkpoints, run_directory, run_loggers
 from visiontasks.samples import InputError
 from visiontasks.tasks import VisionTask
 
@@ -39,11 +39,10 @@ EXPECTED_WARNINGS = (
     ".*no transform to process it",  # colours alone: boxes stay where they are
 )
 LOADERS = ("dataloaders", "train_dataloaders", "val_dataloaders")
-RUN_DIR = "VISIONTASKS_RUN_DIR"  # the processes that Lightning starts for other devices inherit it
 
 
 def main(command: str, args: Sequence[str]) -> VisionCLI:
-    """Runs fit, validate, test, probe or preview with the arguments of the command line."""
+    """Runs fit, validate, test, probe, preview or lr_find with the arguments of the command line."""
     if "LOCAL_RANK" not in os.environ:
         os.environ.pop(RUN_DIR, None)
     for message in EXPECTED_WARNINGS:
@@ -71,7 +70,7 @@ class VisionCLI(LightningCLI):
 
     @property
     def _method(self) -> str:
-        return "fit" if self.command in ("probe", "preview", "inspect") else self.command
+        return self.command if self.command in ("validate", "test") else "fit"
 
     def subcommands(self) -> dict[str, set[str]]:
         """Only the command that was asked for: each parser costs a second of looking through signatures."""
@@ -118,9 +117,12 @@ class VisionCLI(LightningCLI):
             self.run_dir = Path(self.ckpt_path).parent / "inspect"
             self.run_dir.mkdir(exist_ok=True)
         else:
-            self.run_dir = _run_directory(trainer.default_root_dir, self.config[self._method].get("config"))
+            self.run_dir = run_directory(trainer.default_root_dir, self.config[self._method].get("config"))
         if self.command == "probe":
             trainer.max_epochs = 0
+        elif self.command == "lr_find":
+            trainer.max_steps = STEPS if trainer.max_steps < 1 else trainer.max_steps
+            trainer.max_epochs, trainer.check_val_every_n_epoch = -1, trainer.max_steps
 
     def instantiate_classes(self) -> None:
         needs_weights = self.checkpoint is None and self.command != "preview"
@@ -132,14 +134,16 @@ class VisionCLI(LightningCLI):
         config = self._get(self.config_init, "trainer")
         callbacks: list[Callback] = [Results(str(self.run_dir)), Panels(str(self.run_dir))]
         if self._method == "fit":
-            callbacks += [Curves(), *_checkpoints(self.run_dir, self.model.monitor)]
+            callbacks += [Curves(), *run_checkpoints(self.run_dir, self.model.monitor)]
             if patience := self._get(self.config_init, "early_stopping"):
                 callbacks.append(EarlyStopping(self.model.monitor, mode="max", patience=patience))
         chosen = config.get("callbacks") or []
         chosen = chosen if isinstance(chosen, list) else [chosen]  # Lightning takes a single one too
         if self.command == "probe" and not any(isinstance(callback, ClosedFormStart) for callback in chosen):
             callbacks.append(ClosedFormStart())
-        loggers = _loggers(config.get("logger"), self.run_dir)
+        elif self.command == "lr_find":  # after all others: it ends the fit before they see it begin
+            callbacks.append(RateFinder(str(self.run_dir), config.max_steps))
+        loggers = run_loggers(config.get("logger"), self.run_dir)
         kwargs["default_root_dir"] = str(self.run_dir)
         return super().instantiate_trainer(callbacks=[*chosen, *callbacks], logger=loggers, **kwargs)
 
@@ -199,52 +203,3 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
     if "class_path" in value:  # a class may be imported from more than one place
         value = {"class": value["class_path"].rpartition(".")[2], **(value.get("init_args") or {})}
     return {name: item for key, part in value.items() for name, item in _flat(part, f"{prefix}{key}.").items()}
-
-
-def _run_directory(root: str | None, configs: Any) -> Path:
-    """Makes a new directory `root/<config>/<time>`; the first config file gives the name."""
-    if inherited := os.environ.get(RUN_DIR):
-        return Path(inherited)
-    name = Path(str(configs[0])).stem if configs else "run"
-    parent = Path(root or "runs") / name
-    time = datetime.now().strftime("%Y%m%d-%H%M%S")
-    if getattr(rank_zero_only, "rank", 0):  # of torchrun or SLURM; rank 0 makes it, and tells where checkpoints go
-        return parent / time
-    for number in range(1000):
-        path = parent / (f"{time}-{number}" if number else time)
-        try:
-            path.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise InputError(f"{path}: the run directory cannot be made ({error.strerror}).") from None
-        os.environ[RUN_DIR] = str(path)
-        return path
-    raise InputError(f"{parent}: too many runs at {time}.")
-
-
-def _checkpoints(directory: Path, monitor: str) -> list[Callback]:
-    """`best.ckpt` and `last.ckpt`, written at the end of each epoch.
-
-    Two callbacks, since Lightning's `save_last` is of the last epoch that was among the best.
-    """
-    options: dict[str, Any] = {
-        "dirpath": directory,
-        "save_on_train_epoch_end": True,
-        "enable_version_counter": False,
-        "auto_insert_metric_name": False,
-    }
-    best = ModelCheckpoint(filename="best", monitor=monitor, mode="max", **options)
-    return [best, ModelCheckpoint(filename="last", **options)]
-
-
-def _loggers(chosen: Any, directory: Path) -> list[Any]:
-    """W&B unless something else was chosen (`false` for none), and always metrics.csv."""
-    if chosen is None or chosen is True:
-        from visiontasks.loggers import WandbLogger
-
-        chosen = WandbLogger(name="/".join(directory.parts[-2:]), save_dir=str(directory))
-    csv = CSVLogger(str(directory), name="", version="", flush_logs_every_n_steps=20)
-    rank_zero_only(lambda: csv.experiment)()  # before config.yaml is there: it warns of a directory in use
-    others = [] if not chosen else chosen if isinstance(chosen, list) else [chosen]
-    return [csv, *others]

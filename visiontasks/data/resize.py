@@ -10,14 +10,28 @@ from visiontasks.samples import IGNORE_MASK, InputError, Sample
 
 
 class OnlyResize:
-    """What val, test and predict do to a sample: no draw, and a mask is kept at its own resolution too."""
+    """What val, test and predict do to a sample: no draw, and a mask is kept at its own resolution too.
 
-    def __init__(self, image_size: Size, resize: Resize = "stretch") -> None:
+    Args:
+        image_size: Size of the picture in pixels.
+        resize: How an image comes to it.
+        crop_share: If less than 1, the picture is the centre of a larger one, as most pretrained networks are
+            evaluated: this share of its height and width. For images without box and mask.
+    """
+
+    def __init__(self, image_size: Size, resize: Resize = "stretch", crop_share: float = 1.0) -> None:
         self.image_size, self.resize = image_size, resize
+        height, width = height_width(image_size)
+        self.whole = int(height / crop_share), int(width / crop_share)
 
     def __call__(self, sample: Sample, epoch: int, index: int) -> Sample:
         known = {"original_mask": sample["mask"]} if "mask" in sample else {}
-        return {**resize_sample({**sample}, self.image_size, self.resize), **known}
+        sample = resize_sample({**sample}, self.whole, self.resize)
+        height, width = height_width(self.image_size)
+        if (height, width) != self.whole:
+            top, left = (self.whole[0] - height) // 2, (self.whole[1] - width) // 2
+            sample["image"] = np.ascontiguousarray(sample["image"][top : top + height, left : left + width])
+        return {**sample, **known}
 
 
 def resize_sample(sample: Sample, size: Size, mode: Resize) -> Sample:

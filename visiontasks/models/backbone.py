@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from visiontasks.describe import Described
-from visiontasks.models.normalization import Normalizer, Whitening
+from visiontasks.models.normalization import Normalizer, Whitening, statistics
 from visiontasks.placement import Size, height_width
 from visiontasks.samples import InputError
 
@@ -53,6 +53,7 @@ class Backbone(Described, nn.Module):
         in_channels: 3, or 1 for a network that sees the images in gray.
         output_stride: If given, 8 or 16: the last stages keep their resolution from there on and dilate their
             convolutions instead (Chen et al. 2018, section 3.1), where timm's network can.
+        top: Keep the network's own classifier: its logits are then the final map (B, classes, 1, 1), and the only one.
 
     Attributes:
         channels: Channels of each feature map that `forward` returns: of strides 1, 2, 4 ... 32, and the final one.
@@ -66,18 +67,20 @@ class Backbone(Described, nn.Module):
         batch_norm: Literal["auto", "eval", "train"] = "auto",
         in_channels: Literal[1, 3] = 3,
         output_stride: Literal[8, 16] | None = None,
+        top: bool = False,
     ) -> None:
         super().__init__()
-        self.name, self.normalization, self.in_channels = name, normalization, in_channels
+        self.name, self.normalization, self.in_channels, self.top = name, normalization, in_channels, top
         self.keeps_batch_norm = batch_norm == "eval" or (batch_norm == "auto" and pretrained is not False)
-        self.net = _create(name, pretrained if _reads_weights.get() else False, in_channels, output_stride)
+        self.net = _create(name, pretrained if _reads_weights.get() else False, in_channels, output_stride, top)
         self.normalizer = Whitening(in_channels) if normalization == "zca" else Normalizer(in_channels)
         if isinstance(self.normalizer, Normalizer):
-            self.normalizer.set_statistics(*_statistics(normalization, self.net.pretrained_cfg))
-        self._places = {stage["reduction"]: number for number, stage in enumerate(self.net.feature_info)}
+            self.normalizer.set_statistics(*statistics(normalization, self.net.pretrained_cfg))
+        told = [] if top else self.net.feature_info
+        self._places = {stage["reduction"]: number for number, stage in enumerate(told)}
         stages = {stride: self.net.feature_info[number]["num_chs"] for stride, number in self._places.items()}
         pyramid = [stages.get(stride, in_channels if stride == 1 else 0) for stride in STRIDES]
-        self.channels: list[int] = [*pyramid, self.net.num_features]
+        self.channels: list[int] = [*pyramid, self.net.num_classes if top else self.net.num_features]
 
     def forward(self, images: Tensor, pyramid: bool = False) -> list[Tensor]:
         """Computes the features of a batch.
@@ -94,7 +97,10 @@ class Backbone(Described, nn.Module):
         if not images.is_floating_point():
             images = self.normalize(images)
         try:
-            final, maps = self.net.forward_intermediates(images, indices=None if pyramid else 1)
+            if self.top:
+                final, maps = self.net(images)[..., None, None], []
+            else:
+                final, maps = self.net.forward_intermediates(images, indices=None if pyramid else 1)
         except AssertionError as error:  # of networks whose size is fixed, timm's and ours
             reason = str(error).rstrip(".")
             raise InputError(
@@ -112,7 +118,7 @@ class Backbone(Described, nn.Module):
         if final.ndim == 3:  # tokens of a transformer, after class and register tokens
             tokens = final[:, getattr(self.net, "num_prefix_tokens", 0) :]
             final = tokens.transpose(1, 2).unflatten(2, maps[-1].shape[-2:])
-        elif getattr(self.net, "output_fmt", "NCHW") == "NHWC":
+        elif not self.top and getattr(self.net, "output_fmt", "NCHW") == "NHWC":
             final = final.permute(0, 3, 1, 2)
         return [*(self._level(stride, images, maps) for stride in STRIDES if pyramid), final]
 
@@ -166,14 +172,16 @@ class Backbone(Described, nn.Module):
                 yield module
 
 
-def _create(name: str, pretrained: bool | str, in_channels: int, output_stride: int | None) -> Any:
+def _create(name: str, pretrained: bool | str, in_channels: int, output_stride: int | None, top: bool) -> Any:
     base = name.split(".")[0]
     if not timm.is_model(base):
         close = get_close_matches(base, timm.list_models(), 1)
         raise InputError(
             f"backbone.name: timm has no network {name!r}" + (f"; did you mean {close[0]!r}?" if close else ".")
         )
-    options: dict[str, Any] = {"num_classes": 0, "in_chans": in_channels, "pretrained": pretrained is not False}
+    options: dict[str, Any] = {"in_chans": in_channels, "pretrained": pretrained is not False}
+    if not top:
+        options["num_classes"] = 0
     if output_stride:
         options["output_stride"] = output_stride
     if isinstance(pretrained, str):
@@ -194,24 +202,15 @@ def _create(name: str, pretrained: bool | str, in_channels: int, output_stride: 
     except (RuntimeError, KeyError) as error:
         source = pretrained if isinstance(pretrained, str) else "timm's hub"
         raise InputError(f"backbone.pretrained: {source} does not fit {name}: {error}") from error
+    if top:
+        if not net.num_classes:
+            raise InputError(f"backbone.top: {name} has no classes of its own. Leave it out.")
+        return net
     if hasattr(net, "pre_logits") and hasattr(net, "prune_intermediate_layers"):
         net.prune_intermediate_layers(None, prune_head=True)  # VGG's dense layers: they are a head's
     if not hasattr(net, "forward_intermediates"):
         raise InputError(f"backbone.name: {name} does not give its feature maps (timm's forward_intermediates).")
     return net
-
-
-def _statistics(given: str | list[list[float]], pretrained: dict[str, Any]) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of the channels, float (3,): those that are given, else those of the weights."""
-    if isinstance(given, str):
-        return torch.tensor(pretrained["mean"]), torch.tensor(pretrained["std"])
-    if [len(row) for row in given] != [3, 3] or min(given[1]) <= 0:
-        raise InputError(
-            f"backbone.normalization: {given} is not two lists of three numbers, the means of red, green and blue "
-            "(0..1) and their standard deviations (above 0)."
-        )
-    mean, std = torch.tensor(given, dtype=torch.float32)
-    return mean, std
 
 
 def _check_complete(net: nn.Module, again: nn.Module) -> None:

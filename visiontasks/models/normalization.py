@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -118,6 +120,27 @@ class Whitening(nn.Module):
         scaled = axes / (variances.clamp(min=0) + EPSILON).sqrt()
         self.mean.copy_(mean)
         self.matrix.copy_(scaled @ axes.T)
+
+
+def statistics(given: str | list[list[float]], pretrained: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of the channels, float (3,): those that are given, else those of the weights.
+
+    Args:
+        given: `backbone.normalization`.
+        pretrained: timm's `pretrained_cfg` of the network.
+
+    Raises:
+        InputError: It is a list, but not of the two.
+    """
+    if isinstance(given, str):
+        return torch.tensor(pretrained["mean"]), torch.tensor(pretrained["std"])
+    if [len(row) for row in given] != [3, 3] or min(given[1]) <= 0:
+        raise InputError(
+            f"backbone.normalization: {given} is not two lists of three numbers, the means of the channels in 0..1 "
+            "and their standard deviations above 0."
+        )
+    mean, std = torch.tensor(given, dtype=torch.float32)
+    return mean, std
 
 
 def _channels(images: Tensor, number: int) -> Tensor:

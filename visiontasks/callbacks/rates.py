@@ -1,0 +1,99 @@
+"""Which learning rate to begin with."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch.callbacks import LearningRateFinder
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
+
+from visiontasks.callbacks.freeze import FreezeBackbone
+from visiontasks.samples import InputError
+from visiontasks.tasks.base import VisionTask
+
+STEPS = 100
+SKIPPED = 10  # the first losses are too few to be a mean
+RANGE = (1e-6, 1.0)
+
+
+class RateFinder(Callback):
+    """Trains with a rate that grows from step to step, and ends the fit (Smith 2017, section 3.3).
+
+    The fit begins as the config has it, with heads in closed form and a frozen backbone where it says so; the
+    backbone keeps its share of the rate. Afterwards the model is as it was. Writes `lr_find.csv` (`lr` of the heads,
+    `loss`: running mean) and `lr_find.png`, and prints where the loss falls fastest.
+
+    Args:
+        directory: Where the files go.
+        steps: How many rates are tried.
+    """
+
+    def __init__(self, directory: str, steps: int) -> None:
+        self.directory, self.steps = Path(directory), steps
+
+    def on_fit_start(self, trainer: Any, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, VisionTask)
+        # the finder sends the other callbacks away
+        if any(isinstance(callback, FreezeBackbone) and callback.epochs for callback in trainer.callbacks):
+            pl_module.backbone.freeze()
+
+        def keep_ratio(optimizer: Any, args: Any, kwargs: Any) -> None:
+            heads, backbone = optimizer.param_groups
+            backbone["lr"] = heads["lr"] * pl_module.backbone_lr_ratio
+
+        # not as a callback of the trainer: Lightning would put it before ClosedFormStart
+        finder = LearningRateFinder(*RANGE, num_training_steps=self.steps, update_attr=False)
+        finder._early_exit = True  # as Lightning's Tuner sets it
+        with_ratio = trainer.optimizers[0].register_step_pre_hook(keep_ratio)
+        try:
+            finder.lr_find(trainer, pl_module)
+        finally:
+            with_ratio.remove()
+            pl_module.backbone.unfreeze()
+            if finder.optimal_lr is not None:
+                self._write(np.array(finder.optimal_lr.results["lr"]), np.array(finder.optimal_lr.results["loss"]))
+
+    @rank_zero_only
+    def _write(self, rates: np.ndarray, losses: np.ndarray) -> None:
+        from matplotlib.figure import Figure
+
+        with (self.directory / "lr_find.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([("lr", "loss"), *zip(rates.tolist(), losses.tolist(), strict=True)])
+        rate = suggested_rate(rates, losses)
+        figure = Figure(figsize=(6, 4), layout="constrained")
+        axes = figure.subplots()
+        axes.plot(rates, losses)
+        axes.axvline(rate, color="gray", linestyle="--", label=f"falls fastest at {rate:.1e}")
+        axes.set(xscale="log", xlabel="learning rate", ylabel="loss, running mean")
+        axes.legend()
+        axes.grid(alpha=0.3)
+        figure.savefig(self.directory / "lr_find.png", dpi=120)
+        rank_zero_info(f"The loss falls fastest at --model.optimizer.lr {rate:.1e} ({self.directory / 'lr_find.png'})")
+
+
+def suggested_rate(rates: np.ndarray, losses: np.ndarray) -> float:
+    """The rate at which the loss falls fastest over the logarithm of the rate.
+
+    Lightning's own suggestion divides by the step of the rate itself, which is least where nothing is learnt yet: there
+    the noise wins.
+
+    Args:
+        rates: Ascending, float (N,).
+        losses: Loss at each, float (N,).
+
+    Raises:
+        InputError: There are too few finite losses to tell.
+    """
+    known = np.isfinite(losses)
+    known[:SKIPPED] = False
+    if known.sum() < 3:
+        raise InputError(
+            f"lr_find: {known.sum()} usable losses, the first {SKIPPED} left out; 3 are the least. Give more steps: "
+            "--trainer.max_steps."
+        )
+    slope = np.gradient(losses[known], np.log10(rates[known]))
+    return float(rates[known][slope.argmin()])
