@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from rich.console import Console
@@ -16,85 +14,19 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
-from visiontasks.data import VisionDataModule
-from visiontasks.data.datasets.files import Images, find_images
 from visiontasks.draw import PREDICTED, draw, grid
 from visiontasks.inspect.attack import accuracy_under_attack, attack, draw_difference
 from visiontasks.inspect.explain import draw_heat, explain
 from visiontasks.inspect.features import draw_filters, draw_maps, features, filters, find_layer
 from visiontasks.inspect.layers import layers
 from visiontasks.inspect.maximize import maximize
+from visiontasks.inspect.opened import Opened, open_model
 from visiontasks.placement import height_width
-from visiontasks.predict import Predictor, image_loader
+from visiontasks.predict import Predictor
 from visiontasks.samples import InputError, names_of
-from visiontasks.training import main as run
 
 MANY = 16  # units of a layer, where none is named
 WIDTH = 140  # of the table of layers in characters, where the terminal is narrower
-
-
-class Opened(NamedTuple):
-    """A model, the data of its config if that was read, and where pictures go."""
-
-    predictor: Predictor
-    data: VisionDataModule | None
-    directory: Path
-
-    def batches(self, sources: Sequence[str], count: int) -> Iterable[dict[str, Any]]:
-        """Of the images of these files and folders, or else the first `count` of the validation set, one at a time."""
-        if sources:
-            images = Images(find_images(sources))
-            for number, batch in enumerate(image_loader(images, self.predictor.spec, 1, 0)):
-                yield {**batch, "name": Path(images.name(number)).stem}
-            return
-        assert self.data is not None
-        dataset, left = self.data.dataset("val"), count
-        for batch in self.data.loader("val"):
-            for image, index in zip(batch["image"], batch["index"].tolist(), strict=True):
-                if not left:
-                    return
-                left -= 1
-                yield {"image": image[None], "name": Path(dataset.name(index)).stem}
-
-    def save(self, name: str, picture: np.ndarray) -> None:
-        Image.fromarray(picture).save(self.directory / f"{name.replace('/', '_').replace(' ', '_')}.png")
-
-    def table(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
-        with (self.directory / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-
-
-def open_model(model: Path, more: Sequence[str], needs_data: bool) -> Opened:
-    """Opens a checkpoint, or builds the model of a config.
-
-    Args:
-        model: Either's file.
-        more: Arguments of `fit` that change a config; `--ckpt_path` gives it trained weights.
-        needs_data: Whether the data is needed: of a checkpoint it is that of the `config.yaml` in its folder.
-
-    Raises:
-        InputError: The file cannot be used so.
-    """
-    if model.suffix in (".yaml", ".yml"):
-        args = ["-c", str(model), *more]
-    elif needs_data:
-        config = model.parent / "config.yaml"
-        if not config.is_file():
-            raise InputError(
-                f"{config}: no such file, which would tell the images. Name some, or give a config in place of the "
-                f"checkpoint and `--ckpt_path {model}`."
-            )
-        args = ["-c", str(config), "--ckpt_path", str(model), *more]
-    else:
-        if more:
-            raise InputError(f"inspect: unrecognized arguments: {' '.join(more)}. Only a config can be changed so.")
-        predictor = Predictor.from_checkpoint(str(model))
-        (model.parent / "inspect").mkdir(exist_ok=True)
-        return Opened(predictor, None, model.parent / "inspect")
-    cli = run("inspect", [*args, "--trainer.logger", "false"])
-    return Opened(Predictor(cli.model), cli.datamodule, cli.run_dir)
 
 
 def show_layers(opened: Opened, options: Any) -> None:
