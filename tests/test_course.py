@@ -299,3 +299,15 @@ def test_the_page_names_what_there_is() -> None:
     assert all(timm.is_model(name) for name in names)
     for weights in {weights for *_, weights in NETWORKS.values()}:
         assert f"{weights:,}" in page
+
+
+ROWS = [f"{kind}{number}" for kind, count in {"T": 4, "N": 14, "L": 4, "A": 5, "R": 11, "I": 5, "F": 10}.items()
+        for number in range(1, count + 1)]  # fmt: skip
+LATER = {"T3", "I1", "I2", "I3", "I4", "I5"}  # not there yet
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row not in LATER])
+def test_every_row_is_on_the_page_and_in_a_test(row: str) -> None:
+    assert re.search(rf"\b{row}\b", (ROOT / "docs/course.md").read_text("utf-8"))
+    tests = [path.read_text("utf-8") for path in (ROOT / "tests").glob("test_*.py")]
+    assert any(re.search(rf"\bdef test_{row.lower()}_|\b{row}\b", text) for text in tests)
