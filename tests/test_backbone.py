@@ -1,4 +1,4 @@
-"""Pretrained weights, normalization, features and freezing."""
+"""Pretrained weights, normalization, features and freezing (R9)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line: commands, precedence, run directories, and what it says to mistakes."""
+"""The command line: commands, precedence, run directories, and what it says to mistakes (R6)."""
 
 from __future__ import annotations
 

@@ -1,10 +1,12 @@
-"""Every shipped config trains, tests and predicts, for a few steps on data written here."""
+"""Every shipped config trains, tests and predicts, for a few steps on data written here (T1, A4, R7, R10)."""
 
 from __future__ import annotations
 
 import csv
 import json
 import pickle
+import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -160,5 +162,38 @@ def test_config_says_its_command_and_is_short(config: Path) -> None:
 def test_study_runs_all_its_steps(study: Path, sets: Path) -> None:
     main(["study", str(study), *FEW, "--trainer.max_epochs", "1"])
     with (sets / "runs" / study.stem / "results.csv").open() as file:
-        steps = [row["step"] for row in csv.DictReader(file)]
-    assert steps == list(yaml.safe_load(study.read_text("utf-8"))["steps"])
+        steps = dict.fromkeys(row["step"] for row in csv.DictReader(file))
+    assert list(steps) == list(yaml.safe_load(study.read_text("utf-8"))["steps"])
+
+
+PAGE = (ROOT / "docs/course.md").read_text("utf-8")
+COMMANDS = re.findall(r"`(visiontasks [^`]+)`", PAGE)
+# what a page cannot know, and a quarter of a gigabyte that every checkpoint would have
+INSTEAD = {"PATH": "data/photos", "PHOTOS": "data/flowers5/val", "[4096, 4096]": "[16, 16]"}
+
+
+def test_the_pages_plain_commands_are_those_that_are_tested_here() -> None:
+    plain = {command.split()[-1] for command in COMMANDS if re.fullmatch(r"visiontasks fit -c \S+", command)}
+    assert plain <= {path.relative_to(ROOT).as_posix() for path in CONFIGS}
+    studies = {command.split()[2] for command in COMMANDS if command.startswith("visiontasks study ")}
+    assert studies == {path.relative_to(ROOT).as_posix() for path in (ROOT / "configs/studies").glob("*.yaml")}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [command for command in dict.fromkeys(COMMANDS) if not re.fullmatch(r"visiontasks (fit -c|study) \S+", command)],
+)
+def test_the_pages_other_commands_run(command: str, sets: Path) -> None:
+    command = re.sub(r"(--model\.backbone\.pretrained) \S+", r"\1 false", command)
+    name, *args = [INSTEAD.get(part, part) for part in shlex.split(command)[1:]]
+    if name == "predict":
+        main([name, *args, "--device", "cpu"])
+        assert (sets / "predictions/predictions.csv").is_file()
+        return
+    args[1] = str(ROOT / args[1])
+    size = [] if "/course/" in args[1] else ["--data.image_size", "96"]
+    size = ["--data.image_size", "16"] if "zca" in args else size  # a matrix of 3072 rows takes ten seconds
+    steps = ["--trainer.max_steps", "14" if name == "lr_find" else "2"]
+    main([name, *args, *FEW, *size, *steps])
+    (run,) = (sets / "runs" / Path(args[1]).stem).iterdir()
+    assert any(run.glob("*.ckpt" if name == "fit" else "*.png"))

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import timm
 import torch
+import yaml
 from scipy.signal import convolve2d, correlate2d
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from visiontasks.data.augment import Augment
 from visiontasks.losses import CrossEntropy
 from visiontasks.models import Backbone, LabelHead
 from visiontasks.models.classic.lenet import PARTS, PartialConv2d, TrainedPool
@@ -125,6 +127,64 @@ def test_r11_too_many_poolings_for_the_images_are_an_error(name: str) -> None:
 def test_n14_dense_layers_want_one_size_of_images() -> None:
     with pytest.raises(InputError, match=r"dense300_100 takes images of one size \(28 x 28 pixels, found 32 x 32\)"):
         features(Backbone("dense300_100", False), 32)
+
+
+# recipes
+
+
+def test_r3_cross_entropy_of_two_classes_is_binary_cross_entropy_of_their_difference() -> None:
+    logits, labels = torch.randn(20, 2), torch.arange(20) % 2
+    binary = F.binary_cross_entropy_with_logits(logits[:, 1] - logits[:, 0], labels.float())
+    torch.testing.assert_close(CrossEntropy()(logits, labels), binary)
+
+
+def test_r5_global_max_pooling_drops_the_place_that_flatten_keeps() -> None:
+    maps = torch.zeros(1, 3, 3, 3)
+    maps[0, 0, 1, 2] = maps[0, 2, 2, 1] = 1
+    assert [part.flatten().tolist() for part in maps[0]] == [[0.0] * 5 + [1] + [0] * 3, [0] * 9, [0] * 7 + [1, 0]]
+    assert LabelHead([3], 2, pool="max")._bridge([maps]).tolist() == [[1, 0, 1]]
+    elsewhere = maps.flip(2, 3)
+    assert torch.equal(LabelHead([3], 2, pool="max")._bridge([elsewhere]), torch.tensor([[1.0, 0, 1]]))
+    flat = LabelHead([3], 2, pool="flatten")
+    assert flat._bridge([maps]).shape == (1, 27)
+    assert not torch.equal(flat._bridge([maps]), flat._bridge([elsewhere]))
+    # and only it wants one size of images
+    assert LabelHead([3], 2, pool="max")([torch.zeros(1, 3, 5, 7)]).shape == (1, 2)
+    flat([maps])
+    with pytest.raises(RuntimeError):
+        flat([torch.zeros(1, 3, 5, 7)])
+
+
+# the second one's shear of 0.2 degrees, as Keras means it, moves nothing by more than a third of a pixel here
+@pytest.mark.parametrize(("config", "degrees", "zoom"), [("cifar10_augmented", 20, 0), ("binary_folder", 40, 0.2)])
+def test_a2_the_two_augmentations_are_symmetric_and_repeat_the_edge(config: str, degrees: int, zoom: float) -> None:
+    steps = yaml.safe_load((ROOT / "configs/course" / f"{config}.yaml").read_text("utf-8"))["data"]["augment"]
+    augment, side = Augment(steps, 101), 101
+    assert (augment({"image": np.full((side, side, 3), 77, np.uint8)}, 0, 0)["image"] == 77).all()
+    image = np.zeros((side, side, 3), np.uint8)
+    image[48:53, 48:53, 0] = 255  # the centre
+    image[48:53, 68:73, 1] = image[48:53, 28:33, 2] = 255  # and 20 pixels right and left of it
+    shifts, angles, lengths = [], [], []
+    for index in range(300):
+        moved = augment({"image": image}, 0, index)["image"].astype(float)
+        weights = moved / moved.sum((0, 1))
+        places = np.stack([(weights * grid[..., None]).sum((0, 1)) for grid in np.mgrid[:side, :side]])  # y, x
+        shifts.append(places[:, 0] - 50)
+        y, x = places[:, 1] - places[:, 2]
+        flipped = x < 0
+        angles.append(np.degrees(np.arctan2(y, abs(x))) * (-1 if flipped else 1))
+        lengths.append(np.hypot(y, x) / 40)
+    for values, largest in (
+        (np.array(shifts)[:, 0], 20.2),
+        (np.array(shifts)[:, 1], 20.2),
+        (np.array(angles), degrees),
+    ):
+        assert largest * 0.9 < abs(values).max() < largest * 1.05 + 0.5
+        assert abs(values.mean()) < 4 * values.std() / np.sqrt(len(values))
+    assert 1 - zoom - 0.02 < min(lengths) <= max(lengths) < 1 + zoom + 0.02
+    if zoom:
+        assert max(lengths) > 1.15
+        assert min(lengths) < 0.85
 
 
 # figures
@@ -239,3 +299,15 @@ def test_the_page_names_what_there_is() -> None:
     assert all(timm.is_model(name) for name in names)
     for weights in {weights for *_, weights in NETWORKS.values()}:
         assert f"{weights:,}" in page
+
+
+ROWS = [f"{kind}{number}" for kind, count in {"T": 4, "N": 14, "L": 4, "A": 5, "R": 11, "I": 5, "F": 10}.items()
+        for number in range(1, count + 1)]  # fmt: skip
+LATER = {"T3", "I1", "I2", "I3", "I4", "I5"}  # not there yet
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row not in LATER])
+def test_every_row_is_on_the_page_and_in_a_test(row: str) -> None:
+    assert re.search(rf"\b{row}\b", (ROOT / "docs/course.md").read_text("utf-8"))
+    tests = [path.read_text("utf-8") for path in (ROOT / "tests").glob("test_*.py")]
+    assert any(re.search(rf"\bdef test_{row.lower()}_|\b{row}\b", text) for text in tests)

@@ -1,4 +1,4 @@
-"""Every source of images: its samples, its splits, and what it says to a wrong input."""
+"""Every source of images: its samples, its splits, and what it says to a wrong input (A5)."""
 
 from __future__ import annotations
 

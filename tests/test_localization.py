@@ -1,4 +1,4 @@
-"""The box head, its losses and metrics, and the task of class and box: from a fit to files with boxes."""
+"""The box head, its losses and metrics, and the task of class and box: from a fit to files with boxes (T2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of what training will see."""
+"""Pictures of what training will see (A1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Learning-rate factors against values computed by hand."""
+"""Learning-rate factors against values computed by hand (R4)."""
 
 from __future__ import annotations
 

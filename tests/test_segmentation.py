@@ -1,4 +1,4 @@
-"""Mask heads, and the task of one class a pixel: from a fit to files with masks in the pixels of the original."""
+"""Mask heads and the task of one class a pixel, from a fit to files in the pixels of the original (T4, N11, N12)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs that are compared."""
+"""Runs that are compared (R1)."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from visiontasks.samples import names_of
 class Results(Callback):
     """Prints the metrics next to the floor, a trivial predictor's score, after fit, validate and test.
 
-    After a fit: each metric of the last epoch, and of the epoch in which the monitored one was best.
+    After a fit: each metric of the last epoch, and of the epoch in which the monitored one was best; and before the
+    first, where the trainer's `num_sanity_val_steps` is -1, the whole validation set.
     After a test also the tables (per class, confusion matrix), which become CSV files in `directory`.
 
     Args:
@@ -28,6 +30,7 @@ class Results(Callback):
     def __init__(self, directory: str | None = None) -> None:
         self.directory = directory
         self.best: dict[str, float] = {}
+        self.before: dict[str, float] = {}
         self.best_epoch = 0
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
@@ -37,10 +40,15 @@ class Results(Callback):
         if found.get(monitor, float("-inf")) > self.best.get(monitor, float("-inf")):
             self.best, self.best_epoch = found, trainer.current_epoch
 
+    def on_sanity_check_end(self, trainer: Trainer, pl_module: Any) -> None:
+        if math.isinf(trainer.num_sanity_val_steps):
+            self.before = _values(trainer, "val")
+
     def on_fit_end(self, trainer: Trainer, pl_module: Any) -> None:
         if not trainer.max_epochs:
             return
-        columns = {"last epoch": {**_values(trainer, "train"), **_values(trainer, "val")}}
+        columns = {"before": self.before} if self.before else {}
+        columns |= {"last epoch": {**_values(trainer, "train"), **_values(trainer, "val")}}
         if self.best:
             columns[f"best (epoch {self.best_epoch + 1})"] = self.best
         self._print("fit", columns)
