@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from visiontasks.models.ridge import Ridge, fit_ridge, fit_temperature
 
@@ -110,6 +111,14 @@ def test_temperature_is_the_best_of_a_fine_grid(sharpness: float) -> None:
     z = grid[:, None, None] * outputs.double().numpy()
     z -= z.max(2, keepdims=True)
     log_p = z - np.log(np.exp(z).sum(2, keepdims=True))
-    costs = -log_p[:, np.arange(400), labels.numpy()].mean(1)
+    right = log_p[:, np.arange(400), labels.numpy()].mean(1)
+    costs = -(400 * right + 4 * log_p.mean((1, 2))) / 404  # one more sample of each class at every place
     assert factor == pytest.approx(grid[costs.argmin()], rel=0.04)  # the grid of fit_temperature has steps of 6 %
     assert factor == pytest.approx(sharpness, rel=0.2)
+
+
+def test_temperature_stays_finite_where_all_labels_are_right() -> None:
+    labels = torch.arange(100) % 2
+    outputs = F.one_hot(labels).float()
+    p = torch.sigmoid(torch.tensor(fit_temperature(outputs, labels)))
+    assert float(p) == pytest.approx(1 - 1 / 102, abs=2e-3)  # the rule of succession

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 class Ridge(NamedTuple):
@@ -74,9 +75,17 @@ def fit_ridge(design: Tensor, target: Tensor, group: Tensor | None = None) -> Ri
 def fit_temperature(outputs: Tensor, labels: Tensor) -> float:
     """The factor on outputs that makes their softmax the best probabilities of the labels.
 
+    Where all labels are right it would be infinite: as in Platt 1999 (section 2.2), one more sample of each class is
+    thought of at every place.
+
     Args:
         outputs: Of samples that the fit has not seen, float (N, C).
         labels: Class indices, int64 (N,).
     """
+    samples, classes = outputs.shape
     factors = torch.logspace(-1, 2.5, 141, device=outputs.device).tolist()
-    return min(factors, key=lambda factor: float(torch.nn.functional.cross_entropy(factor * outputs, labels)))
+
+    def loss(factor: float) -> float:
+        return float(F.cross_entropy(factor * outputs, labels, label_smoothing=classes / (samples + classes)))
+
+    return min(factors, key=loss)
