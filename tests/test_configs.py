@@ -191,9 +191,24 @@ def test_the_pages_other_commands_run(command: str, sets: Path) -> None:
         assert (sets / "predictions/predictions.csv").is_file()
         return
     args[1] = str(ROOT / args[1])
+    if name in ("inspect", "detect"):
+        return _run_on_a_checkpoint([name, *args], sets)
     size = [] if "/course/" in args[1] else ["--data.image_size", "96"]
     size = ["--data.image_size", "16"] if "zca" in args else size  # a matrix of 3072 rows takes ten seconds
     steps = ["--trainer.max_steps", "14" if name == "lr_find" else "2"]
     main([name, *args, *FEW, *size, *steps])
     (run,) = (sets / "runs" / Path(args[1]).stem).iterdir()
     assert any(run.glob("*.ckpt" if name == "fit" else "*.png"))
+    return None
+
+
+def _run_on_a_checkpoint(args: list[str], sets: Path) -> None:
+    """Runs a command on a model that was trained for two steps, or on the config that it names."""
+    config = "classification/flowers5" if args[0] == "inspect" else "course/sliding"
+    net = ["--model.backbone", "{name: test_resnet, pretrained: false}", "--trainer.callbacks", "null"]
+    main(["fit", "-c", str(ROOT / f"configs/{config}.yaml"), *FEW, *net, "--data.image_size", "32"])
+    (checkpoint,) = (sets / "runs").glob("*/*/last.ckpt")
+    steps = ["--steps", "2"] if args[1] in ("maximize", "attack") else []
+    main([*(str(checkpoint) if part.endswith("CHECKPOINT") else part for part in args), *steps])
+    folder = "*/*/inspect/*" if "CHECKPOINT" in "".join(args) or args[0] == "detect" else "*/*/*"
+    assert any(path.suffix in (".png", ".csv") for path in (sets / "runs").glob(folder))
