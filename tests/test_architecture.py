@@ -34,6 +34,8 @@ ROOMS = {  # and what each may import
 }
 ABOVE = {
     "predict",
+    "slide",
+    "detect",
     "preview",
     "study",
     "tiles",

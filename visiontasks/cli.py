@@ -15,6 +15,7 @@ COMMANDS = {
     "preview": "Pictures of what training will see, augmented and drawn: preview -c CONFIG",
     "study": "Train several configs in turn and compare them: study STUDY.yaml",
     "predict": "Predict images: predict CHECKPOINT FILE_OR_FOLDER... --output DIR",
+    "detect": "Find all objects of images by sliding: detect CHECKPOINT FILE_OR_FOLDER... --output DIR",
 }
 
 
@@ -54,6 +55,8 @@ def main(args: Sequence[str] | None = None) -> None:
     try:
         if command == "predict":
             from visiontasks.predict import main as run
+        elif command == "detect":
+            from visiontasks.detect import main as run
         elif command == "study":
             from visiontasks.study import main as run
         else:

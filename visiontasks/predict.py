@@ -198,18 +198,24 @@ def main(command: str, args: Sequence[str]) -> None:
     if options.tile is not None:
         predictor.check_tile(options.tile)
     images = Images(find_images(options.source))
-    try:
-        options.output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--output {options.output}: the folder cannot be made ({error.strerror}).") from None
-    predictor.task.to(_device(options.device))
+    make_folder(options.output)
+    predictor.task.to(find_device(options.device))
     predictions = predictor.stream(images, options.batch_size, options.num_workers, options.tile)
     writer = PredictionWriter(options.output, images, predictor.spec, options.probabilities, options.overlays)
     count = writer.write(track(predictions, "Predicting", len(images), transient=True))
     print(f"{count} predictions in {options.output / 'predictions.csv'}")
 
 
-def _device(name: str) -> torch.device:
+def make_folder(path: Path) -> None:
+    """Makes the folder that `--output` names, where there is none."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--output {path}: the folder cannot be made ({error.strerror}).") from None
+
+
+def find_device(name: str) -> torch.device:
+    """The device that `--device` names; `auto` is a GPU if there is one."""
     if name == "auto":
         return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     try:
