@@ -153,7 +153,8 @@ def _windows_of(predictor: Predictor) -> tuple[int, tuple[int, int]]:
         with torch.inference_mode():
             maps = [backbone(torch.zeros(1, 3, *pair, dtype=torch.uint8, device=device))[-1] for pair in sizes]
         (rows, columns), larger = (tuple(final.shape[2:]) for final in maps)
-        slides = larger == (rows + 1, columns + 2)
+        fixed = hasattr(backbone.net, "set_input_size")  # a transformer may stretch its places over a larger image
+        slides = larger == (rows + 1, columns + 2) and not fixed
     except (InputError, RuntimeError):
         slides = False
     if not slides:
