@@ -27,7 +27,7 @@ from visiontasks.placement import height_width
 from visiontasks.predict import Predictor
 from visiontasks.samples import InputError
 
-SCALES = (0.5, 0.71, 1.0, 1.41)
+SCALES = (0.6, 0.85, 1.2, 1.7)
 
 
 class Detector:
