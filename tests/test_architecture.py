@@ -36,6 +36,8 @@ ABOVE = {
     "inspect",
     "predict",
     "pretrained",
+    "slide",
+    "detect",
     "preview",
     "runs",
     "study",

@@ -189,10 +189,10 @@ def test_the_pages_other_commands_run(command: str, sets: Path) -> None:
     if name == "predict":
         main([name, *args, "--device", "cpu"])
         assert (sets / "predictions/predictions.csv").is_file()
-        return
-    args[1] = str(ROOT / args[1])
+        return None
     if name in ("inspect", "detect"):
         return _run_on_a_checkpoint([name, *args], sets)
+    args[1] = str(ROOT / args[1])
     size = [] if "/course/" in args[1] else ["--data.image_size", "96"]
     size = ["--data.image_size", "16"] if "zca" in args else size  # a matrix of 3072 rows takes ten seconds
     steps = ["--trainer.max_steps", "14" if name == "lr_find" else "2"]
@@ -209,6 +209,7 @@ def _run_on_a_checkpoint(args: list[str], sets: Path) -> None:
     main(["fit", "-c", str(ROOT / f"configs/{config}.yaml"), *FEW, *net, "--data.image_size", "32"])
     (checkpoint,) = (sets / "runs").glob("*/*/last.ckpt")
     steps = ["--steps", "2"] if args[1] in ("maximize", "attack") else []
-    main([*(str(checkpoint) if part.endswith("CHECKPOINT") else part for part in args), *steps])
-    folder = "*/*/inspect/*" if "CHECKPOINT" in "".join(args) or args[0] == "detect" else "*/*/*"
-    assert any(path.suffix in (".png", ".csv") for path in (sets / "runs").glob(folder))
+    place = {"CHECKPOINT": str(checkpoint)}
+    main([*(str(ROOT / part) if part.endswith(".yaml") else place.get(part, part) for part in args), *steps])
+    folder = "detections" if args[0] == "detect" else "runs/*/*/inspect" if "CHECKPOINT" in args else "runs/*/*"
+    assert any(path.suffix in (".png", ".csv") for path in sets.glob(f"{folder}/*"))

@@ -17,6 +17,7 @@ COMMANDS = {
     "study": "Train several configs in turn and compare them: study STUDY.yaml",
     "inspect": "Look inside: inspect layers|features|filters|maximize|attack|explain CHECKPOINT_OR_CONFIG",
     "predict": "Predict images: predict CHECKPOINT FILE_OR_FOLDER... --output DIR",
+    "detect": "Find all objects of images by sliding: detect CHECKPOINT FILE_OR_FOLDER... --output DIR",
 }
 
 
@@ -58,6 +59,8 @@ def main(args: Sequence[str] | None = None) -> None:
             from visiontasks.predict import main as run
         elif command == "inspect":
             from visiontasks.inspect.command import main as run
+        elif command == "detect":
+            from visiontasks.detect import main as run
         elif command == "study":
             from visiontasks.study import main as run
         else:

@@ -26,7 +26,7 @@ from visiontasks.pretrained import pretrained_task
 from visiontasks.samples import Batch, InputError, Sample
 from visiontasks.tasks import VisionTask
 from visiontasks.tiles import tiled_mask
-from visiontasks.write import PredictionWriter
+from visiontasks.write import PredictionWriter, make_folder
 
 DOTTED = r"\w+(\.\w+)+"
 FREE_TEXT = ("name", "pretrained", "weights")  # names of networks and files, never imported
@@ -218,11 +218,8 @@ def main(command: str, args: Sequence[str]) -> None:
     if options.tile is not None:
         predictor.check_tile(options.tile)
     images = Images(find_images(options.source))
-    try:
-        options.output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--output {options.output}: the folder cannot be made ({error.strerror}).") from None
-    predictor.task.to(_device(options.device))
+    make_folder(options.output)
+    predictor.task.to(find_device(options.device))
     predictions = predictor.stream(images, options.batch_size, options.num_workers, options.tile)
     writer = PredictionWriter(options.output, images, predictor.spec, options.probabilities, options.overlays)
     count = writer.write(track(predictions, "Predicting", len(images), transient=True))
@@ -238,7 +235,8 @@ def _predictor(model: str, pretrained: str | None) -> Predictor:
     return Predictor.from_checkpoint(model)
 
 
-def _device(name: str) -> torch.device:
+def find_device(name: str) -> torch.device:
+    """The device that `--device` names; `auto` is a GPU if there is one."""
     if name == "auto":
         return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     try:

@@ -13,7 +13,19 @@ from PIL import Image
 
 from visiontasks.data.datasets.files import Images
 from visiontasks.draw import draw, palette
-from visiontasks.samples import Sample
+from visiontasks.samples import InputError, Sample
+
+
+def make_folder(path: Path) -> None:
+    """Makes the folder that `--output` names, where there is none.
+
+    Raises:
+        InputError: It cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--output {path}: the folder cannot be made ({error.strerror}).") from None
 
 
 class PredictionWriter:

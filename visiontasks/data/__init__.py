@@ -12,10 +12,12 @@ from visiontasks.data.datasets import (
     Images,
     MaskFolder,
     OxfordIIITPet,
+    Scenes,
     Shapes,
     VisionDataset,
     VocBoxes,
     VOCSegmentation,
+    Windows,
 )
 from visiontasks.data.splits import Splits
 
@@ -30,10 +32,12 @@ __all__ = [
     "Images",
     "MaskFolder",
     "OxfordIIITPet",
+    "Scenes",
     "Shapes",
     "Splits",
     "VOCSegmentation",
     "VisionDataModule",
     "VisionDataset",
     "VocBoxes",
+    "Windows",
 ]

@@ -9,11 +9,12 @@ from visiontasks.data.datasets.coco_masks import CocoMasks
 from visiontasks.data.datasets.files import Images
 from visiontasks.data.datasets.folder import ImageFolder
 from visiontasks.data.datasets.masks import MaskFolder
-from visiontasks.data.datasets.shapes import Shapes
+from visiontasks.data.datasets.shapes import Scenes, Shapes
 from visiontasks.data.datasets.table import CsvTable
 from visiontasks.data.datasets.torchvision_sets import CIFAR10, MNIST, FashionMNIST, OxfordIIITPet
 from visiontasks.data.datasets.voc import VocBoxes
 from visiontasks.data.datasets.voc_segmentation import VOCSegmentation
+from visiontasks.data.datasets.windows import Windows
 
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
@@ -29,8 +30,10 @@ __all__ = [
     "Images",
     "MaskFolder",
     "OxfordIIITPet",
+    "Scenes",
     "Shapes",
     "VOCSegmentation",
     "VisionDataset",
     "VocBoxes",
+    "Windows",
 ]

@@ -38,6 +38,15 @@ class VisionDataset(Dataset, ABC):
     def target(self, index: int) -> dict[str, Any]:
         """What is known of one image, without reading it: `label`, `bbox` in pixels, or none."""
 
+    def objects(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """All objects of one image, without reading it: boxes, float32 (N, 4), xyxy in pixels, and labels, int64 (N,).
+
+        The one of `target` unless a subclass knows of more; none where it has no box.
+        """
+        target = self.target(index)
+        boxes = [target["bbox"]] if "bbox" in target else []
+        return np.array(boxes, np.float32).reshape(-1, 4), np.array([target.get("label", 0)] * len(boxes), np.int64)
+
     def mask(self, index: int) -> np.ndarray | None:
         """Reads the class of every pixel, uint8 (H, W), 255 where it does not count; none if there is no mask."""
         return None

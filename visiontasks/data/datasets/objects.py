@@ -40,7 +40,7 @@ class Record(NamedTuple):
 
 
 class ObjectSet(VisionDataset):
-    """Images with one label and one box each, made of records with any number of objects.
+    """Images with one label and one box each, made of records with any number of objects, which `objects` has all.
 
     Images without an object are left out, and the log says how many.
 
@@ -73,9 +73,11 @@ class ObjectSet(VisionDataset):
         self._sizes: dict[Path, tuple[int, int]] = {}
         for record in records:
             if record.path not in copies:
-                chosen = self._choose(self._checked(record, boxes), objects, record)
+                found = self._checked(record, boxes)
+                chosen = self._choose(found, objects, record)
                 if chosen:
-                    self._records.append(record._replace(annotations=[chosen]))
+                    others = [annotation for annotation in found if annotation is not chosen]
+                    self._records.append(record._replace(annotations=[chosen, *others]))
         told = ", ".join(f"{count} {what}" for what, count in self._told.items() if count)
         if told:
             rank_zero_info(f"{type(self).__name__}: {len(self._records)} of {len(records)} images are used; {told}.")
@@ -97,9 +99,14 @@ class ObjectSet(VisionDataset):
         return self._sizes[path]
 
     def target(self, index: int) -> dict[str, Any]:
-        ((label, box, _),) = self._records[index].annotations
+        label, box, _ = self._records[index].annotations[0]
         known = {} if box is None else {"bbox": np.array(box, np.float32)}
         return {"label": self.class_names.index(label), **known}
+
+    def objects(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        known = [(box, self.class_names.index(label)) for label, box, _ in self._records[index].annotations if box]
+        boxes, labels = zip(*known, strict=True) if known else ((), ())
+        return np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, np.int64)
 
     def name(self, index: int) -> str:
         return self._records[index].name

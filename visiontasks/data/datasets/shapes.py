@@ -114,3 +114,92 @@ def _paint(
         colour = rng.uniform(0, 255, 3)
     noise = rng.normal(0, 5 + 15 * difficulty, image.shape)
     image[:] = np.where(mask[..., None] > 0, (colour + noise).clip(0, 255), image)
+
+
+class Scenes(VisionDataset):
+    """Larger pictures with one to three whole shapes of many sizes, none over another; nothing is read or downloaded.
+
+    `objects` has every shape, the largest first; `label` and `bbox` are the largest's.
+
+    Args:
+        split: train, val or test: three disjoint streams of pictures.
+        count: Number of pictures in train; val and test have a quarter of it.
+        size: Height and width in pixels.
+        radii: Smallest and largest radius of a shape as a share of `size`; in between evenly over its logarithm.
+        most: Shapes in a picture, at most; as often one as so many. One that finds no free place is left out.
+        difficulty: 0..1. Noise of the background and how close the colours may come to the background's.
+        seed: Another seed gives other pictures.
+    """
+
+    def __init__(
+        self,
+        split: str,
+        count: int = 800,
+        size: int = 256,
+        radii: tuple[float, float] = (0.08, 0.24),
+        most: int = 3,
+        difficulty: float = 0.5,
+        seed: int = 0,
+    ) -> None:
+        if split not in SPLITS:
+            raise InputError(f"split {split!r} is not one of {', '.join(SPLITS)}.")
+        if not 0 <= difficulty <= 1 or size < 16 or count < 4 or most < 1:
+            raise InputError(
+                f"Scenes: difficulty={difficulty} must be in 0..1, size={size} >= 16, count={count} >= 4, "
+                f"most={most} >= 1."
+            )
+        if not 0 < radii[0] <= radii[1] <= 0.5 or radii[0] * size < 4:
+            raise InputError(f"Scenes: radii={radii} must be shares of {size} pixels: two, of 4 pixels to 0.5.")
+        self.class_names = list(KINDS)
+        self._count = count if split == "train" else count // 4
+        self._split, self._key = split, (seed, SPLITS.index(split))
+        self._look = (size, tuple(radii), most, difficulty)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def image(self, index: int) -> np.ndarray:
+        return self._scene(index)[0].copy()
+
+    def target(self, index: int) -> dict[str, Any]:
+        boxes, labels = self.objects(index)
+        return {"label": int(labels[0]), "bbox": boxes[0]}
+
+    def objects(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        _, boxes, labels = self._scene(index)
+        return boxes.copy(), labels.copy()
+
+    def name(self, index: int) -> str:
+        return f"scene {self._split}/{self._key[0]}-{index}"
+
+    def size(self, index: int) -> tuple[int, int]:
+        return self._look[0], self._look[0]
+
+    def _scene(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        return _draw_scene(self._key, index, *self._look)
+
+
+@lru_cache(maxsize=256)  # many windows are cut out of one picture
+def _draw_scene(
+    key: tuple[int, int], index: int, size: int, radii: tuple[float, float], most: int, difficulty: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng([*key, index])
+    image, colour = _background(rng, size, difficulty)
+    drawn: list[tuple[np.ndarray, float]] = []
+    boxes, labels = [], []
+    for radius in sorted(size * np.exp(rng.uniform(*np.log(radii), rng.integers(1, most + 1))), reverse=True):
+        places = rng.uniform(radius + 1, size - radius - 1, (20, 2))
+        free = (p for p in places if all(np.hypot(*(p - other)) > radius + r + 2 for other, r in drawn))
+        if (centre := next(free, None)) is None:
+            continue
+        drawn.append((centre, radius))
+        labels.append(int(rng.integers(len(KINDS))))
+        corners = _outline(rng, labels[-1], centre, radius)
+        (left, top), (right, bottom) = corners.min(0), corners.max(0) + 1
+        inside = np.zeros((bottom - top, right - left), np.uint8)
+        cv2.fillPoly(inside, [corners - [left, top]], 1)
+        _paint(image[top:bottom, left:right], inside, rng, colour, difficulty)
+        boxes.append([left, top, right, bottom])
+    return image, np.array(boxes, np.float32), np.array(labels, np.int64)
