@@ -46,7 +46,10 @@ def main() -> None:
         animal, known = sample["mask"] == ANIMAL, sample["mask"] <= ANIMAL
         image = torch.from_numpy(sample["image"]).permute(2, 0, 1)[None]
         maps = {"chance": np.ones_like(bell), "bell": bell}
-        maps |= {how: explain(predictor.task, image, method=how).numpy() for how in ("gradcam", "occlusion")}
+        maps |= {
+            how: explain(predictor.task, image, method=how, window=side // 4).numpy()
+            for how in ("gradcam", "occlusion")
+        }
         for how, weights in maps.items():
             if (total := float(weights[known].sum())) > 0:
                 shares[how].append(float(weights[animal].sum()) / total)

@@ -1,4 +1,4 @@
-"""Sliding: convolutions that equal the dense layers, windows that hold what they say, boxes in the image's pixels."""
+"""Row T3 of the course: convolutions that equal the dense layers, windows that hold what they say, boxes in pixels."""
 
 from __future__ import annotations
 
