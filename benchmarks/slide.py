@@ -1,7 +1,7 @@
 """Sliding: average precision on images not trained on, and one pass beside cropping every window of one image.
 
 uv run python benchmarks/slide.py runs/sliding/TIME/best.ckpt
-uv run python benchmarks/slide.py runs/raccoon_sliding/TIME/best.ckpt --raccoons data/raccoon
+uv run python benchmarks/slide.py CHECKPOINT --raccoons data/raccoon   (of a model trained on windows of it)
 """
 
 from __future__ import annotations
