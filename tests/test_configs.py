@@ -138,6 +138,11 @@ def _write_fashion_mnist(root: Path, rng: np.random.Generator) -> None:
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.relative_to(ROOT / "configs").as_posix())
 def test_config_fits_tests_and_predicts(config: Path, sets: Path) -> None:
     few = FEW if config.parent.name == "course" else [*FEW, *SMALL]  # its images are small already
+    text = config.read_text("utf-8")
+    if "class_path: Scenes" in text:
+        few = [*few, "--data.dataset.source.count", "8"]
+    elif "class_path: Shapes" in text:
+        few = [*few, "--data.dataset.count", "32"]
     main(["fit", "-c", str(config), *few, "--trainer.max_epochs", "1"])
     (run,) = (sets / "runs" / config.stem).iterdir()
     checkpoint = str(run / "last.ckpt")
@@ -206,6 +211,7 @@ def _run_on_a_checkpoint(args: list[str], sets: Path) -> None:
     """Runs a command on a model that was trained for two steps, or on the config that it names."""
     config = "classification/flowers5" if args[0] == "inspect" else "course/sliding"
     net = ["--model.backbone", "{name: test_resnet, pretrained: false}", "--trainer.callbacks", "null"]
+    net += ["--data.dataset.source.count", "8"] if args[0] == "detect" else []
     main(["fit", "-c", str(ROOT / f"configs/{config}.yaml"), *FEW, *net, "--data.image_size", "32"])
     (checkpoint,) = (sets / "runs").glob("*/*/last.ckpt")
     steps = ["--steps", "2"] if args[1] in ("maximize", "attack") else []

@@ -95,7 +95,7 @@ def test_defaults_are_written_out() -> None:
     assert arguments["head"]["init_args"]["loss"]["init_args"].keys() == {"label_smoothing", "class_weights"}
     assert arguments["backbone"]["init_args"] == {
         **{"name": "test_resnet", "pretrained": False, "normalization": "pretrained"},
-        **{"batch_norm": "auto", "in_channels": 3, "output_stride": None},
+        **{"batch_norm": "auto", "in_channels": 3, "output_stride": None, "top": False},
     }
     assert arguments["optimizer"]["init_args"].keys() == {"lr"}
     assert describe(partial(SGD, lr=0.2))["init_args"] == {
