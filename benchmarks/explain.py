@@ -18,9 +18,9 @@ from rich.progress import track
 from runs import run
 
 from visiontasks.data import OxfordIIITPet
-from visiontasks.data.resize import resize_sample
 from visiontasks.inspect import explain
-from visiontasks.predict import Predictor
+from visiontasks.resize import resize_sample
+from visiontasks.restore import restore_task
 
 CONFIG = "configs/classification/pets.yaml"
 SPECIES = ["--data.dataset.classes", "species"]
@@ -34,22 +34,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         figures, _ = run("probe", CONFIG, Path(directory), *SPECIES)
         (checkpoint,) = Path(directory).glob("*/*/last.ckpt")
-        predictor = Predictor.from_checkpoint(str(checkpoint))
+        task = restore_task(str(checkpoint))
     print(f"validation accuracy {figures['val/accuracy']:.3f}, floor {figures['val/accuracy_floor']:.3f}")
     data = OxfordIIITPet("test", root="data/pets3", classes="species", trimaps=True)
-    side = predictor.spec["image_size"]
+    side = task.spec["image_size"]
     axis = np.exp(-(((np.arange(side) + 0.5) / side - 0.5) ** 2) / (2 * 0.25**2))
     bell = np.outer(axis, axis)
     shares: dict[str, list[float]] = {"chance": [], "bell": [], "gradcam": [], "occlusion": []}
     for index in track(np.linspace(0, len(data) - 1, options.count).round().astype(int).tolist()):
-        sample = resize_sample(data[index], side, predictor.spec["resize"])
+        sample = resize_sample(data[index], side, task.spec["resize"])
         animal, known = sample["mask"] == ANIMAL, sample["mask"] <= ANIMAL
         image = torch.from_numpy(sample["image"]).permute(2, 0, 1)[None]
         maps = {"chance": np.ones_like(bell), "bell": bell}
-        maps |= {
-            how: explain(predictor.task, image, method=how, window=side // 4).numpy()
-            for how in ("gradcam", "occlusion")
-        }
+        maps |= {how: explain(task, image, method=how, window=side // 4).numpy() for how in ("gradcam", "occlusion")}
         for how, weights in maps.items():
             if (total := float(weights[known].sum())) > 0:
                 shares[how].append(float(weights[animal].sum()) / total)

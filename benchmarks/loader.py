@@ -29,7 +29,7 @@ from torchvision.io import ImageReadMode, decode_jpeg, read_file
 from torchvision.transforms import v2
 
 from visiontasks.data import ImageFolder, Shapes, VisionDataModule
-from visiontasks.data.images import read_image
+from visiontasks.images import read_image
 from visiontasks.samples import Batch
 
 COUNT, BATCH, SIZE = 64, 32, 224

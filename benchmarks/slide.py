@@ -18,8 +18,9 @@ from torch import Tensor
 from visiontasks.data.datasets import Scenes, VocBoxes
 from visiontasks.data.splits import Splits
 from visiontasks.detect import average_precision
-from visiontasks.predict import Predictor
+from visiontasks.restore import restore_task
 from visiontasks.slide import SCALES, Detector
+from visiontasks.tasks import VisionTask
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -28,9 +29,9 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def compare(predictor: Predictor, repeats: int, height: int = 768, width: int = 1024, batch: int = 64) -> None:
+def compare(task: VisionTask, repeats: int, height: int = 768, width: int = 1024, batch: int = 64) -> None:
     """One pass over an image beside the same windows cropped and answered in batches, in turn."""
-    detector = Detector(predictor, [1.0])
+    detector = Detector(task, [1.0])
     image = np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)
     canvas, _ = detector.canvas(image)
     pixels = torch.from_numpy(canvas).permute(2, 0, 1)
@@ -40,7 +41,7 @@ def compare(predictor: Predictor, repeats: int, height: int = 768, width: int = 
     def one_by_one() -> list[dict[str, Tensor]]:
         with torch.inference_mode():
             # channels_last as in the one pass: it is the faster of the two here as well
-            return [predictor.task(part.contiguous(memory_format=torch.channels_last)) for part in crops.split(batch)]
+            return [task(part.contiguous(memory_format=torch.channels_last)) for part in crops.split(batch)]
 
     def at_once() -> dict[str, Tensor]:
         return detector.maps(pixels[None])
@@ -64,16 +65,16 @@ def main() -> None:
     parser.add_argument("--split", default="test", help="of the scenes; val is for choosing scales")
     parser.add_argument("--repeats", type=int, default=5, help="of the timing; 0 leaves it out")
     options = parser.parse_args()
-    predictor = Predictor.from_checkpoint(options.checkpoint)
+    task = restore_task(options.checkpoint)
     dataset = Scenes(options.split, 4 * options.count)
     if options.raccoons:
         dataset = VocBoxes("val", options.raccoons, splits=Splits(fold=4))
-    detector = Detector(predictor, options.scales, options.threshold, options.iou)
+    detector = Detector(task, options.scales, options.threshold, options.iou)
     taken = seconds(lambda: print(average_precision(detector, dataset)))
     objects = sum(len(dataset.objects(index)[0]) for index in range(len(dataset)))
     print(f"{len(dataset)} pictures, {objects} objects, {taken / len(dataset):.2f} s a picture")
     if options.repeats:
-        compare(predictor, options.repeats)
+        compare(task, options.repeats)
 
 
 if __name__ == "__main__":

@@ -21,12 +21,15 @@ ROOMS = {  # and what each may import
     "samples": set(),
     "describe": {"samples"},
     "placement": set(),
+    "images": {"samples"},
+    "resize": {"samples", "placement"},
+    "output": {"samples"},
     "schedules": BASIS,
     "checkpoint": BASIS,
     "memory": set(),
     "metrics": BASIS,
     "losses": BASIS,
-    "data": {"samples", "placement"},
+    "data": {"samples", "placement", "images", "resize"},
     "models": BASIS | {"losses", "metrics", "placement"},
     "tasks": BASIS | {"models", "losses", "metrics", "schedules", "checkpoint", "placement"},
     "draw": {"samples"},
@@ -34,6 +37,10 @@ ROOMS = {  # and what each may import
 }
 ABOVE = {
     "inspect",
+    "evaluate",
+    "export",
+    "open_data",
+    "restore",
     "predict",
     "pretrained",
     "slide",
@@ -41,8 +48,6 @@ ABOVE = {
     "preview",
     "runs",
     "study",
-    "tiles",
-    "write",
     "config",
     "training",
     "loggers",
@@ -67,7 +72,7 @@ def tree(path: Path) -> ast.Module:
 
 
 def module_name(path: Path) -> str:
-    """`visiontasks.data.images`; a package is its own `__init__`."""
+    """`visiontasks.images`; a package is its own `__init__`."""
     return ".".join(path.relative_to(ROOT).with_suffix("").parts)
 
 

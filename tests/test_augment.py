@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from visiontasks.data.augment import Augment, preset
-from visiontasks.data.resize import OnlyResize, resize_sample
 from visiontasks.data.transforms import ColorJitter, ObjectAffine, ObjectCrop
 from visiontasks.placement import original_boxes, resize_boxes
+from visiontasks.resize import OnlyResize, resize_sample
 from visiontasks.samples import InputError, Sample
 
 PRESETS = ("none", "light", "medium", "strong")

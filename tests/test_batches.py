@@ -15,9 +15,10 @@ from PIL import Image
 
 from visiontasks.data import CsvTable, ImageFolder, Shapes, Splits, VisionDataModule
 from visiontasks.data.batches import BatchDataset, BatchSampler
-from visiontasks.data.resize import OnlyResize
+from visiontasks.data.collate import collate
 from visiontasks.data.splits import MissingSplit
-from visiontasks.samples import Batch, InputError, Sample, collate
+from visiontasks.resize import OnlyResize
+from visiontasks.samples import Batch, InputError, Sample
 
 
 def batches_of(ranks: int, *args, epoch: int = 0, **kwargs) -> list[list[list[int]]]:

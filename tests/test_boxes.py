@@ -16,9 +16,9 @@ from PIL import Image
 from visiontasks.data import CocoBoxes, CsvTable, OxfordIIITPet, Splits, VisionDataModule, VocBoxes
 from visiontasks.data.batches import BatchDataset
 from visiontasks.data.datasets.objects import same_files
-from visiontasks.data.images import read_image, read_size
-from visiontasks.data.resize import OnlyResize
 from visiontasks.data.splits import MissingSplit
+from visiontasks.images import read_image, read_size
+from visiontasks.resize import OnlyResize
 from visiontasks.samples import InputError
 
 Object = tuple[str, tuple[Any, ...]]

@@ -22,13 +22,11 @@ from visiontasks.data import (
     CsvTable,
     FashionMNIST,
     ImageFolder,
-    Images,
     OxfordIIITPet,
     Shapes,
     Splits,
     VisionDataset,
 )
-from visiontasks.data.datasets.files import find_images
 from visiontasks.data.splits import SPLITS, MissingSplit
 from visiontasks.samples import InputError
 
@@ -694,60 +692,6 @@ def test_shapes_get_harder_to_tell_from_their_background() -> None:
 def test_shapes_refuse_what_they_cannot_draw(arguments: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         Shapes(**{"split": "train", **arguments})
-
-
-# Images to predict
-
-
-def test_images_take_paths_pillow_images_and_arrays_and_keep_their_order(tmp_path: Path) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (3, 5, 7, 3), np.uint8)
-    Image.fromarray(pixels[0]).save(tmp_path / "a.png")
-    turned = Image.fromarray(np.rot90(pixels[1]))
-    turned.getexif()[274] = 6
-    path = tmp_path / "a.png"
-    dataset = Images([str(path), path, turned, pixels[2], Image.fromarray(pixels[2][..., 0])])
-    assert len(dataset) == 5
-    expected = [pixels[0], pixels[0], pixels[1], pixels[2], np.dstack([pixels[2][..., 0]] * 3)]
-    for index, image in enumerate(expected):
-        sample = dataset[index]
-        np.testing.assert_array_equal(sample["image"], image)
-        assert set(sample) == {"image", "index", "size"}
-        assert sample["size"] == (5, 7)
-    assert names(dataset) == [str(path), str(path), "image 2", "image 3", "image 4"]
-    with pytest.raises(InputError, match="without a label"):
-        dataset.labels()
-
-
-@pytest.mark.parametrize(
-    "array",
-    [
-        np.zeros((4, 4, 3), np.float32),
-        np.zeros((4, 4), np.uint8),
-        np.zeros((3, 4, 4), np.uint8),
-        np.zeros((4, 4, 4), np.uint8),
-    ],
-    ids=["float", "gray", "channels first", "alpha"],
-)
-def test_an_array_of_another_form_is_refused_with_its_form(array: np.ndarray) -> None:
-    with pytest.raises(InputError, match=r"image 1: an array must be uint8 \(H, W, 3\); found (uint8|float32) \("):
-        Images([np.zeros((4, 4, 3), np.uint8), array])[1]
-
-
-def test_find_images_lists_folders_in_string_order_and_files_as_they_are(tmp_path: Path) -> None:
-    for name in ("b/2.jpg", "b/10.JPG", "b/c/1.tiff", "b/notes.txt", "z.webp", "raw.data"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    (tmp_path / "b" / "folder.png").mkdir()
-    found = find_images([str(tmp_path / "z.webp"), tmp_path / "b", tmp_path / "raw.data"])
-    assert found == [tmp_path / name for name in ("z.webp", "b/10.JPG", "b/2.jpg", "b/c/1.tiff", "raw.data")]
-
-
-def test_find_images_names_what_is_not_there(tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"empty: no images"):
-        find_images([tmp_path / "empty"])
-    with pytest.raises(InputError, match=r"gone: no such file or folder"):
-        find_images([tmp_path / "gone"])
 
 
 # Fingerprint

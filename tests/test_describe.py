@@ -20,7 +20,7 @@ from torch.optim import SGD, AdamW
 from visiontasks.describe import Described, describe
 from visiontasks.losses import CrossEntropy, Focal, ProbabilityMSE
 from visiontasks.models import Backbone, LabelHead
-from visiontasks.predict import build_task
+from visiontasks.restore import build_task
 from visiontasks.samples import InputError
 from visiontasks.schedules import Constant, Cosine, Exponential, InverseTime, Schedule, Step
 from visiontasks.tasks import ClassificationTask, VisionTask

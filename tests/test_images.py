@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from visiontasks.data.images import MAX_PIXELS, decode_image, read_image
+from visiontasks.images import MAX_PIXELS, decode_image, read_image
 from visiontasks.samples import InputError
 
 YS, XS = np.mgrid[:24, :36]

@@ -41,6 +41,7 @@ from visiontasks.models import Backbone, BoxHead, LabelHead
 from visiontasks.models.heads.box import decode, encode
 from visiontasks.models.ridge import fit_ridge
 from visiontasks.predict import Predictor
+from visiontasks.predict.torch_network import TorchNetwork
 from visiontasks.samples import InputError
 from visiontasks.tasks import ClassificationTask, LocalizationTask
 
@@ -325,7 +326,7 @@ def test_localization_learns_shapes_and_counts_what_is_right(tmp_path: Path) -> 
     assert before["train/iou"] > before["val/iou_floor"] + 0.1
     trainer.test(task, data, verbose=False)
     found = {name: float(value) for name, value in trainer.callback_metrics.items()}
-    predictions = Predictor(task).predict([data.dataset("test").image(i) for i in range(16)])
+    predictions = Predictor(TorchNetwork(task)).predict([data.dataset("test").image(i) for i in range(16)])
     targets = [data.dataset("test").target(i) for i in range(16)]
     iou = box_iou(
         torch.stack([torch.from_numpy(p["bbox"]) for p in predictions]),

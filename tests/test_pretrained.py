@@ -13,11 +13,12 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
+import visiontasks
 from visiontasks.cli import main
-from visiontasks.data.resize import OnlyResize
 from visiontasks.models import Backbone
 from visiontasks.predict import Predictor
 from visiontasks.pretrained import class_names, pretrained_task
+from visiontasks.resize import OnlyResize
 from visiontasks.samples import InputError
 
 LITE = "tf_efficientnet_lite0"
@@ -25,7 +26,7 @@ LITE = "tf_efficientnet_lite0"
 
 @pytest.fixture(scope="module")
 def lite() -> Predictor:
-    return Predictor.from_pretrained(LITE, "bundled")
+    return visiontasks.load(LITE, pretrained="bundled")
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def test_r8_any_network_answers_with_its_own_top(name: str, tmp_path: Path, phot
     torch.manual_seed(0)
     net = timm.create_model(name)
     save_file(net.state_dict(), tmp_path / "w.safetensors")
-    predictor = Predictor.from_pretrained(name, str(tmp_path / "w.safetensors"))
+    predictor = visiontasks.load(name, pretrained=str(tmp_path / "w.safetensors"))
     spec = predictor.spec
     config = timm.data.resolve_model_data_config(net)
     assert tuple(spec["image_size"]) == config["input_size"][1:]
@@ -129,7 +130,7 @@ def test_class_names_are_timms_and_all_differ() -> None:
         ("test_resnet", None, "the weights of test_resnet could not be fetched"),
         ("test_resnet", "nowhere.pth", "no such file: 'nowhere.pth'"),
         ("runs/best.ckpt", None, "no such checkpoint"),
-        ("runs/best.ckpt", "bundled", "is a checkpoint, which has its weights"),
+        ("runs/best.ckpt", "bundled", "has its weights. Leave it out"),
     ],
 )
 def test_what_cannot_be_had_is_an_error(

@@ -19,7 +19,6 @@ from visiontasks.data.datasets.windows import GRAY, Window, cut
 from visiontasks.detect import average_precision
 from visiontasks.models import Backbone, BoxHead, LabelHead
 from visiontasks.models.classic.plain import Stage, classic
-from visiontasks.predict import Predictor
 from visiontasks.samples import InputError
 from visiontasks.slide import Detector, fully_convolutional
 from visiontasks.tasks import ClassificationTask, LocalizationTask
@@ -82,7 +81,7 @@ def test_box_head_with_a_convolution_sees_the_cells_around_a_window() -> None:
 def test_one_pass_equals_cropping_every_window(pool: str, hidden: list[int]) -> None:
     model = task(label_head=partial(LabelHead, pool=pool, hidden=hidden), box_head=partial(BoxHead, grid=3, hidden=0))
     image = torch.randint(0, 256, (1, 3, 24 + 4 * 5, 24 + 4 * 3), dtype=torch.uint8)
-    maps = Detector(Predictor(model)).maps(image)
+    maps = Detector(model).maps(image)
     assert maps["bbox"].shape == (1, 4, 6, 4)
     for i in range(6):
         for j in range(4):
@@ -188,7 +187,7 @@ def test_photos_keep_all_their_objects(tmp_path: Path, write_image) -> None:
 
 def detector_that_sees(monkeypatch: pytest.MonkeyPatch, scales: list[float], **options) -> Detector:
     """A detector to which a window is a circle, sure by its redness, where its middle 4 x 4 pixels are red."""
-    detector = Detector(Predictor(task()), scales, **options)
+    detector = Detector(task(), scales, **options)
 
     def maps(images: Tensor) -> dict[str, Tensor]:
         cells = images.unfold(2, 24, 4).unfold(3, 24, 4)[0, 0, :, :, 10:14, 10:14].float().mean((2, 3)) - 128
@@ -318,20 +317,20 @@ def test_the_command_writes_boxes_and_pictures(tmp_path: Path, write_image, caps
 )
 def test_a_model_that_cannot_be_slid_is_told_why(options: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        Detector(Predictor(task(**options)))
+        Detector(task(**options))
 
 
 def test_a_label_alone_cannot_be_slid() -> None:
     spec = {"class_names": NAMES, "mask_names": [], "image_size": 24, "resize": "stretch"}
     model = ClassificationTask(spec, Backbone("slide_net", pretrained=False))
     with pytest.raises(InputError, match=r"the model answers label of \['circle'"):
-        Detector(Predictor(model))
+        Detector(model)
 
 
 @pytest.mark.parametrize("options", [{"scales": []}, {"scales": [0.0]}, {"threshold": 2.0}, {"iou": -0.1}])
 def test_numbers_that_make_no_sense_are_refused(options: dict) -> None:
     with pytest.raises(InputError, match="must be positive numbers"):
-        Detector(Predictor(task()), **options)
+        Detector(task(), **options)
 
 
 @pytest.mark.parametrize(

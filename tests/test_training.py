@@ -19,6 +19,7 @@ from visiontasks.callbacks import ClosedFormStart, FreezeBackbone, Mix
 from visiontasks.data import ImageFolder, Shapes, VisionDataModule
 from visiontasks.losses import CrossEntropy, Focal, ProbabilityMSE
 from visiontasks.models import Backbone, LabelHead
+from visiontasks.restore import build_task, restore_task
 from visiontasks.samples import InputError
 from visiontasks.schedules import Cosine, InverseTime
 from visiontasks.tasks import ClassificationTask
@@ -151,10 +152,11 @@ def test_checkpoint_predicts_the_same_bit_for_bit_without_config(colours: Vision
     trainer.save_checkpoint(tmp_path / "model.ckpt")
     predictor = visiontasks.load(str(tmp_path / "model.ckpt"))
     assert predictor.class_names == ["blue", "green", "red"]
+    opened = restore_task(str(tmp_path / "model.ckpt"))
     batch = next(iter(colours.val_dataloader()))
     with torch.inference_mode():
-        assert torch.equal(task.eval()(batch["image"])["label"], predictor.task(batch["image"])["label"])
-    assert predictor.task.hparams["init_args"]["head"]["init_args"]["hidden"] == [8]
+        assert torch.equal(task.eval()(batch["image"])["label"], opened(batch["image"])["label"])
+    assert opened.hparams["init_args"]["head"]["init_args"]["hidden"] == [8]
 
 
 def test_weights_start_a_new_fit_and_other_classes_get_a_new_head(
@@ -175,7 +177,7 @@ def test_weights_start_a_new_fit_and_other_classes_get_a_new_head(
     with pytest.raises(InputError, match=r"model\.weights: .* expected \("):
         ClassificationTask(colours.spec, Backbone("test_efficientnet", pretrained=False), weights=str(path))
     path.unlink()
-    assert same_state(again, visiontasks.load(str(tmp_path / "again.ckpt")).task)  # needs nothing but itself
+    assert same_state(again, restore_task(str(tmp_path / "again.ckpt")))  # needs nothing but itself
 
 
 def test_class_names_of_data_and_model_must_agree(colours: VisionDataModule, tmp_path: Path) -> None:
@@ -281,8 +283,6 @@ def test_momentum_for_an_optimizer_without_it_is_refused(colours: VisionDataModu
     "head", [{"class_path": "antigravity.geohash"}, "antigravity.geohash", ["antigravity.geohash"]]
 )
 def test_checkpoint_cannot_import_what_the_caller_has_not(colours: VisionDataModule, head: Any) -> None:
-    from visiontasks.predict import build_task
-
     description = dict(make_task(colours).hparams)
     description["init_args"] = {**description["init_args"], "head": head}
     with pytest.raises(InputError, match=r"wants the class antigravity\.geohash"):

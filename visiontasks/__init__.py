@@ -11,8 +11,19 @@ if TYPE_CHECKING:
 __version__ = metadata.version("visiontasks")
 
 
-def load(path: str) -> Predictor:
-    """Opens a trained checkpoint for prediction; see `visiontasks.predict.Predictor`."""
-    from visiontasks.predict import Predictor  # torch takes seconds to import: only when asked for
+def load(model: str, trust: bool = False, device: str = "auto", pretrained: bool | str | None = None) -> Predictor:
+    """Opens a trained checkpoint, a file that `export` wrote, or a pretrained network, for prediction.
 
-    return Predictor.from_checkpoint(path)
+    Args:
+        model: `best.ckpt`, `last.ckpt`, an `.onnx` or a `.pt2` file; or timm's name of a network, with its own classes.
+        trust: Whether a `.pt2` file may be opened: reading one can run code that is in it.
+        device: `cpu`, `cuda`, `cuda:1` ...; `auto` is a GPU if there is one.
+        pretrained: Weights of a network that is named: `true`, `bundled` or a path; see
+            `visiontasks.predict.networks.open_network`.
+
+    Returns:
+        See `visiontasks.predict.Predictor`.
+    """
+    from visiontasks.predict import Predictor  # numpy and OpenCV take a while to import: only when asked for
+
+    return Predictor.open(model, trust, device, pretrained)

@@ -16,7 +16,9 @@ COMMANDS = {
     "lr_find": "Try rising learning rates and say where the loss falls fastest: lr_find -c CONFIG",
     "study": "Train several configs in turn and compare them: study STUDY.yaml",
     "inspect": "Look inside: inspect layers|features|filters|maximize|attack|explain CHECKPOINT_OR_CONFIG",
-    "predict": "Predict images: predict CHECKPOINT FILE_OR_FOLDER... --output DIR",
+    "predict": "Predict images: predict MODEL FILE_OR_FOLDER... --output DIR",
+    "evaluate": "Figures with intervals, of one model or two: evaluate MODEL [MODEL] -c CONFIG",
+    "export": "Write one file that runs elsewhere, proven equal: export CHECKPOINT --format onnx|pt2",
     "detect": "Find all objects of images by sliding: detect CHECKPOINT FILE_OR_FOLDER... --output DIR",
 }
 
@@ -56,7 +58,11 @@ def main(args: Sequence[str] | None = None) -> None:
     keep_freed_memory()
     try:
         if command == "predict":
-            from visiontasks.predict import main as run
+            from visiontasks.predict.command import main as run
+        elif command == "evaluate":
+            from visiontasks.evaluate.command import main as run
+        elif command == "export":
+            from visiontasks.export.command import main as run
         elif command == "inspect":
             from visiontasks.inspect.command import main as run
         elif command == "detect":

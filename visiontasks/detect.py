@@ -14,14 +14,16 @@ from rich.progress import track
 from torchmetrics.detection import MeanAveragePrecision
 
 from visiontasks.data.datasets.base import VisionDataset
-from visiontasks.data.datasets.files import Images, find_images
 from visiontasks.data.datasets.windows import BACKGROUND
 from visiontasks.draw import draw
-from visiontasks.predict import Predictor, find_device
+from visiontasks.output import make_folder
+from visiontasks.predict.sources import find_sources
+from visiontasks.predict.torch_network import find_device
+from visiontasks.restore import restore_task
 from visiontasks.samples import InputError
 from visiontasks.slide import SCALES, Detector
-from visiontasks.write import make_folder
 
+Objects = dict[str, np.ndarray]
 HEADER = ("path", "label", "score", "xmin", "ymin", "xmax", "ymax")
 
 
@@ -52,13 +54,12 @@ def average_precision(detector: Detector, dataset: VisionDataset) -> dict[str, f
     return figures | {names[label]: figure for label, figure in by_class.items()}
 
 
-def write_detections(folder: Path, images: Images, found: Iterable[dict[str, np.ndarray]], names: list[str]) -> int:
+def write_detections(folder: Path, found: Iterable[tuple[str, np.ndarray, Objects]], names: list[str]) -> int:
     """Writes `detections.csv`, a line a box, and `overlays/`, every image with its boxes; returns how many boxes.
 
     Args:
         folder: Where the files go; it exists.
-        images: What was looked at.
-        found: What `Detector.detect` gives for each, in order.
+        found: Of each image its name, its pixels and what `Detector.detect` gives.
         names: Name of every class.
     """
     part, count = folder / "detections.csv.part", 0
@@ -66,14 +67,13 @@ def write_detections(folder: Path, images: Images, found: Iterable[dict[str, np.
     with part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file)
         writer.writerow(HEADER)
-        for index, objects in enumerate(found):
-            picture = images.image(index)
+        for index, (name, picture, objects) in enumerate(found):
             for box, label, score in reversed(list(zip(*(objects[key] for key in objects), strict=True))):
                 picture = draw(picture, {"bbox": box, "label": label, "score": score}, names)
             for box, label, score in zip(*(objects[key] for key in objects), strict=True):
-                writer.writerow([images.name(index), names[label], f"{score:.6f}", *(f"{x:.2f}" for x in box)])
+                writer.writerow([name, names[label], f"{score:.6f}", *(f"{x:.2f}" for x in box)])
                 count += 1
-            stem = Path(images.name(index)).stem.encode("ascii", "replace").decode().replace("?", "_")
+            stem = Path(name).stem.encode("ascii", "replace").decode().replace("?", "_")
             Image.fromarray(picture).save(folder / "overlays" / f"{index:05d}_{stem}.png")
     part.replace(folder / "detections.csv")
     return count
@@ -94,11 +94,12 @@ def main(command: str, args: Sequence[str]) -> None:
     parser.add_argument("--iou", type=float, default=0.4, help="overlap above which a box is a double (default: 0.4)")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)")
     options = parser.parse_args(args)
-    predictor = Predictor.from_checkpoint(options.checkpoint)
-    predictor.task.to(find_device(options.device))
-    detector = Detector(predictor, options.scales, options.threshold, options.iou)
-    images = Images(find_images(options.source))
+    task = restore_task(options.checkpoint).to(find_device(options.device))
+    detector = Detector(task, options.scales, options.threshold, options.iou)
+    sources = find_sources(options.source)
     make_folder(options.output)
-    found = (detector.detect(images.image(index)) for index in track(range(len(images)), "Detecting", transient=True))
-    count = write_detections(options.output, images, found, detector.class_names)
-    print(f"{count} objects in {len(images)} images: {options.output / 'detections.csv'}")
+    images = ((source.name, source.read()) for source in sources)
+    found = ((name, image, detector.detect(image)) for name, image in images)
+    shown = track(found, "Detecting", sources.count(), transient=True)
+    count = write_detections(options.output, shown, detector.class_names)
+    print(f"{count} objects in {sources.count()} images: {options.output / 'detections.csv'}")

@@ -5,9 +5,6 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 Resize = Literal["stretch", "letterbox", "crop"]
 Size = int | tuple[int, int]  # of a square, or height and width
@@ -59,24 +56,3 @@ def original_boxes(boxes: np.ndarray, height: int, width: int, size: Size, mode:
     new = place(height, width, size, mode)
     scale = np.array([new.width / width, new.height / height] * 2)
     return ((boxes - [new.left, new.top] * 2) / scale).clip(0, [width, height] * 2).astype(np.float32)
-
-
-def original_classes(logits: Tensor, height: int, width: int, size: Size, mode: Resize) -> Tensor:
-    """The class of each pixel of an image, uint8 (H, W), from logits of its picture, float (C, h, w).
-
-    The logits are carried back bilinearly, one class after the other: all at once a large photo would not fit.
-    """
-    new = place(height, width, size, mode)
-    logits = logits[:, new.top : new.top + new.height, new.left : new.left + new.width]
-    if logits.shape[1:] == (height, width):
-        return logits.max(0).indices.byte()  # four times as fast as argmax
-    best = classes = None
-    for label, part in enumerate(logits):
-        whole = F.interpolate(part[None, None], (height, width), mode="bilinear", align_corners=False)[0, 0]
-        if best is None or classes is None:
-            best, classes = whole, torch.zeros_like(whole, dtype=torch.uint8)
-        else:
-            classes[whole > best] = label
-            best = torch.maximum(best, whole)
-    assert classes is not None
-    return classes

@@ -14,8 +14,8 @@ from PIL import Image
 
 from visiontasks.data import VisionDataModule
 from visiontasks.data.augment import Augment
-from visiontasks.data.resize import resize_sample
 from visiontasks.draw import TRUE, draw, grid
+from visiontasks.resize import resize_sample
 from visiontasks.samples import Sample
 
 DRAWS = 5

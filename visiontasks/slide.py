@@ -20,12 +20,12 @@ from torch.nn import functional as F
 from torchvision.ops import batched_nms
 
 from visiontasks.data.datasets.windows import BACKGROUND, GRAY
-from visiontasks.data.resize import interpolation
 from visiontasks.models import BoxHead, LabelHead
 from visiontasks.models.heads.base import Head
 from visiontasks.placement import height_width
-from visiontasks.predict import Predictor
+from visiontasks.resize import interpolation
 from visiontasks.samples import InputError
+from visiontasks.tasks import VisionTask
 
 SCALES = (0.6, 0.85, 1.2, 1.7)
 
@@ -41,7 +41,7 @@ class Detector:
     without either is the answer exactly that of each window alone.
 
     Args:
-        predictor: The trained model.
+        task: The trained model, in eval mode.
         scales: Factors on the image's height and width: half finds objects of twice the size.
         threshold: Least probability of a class, 0..1, for a box to be kept.
         iou: Of two boxes of one class that overlap by more than this, 0..1, the better one stays.
@@ -51,26 +51,26 @@ class Detector:
     """
 
     def __init__(
-        self, predictor: Predictor, scales: Sequence[float] = SCALES, threshold: float = 0.5, iou: float = 0.4
+        self, task: VisionTask, scales: Sequence[float] = SCALES, threshold: float = 0.5, iou: float = 0.4
     ) -> None:
         if not scales or min(scales) <= 0 or not 0 <= threshold <= 1 or not 0 <= iou <= 1:
             raise InputError(
                 f"scales={list(scales)} must be positive numbers, threshold={threshold} and iou={iou} in 0..1."
             )
-        self.class_names = predictor.class_names
-        if BACKGROUND not in self.class_names or set(predictor.task.heads) != {"label", "bbox"}:
+        self.class_names: list[str] = task.spec["class_names"]
+        if BACKGROUND not in self.class_names or set(task.heads) != {"label", "bbox"}:
             raise InputError(
-                f"the model answers {', '.join(predictor.task.heads)} of {self.class_names}; to be slid over images it "
+                f"the model answers {', '.join(task.heads)} of {self.class_names}; to be slid over images it "
                 f"must answer label and bbox, and have a class {BACKGROUND!r}. Train it on `Windows`: "
                 "configs/course/sliding.yaml."
             )
-        height, width = height_width(predictor.spec["image_size"])
+        height, width = height_width(task.spec["image_size"])
         if height != width:
             raise InputError(f"image_size: {height} x {width} is no square, as `Windows` are. Train on squares.")
         self.scales, self.threshold, self.iou, self.window = scales, threshold, iou, height
-        self.backbone = predictor.task.backbone
-        self.stride, cells = _windows_of(predictor)
-        self.heads = {key: cast(Head, predictor.task.heads[key]) for key in ("label", "bbox")}
+        self.backbone = task.backbone
+        self.stride, cells = _windows_of(task)
+        self.heads = {key: cast(Head, task.heads[key]) for key in ("label", "bbox")}
         self.layers = nn.ModuleDict({key: fully_convolutional(head, *cells) for key, head in self.heads.items()}).eval()
 
     @torch.inference_mode()
@@ -138,13 +138,13 @@ class Detector:
         return canvas, margin
 
 
-def _windows_of(predictor: Predictor) -> tuple[int, tuple[int, int]]:
+def _windows_of(task: VisionTask) -> tuple[int, tuple[int, int]]:
     """The backbone's stride in pixels, and the rows and columns of its final map of one window.
 
     Raises:
         InputError: An image that is larger by strides does not have a map that is larger by as many cells.
     """
-    backbone, size = predictor.task.backbone, predictor.spec["image_size"]
+    backbone, size = task.backbone, task.spec["image_size"]
     stride = int(backbone.net.feature_info[-1]["reduction"])
     height, width = height_width(size)
     device = next(backbone.parameters()).device

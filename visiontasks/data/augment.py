@@ -14,8 +14,8 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from visiontasks.data.resize import resize_sample
 from visiontasks.placement import Resize, Size, height_width
+from visiontasks.resize import resize_sample
 from visiontasks.samples import IGNORE_MASK, InputError, Sample
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network for its version when imported

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from torch.utils.data import Dataset, DistributedSampler
 
+from visiontasks.data.collate import collate
 from visiontasks.data.datasets.base import VisionDataset
-from visiontasks.samples import Batch, InputError, Sample, collate
+from visiontasks.samples import Batch, InputError, Sample
 
 Key = tuple[int, list[int]]  # epoch and indices: the epoch travels with the work, to persistent workers too
 

@@ -20,9 +20,9 @@ from visiontasks.data.augment import Augment, Preset
 from visiontasks.data.batches import BatchDataset, BatchSampler
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.data.masks import count_masks
-from visiontasks.data.resize import OnlyResize
 from visiontasks.data.splits import MissingSplit
 from visiontasks.placement import Resize, Size, height_width, resize_boxes
+from visiontasks.resize import OnlyResize
 from visiontasks.samples import InputError
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from visiontasks.data.images import MAX_PIXELS, read_bytes, shown
+from visiontasks.images import MAX_PIXELS, read_bytes, shown
 from visiontasks.samples import IGNORE_MASK, PLACES, InputError
 
 FORMATS = ("PNG", "BMP", "TIFF", "GIF", "WEBP", "JPEG")

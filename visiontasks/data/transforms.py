@@ -9,8 +9,8 @@ import albumentations as A
 import cv2
 import numpy as np
 
-from visiontasks.data.resize import interpolation
 from visiontasks.placement import Resize, Size, place
+from visiontasks.resize import interpolation
 from visiontasks.samples import IGNORE_MASK
 
 Corners = tuple[int, int, int, int]  # xyxy in pixels

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from PIL import Image
@@ -21,9 +21,10 @@ from visiontasks.inspect.features import draw_filters, draw_maps, features, filt
 from visiontasks.inspect.layers import layers
 from visiontasks.inspect.maximize import maximize
 from visiontasks.inspect.opened import Opened, open_model
+from visiontasks.models.heads.base import Head
 from visiontasks.placement import height_width
-from visiontasks.predict import Predictor
 from visiontasks.samples import InputError, names_of
+from visiontasks.tasks import VisionTask
 
 MANY = 16  # units of a layer, where none is named
 WIDTH = 140  # of the table of layers in characters, where the terminal is narrower
@@ -31,7 +32,7 @@ WIDTH = 140  # of the table of layers in characters, where the terminal is narro
 
 def show_layers(opened: Opened, options: Any) -> None:
     """layers.csv, and the same as a table."""
-    task = opened.predictor.task
+    task = opened.task
     found = layers(task, torch.zeros(1, 3, *height_width(task.spec["image_size"]), dtype=torch.uint8))
     rows: list[dict[str, Any]] = [
         {
@@ -58,7 +59,7 @@ def show_layers(opened: Opened, options: Any) -> None:
 
 def show_features(opened: Opened, options: Any) -> None:
     """A picture for each image: the layer's units side by side."""
-    task = opened.predictor.task
+    task = opened.task
     layer, _ = find_layer(task, options.layer)
     for batch in opened.batches(options.source, options.count):
         maps = features(task, batch["image"], layer)
@@ -69,14 +70,14 @@ def show_features(opened: Opened, options: Any) -> None:
 
 def show_filters(opened: Opened, options: Any) -> None:
     """One picture: the layer's filters."""
-    task = opened.predictor.task
+    task = opened.task
     layer, _ = find_layer(task, options.layer)
     opened.save(f"filters-{layer}", draw_filters(filters(task, layer)))
 
 
 def show_maximize(opened: Opened, options: Any) -> None:
     """One picture: for each class, or each unit of a layer, the image that it answers most."""
-    task, classes = opened.predictor.task, opened.predictor.class_names
+    task, classes = opened.task, opened.task.spec["class_names"]
     if options.layer:
         units = options.unit or range(min(MANY, _units(task, options.layer)))
         titles = {unit: f"{unit}" for unit in units}
@@ -95,22 +96,22 @@ def show_maximize(opened: Opened, options: Any) -> None:
 
 def show_attack(opened: Opened, options: Any) -> None:
     """attack.png, each row an image, what is added, and the sum; attack.csv; the images; of a set, its accuracy."""
-    predictor, rows, pictures = opened.predictor, [], []
+    task, rows, pictures = opened.task, [], []
     (opened.directory / "adversarial").mkdir(exist_ok=True)
     how = {"radius": options.radius, "method": options.method, "steps": options.steps}
     for batch in opened.batches(options.source, options.count):
         image = batch["image"]
-        before = _answer(predictor, image)
-        moved = attack(predictor.task, image, torch.tensor([before["label"]]), **how)
-        after = _answer(predictor, moved)
+        before = _answer(task, image)
+        moved = attack(task, image, torch.tensor([before["label"]]), **how)
+        after = _answer(task, moved)
         first, last = (part[0].permute(1, 2, 0).numpy() for part in (image, moved))
         pictures += [
-            draw(first, before, predictor.class_names),
+            draw(first, before, task.spec["class_names"]),
             draw_difference(first, last, options.radius),
-            draw(last, after, predictor.class_names),
+            draw(last, after, task.spec["class_names"]),
         ]
         Image.fromarray(last).save(opened.directory / "adversarial" / f"{len(rows):05d}_{batch['name']}.png")
-        names = [predictor.class_names[answer["label"]] for answer in (before, after)]
+        names = [task.spec["class_names"][answer["label"]] for answer in (before, after)]
         rows.append(
             {"image": batch["name"], "before": names[0], "score_before": before["score"]}
             | {"after": names[1], "score_after": after["score"]}
@@ -120,30 +121,33 @@ def show_attack(opened: Opened, options: Any) -> None:
     print(f"{sum(row['before'] != row['after'] for row in rows)} of {len(rows)} predictions changed")
     if opened.data is not None and not options.source:
         loader = opened.data.loader("val")
-        result = accuracy_under_attack(predictor.task, track(loader, "Attacking", transient=True), **how)
+        result = accuracy_under_attack(task, track(loader, "Attacking", transient=True), **how)
         print(f"{result.images} images: accuracy {result.accuracy:.3f}, under attack {result.under_attack:.3f}")
 
 
 def show_explain(opened: Opened, options: Any) -> None:
     """explain.png, each row an image with its prediction, and where that comes from."""
-    predictor, pictures = opened.predictor, []
-    task, spec = predictor.task, predictor.spec
+    task, spec, pictures = opened.task, opened.task.spec, []
     key = options.key or next(iter(task.heads))
     target = _class(options.classes[0], names_of(spec, key)) if options.classes else None
     for batch in opened.batches(options.source, options.count):
         image = batch["image"]
         weights = explain(task, image, options.key, target, options.method, options.window).cpu().numpy()
         picture = image[0].permute(1, 2, 0).numpy()
-        pictures += [draw(picture, _answer(predictor, image), predictor.class_names), draw_heat(picture, weights)]
+        pictures += [draw(picture, _answer(task, image), task.spec["class_names"]), draw_heat(picture, weights)]
     opened.save(f"explain-{key}-{options.method}", grid(pictures, 2))
 
 
-def _answer(predictor: Predictor, image: Tensor) -> dict[str, Any]:
+def _answer(task: VisionTask, image: Tensor) -> dict[str, Any]:
     """The prediction of one image as the network sees it, in its own pixels, ready to be drawn."""
     height, width = image.shape[-2:]
-    batch = {"image": image, "index": torch.zeros(1, dtype=torch.int64), "size": torch.tensor([[height, width]])}
     with torch.no_grad():
-        found = predictor.task.predict_step(batch, 0)
+        outputs = task(image)
+    found = {
+        name: value
+        for key, head in task.heads.items()
+        for name, value in cast(Head, head).predict(outputs[key]).items()
+    }
     known = {key: found[key][0].item() for key in ("label", "score") if key in found}
     if "bbox" in found:
         known["bbox"] = found["bbox"][0].numpy() * [width, height, width, height]

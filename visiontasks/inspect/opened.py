@@ -8,28 +8,33 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from PIL import Image
 
 from visiontasks.data import VisionDataModule
-from visiontasks.data.datasets.files import Images, find_images
-from visiontasks.predict import Predictor, image_loader
+from visiontasks.predict.sources import find_sources
+from visiontasks.resize import OnlyResize
+from visiontasks.restore import restore_task
 from visiontasks.samples import InputError
+from visiontasks.tasks import VisionTask
 from visiontasks.training import main as run
 
 
 class Opened(NamedTuple):
     """A model, the data of its config if that was read, and where pictures go."""
 
-    predictor: Predictor
+    task: VisionTask
     data: VisionDataModule | None
     directory: Path
 
     def batches(self, sources: Sequence[str], count: int) -> Iterable[dict[str, Any]]:
         """Of the images of these files and folders, or else the first `count` of the validation set, one at a time."""
         if sources:
-            images = Images(find_images(sources))
-            for number, batch in enumerate(image_loader(images, self.predictor.spec, 1, 0)):
-                yield {**batch, "name": Path(images.name(number)).stem}
+            resize = OnlyResize(self.task.spec["image_size"], self.task.spec["resize"])
+            for index, source in enumerate(find_sources(sources)):
+                picture = resize({"image": source.read()}, 0, index)["image"]
+                image = torch.from_numpy(picture).permute(2, 0, 1)[None]
+                yield {"image": image, "name": Path(source.name).stem}
             return
         assert self.data is not None
         dataset, left = self.data.dataset("val"), count
@@ -74,8 +79,8 @@ def open_model(model: Path, more: Sequence[str], needs_data: bool) -> Opened:
     else:
         if more:
             raise InputError(f"inspect: unrecognized arguments: {' '.join(more)}. Only a config can be changed so.")
-        predictor = Predictor.from_checkpoint(str(model))
+        task = restore_task(str(model))
         (model.parent / "inspect").mkdir(exist_ok=True)
-        return Opened(predictor, None, model.parent / "inspect")
+        return Opened(task, None, model.parent / "inspect")
     cli = run("inspect", [*args, "--trainer.logger", "false"])
-    return Opened(Predictor(cli.model), cli.datamodule, cli.run_dir)
+    return Opened(cli.model.eval(), cli.datamodule, cli.run_dir)

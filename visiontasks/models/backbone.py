@@ -126,7 +126,11 @@ class Backbone(Described, nn.Module):
         if stride in self._places:
             return maps[self._places[stride]]
         height, width = images.shape[-2:]
-        return images if stride == 1 else images.new_empty(len(images), 0, -(-height // stride), -(-width // stride))
+        return (
+            images
+            if stride == 1
+            else images.new_empty(len(images), 0, (height + stride - 1) // stride, (width + stride - 1) // stride)
+        )
 
     def normalize(self, images: Tensor) -> Tensor:
         """Turns uint8 (B, 3, H, W) into what the network expects: float (B, in_channels, H, W)."""

@@ -115,12 +115,9 @@ class VisionTask(Described, LightningModule):
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         return self._step(batch, "test")[1]
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> Batch:
-        """Returns the predictions of a batch: the keys of its heads, `index` and `size`."""
-        predictions: Batch = {"index": batch["index"], "size": batch["size"]}
-        for key, output in self(batch["image"]).items():
-            predictions |= dict(self._heads())[key].predict_original(output, batch["size"], self.spec)
-        return predictions
+    def answers(self, images: Tensor) -> dict[str, Tensor]:
+        """What a prediction is made of: see `Answers`, in torch."""
+        return {key: dict(self._heads())[key].answer(output) for key, output in self(images).items()}
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # dropout as a function of the step: the same after a resume

@@ -6,7 +6,6 @@ from pkgutil import iter_modules
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.data.datasets.coco import CocoBoxes
 from visiontasks.data.datasets.coco_masks import CocoMasks
-from visiontasks.data.datasets.files import Images
 from visiontasks.data.datasets.folder import ImageFolder
 from visiontasks.data.datasets.masks import MaskFolder
 from visiontasks.data.datasets.shapes import Scenes, Shapes
@@ -27,7 +26,6 @@ __all__ = [
     "CsvTable",
     "FashionMNIST",
     "ImageFolder",
-    "Images",
     "MaskFolder",
     "OxfordIIITPet",
     "Scenes",

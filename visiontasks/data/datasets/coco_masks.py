@@ -11,9 +11,9 @@ import numpy as np
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.data.datasets.coco import CocoImage, read_coco
 from visiontasks.data.datasets.objects import without_copies
-from visiontasks.data.images import read_image, read_size
 from visiontasks.data.masks import MAX_CLASSES
 from visiontasks.data.splits import Splits
+from visiontasks.images import read_image, read_size
 from visiontasks.samples import IGNORE_MASK, InputError
 
 BACKGROUND = "background"

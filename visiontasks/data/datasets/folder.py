@@ -10,8 +10,8 @@ import numpy as np
 from lightning.pytorch.utilities import rank_zero_info
 
 from visiontasks.data.datasets.base import VisionDataset, check_class_names
-from visiontasks.data.images import EXTENSIONS, read_image
 from visiontasks.data.splits import SPLITS, MissingSplit, Splits
+from visiontasks.images import EXTENSIONS, read_image
 from visiontasks.samples import InputError
 
 

@@ -10,9 +10,9 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.data.datasets.objects import file_inside, without_copies
-from visiontasks.data.images import EXTENSIONS, read_image
 from visiontasks.data.masks import MaskCode
 from visiontasks.data.splits import MissingSplit, Splits
+from visiontasks.images import EXTENSIONS, read_image
 from visiontasks.samples import InputError
 
 Pair = tuple[Path, Path]

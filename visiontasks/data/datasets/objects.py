@@ -13,7 +13,7 @@ import numpy as np
 from lightning.pytorch.utilities import rank_zero_info
 
 from visiontasks.data.datasets.base import VisionDataset
-from visiontasks.data.images import read_image, read_size
+from visiontasks.images import read_image, read_size
 from visiontasks.samples import InputError
 
 Objects = Literal["largest", "first", "skip", "error"]

@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 from lightning.pytorch.utilities import rank_zero_info
 
 from visiontasks.data.datasets.objects import Annotation, Box, Boxes, Objects, ObjectSet, Record, stated_size
-from visiontasks.data.images import EXTENSIONS
 from visiontasks.data.splits import MissingSplit, Splits
+from visiontasks.images import EXTENSIONS
 from visiontasks.samples import InputError
 
 MAX_BYTES = 10_000_000

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 
 from visiontasks.data.datasets.base import VisionDataset
-from visiontasks.data.resize import interpolation
 from visiontasks.data.splits import SPLITS
+from visiontasks.resize import interpolation
 from visiontasks.samples import InputError
 
 BACKGROUND = "background"

@@ -57,9 +57,9 @@ class Head(Described, nn.Module, ABC):
     def predict(self, output: Tensor) -> dict[str, Tensor]:
         """The prediction of an output: a batch with the keys of a sample, and `score`."""
 
-    def predict_original(self, output: Tensor, size: Tensor, spec: dict[str, Any]) -> dict[str, Any]:
-        """The prediction where it is by pixel: of the original images, whose height and width are int64 (B, 2)."""
-        return self.predict(output)
+    def answer(self, output: Tensor) -> Tensor:
+        """What a prediction is made of, wherever the network runs: float, to be averaged over views of an image."""
+        return self.scores(output)
 
     @abstractmethod
     def metrics(self, stage: Stage) -> MetricCollection:

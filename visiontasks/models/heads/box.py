@@ -56,9 +56,7 @@ class BoxHead(Head):
     def setup(self, summary: dict[str, Any]) -> None:
         if "boxes" not in summary:
             raise InputError("BoxHead: the training set has no boxes (`bbox`). Use a dataset with boxes.")
-        boxes = summary["boxes"]
-        trivial = [boxes.mean(0), boxes.median(0).values]
-        self.trivial.copy_(max(trivial, key=lambda box: float(box_iou(box.expand_as(boxes), boxes).mean())))
+        self.trivial.copy_(best_box(summary["boxes"]))
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Returns logits of centre x, centre y, width and height, float (B, 4)."""
@@ -106,6 +104,13 @@ class BoxHead(Head):
         grid = self.dropout(F.adaptive_avg_pool2d(self.hidden(features[-1]), self.grid))
         # a mean over the places: one step of Adam then moves the box no further than with a pooled vector
         return grid.flatten(1) / self.grid**2
+
+
+def best_box(boxes: Tensor) -> Tensor:
+    """The mean or the median of boxes xyxy, float (N, 4), whichever they overlap more: float (4,)."""
+    return max(
+        [boxes.mean(0), boxes.median(0).values], key=lambda box: float(box_iou(box.expand_as(boxes), boxes).mean())
+    )
 
 
 def decode(logits: Tensor) -> Tensor:

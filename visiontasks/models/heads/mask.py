@@ -14,7 +14,7 @@ from torchmetrics import MetricCollection
 from visiontasks.losses import Loss
 from visiontasks.metrics import confusion, mask_metrics, mask_score, mask_tables
 from visiontasks.models.heads.base import Head, Stage
-from visiontasks.placement import original_classes
+from visiontasks.placement import Resize, Size, place
 from visiontasks.samples import IGNORE_LABEL, IGNORE_MASK, PLACES, Batch, InputError
 
 
@@ -59,7 +59,7 @@ class MaskHead(Head):
         self.shares.copy_(masks["pixels"] / masks["pixels"].sum())
         self.frequencies.copy_(masks["pixels"] / masks["totals"].clamp(min=1))
         self._tell_frequencies()
-        self.trivial.copy_(_best_guess(masks["places"]))
+        self.trivial.copy_(best_guess(masks["places"]))
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Returns logits, float (B, num_classes, H, W), one for each pixel of the images."""
@@ -77,12 +77,6 @@ class MaskHead(Head):
         """Returns `mask`, uint8 (B, H, W), of the network's images."""
         return {"mask": self.scores(output)}
 
-    def predict_original(self, output: Tensor, size: Tensor, spec: dict[str, Any]) -> dict[str, Any]:
-        """Returns `mask`, a list of uint8 (H, W): the logits are resized, not the classes."""
-        frame = (spec["image_size"], spec["resize"])
-        pairs = zip(output.float(), size.tolist(), strict=True)
-        return {"mask": [original_classes(logits, *sides, *frame) for logits, sides in pairs]}
-
     def metrics(self, stage: Stage) -> MetricCollection:
         return mask_metrics(self.num_classes, stage)
 
@@ -97,6 +91,10 @@ class MaskHead(Head):
     def no_target(self, images: Tensor) -> Tensor:
         return images.new_full((len(images), *images.shape[-2:]), IGNORE_MASK, dtype=torch.uint8)
 
+    def answer(self, output: Tensor) -> Tensor:
+        """The logits themselves: they are carried back to the image before a class is chosen."""
+        return output.float()
+
     def scores(self, output: Tensor) -> Tensor:
         """The class of each pixel, uint8 (B, H, W)."""
         return output.max(1).indices.byte()  # four times as fast as argmax
@@ -105,15 +103,38 @@ class MaskHead(Head):
         """Masks at the resolution of the labels, whatever that of the network is."""
         if "original_mask" not in batch:
             return self.scores(output), batch["mask"]
-        return self.predict_original(output.detach(), batch["size"], spec)["mask"], batch["original_mask"]
+        pairs = zip(output.detach().float(), batch["size"].tolist(), strict=True)
+        frame = (spec["image_size"], spec["resize"])
+        return [original_classes(logits, *sides, *frame) for logits, sides in pairs], batch["original_mask"]
 
     def floor(self, target: Any) -> list[Tensor]:
-        """The class that is most frequent at each place of the training masks, or in all of them: see `_best_guess`."""
+        """The class that is most frequent at each place of the training masks, or in all of them: see `best_guess`."""
         trivial = self.trivial.round().byte()[None, None]
         return [F.interpolate(trivial, mask.shape, mode="nearest-exact")[0, 0] for mask in target]
 
     def _tell_frequencies(self) -> None:
         self.criterion.set_label_counts(self.shares, self.frequencies)
+
+
+def original_classes(logits: Tensor, height: int, width: int, size: Size, mode: Resize) -> Tensor:
+    """The class of each pixel of an image, uint8 (H, W), from logits of its picture, float (C, h, w).
+
+    The logits are carried back bilinearly, one class after the other: all at once a large photo would not fit.
+    """
+    new = place(height, width, size, mode)
+    logits = logits[:, new.top : new.top + new.height, new.left : new.left + new.width]
+    if logits.shape[1:] == (height, width):
+        return logits.max(0).indices.byte()  # four times as fast as argmax
+    best = classes = None
+    for label, part in enumerate(logits):
+        whole = F.interpolate(part[None, None], (height, width), mode="bilinear", align_corners=False)[0, 0]
+        if best is None or classes is None:
+            best, classes = whole, torch.zeros_like(whole, dtype=torch.uint8)
+        else:
+            classes[whole > best] = label
+            best = torch.maximum(best, whole)
+    assert classes is not None
+    return classes
 
 
 def levels(channels: list[int]) -> list[int]:
@@ -138,7 +159,7 @@ def even(features: list[Tensor]) -> list[Tensor]:
     whole = pyramid[0].shape[-2:]
     deepest = levels([part.shape[1] for part in features])[-1]
     coarsest = 2 ** (len(pyramid) - 1)
-    sides = [-(-side // coarsest) * coarsest for side in whole]
+    sides = [(side + coarsest - 1) // coarsest * coarsest for side in whole]  # ONNX divides towards 0
     padded = []
     for level, part in [*enumerate(pyramid), (deepest, final)]:
         height, width = part.shape[-2:]
@@ -147,12 +168,13 @@ def even(features: list[Tensor]) -> list[Tensor]:
                 f"backbone.name: of {tuple(whole)} pixels its map of stride {2**level} has {(height, width)}. "
                 "Take a network whose convolutions are padded."
             )
-        bottom, right = ((side >> level) - found for side, found in zip(sides, (height, width), strict=True))
-        padded.append(F.pad(part, (0, right, 0, bottom)) if bottom or right else part)
+        bottom, right = ((side // 2**level) - found for side, found in zip(sides, (height, width), strict=True))
+        pads = bottom or right or torch.compiler.is_exporting()  # a graph is for other sizes too
+        padded.append(F.pad(part, (0, right, 0, bottom)) if pads else part)
     return padded
 
 
-def _best_guess(places: Tensor) -> Tensor:
+def best_guess(places: Tensor) -> Tensor:
     """A map of classes, uint8 (h, w), from counts by class and place, int64 (C, h, w).
 
     The most frequent class at each place or, if that has the higher mean IoU on what was counted, overall.

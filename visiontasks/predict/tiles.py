@@ -6,21 +6,23 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-import torch
-from torch import Tensor
 
 
 def tiled_mask(
-    logits: Callable[[Tensor], Tensor], image: np.ndarray, tile: int, overlap: float = 0.25, batch_size: int = 4
+    scores: Callable[[np.ndarray], np.ndarray],
+    image: np.ndarray,
+    tile: int,
+    overlap: float = 0.25,
+    batch_size: int = 4,
 ) -> np.ndarray:
     """Classifies the pixels of an image at its own resolution, tile by tile.
 
-    Tiles overlap; each pixel's class is that of the mean of the tiles' logits, weighted by a bell over each tile,
-    so that there are no seams. What is kept at a time is the image, its mask, and the logits of one row of tiles. An
+    Tiles overlap; each pixel's class is that of the mean of the tiles' scores, weighted by a bell over each tile,
+    so that there are no seams. What is kept at a time is the image, its mask, and the scores of one row of tiles. An
     image that is no larger than a tile is seen at once.
 
     Args:
-        logits: From uint8 images (B, 3, h, w) to float (B, classes, h, w).
+        scores: From uint8 images (B, 3, h, w) to float32 (B, classes, h, w).
         image: uint8 (H, W, 3).
         tile: Height and width of a tile in pixels, at most those of the image.
         overlap: Least share of a tile that it has in common with the next, 0..1, below 1.
@@ -32,23 +34,24 @@ def tiled_mask(
     height, width = image.shape[:2]
     rows, columns = (_starts(side, tile, overlap) for side in (height, width))
     tall, wide = min(tile, height), min(tile, width)
-    weight = torch.outer(_bell(tall), _bell(wide))
-    pixels = torch.from_numpy(image).permute(2, 0, 1)
+    weight = np.outer(_bell(tall), _bell(wide)).astype(np.float32)
     mask = np.empty((height, width), np.uint8)
-    band, top = None, 0  # the logits of rows `top` to `top + tall`, which more tiles may add to
+    band, top = None, 0  # the scores of rows `top` to `top + tall`, which more tiles may add to
     for row, after in zip(rows, [*rows[1:], height], strict=True):
         if band is not None:
-            band = torch.cat([band[:, row - top :], torch.zeros_like(band[:, : row - top])], 1)
+            band[:, : top + tall - row] = band[:, row - top :]
+            band[:, top + tall - row :] = 0
         for first in range(0, len(columns), batch_size):
             chosen = columns[first : first + batch_size]
-            parts = logits(torch.stack([pixels[:, row : row + tall, x : x + wide] for x in chosen])).cpu()
+            tiles = np.stack([image[row : row + tall, x : x + wide] for x in chosen]).transpose(0, 3, 1, 2)
+            parts = scores(np.ascontiguousarray(tiles))
             if band is None:
-                band = parts.new_zeros(parts.shape[1], tall, width)
+                band = np.zeros((parts.shape[1], tall, width), np.float32)
             for x, part in zip(chosen, parts, strict=True):
                 band[:, :, x : x + wide] += part * weight
         assert band is not None
         top, done = row, min(after, row + tall) - row
-        mask[row : row + done] = band[:, :done].max(0).indices.numpy()
+        mask[row : row + done] = band[:, :done].argmax(0)
     return mask
 
 
@@ -59,6 +62,6 @@ def _starts(side: int, tile: int, overlap: float) -> list[int]:
     return [round(room * step / steps) for step in range(steps + 1)] if steps else [0]
 
 
-def _bell(length: int) -> Tensor:
+def _bell(length: int) -> np.ndarray:
     """Highest in the middle, never zero: the border of an image has no other tile."""
-    return torch.sin(math.pi * (torch.arange(length) + 0.5) / length) ** 2 + 1e-3
+    return np.sin(math.pi * (np.arange(length) + 0.5) / length) ** 2 + 1e-3

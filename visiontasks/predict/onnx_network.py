@@ -1,0 +1,51 @@
+"""Exported ONNX files, run by onnxruntime alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from visiontasks.predict.answers import Answers
+from visiontasks.predict.networks import SPEC
+from visiontasks.samples import InputError
+
+
+class OnnxNetwork:
+    """An ONNX file that `visiontasks export` wrote; see `Network`.
+
+    Args:
+        path: Of the file.
+
+    Raises:
+        InputError: It is missing, broken, of another origin, or keeps weights in other files.
+    """
+
+    def __init__(self, path: str) -> None:
+        try:
+            import onnxruntime
+        except ImportError:
+            raise InputError(f"{path}: needs onnxruntime. Install it: pip install 'visiontasks[export]'.") from None
+        if not Path(path).is_file():
+            raise InputError(f"{path}: no such file.")
+        onnxruntime.set_default_logger_severity(3)
+        content = Path(path).read_bytes()
+        try:
+            # from memory: a file that names others as its weights' places then finds none
+            self.session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime has an exception for each of its status codes
+            raise InputError(f"{path}: not an ONNX file that can be run: {error}") from None
+        properties = self.session.get_modelmeta().custom_metadata_map
+        if SPEC not in properties:
+            raise InputError(f"{path}: not exported by visiontasks (no {SPEC!r} in its metadata).")
+        described: dict[str, Any] = json.loads(properties[SPEC])
+        self.spec, self.described = described["spec"], described
+        self.keys = tuple(output.name for output in self.session.get_outputs())
+        self.any_size, self.resizes = described["any_size"], described["resizes"]
+
+    def __call__(self, images: np.ndarray) -> Answers:
+        """Answers pictures, uint8 (B, 3, H, W), RGB."""
+        found: Any = self.session.run(None, {"image": np.ascontiguousarray(images)})
+        return dict(zip(self.keys, found, strict=True))

@@ -1,0 +1,102 @@
+"""Checkpoints, pretrained networks and exported programs, run by torch."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.export.passes import move_to_device_pass
+
+from visiontasks.predict.answers import Answers
+from visiontasks.predict.networks import SPEC
+from visiontasks.pretrained import pretrained_task
+from visiontasks.restore import restore_task
+from visiontasks.samples import InputError
+from visiontasks.tasks import VisionTask
+
+
+class TorchNetwork:
+    """A task in eval mode; see `Network`.
+
+    Args:
+        task: The model.
+        device: Where it runs: `cpu`, `cuda`, `cuda:1` ...; `auto` is a GPU if there is one.
+    """
+
+    resizes = False
+
+    def __init__(self, task: VisionTask, device: str = "auto") -> None:
+        self.device = find_device(device)
+        self.task = task.eval().to(self.device)
+        self.spec, self.keys = task.spec, tuple(task.heads)
+        self.any_size = takes_any_size(task)
+
+    @classmethod
+    def from_checkpoint(cls, path: str, device: str = "auto") -> TorchNetwork:
+        """Builds the model that a checkpoint describes and gives it its weights; see `restore_task`."""
+        return cls(restore_task(path), device)
+
+    @classmethod
+    def from_pretrained(cls, name: str, pretrained: bool | str = True, device: str = "auto") -> TorchNetwork:
+        """Takes a network of timm as it is, with its own classes and preprocessing; see `open_network`."""
+        return cls(pretrained_task(name, pretrained), device)
+
+    @torch.inference_mode()
+    def __call__(self, images: np.ndarray) -> Answers:
+        """Answers pictures, uint8 (B, 3, H, W), RGB."""
+        answers = self.task.answers(torch.from_numpy(images).to(self.device))
+        return {key: answer.float().cpu().numpy() for key, answer in answers.items()}
+
+
+class ExportedNetwork:
+    """A program that `visiontasks export` wrote with torch.export; see `Network`. Its file is trusted.
+
+    Args:
+        path: Of the file.
+        device: Where it runs; see `TorchNetwork`.
+
+    Raises:
+        InputError: It is missing, broken or of another origin.
+    """
+
+    def __init__(self, path: str, device: str = "auto") -> None:
+        if not Path(path).is_file():
+            raise InputError(f"{path}: no such file.")
+        extra = {SPEC: ""}
+        try:
+            program = torch.export.load(path, extra_files=extra)
+        except (RuntimeError, ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
+            raise InputError(f"{path}: not an exported program that can be read: {error}") from None
+        if not extra[SPEC]:
+            raise InputError(f"{path}: not exported by visiontasks (no {SPEC!r} in it).")
+        described: dict[str, Any] = json.loads(extra[SPEC])
+        self.device = find_device(device)
+        self.module = move_to_device_pass(program, self.device).module()
+        self.spec, self.keys, self.described = described["spec"], tuple(described["keys"]), described
+        self.any_size, self.resizes = described["any_size"], described["resizes"]
+
+    @torch.inference_mode()
+    def __call__(self, images: np.ndarray) -> Answers:
+        """Answers pictures, uint8 (B, 3, H, W), RGB."""
+        found = self.module(torch.from_numpy(images).to(self.device))
+        return {key: answer.cpu().numpy() for key, answer in zip(self.keys, found, strict=True)}
+
+
+def takes_any_size(task: VisionTask) -> bool:
+    """Whether pictures may be of another size than the task's `image_size`."""
+    fixed = hasattr(task.backbone.net, "set_input_size") or task.backbone.normalization == "zca"
+    return not fixed and all(getattr(head, "pool", None) != "flatten" for head in task.heads.values())
+
+
+def find_device(name: str) -> torch.device:
+    """The device that `--device` names; `auto` is a GPU if there is one."""
+    if name == "auto":
+        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    try:
+        return torch.zeros((), device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"--device {name}: {str(error).splitlines()[0]}") from None
