@@ -64,3 +64,47 @@ def readme_code() -> Callable[[str], str]:
         return text.split(f"```{language}\n", 1)[1].split("```", 1)[0]
 
     return block
+
+
+@pytest.fixture(scope="session")
+def shapes_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Checkpoints of models of small Shapes: `label`, `bbox` and `mask` by `all`, and of masks alone by `mask`.
+
+    Beside each there is the `config.yaml` that tells its data, and in `photos/` 12 images of several sizes.
+    """
+    from functools import partial
+
+    import yaml
+    from lightning.pytorch import Trainer, seed_everything
+
+    from visiontasks.callbacks import ClosedFormStart
+    from visiontasks.data import Shapes, VisionDataModule
+    from visiontasks.losses import CrossEntropy
+    from visiontasks.models import Backbone, BoxHead, LabelHead, SMPHead
+    from visiontasks.tasks import VisionTask
+
+    root = tmp_path_factory.mktemp("shapes")
+    (root / "photos").mkdir()
+    for number in range(12):
+        image = Shapes("test", count=48, size=(40, 64, 48)[number % 3]).image(number)
+        Image.fromarray(image[: 40 + number]).save(root / "photos" / f"{number:02d}.png")
+    dataset = {"class_path": "Shapes", "init_args": {"count": 48, "size": 48}}
+    config = {"data": {"dataset": dataset, "image_size": 48, "augment": "none", "batch_size": 16}}
+    data = VisionDataModule(partial(Shapes, count=48, size=48), image_size=48, augment="none", batch_size=16)
+    mask = partial(SMPHead, decoder="Unet", width=0.125, loss=CrossEntropy(class_weights="inverse"))
+    found = {"photos": root / "photos"}
+    for name, heads in (("all", {"label": LabelHead, "bbox": partial(BoxHead, grid=3, hidden=0)}), ("mask", {})):
+        (root / name).mkdir()
+        (root / name / "config.yaml").write_text(yaml.safe_dump(config))
+        seed_everything(0, verbose=False)
+        optimizer = partial(torch.optim.AdamW, lr=3e-3)
+        task = VisionTask(data.spec, Backbone("test_resnet", False), {**heads, "mask": mask}, optimizer=optimizer)
+        start = [ClosedFormStart(heads=list(heads))] if heads else []
+        quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
+        trainer = Trainer(
+            accelerator="cpu", max_epochs=8, logger=False, callbacks=start, default_root_dir=root, **quiet
+        )
+        trainer.fit(task, data)
+        trainer.save_checkpoint(root / name / "last.ckpt")
+        found[name] = root / name / "last.ckpt"
+    return found

@@ -299,7 +299,7 @@ def test_predict_makes_its_folder_before_it_works(
     checkpoint = str(run("probe") / "last.ckpt")
     (tmp_path / "file").touch()
     message = error_of(capsys, "predict", checkpoint, str(class_folders), "--output", str(tmp_path / "file"))
-    assert "file: the folder cannot be made" in message
+    assert "file: the folder cannot be written to" in message
 
 
 def test_a_key_counts_as_asking_for_wandb_online(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

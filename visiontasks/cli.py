@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
 
+INTERRUPTED = 130  # 128 and the number of the signal, as shells say it
 COMMANDS = {
     "fit": "Train a model: fit -c configs/quickstart.yaml",
     "validate": "Metrics on the validation split: validate -c CONFIG --ckpt_path CHECKPOINT",
@@ -72,6 +73,9 @@ def main(args: Sequence[str] | None = None) -> None:
         else:
             from visiontasks.training import main as run
         run(command, rest)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
     except Exception as error:
         cause: BaseException | None = error
         while cause and not isinstance(cause, InputError):
@@ -85,3 +89,7 @@ def main(args: Sequence[str] | None = None) -> None:
 def _fail(message: str) -> int:
     print(f"error: {message}", file=sys.stderr)
     return 2
+
+
+if __name__ == "__main__":
+    main()

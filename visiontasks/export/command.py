@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from visiontasks.export.export import Exported, Judges, dataset_sources, export
+from visiontasks.export.exported import Exported, Judges, dataset_sources, export
 from visiontasks.open_data import open_data
 from visiontasks.output import make_folder
 from visiontasks.predict.sources import find_sources

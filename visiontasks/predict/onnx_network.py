@@ -10,6 +10,7 @@ import numpy as np
 
 from visiontasks.predict.answers import Answers
 from visiontasks.predict.networks import SPEC
+from visiontasks.predict.protobuf import names_other_files
 from visiontasks.samples import InputError
 
 
@@ -32,8 +33,11 @@ class OnnxNetwork:
             raise InputError(f"{path}: no such file.")
         onnxruntime.set_default_logger_severity(3)
         content = Path(path).read_bytes()
+        if names_other_files(content):
+            raise InputError(
+                f"{path}: refused, it keeps weights in other files, which it names. Export it as one file."
+            )
         try:
-            # from memory: a file that names others as its weights' places then finds none
             self.session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has an exception for each of its status codes
             raise InputError(f"{path}: not an ONNX file that can be run: {error}") from None

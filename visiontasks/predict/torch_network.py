@@ -75,14 +75,21 @@ class ExportedNetwork:
             raise InputError(f"{path}: not exported by visiontasks (no {SPEC!r} in it).")
         described: dict[str, Any] = json.loads(extra[SPEC])
         self.device = find_device(device)
-        self.module = move_to_device_pass(program, self.device).module()
+        # its guards are of the sizes that the example had: whether a side is a multiple of 32
+        self.module = move_to_device_pass(program, self.device).module(check_guards=False)
         self.spec, self.keys, self.described = described["spec"], tuple(described["keys"]), described
         self.any_size, self.resizes = described["any_size"], described["resizes"]
 
     @torch.inference_mode()
     def __call__(self, images: np.ndarray) -> Answers:
         """Answers pictures, uint8 (B, 3, H, W), RGB."""
-        found = self.module(torch.from_numpy(images).to(self.device))
+        try:
+            found = self.module(torch.from_numpy(images).to(self.device))
+        except RuntimeError as error:
+            if "Expected input" not in str(error):
+                raise
+            height, width = images.shape[-2:]
+            raise InputError(f"pictures of {height} x {width} pixels are not for this program: {error}") from None
         return {key: answer.cpu().numpy() for key, answer in zip(self.keys, found, strict=True)}
 
 

@@ -160,17 +160,17 @@ def even(features: list[Tensor]) -> list[Tensor]:
     deepest = levels([part.shape[1] for part in features])[-1]
     coarsest = 2 ** (len(pyramid) - 1)
     sides = [(side + coarsest - 1) // coarsest * coarsest for side in whole]  # ONNX divides towards 0
-    padded = []
+    padded, exporting = [], torch.compiler.is_exporting()  # a graph is for other sizes too
     for level, part in [*enumerate(pyramid), (deepest, final)]:
         height, width = part.shape[-2:]
-        if any(abs(side / 2**level - found) >= 1 for side, found in zip(whole, (height, width), strict=True)):
+        wrong = (abs(side / 2**level - found) >= 1 for side, found in zip(whole, (height, width), strict=True))
+        if not exporting and any(wrong):
             raise InputError(
                 f"backbone.name: of {tuple(whole)} pixels its map of stride {2**level} has {(height, width)}. "
                 "Take a network whose convolutions are padded."
             )
         bottom, right = ((side // 2**level) - found for side, found in zip(sides, (height, width), strict=True))
-        pads = bottom or right or torch.compiler.is_exporting()  # a graph is for other sizes too
-        padded.append(F.pad(part, (0, right, 0, bottom)) if pads else part)
+        padded.append(F.pad(part, (0, right, 0, bottom)) if exporting or bottom or right else part)
     return padded
 
 

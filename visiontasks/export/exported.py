@@ -21,6 +21,7 @@ from visiontasks.export.gate import compare
 from visiontasks.export.graph import AnswerGraph, describe_graph, write_onnx, write_pt2
 from visiontasks.export.int8 import quantize
 from visiontasks.output import whole_file
+from visiontasks.placement import height_width
 from visiontasks.predict.networks import Network, open_network
 from visiontasks.predict.predictor import Predictor
 from visiontasks.predict.sources import Source
@@ -29,6 +30,7 @@ from visiontasks.resize import OnlyResize
 from visiontasks.restore import restore_task
 from visiontasks.samples import InputError
 
+SMALLEST = 32  # pixels: torch.export holds that a map of one cell stays one
 CALIBRATION = 128  # training images that tell the ranges of activations
 Format = Literal["onnx", "pt2"]
 
@@ -92,6 +94,7 @@ def export(
         raise InputError("--resize and --int8 are judged by the validation set: give the config with `-c CONFIG`.")
     limit = (2.0 if int8 else 0.2) if max_drop is None else max_drop
     any_size = reference.network.any_size and reference.network.keys == ("mask",) and not resizes
+    any_size = any_size and min(height_width(task.spec["image_size"])) > SMALLEST
     described = describe_graph(task, any_size, resizes, read_checkpoint(checkpoint)[VERSION_KEY])
     report: dict[str, Any] = {"checkpoint": str(checkpoint), "format": kind, "resizes": resizes, "int8": int8}
     with whole_file(path) as part:

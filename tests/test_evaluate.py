@@ -1,0 +1,146 @@
+"""The figures of a model on a split, their intervals, and two models side by side."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from lightning.pytorch import Trainer
+
+from visiontasks.cli import main
+from visiontasks.evaluate import bootstrap, count, count_floor, figures
+from visiontasks.open_data import open_data
+from visiontasks.predict import Predictor
+from visiontasks.predict.torch_network import TorchNetwork
+from visiontasks.restore import restore_task
+from visiontasks.samples import InputError
+
+
+def test_figures_are_those_of_the_test_command(shapes_checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    data = open_data(shapes_checkpoints["all"].parent / "config.yaml")
+    task = restore_task(str(shapes_checkpoints["all"]))
+    trainer = Trainer(accelerator="cpu", logger=False, default_root_dir=tmp_path, enable_progress_bar=False)
+    (expected,) = trainer.test(task, data, verbose=False)
+    tables = task.tables()
+    counts = count(Predictor(TorchNetwork(task, "cpu")), data.dataset("test"), batch_size=7)
+    floor = count_floor(counts, data, "test")
+    for key, values in counts.items():
+        found, trivial = figures(key, values.sum(0)), figures(key, floor[key].sum(0))
+        first = next(iter(found))
+        assert trivial[first] == pytest.approx(expected[f"test/{first}_floor"], abs=1e-5)
+        for name, value in found.items():
+            if not name.startswith("class/"):
+                assert value == pytest.approx(expected[f"test/{name}"], abs=1e-4), name
+            elif name.removeprefix("class/") in (known := tables[key]):
+                own = known[name.removeprefix("class/")].numpy()
+                np.testing.assert_allclose(np.nan_to_num(value), np.nan_to_num(own), atol=1e-4)
+
+
+def test_counts_by_hand() -> None:
+    label = np.array([[[1, 0], [1, 0], [1, 0]], [[1, 0], [0, 1], [0, 0]], [[0, 1], [0, 1], [0, 1]]], float)
+    found = figures("label", label.sum(0))
+    assert found["accuracy"] == pytest.approx(2 / 3)
+    np.testing.assert_allclose(found["class/recall"], [1 / 2, 1])
+    np.testing.assert_allclose(found["class/precision"], [1, 1 / 2])
+    np.testing.assert_allclose(found["f1"], 2 / 3)
+    mask = np.array([[6, 4, 0], [5, 4, 1], [4, 3, 0]], float)
+    found = figures("mask", mask)
+    np.testing.assert_allclose(found["class/iou"], [4 / 7, 3 / 5, 0])
+    np.testing.assert_allclose(found["miou"], (4 / 7 + 3 / 5) / 3)
+    assert found["pixel_accuracy"] == 0.7
+    absent = figures("mask", np.array([[6, 0], [6, 0], [6, 0]], float))
+    assert absent["miou"] == 1
+    assert np.isnan(absent["class/iou"][1])
+    box = figures("bbox", np.array([[2, 2], [1.5, 0.5], [2, 0]], float))
+    assert (box["iou"], box["iou50"]) == (0.5, 0.5)
+
+
+def labels(right: np.ndarray) -> np.ndarray:
+    """Counts of a model that is right or wrong on images of the first of two classes."""
+    return np.stack([[[1, 0], [float(good), float(not good)], [float(good), 0]] for good in right])
+
+
+def test_intervals_are_as_wide_as_theory_says() -> None:
+    right = np.arange(400) % 4 > 0  # 0.75 of 400: standard error 0.02165
+    (interval,) = bootstrap("label", labels(right))["accuracy"]
+    assert interval.value == 0.75
+    assert interval.low == pytest.approx(0.75 - 1.96 * 0.02165, abs=0.004)
+    assert interval.high == pytest.approx(0.75 + 1.96 * 0.02165, abs=0.004)
+
+
+def test_differences_are_paired() -> None:
+    rng = np.random.default_rng(1)
+    right = rng.random(400) < 0.75
+    better = right | (np.arange(400) % 8 == 0)  # never worse
+    (same,) = bootstrap("label", labels(right), other=labels(right))["accuracy"]
+    assert same == (0, 0, 0)
+    (gain,) = bootstrap("label", labels(right), other=labels(better))["accuracy"]
+    number = int((better & ~right).sum())
+    assert gain.value == pytest.approx(number / 400)
+    assert gain.low > 0  # alone, either's interval is 0.08 wide
+    spread = 1.96 * np.sqrt(number) / 400
+    assert gain.high == pytest.approx(gain.value + spread, abs=0.003)
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "evaluation.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_command_writes_one_model(shapes_checkpoints: dict[str, Path], tmp_path: Path, capsys: Any) -> None:
+    main(["evaluate", str(shapes_checkpoints["all"]), "--output", str(tmp_path), "--draws", "50"])
+    assert "test, 12 images" in (printed := capsys.readouterr().out)
+    found = rows(tmp_path)
+    assert {row["metric"] for row in found} >= {"accuracy", "iou", "iou50", "miou", "pixel_accuracy", "recall"}
+    whole = [row for row in found if not row["class"]]
+    for row in whole:
+        assert row["metric"] in printed
+        assert float(row["low"]) <= float(row["value"]) <= float(row["high"])
+    assert next(float(row["floor"]) for row in whole if row["metric"] == "accuracy") < 0.6
+    content = json.loads((tmp_path / "evaluation.json").read_text())
+    assert (content["split"], content["images"], len(content["figures"])) == ("test", 12, len(found))
+
+
+def test_the_command_compares_two(shapes_checkpoints: dict[str, Path], tmp_path: Path, capsys: Any) -> None:
+    model = str(shapes_checkpoints["mask"])
+    main(["evaluate", model, model, "--output", str(tmp_path), "--split", "val", "--draws", "20", "--tta", "hflip"])
+    assert "difference" in capsys.readouterr().out
+    for row in rows(tmp_path):
+        if row["difference value"] != "nan":
+            assert float(row["difference value"]) == float(row["difference low"]) == float(row["difference high"]) == 0
+
+
+def test_data_can_be_changed_and_mistakes_are_named(
+    shapes_checkpoints: dict[str, Path], tmp_path: Path, capsys: Any
+) -> None:
+    model = str(shapes_checkpoints["mask"])
+    output = ["--output", str(tmp_path / "out")]
+    main(["evaluate", model, *output, "--draws", "5", "--data.dataset.count", "32"])
+    assert "test, 8 images" in capsys.readouterr().out
+
+    def error(*args: str) -> str:
+        with pytest.raises(SystemExit) as stopped:
+            main(["evaluate", *args, *output])
+        assert stopped.value.code == 2
+        return capsys.readouterr().err
+
+    assert "Did you mean 'data.batch_size'" in error(model, "--data.batchsize", "3")
+    assert "gone.yaml: no such config" in error(model, "-c", str(tmp_path / "gone.yaml"))
+    (tmp_path / "bare.yaml").write_text("trainer: {max_epochs: 1}")
+    assert "bare.yaml: no section `data`" in error(model, "-c", str(tmp_path / "bare.yaml"))
+    assert "answers ('label', 'bbox', 'mask')" in error(model, str(shapes_checkpoints["all"]))
+
+
+def test_data_of_other_classes_is_refused(
+    shapes_checkpoints: dict[str, Path], class_folders: Path, tmp_path: Path
+) -> None:
+    config = {"data": {"dataset": {"class_path": "ImageFolder", "init_args": {"root": str(class_folders)}}}}
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(config))
+    data = open_data(tmp_path / "c.yaml")
+    with pytest.raises(InputError, match=r"class_names: the data has \['blue', 'green', 'red'\], the model"):
+        count(Predictor.open(str(shapes_checkpoints["all"])), data.dataset("val"))

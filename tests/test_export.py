@@ -1,0 +1,227 @@
+"""Exported files: they answer as the checkpoint does, or there are none."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+import visiontasks
+from visiontasks.cli import main
+from visiontasks.export import exported as module
+from visiontasks.export.exported import Judges, dataset_sources, export
+from visiontasks.export.gate import compare
+from visiontasks.export.graph import AnswerGraph
+from visiontasks.open_data import open_data
+from visiontasks.predict import Predictor
+from visiontasks.predict.sources import find_sources
+from visiontasks.predict.torch_network import TorchNetwork
+from visiontasks.restore import restore_task
+from visiontasks.samples import InputError
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def exported(shapes_checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Both models in both formats: `all.onnx` ..."""
+    folder = tmp_path_factory.mktemp("exported")
+    for name in ("all", "mask"):
+        for kind in ("onnx", "pt2"):
+            path = str(folder / f"{name}.{kind}")
+            main(["export", str(shapes_checkpoints[name]), "--format", kind, "--output", path, "--images", "0"])
+    return {path.name: path for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("name", ["all.onnx", "all.pt2", "mask.onnx", "mask.pt2"])
+def test_a_file_predicts_as_its_checkpoint(name: str, exported: Any, shapes_checkpoints: dict[str, Path]) -> None:
+    checkpoint = visiontasks.load(str(shapes_checkpoints[name.split(".")[0]]), device="cpu")
+    file = visiontasks.load(str(exported[name]), trust=True, device="auto" if name.endswith("onnx") else "cpu")
+    assert file.spec == checkpoint.spec
+    assert file.network.keys == checkpoint.network.keys
+    parity = compare(checkpoint, file, find_sources([shapes_checkpoints["photos"]]))
+    assert parity.holds, parity.disagreements
+    assert parity.images == 12
+    if "all" in name:
+        assert parity.labels_equal == 12
+        assert parity.largest_box_difference is not None
+        assert parity.largest_box_difference < 0.01
+    assert parity.equal_pixels == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["onnx", "pt2"])
+@pytest.mark.parametrize("shape", [(1, 48, 48), (5, 48, 48), (2, 64, 40), (1, 51, 77)])
+def test_masks_take_any_batch_and_size(
+    kind: str, shape: tuple[int, int, int], exported: Any, shapes_checkpoints: Any
+) -> None:
+    count, height, width = shape
+    images = np.random.default_rng(0).integers(0, 256, (count, 3, height, width), np.uint8)
+    expected = TorchNetwork(restore_task(str(shapes_checkpoints["mask"])), "cpu")(images)["mask"]
+    found = visiontasks.load(str(exported[f"mask.{kind}"]), trust=True).network(images)["mask"]
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_a_file_has_a_sum_a_report_and_says_what_it_is(exported: dict[str, Path], shapes_checkpoints: Any) -> None:
+    for name in ("all.onnx", "mask.pt2"):
+        digest = hashlib.sha256(exported[name].read_bytes()).hexdigest()
+        assert exported[f"{name}.sha256"].read_text() == f"{digest}  {name}\n"
+        report = json.loads(exported[f"{name}.json"].read_text())
+        assert report["sha256"] == digest
+        assert report["parity"]["holds"] is True
+        assert report["parity"]["images"] == 12  # all of the validation set
+    described = json.loads(
+        {item.key: item.value for item in onnx.load(exported["mask.onnx"]).metadata_props}["visiontasks"]
+    )
+    assert described["spec"]["mask_names"] == list(described["mask_colours"])
+    assert described["spec"]["image_size"] == 48
+    assert described["mask_colours"]["background"] == [0, 0, 0]
+    assert {"version", "torch", "data"} <= set(described["made_from"])
+
+
+def test_an_onnx_file_is_run_without_torch(exported: dict[str, Path], shapes_checkpoints: Any, tmp_path: Path) -> None:
+    code = f"""
+import sys
+from visiontasks.cli import main
+main(["predict", {str(exported["all.onnx"])!r}, {str(shapes_checkpoints["photos"])!r}, "--output", {str(tmp_path)!r},
+      "--overlays", "--tta", "hflip"])
+print(*sys.modules)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert "12 predictions" in run.stdout
+    heavy = {"torch", "torchvision", "lightning", "timm", "albumentations", "jsonargparse", "onnx", "av"}
+    assert not heavy & set(run.stdout.splitlines()[-1].split())
+
+
+def test_a_program_is_opened_only_when_trusted(exported: dict[str, Path]) -> None:
+    with pytest.raises(InputError, match=r"all\.pt2: reading a \.pt2 file can run code.*`trust=True`"):
+        visiontasks.load(str(exported["all.pt2"]))
+
+
+def test_files_of_another_origin_are_refused(exported: dict[str, Path], tmp_path: Path) -> None:
+    model = onnx.load(exported["all.onnx"])
+    onnx.save(model, tmp_path / "outside.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0)
+    with pytest.raises(InputError, match=r"outside\.onnx: .*weights in other files"):
+        visiontasks.load(str(tmp_path / "outside.onnx"))
+    model = onnx.load(exported["all.onnx"])
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "bare.onnx")
+    with pytest.raises(InputError, match=r"bare\.onnx: not exported by visiontasks"):
+        visiontasks.load(str(tmp_path / "bare.onnx"))
+    for kind in ("onnx", "pt2"):
+        (tmp_path / f"broken.{kind}").write_bytes(exported[f"all.{kind}"].read_bytes()[:5000])
+        with pytest.raises(InputError, match=rf"broken\.{kind}: not an"):
+            visiontasks.load(str(tmp_path / f"broken.{kind}"), trust=True)
+        with pytest.raises(InputError, match=rf"gone\.{kind}: no such file"):
+            visiontasks.load(str(tmp_path / f"gone.{kind}"), trust=True)
+
+
+# The gate
+
+
+class InTraining(AnswerGraph):
+    """Batch norm by the batch, as in a model that was never put in eval mode."""
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        for layer in self.task.backbone.modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.train()
+                layer.track_running_stats, layer.running_mean, layer.running_var = False, None, None
+        return super().forward(image)
+
+
+class OtherNormalization(AnswerGraph):
+    """Without the mean and deviation of the pretrained weights."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.task.backbone.normalizer.set_statistics(torch.zeros(3), torch.ones(3))
+
+
+class SwappedChannels(AnswerGraph):
+    """BGR, as OpenCV reads."""
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        return super().forward(image.flip(1))
+
+
+@pytest.mark.parametrize("wrong", [InTraining, OtherNormalization, SwappedChannels])
+@pytest.mark.parametrize("name", ["all", "mask"])
+def test_a_wrong_graph_is_caught_and_leaves_no_file(
+    wrong: Any, name: str, shapes_checkpoints: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tampered(task: Any, resizes: bool) -> AnswerGraph:
+        return wrong(restore_task(str(shapes_checkpoints[name])), resizes)
+
+    monkeypatch.setattr(module, "AnswerGraph", tampered)
+    data = open_data(shapes_checkpoints[name].parent / "config.yaml")
+    judges = Judges(dataset_sources(data.dataset("val")))
+    with pytest.raises(InputError, match=r"m\.pt2: not exported, it does not answer as .*last\.ckpt: val/"):
+        export(str(shapes_checkpoints[name]), tmp_path / "m.pt2", judges, "pt2")
+    assert [path.name for path in tmp_path.iterdir()] == ["m.pt2.json"]
+    assert json.loads((tmp_path / "m.pt2.json").read_text())["parity"]["disagreements"]
+
+
+# Resizing, and 8 bits
+
+
+def test_a_graph_that_resizes_takes_images_as_they_are(shapes_checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    args = ["--data.dataset.size", "77", "--max_drop", "20"]
+    main(["export", str(shapes_checkpoints["all"]), "--resize", "--output", str(path), *args])
+    report = json.loads(Path(f"{path}.json").read_text())
+    assert set(report["figures"]) == {"accuracy", "iou", "miou"}
+    photos = sorted(shapes_checkpoints["photos"].iterdir())
+    found, expected = (visiontasks.load(str(one)).predict(photos) for one in (path, shapes_checkpoints["all"]))
+    for one, other in zip(found, expected, strict=True):
+        assert one["size"] == other["size"]
+        assert one["mask"].shape == other["mask"].shape
+        assert (one["mask"] == other["mask"]).mean() > 0.9
+    network = visiontasks.load(str(path)).network
+    image = np.asarray(Image.open(photos[4]))
+    twice = np.kron(image, np.ones((2, 2, 1), np.uint8))
+    (small,), (large,) = (network(one.transpose(2, 0, 1)[None])["label"] for one in (image, twice))
+    np.testing.assert_allclose(small, large, atol=0.1)
+
+
+def test_int8_is_judged_by_its_figures(shapes_checkpoints: dict[str, Path], tmp_path: Path, capsys: Any) -> None:
+    path = tmp_path / "m.onnx"
+    args = ["export", str(shapes_checkpoints["all"]), "--int8", "--output", str(path)]
+    main([*args, "--max_drop", "60"])
+    assert "times as many as without int8" in capsys.readouterr().out
+    report = json.loads(Path(f"{path}.json").read_text())
+    assert report["speed"]["times_faster"] > 0
+    assert 0 < report["figures"]["accuracy"]["exported"] <= 1
+    kinds = {node.op_type for node in onnx.load(path).graph.node}
+    assert "QuantizeLinear" in kinds or "QLinearConv" in kinds
+    assert Predictor.open(str(path)).class_names == Predictor.open(str(shapes_checkpoints["all"])).class_names
+    path.unlink()
+    with pytest.raises(SystemExit):
+        main([*args, "--max_drop", "-101"])
+    assert "falls from" in capsys.readouterr().err
+    assert not path.exists()
+
+
+def test_mistakes_are_named(shapes_checkpoints: dict[str, Path], tmp_path: Path, capsys: Any) -> None:
+    def error(*args: str) -> str:
+        with pytest.raises(SystemExit) as stopped:
+            main(["export", *args])
+        assert stopped.value.code == 2
+        return capsys.readouterr().err
+
+    model = str(shapes_checkpoints["mask"])
+    assert "--int8: only ONNX files" in error(model, "--int8", "--format", "pt2", "--output", str(tmp_path / "m.pt2"))
+    moved = tmp_path / "moved.ckpt"
+    moved.write_bytes(shapes_checkpoints["mask"].read_bytes())
+    assert "config.yaml: no such config, which would tell real images" in error(str(moved))
+    main(["export", str(moved), "--format", "pt2", "--samples", str(shapes_checkpoints["photos"])])
+    assert (tmp_path / "moved.pt2").is_file()

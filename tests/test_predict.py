@@ -1,0 +1,454 @@
+"""What is done with a model afterwards: every kind of source, files that are whole, views, tiles, odd input."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+import visiontasks
+from visiontasks.cli import main
+from visiontasks.data.datasets import CocoBoxes
+from visiontasks.predict import Predictor
+from visiontasks.predict.answers import Answers, original_mask, predictions
+from visiontasks.predict.sources import find_sources, given_sources
+from visiontasks.predict.views import Views
+from visiontasks.samples import InputError
+
+ROOT = Path(__file__).parents[1]
+
+
+def names(sources: Iterable[Any]) -> list[str]:
+    return [source.name for source in sources]
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    with (folder / "predictions.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def predict(shapes_checkpoints: dict[str, Path], tmp_path: Path) -> Callable[..., list[dict[str, str]]]:
+    """Runs the command on the CPU and returns the rows of its table."""
+
+    def run(*args: Any, model: str = "all", output: str = "out") -> list[dict[str, str]]:
+        main(["predict", str(shapes_checkpoints[model]), *map(str, args), "--output", str(tmp_path / output)])
+        return table(tmp_path / output)
+
+    return run
+
+
+def error_of(capsys: pytest.CaptureFixture, run: Callable[..., Any], *args: Any) -> str:
+    with pytest.raises(SystemExit) as stopped:
+        run(*args)
+    assert stopped.value.code == 2
+    return capsys.readouterr().err
+
+
+# Sources
+
+
+def touch(folder: Path, *files: str) -> list[Path]:
+    for name in files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return [folder / name for name in files]
+
+
+def test_a_folder_is_listed_in_string_order_and_a_file_is_itself(tmp_path: Path) -> None:
+    touch(tmp_path, "b/2.jpg", "b/10.JPG", "b/c/1.tiff", "b/notes.txt", "b/.hidden.png", "z.webp", "raw.data")
+    (tmp_path / "b" / "folder.png").mkdir()
+    found = find_sources([str(tmp_path / "z.webp"), tmp_path / "b", tmp_path / "raw.data"])
+    assert found.paths == [tmp_path / name for name in ("z.webp", "b/10.JPG", "b/2.jpg", "b/c/1.tiff", "raw.data")]
+    assert found.count() == 5
+
+
+def test_a_pattern_finds_files_at_any_depth_and_odd_names_are_no_patterns(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.jpg", "a/b/2.jpg", "a/3.png", "a/[x].jpg")
+    assert find_sources([f"{tmp_path}/a/*.jpg"]).paths == [tmp_path / "a/1.jpg", tmp_path / "a/[x].jpg"]
+    assert find_sources([f"{tmp_path}/**/*.jpg"]).count() == 3
+    assert find_sources([f"{tmp_path}/a/[x].jpg"]).paths == [tmp_path / "a/[x].jpg"]
+    with pytest.raises(InputError, match=r"gone\*: no such file or folder"):
+        find_sources([f"{tmp_path}/gone*"])
+    with pytest.raises(InputError, match="fits folders alone"):
+        find_sources([f"{tmp_path}/a*"])
+
+
+def test_a_list_has_a_path_a_line_from_its_own_folder(tmp_path: Path) -> None:
+    odd = os.fsdecode(b"caf\xe9.png")
+    touch(tmp_path, "set/a.png", "set/b c.png", f"set/{odd}")
+    (tmp_path / "set/list.txt").write_bytes(b"b c.png\n\na.png\r\ncaf\xe9.png\n")
+    found = find_sources([tmp_path / "set/list.txt"])
+    assert found.paths == [tmp_path / "set" / name for name in ("b c.png", "a.png", odd)]
+    (tmp_path / "set/wrong.txt").write_text("a.png\nhello\n")
+    with pytest.raises(InputError, match=r"wrong\.txt, line 2: no such file: '.*hello'\. Expected a path"):
+        find_sources([tmp_path / "set/wrong.txt"])
+    touch(tmp_path, "none.txt")
+    with pytest.raises(InputError, match=r"none\.txt: empty; expected the path of an image in each line"):
+        find_sources([tmp_path / "none.txt"])
+
+
+def test_a_dash_reads_paths_from_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (path,) = touch(tmp_path, "a.png")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(f"{path}\n".encode())))
+    assert find_sources(["-"]).paths == [path]
+
+
+def test_what_is_not_there_is_named(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"empty: no images"):
+        find_sources([tmp_path / "empty"])
+    with pytest.raises(InputError, match=r"gone: no such file or folder"):
+        find_sources([tmp_path / "gone"])
+
+
+def test_python_gives_paths_pillow_images_and_arrays(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 5, 7, 3), np.uint8)
+    Image.fromarray(pixels[0]).save(path := tmp_path / "a.png")
+    turned = Image.fromarray(np.rot90(pixels[1]))
+    turned.getexif()[274] = 6
+    sources = list(given_sources([str(path), path, turned, pixels[2], Image.fromarray(pixels[2][..., 0])]))
+    assert names(sources) == [str(path), str(path), "image 2", "image 3", "image 4"]
+    expected = [pixels[0], pixels[0], pixels[1], pixels[2], np.dstack([pixels[2][..., 0]] * 3)]
+    for source, image in zip(sources, expected, strict=True):
+        np.testing.assert_array_equal(source.read(), image)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.zeros((4, 4, 3)), np.zeros((4, 4), np.uint8), np.zeros((3, 4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8), 7],
+    ids=["float", "gray", "channels first", "alpha", "number"],
+)  # fmt: skip
+def test_an_array_of_another_form_is_refused_with_its_form(array: Any) -> None:
+    (source,) = given_sources([array])
+    with pytest.raises(InputError, match=r"image 0: expected a path, .* uint8 \(H, W, 3\); found (uint8|float64|int)"):
+        source.read()
+
+
+# Videos
+
+
+def write_video(path: Path, count: int = 10, turned: bool = False) -> list[int]:
+    """Frames of one gray each, 20 apart, whose left half is 15 brighter; returns the grays."""
+    grays = [20 * number for number in range(count)]
+    with av.open(path, "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt, stream.bit_rate = 64, 32, "yuv420p", 2_000_000
+        for gray in grays:
+            image = np.full((32, 64, 3), gray, np.uint8)
+            image[:, :32] += 15
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image)))
+        container.mux(stream.encode())
+    if turned:  # as a telephone held upright: by the matrix in the track's header
+        content = bytearray(path.read_bytes())
+        place = content.index(b"tkhd") + 4 + 40
+        one, minus = (1 << 16).to_bytes(4, "big"), (-(1 << 16)).to_bytes(4, "big", signed=True)
+        content[place : place + 20] = bytes(4) + one + bytes(4) + minus + bytes(4)
+        path.write_bytes(content)
+    return grays
+
+
+def test_a_video_is_its_frames(tmp_path: Path) -> None:
+    grays = write_video(path := tmp_path / "clip.mp4")
+    sources = find_sources([path])
+    frames = list(sources)
+    assert names(frames) == [f"{path}#{number:06d}" for number in range(10)]
+    for frame, gray in zip(frames, grays, strict=True):
+        assert frame.read().shape == (32, 64, 3)
+        assert frame.read()[:, 40:].mean() == pytest.approx(gray, abs=6)
+    assert sources.count() == 10
+    some = find_sources([path], every=4)
+    assert names(some) == [f"{path}#{number:06d}" for number in (0, 4, 8)]
+    assert some.count() == 3
+
+
+def test_a_turned_video_is_upright(tmp_path: Path) -> None:
+    write_video(path := tmp_path / "clip.mp4", turned=True)
+    image = list(find_sources([path]))[5].read().astype(int)
+    assert image.shape == (64, 32, 3)
+    assert image[:30].mean() - image[34:].mean() == pytest.approx(15, abs=4)  # left is up, after a quarter to the right
+
+
+def test_a_broken_video_is_named_and_can_be_left_out(tmp_path: Path, predict: Any, capsys: Any) -> None:
+    (tmp_path / "broken.mp4").write_bytes(b"\0\0\0\x18ftypmp42" + bytes(range(200)))
+    message = error_of(capsys, predict, tmp_path / "broken.mp4")
+    assert "broken.mp4: broken or truncated video" in message
+    write_video(good := tmp_path / "good.mp4", 3)
+    with pytest.raises(SystemExit) as stopped:
+        predict(tmp_path / "broken.mp4", good, "--skip-errors")
+    assert stopped.value.code == 3
+    assert [row["path"] for row in table(tmp_path / "out")] == [f"{good}#{number:06d}" for number in range(3)]
+
+
+# The command
+
+
+def test_every_input_is_named_once_in_order_whatever_the_batch(
+    predict: Any, shapes_checkpoints: dict[str, Path], capsys: pytest.CaptureFixture
+) -> None:
+    photos = sorted(shapes_checkpoints["photos"].iterdir(), reverse=True)
+    whole = predict(*photos, "--batch_size", 32, output="32")
+    assert "12 predictions in" in (printed := capsys.readouterr().out)
+    assert "images/s)" in printed
+    assert [row["path"] for row in whole] == [str(path) for path in photos]
+    for options in (["--batch_size", 1], ["--batch_size", 5, "--num_workers", 0], ["--num_workers", 4]):
+        again = predict(*photos, *options, output="again")
+        for one, other in zip(whole, again, strict=True):
+            assert [one[key] for key in ("path", "label")] == [other[key] for key in ("path", "label")]
+            for key in ("score", "xmin", "ymin", "xmax", "ymax", "share of background"):
+                assert float(one[key]) == pytest.approx(float(other[key]), abs=0.011)
+
+
+def test_the_files_say_the_same(predict: Any, shapes_checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    rows = predict(shapes_checkpoints["photos"], "--probabilities", "--overlays")
+    lines = [json.loads(line) for line in (tmp_path / "out/predictions.jsonl").read_text().splitlines()]
+    assert len(rows) == len(lines) == 12
+    for row, line in zip(rows, lines, strict=True):
+        assert (row["path"], row["label"], row["mask"]) == (line["path"], line["label"], line["mask"])
+        assert float(row["score"]) == line["score"] == max(line["probabilities"].values())
+        assert [float(row[key]) for key in ("xmin", "ymin", "xmax", "ymax")] == line["bbox"]
+        with Image.open(tmp_path / "out" / line["mask"]) as mask:
+            assert mask.size == (line["width"], line["height"])
+            share = (np.asarray(mask) == 0).mean()
+        assert line["shares"]["background"] == float(row["share of background"]) == pytest.approx(share, abs=1e-6)
+    assert len(list((tmp_path / "out/overlays").iterdir())) == 12
+    coco = CocoBoxes("train", str(tmp_path / "out/predictions.json"), "/", boxes="clip")
+    assert coco.name(0) == rows[0]["path"]
+    assert not [path for path in (tmp_path / "out").rglob("*") if ".part" in path.name or path.name.startswith(".")]
+
+
+def odd_files(folder: Path) -> dict[str, Path]:
+    """One of each kind of input that is no usual photo; those that cannot be read by the word of their message."""
+    folder.mkdir()
+    Image.new("RGB", (40, 40), "red").save(folder / "good.png")
+    Image.effect_noise((64, 64), 80).save(folder / "truncated.jpg")
+    content = (folder / "truncated.jpg").read_bytes()
+    (folder / "truncated.jpg").write_bytes(content[: len(content) // 2])
+    (folder / "text.jpg").write_text("no image")
+    (folder / "empty.jpg").touch()
+    chunks = (b"IHDR" + (65536).to_bytes(4, "big") * 2 + b"\x08\x02\0\0\0", b"IDAT" + zlib.compress(b"0"), b"IEND")
+    parts = ((len(chunk) - 4).to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big") for chunk in chunks)
+    (folder / "huge.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    Image.fromarray(np.full((32, 32), 40_000, np.uint16)).save(folder / "16bit.png")
+    Image.new("RGB", (20, 20), "blue").save(folder / os.fsdecode(b"caf\xe9.png"))
+    words = {
+        "truncated": "truncated",
+        "text": "not an image",
+        "empty": "the file is empty",
+        "huge": "limit of",
+    }
+    return {word: next(folder.glob(f"{name}.*")) for name, word in words.items()}
+
+
+def test_what_cannot_be_read_stops_the_run_with_its_name(tmp_path: Path, predict: Any, capsys: Any) -> None:
+    for word, path in odd_files(tmp_path / "odd").items():
+        message = error_of(capsys, predict, tmp_path / "odd/good.png", path)
+        assert path.name in message
+        assert word in message
+        assert not (tmp_path / "out/predictions.csv").exists()
+
+
+def test_what_cannot_be_read_is_left_out_and_listed_when_asked(tmp_path: Path, predict: Any, capsys: Any) -> None:
+    bad = odd_files(tmp_path / "odd")
+    with pytest.raises(SystemExit) as stopped:
+        predict(tmp_path / "odd", "--skip-errors", "--batch_size", 2)
+    assert stopped.value.code == 3
+    printed = capsys.readouterr().out
+    assert "4 left out:" in printed
+    assert all(path.name in printed and word in printed for word, path in bad.items())
+    # a name that is not UTF-8 is escaped, 16 bits are scaled
+    assert [Path(row["path"]).name for row in table(tmp_path / "out")] == ["16bit.png", "caf\\udce9.png", "good.png"]
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(predict: Any, capsys: Any, shapes_checkpoints: Any) -> None:
+    photo, model = str(shapes_checkpoints["photos"] / "00.png"), str(shapes_checkpoints["all"])
+    with pytest.raises(SystemExit) as stopped:
+        main(["predict", model, photo, "--output", "/proc/self/predictions"])
+    assert stopped.value.code == 2
+    assert "--output /proc/self/predictions: the folder cannot be written to" in capsys.readouterr().err
+
+
+def command(shapes_checkpoints: dict[str, Path], output: Path, *more: str) -> list[str]:
+    model, photos = str(shapes_checkpoints["mask"]), str(shapes_checkpoints["photos"])
+    return [sys.executable, "-m", "visiontasks.cli", "predict", model, photos, "--output", str(output), *more]
+
+
+def test_a_full_disk_is_named_and_leaves_no_broken_file(shapes_checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    def no_room() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (800, 800))  # bytes of a file
+
+    args = command(shapes_checkpoints, tmp_path / "out", "--overlays")
+    run = subprocess.run(args, capture_output=True, text=True, preexec_fn=no_room, cwd=ROOT)
+    assert run.returncode == 2, run.stderr
+    assert "out/" in run.stderr
+    assert "cannot be written (File too large)" in run.stderr
+    assert not (tmp_path / "out/predictions.csv").exists()
+    for path in (tmp_path / "out").rglob("*.png"):
+        Image.open(path).load()
+
+
+def test_ctrl_c_stops_at_once_and_leaves_no_half_file(shapes_checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    args = command(shapes_checkpoints, out := tmp_path / "out", "--batch_size", "1", "-")
+    args.remove(str(shapes_checkpoints["photos"]))
+    process = subprocess.Popen(args, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    assert process.stdin is not None
+    process.stdin.write(f"{shapes_checkpoints['photos'] / '00.png'}\n" * 20_000)
+    process.stdin.close()
+    limit = time.monotonic() + 100
+    while len(list(out.glob("masks/*.png"))) < 3 and time.monotonic() < limit:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 130
+    assert process.stderr is not None
+    assert process.stderr.read().strip().splitlines()[-1] == "interrupted"
+    assert not (out / "predictions.csv").exists()
+    assert not list(out.rglob(".*"))
+
+
+# Views
+
+
+class Bright:
+    """Answers by the pixels alone: the box around what is bright, each pixel's class by its brightness."""
+
+    keys, resizes = ("label", "bbox", "mask"), False
+    spec: dict[str, Any] = {"class_names": ["dark", "bright"], "image_size": [32, 48], "resize": "stretch"}  # noqa: RUF012
+
+    def __init__(self, any_size: bool = True) -> None:
+        self.any_size, self.seen = any_size, []
+
+    def __call__(self, images: np.ndarray) -> Answers:
+        self.seen.append(images.shape)
+        gray = images.mean(1, dtype=np.float32)
+        boxes = []
+        for (rows, columns), (height, width) in ((np.nonzero(one > 128), one.shape) for one in gray):
+            box = [columns.min() / width, rows.min() / height, (columns.max() + 1) / width, (rows.max() + 1) / height]
+            boxes.append(box)
+        share = gray.mean((1, 2)) / 255
+        return {
+            "label": np.stack([1 - share, share], 1),
+            "bbox": np.array(boxes, np.float32),
+            "mask": np.stack([128 - gray, gray - 128], 1),
+        }
+
+
+def bright_image() -> np.ndarray:
+    image = np.zeros((32, 48, 3), np.uint8)
+    image[4:12, 30:46] = 255
+    return image
+
+
+@pytest.mark.parametrize("views", [["hflip"], ["vflip"], ["hflip", "vflip"], ["2"], ["hflip", "0.5", "2"]])
+def test_views_are_carried_back_to_where_they_were(views: list[str]) -> None:
+    network = Bright()
+    (plain,) = Predictor(network).predict([bright_image()])
+    network.seen.clear()
+    (found,) = Predictor(network).predict([bright_image()], tta=views)
+    assert len(network.seen) == {1: 2, 2: 4, 3: 6}[len(views)]
+    np.testing.assert_allclose(found["bbox"], plain["bbox"], atol=1e-4)
+    np.testing.assert_array_equal(found["mask"], plain["mask"])
+    np.testing.assert_allclose(found["probabilities"], plain["probabilities"], atol=0.01)
+    np.testing.assert_allclose(found["bbox"], [30, 4, 46, 12], atol=1e-4)
+
+
+def test_a_single_view_is_the_plain_answer(shapes_checkpoints: dict[str, Path]) -> None:
+    predictor = visiontasks.load(str(shapes_checkpoints["all"]), device="cpu")
+    photos = sorted(shapes_checkpoints["photos"].iterdir())
+    for plain, found in zip(predictor.predict(photos), predictor.predict(photos, tta=["1"]), strict=True):
+        for key, value in plain.items():
+            np.testing.assert_array_equal(value, found[key])
+
+
+def test_the_mean_of_a_picture_and_its_mirror_does_not_change_with_mirroring(
+    shapes_checkpoints: dict[str, Path],
+) -> None:
+    predictor = visiontasks.load(str(shapes_checkpoints["all"]), device="cpu")
+    image = np.asarray(Image.open(shapes_checkpoints["photos"] / "03.png"))
+    one, other = predictor.predict([image, np.ascontiguousarray(image[:, ::-1])], tta=["hflip"])
+    np.testing.assert_allclose(one["probabilities"], other["probabilities"], atol=1e-5)
+    x1, y1, x2, y2 = other["bbox"]
+    np.testing.assert_allclose(one["bbox"], [image.shape[1] - x2, y1, image.shape[1] - x1, y2], atol=1e-3)
+    assert (one["mask"] == other["mask"][:, ::-1]).mean() > 0.999
+
+
+def test_views_that_make_no_sense_are_refused() -> None:
+    for wrong in (["flip"], ["hflip", "1..5"], ["0"], ["-1"]):
+        with pytest.raises(InputError, match=r"expected hflip, vflip and scales such as 0\.75"):
+            Views(Bright(), wrong)
+    with pytest.raises(InputError, match="takes pictures of one size; leave the scales out"):
+        Views(Bright(any_size=False), ["1.5"])
+    Views(Bright(any_size=False), ["hflip"])
+
+
+# Answers and tiles
+
+
+def test_answers_become_predictions_in_the_pixels_of_the_image() -> None:
+    spec = {"class_names": ["a", "b"], "image_size": [32, 48], "resize": "stretch"}
+    answers = {
+        "label": np.array([[0.25, 0.75]], np.float32),
+        "bbox": np.array([[0.25, 0.5, 0.5, 1]], np.float32),
+        "mask": np.stack([np.zeros((32, 48)), np.linspace(-1, 1, 48) * np.ones((32, 1))])[None].astype(np.float32),
+    }
+    (sample,) = predictions(answers, [(64, 96)], spec)
+    assert (sample["label"], sample["class_name"], sample["score"], sample["size"]) == (1, "b", 0.75, (64, 96))
+    assert sample["bbox"].tolist() == [24, 32, 48, 64]
+    assert sample["mask"].dtype == np.uint8
+    assert not sample["mask"][:, :48].any()
+    assert sample["mask"][:, 48:].all()
+
+
+@pytest.mark.parametrize("resize", ["stretch", "letterbox"])
+@pytest.mark.parametrize("size", [(50, 90), (16, 24), (200, 33), (32, 48)])
+def test_masks_are_carried_back_as_in_validation(resize: Any, size: tuple[int, int]) -> None:
+    import torch
+
+    from visiontasks.models.heads.mask import original_classes
+
+    scores = np.random.default_rng(0).normal(size=(4, 32, 48)).astype(np.float32)
+    expected = original_classes(torch.from_numpy(scores), *size, (32, 48), resize).numpy()
+    assert (original_mask(scores, *size, (32, 48), resize) == expected).mean() > 0.9999
+
+
+def test_tiles_go_together_with_views_and_the_command(
+    predict: Any, shapes_checkpoints: dict[str, Path], tmp_path: Path
+) -> None:
+    predict(shapes_checkpoints["photos"], "--tile", 32, "--tta", "hflip", model="mask")
+    with Image.open(tmp_path / "out/masks/00011_11.png") as mask:
+        assert mask.size == (48, 48)
+
+
+@pytest.mark.slow
+def test_a_huge_image_in_tiles_needs_little_memory(tmp_path: Path) -> None:
+    code = """
+import resource, sys
+import numpy as np
+from visiontasks.models import Backbone
+from visiontasks.predict import Predictor
+from visiontasks.predict.torch_network import TorchNetwork
+from visiontasks.tasks import SegmentationTask
+spec = {"class_names": [], "mask_names": [str(i) for i in range(12)], "image_size": 256, "resize": "stretch"}
+task = SegmentationTask(spec, Backbone(pretrained=False))
+image = np.random.default_rng(0).integers(0, 256, (4000, 6000, 3), np.uint8)
+(found,) = Predictor(TorchNetwork(task)).predict([image], tile=512)
+assert found["mask"].shape == (4000, 6000)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert int(run.stdout) < 1500  # MB

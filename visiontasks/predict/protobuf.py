@@ -1,0 +1,69 @@
+"""Looks into ONNX files before anything runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+# Which fields of which message hold which messages (onnx.proto3): model, graph, node, attribute, function, tensors
+_PARTS = {
+    "model": {7: "graph", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
+    "function": {7: "node"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
+    "sparse": {1: "tensor", 2: "tensor"},
+    "tensor": {},
+}
+_EXTERNAL_DATA, _DATA_LOCATION = 13, 14  # of a tensor
+
+
+def names_other_files(content: bytes) -> bool:
+    """Whether a tensor of an ONNX file is said to be in another file, which a runtime would then read.
+
+    What is no protobuf names none: a runtime refuses it.
+    """
+    waiting = [("model", memoryview(content))]
+    try:
+        while waiting:
+            kind, message = waiting.pop()
+            for field, value in _fields(message):
+                if kind == "tensor" and (field == _EXTERNAL_DATA or (field == _DATA_LOCATION and value)):
+                    return True
+                if field in _PARTS[kind] and isinstance(value, memoryview):
+                    waiting.append((_PARTS[kind][field], value))
+    except (IndexError, ValueError):
+        return False
+    return False
+
+
+def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    """The numbers and values of a message's fields."""
+    place = 0
+    while place < len(message):
+        tag, place = _number(message, place)
+        field, wire = tag >> 3, tag & 7
+        if wire == 0:
+            value, place = _number(message, place)
+            yield field, value
+        elif wire == 2:
+            length, place = _number(message, place)
+            if place + length > len(message):
+                raise ValueError("truncated")
+            yield field, message[place : place + length]
+            place += length
+        elif wire in (1, 5):
+            place += 8 if wire == 1 else 4
+        else:
+            raise ValueError(f"wire type {wire}")
+
+
+def _number(message: memoryview, place: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = message[place]
+        value, shift, place = value | (byte & 127) << shift, shift + 7, place + 1
+        if byte < 128:
+            return value, place
+        if shift > 63:
+            raise ValueError("a number of more than 64 bits")
