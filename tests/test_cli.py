@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+import wandb
 import yaml
 
 from visiontasks.checkpoint import read_checkpoint
@@ -179,12 +180,33 @@ def test_wandb_is_offline_and_gets_the_resolved_config(
     (directory,) = (tmp_path / "runs" / "colours").iterdir()
     assert (directory / "metrics.csv").exists()
     (log,) = directory.glob("wandb/offline-run-*/run-*.wandb")
-    import wandb
-
-    wandb.teardown()
+    wandb.finish()
     data = log.read_bytes()
     assert b"test_resnet" in data
     assert b"val/accuracy" in data
+
+
+def test_wandb_gets_the_best_checkpoint_when_asked_and_what_a_test_shows(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    artifact = "{class_path: BestCheckpointArtifact, init_args: {name: colours, aliases: [production]}}"
+    root = ["--trainer.default_root_dir", str(tmp_path / "runs")]
+    main(["fit", "-c", str(config), *root, "--trainer.callbacks", f"[{artifact}]"])
+    (directory,) = (tmp_path / "runs" / "colours").iterdir()
+    wandb.finish()
+    (log,) = directory.glob("wandb/offline-run-*/run-*.wandb")
+    data = log.read_bytes()
+    assert all(word in data for word in (b"colours", b"production", b"best.ckpt", b"val/accuracy"))
+    main(["test", "-c", str(config), *root, "--ckpt_path", str(directory / "best.ckpt")])
+    wandb.finish()
+    (tested,) = (path for path in (tmp_path / "runs" / "colours").iterdir() if path != directory)
+    (log,) = tested.glob("wandb/offline-run-*/run-*.wandb")
+    data = log.read_bytes()
+    assert all(word in data for word in (b"test/confusion", b"test/per_class", b"test/panels"))
+    assert {"test_confusion.png", "test_confusion.csv", "test_per_class.csv", "test_panels.png"} <= {
+        path.name for path in tested.iterdir()
+    }
 
 
 @pytest.mark.parametrize(

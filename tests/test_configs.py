@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(
     path
     for path in (ROOT / "configs").rglob("*.yaml")
-    if path.parent.name not in ("data", "studies") and path.name != "ddp.yaml"
+    if path.parent.name not in ("data", "studies", "sweeps") and path.name != "ddp.yaml"
 )
 FEW = [
     *("--trainer.limit_train_batches", "2", "--trainer.limit_val_batches", "1", "--trainer.limit_test_batches", "1"),
@@ -169,6 +169,33 @@ def test_study_runs_all_its_steps(study: Path, sets: Path) -> None:
     with (sets / "runs" / study.stem / "results.csv").open() as file:
         steps = dict.fromkeys(row["step"] for row in csv.DictReader(file))
     assert list(steps) == list(yaml.safe_load(study.read_text("utf-8"))["steps"])
+
+
+SWEEPS = sorted((ROOT / "configs/sweeps").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("end", [0, -1], ids=["lowest", "highest"])
+@pytest.mark.parametrize("sweep", SWEEPS, ids=lambda path: path.stem)
+def test_what_a_sweep_runs_is_a_fit(sweep: Path, end: int, sets: Path) -> None:
+    """The agent's command, with the parameters as W&B writes them in place of `${args}`."""
+    content = yaml.safe_load(sweep.read_text("utf-8"))
+    parameters = {
+        name: part["values"][end] if "values" in part else part[("min", "max")[end]]
+        for name, part in content["parameters"].items()
+    }
+    start, *middle, last = content["command"]
+    assert (start, middle[:2], last) == ("${env}", ["python", "${program}"], "${args}")
+    assert (ROOT / content["program"]).is_file()
+    args = [str(ROOT / part) if part.startswith("configs/") else part for part in middle[2:]]
+    args += [f"--{name}={value}" for name, value in parameters.items()]
+    net = ["--model.backbone", "{name: test_resnet, pretrained: false}"]
+    main([*args, *FEW, *net, *SMALL, "--trainer.max_epochs", "1"])
+    (run,) = (sets / "runs").glob("*/*")
+    written = yaml.safe_load((run / "config.yaml").read_text("utf-8"))
+    assert written["data"]["augment"] == parameters["data.augment"]
+    assert written["model"]["init_args"]["optimizer"]["init_args"]["lr"] == parameters["model.optimizer.lr"]
+    (name,) = csv.DictReader((run / "metrics.csv").open()).fieldnames and [content["metric"]["name"]]
+    assert name in (run / "metrics.csv").read_text()
 
 
 PAGE = (ROOT / "docs/course.md").read_text("utf-8")

@@ -1,5 +1,6 @@
 """Everything that is done around the loop."""
 
+from visiontasks.callbacks.artifact import BestCheckpointArtifact
 from visiontasks.callbacks.closed_form import ClosedFormStart
 from visiontasks.callbacks.curves import Curves
 from visiontasks.callbacks.freeze import FreezeBackbone
@@ -7,4 +8,4 @@ from visiontasks.callbacks.mix import Mix
 from visiontasks.callbacks.panels import Panels
 from visiontasks.callbacks.results import Results
 
-__all__ = ["ClosedFormStart", "Curves", "FreezeBackbone", "Mix", "Panels", "Results"]
+__all__ = ["BestCheckpointArtifact", "ClosedFormStart", "Curves", "FreezeBackbone", "Mix", "Panels", "Results"]
