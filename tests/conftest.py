@@ -36,6 +36,33 @@ def write_image() -> Callable[..., Path]:
 
 
 @pytest.fixture
+def write_video() -> Callable[..., list[int]]:
+    """Writes a video and returns the gray of each of its frames."""
+    import av
+
+    def write(path: Path, count: int = 10, turned: bool = False) -> list[int]:
+        """Frames of one gray each, 20 apart, whose left half is 15 brighter; returns the grays."""
+        grays = [20 * number for number in range(count)]
+        with av.open(path, "w") as container:
+            stream = container.add_stream("mpeg4", rate=10)
+            stream.width, stream.height, stream.pix_fmt, stream.bit_rate = 64, 32, "yuv420p", 2_000_000
+            for gray in grays:
+                image = np.full((32, 64, 3), gray, np.uint8)
+                image[:, :32] += 15
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(image)))
+            container.mux(stream.encode())
+        if turned:  # as a telephone held upright: by the matrix in the track's header
+            content = bytearray(path.read_bytes())
+            place = content.index(b"tkhd") + 4 + 40
+            one, minus = (1 << 16).to_bytes(4, "big"), (-(1 << 16)).to_bytes(4, "big", signed=True)
+            content[place : place + 20] = bytes(4) + one + bytes(4) + minus + bytes(4)
+            path.write_bytes(content)
+        return grays
+
+    return write
+
+
+@pytest.fixture
 def class_folders(tmp_path: Path, write_image: Callable[..., Path]) -> Path:
     """train, val and test with a folder for each of three colours: 8, 3 and 3 images a class."""
     root = tmp_path / "colours"
@@ -108,3 +135,16 @@ def shapes_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pa
         trainer.save_checkpoint(root / name / "last.ckpt")
         found[name] = root / name / "last.ckpt"
     return found
+
+
+@pytest.fixture(scope="session")
+def exported(shapes_checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Both models of `shapes_checkpoints` in both formats, with what is beside them: `all.onnx` ..."""
+    from visiontasks.cli import main
+
+    folder = tmp_path_factory.mktemp("exported")
+    for name in ("all", "mask"):
+        for kind in ("onnx", "pt2"):
+            path = str(folder / f"{name}.{kind}")
+            main(["export", str(shapes_checkpoints[name]), "--format", kind, "--output", path, "--images", "0"])
+    return {path.name: path for path in folder.iterdir()}

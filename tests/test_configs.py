@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import os
 import pickle
 import re
 import shlex
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import torchvision
 import yaml
 from PIL import Image
@@ -246,3 +252,86 @@ def _run_on_a_checkpoint(args: list[str], sets: Path) -> None:
     main([*(str(ROOT / part) if part.endswith(".yaml") else place.get(part, part) for part in args), *steps])
     folder = "detections" if args[0] == "detect" else "runs/*/*/inspect" if "CHECKPOINT" in args else "runs/*/*"
     assert any(path.suffix in (".png", ".csv") for path in sets.glob(f"{folder}/*"))
+
+
+# README.md, docs/predict.md and docs/export.md
+
+PAGES = [ROOT / "README.md", ROOT / "docs/predict.md", ROOT / "docs/export.md"]
+FITS = ("fit", "probe", "preview", "lr_find")
+FOLDERS = {"classification/folder": "photos", "localization/voc": "boxes", "segmentation/folder": "masks"}
+TESTED = r"fit -c configs/\S+|study STUDY\.yaml|detect .*"  # above
+
+
+def page_commands() -> list[str]:
+    """Every command of the pages, one each, but those tested above; of several machines what one process runs."""
+    found = []
+    for page in PAGES:
+        text = page.read_text("utf-8").replace("\\\n", " ")
+        blocks = re.findall(r"^```bash\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+        lines = [line.split("  #")[0] for block in blocks for line in block.splitlines()]
+        lines += re.findall(r"`(visiontasks [a-z_]+ [^`]+)`", text)
+        parts = (re.split(r"\b(?:visiontasks|train\.py) ", line, maxsplit=1) for line in lines)
+        found += [part[1].strip() for part in parts if len(part) == 2]
+    return [command for command in dict.fromkeys(found) if not re.fullmatch(TESTED, command)]
+
+
+@pytest.fixture
+def same_environment() -> Iterator[None]:
+    """What DDP leaves, gone."""
+    saved = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(saved)
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("command", page_commands())
+def test_the_commands_of_the_other_pages_run(
+    command: str,
+    sets: Path,
+    shapes_checkpoints: dict[str, Path],
+    exported: dict[str, Path],
+    same_environment: None,
+    write_video: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name, *args = shlex.split(command)
+    if "--help" in args:
+        with pytest.raises(SystemExit, match="0"):
+            main([name, *args])
+        return
+    photos = sorted(shapes_checkpoints["photos"].iterdir())
+    Path("list.txt").write_text("\n".join(map(str, photos)))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(str(photos[0]).encode())))
+    write_video(Path("clip.mp4"))
+    for model in ("all", "mask"):
+        shutil.copytree(shapes_checkpoints[model].parent, model)
+    config = "configs/classification/flowers5.yaml" if name in FITS else "all/config.yaml"
+    root = next((folder for part, folder in FOLDERS.items() if part in command), "")
+    places = {
+        **dict.fromkeys(("CHECKPOINT", "MODEL", "OTHER_MODEL", "best.ckpt", "last.ckpt"), "all/last.ckpt"),
+        **dict.fromkeys(("PHOTOS", "SOME_PHOTOS", "IMAGES..."), str(photos[0].parent)),
+        **{"SEGMENTER": "mask/last.ckpt", "PHOTO": str(photos[0]), "LIST.txt": "list.txt", "VIDEO.mp4": "clip.mp4"},
+        **{"best.onnx": str(exported["all.onnx"]), "PROGRAM.pt2": str(exported["all.pt2"]), "DIR": "predictions"},
+        **{"CONFIG": config, "PATH_TO_PHOTOS": f"data/{root}"},
+    }
+    args = [places.get(part, part).replace("PHOTOS/", f"{photos[0].parent}/") for part in args]
+    args = [re.sub(r"^runs/.*/TIME/best.ckpt$", "all/last.ckpt", part) for part in args]
+    args = [str(ROOT / part) if part.startswith("configs/") else part for part in args]
+    if name in FITS:
+        net = ["--model.backbone", "{name: test_resnet, pretrained: false}", *SMALL]
+        steps = ["--trainer.max_steps", "14" if name == "lr_find" else "2"] if name in ("fit", "lr_find") else []
+        one = ["--trainer.devices", "1", "--trainer.num_nodes", "1"]
+        main([name, *args, *FEW, *net, *steps, *one])
+        assert any((sets / "runs").rglob("*.*"))
+        return
+    if name in ("test", "validate"):
+        args += ["--trainer.logger", "false", "--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false"]
+    elif name == "export":
+        args += ["--max_drop", "100"] if {"--int8", "--resize"} & set(args) else []
+    elif name == "evaluate":
+        args += ["--draws", "10"]
+    main([name, *args])
+    folder = {"predict": "predictions", "evaluate": "all/evaluation", "inspect": "all/inspect", "export": "all"}
+    assert any(path.is_file() for path in (sets / folder.get(name, "runs")).rglob("*"))

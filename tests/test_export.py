@@ -32,17 +32,6 @@ from visiontasks.samples import InputError
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture(scope="module")
-def exported(shapes_checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Both models in both formats: `all.onnx` ..."""
-    folder = tmp_path_factory.mktemp("exported")
-    for name in ("all", "mask"):
-        for kind in ("onnx", "pt2"):
-            path = str(folder / f"{name}.{kind}")
-            main(["export", str(shapes_checkpoints[name]), "--format", kind, "--output", path, "--images", "0"])
-    return {path.name: path for path in folder.iterdir()}
-
-
 @pytest.mark.parametrize("name", ["all.onnx", "all.pt2", "mask.onnx", "mask.pt2"])
 def test_a_file_predicts_as_its_checkpoint(name: str, exported: Any, shapes_checkpoints: dict[str, Path]) -> None:
     checkpoint = visiontasks.load(str(shapes_checkpoints[name.split(".")[0]]), device="cpu")

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -143,27 +142,7 @@ def test_an_array_of_another_form_is_refused_with_its_form(array: Any) -> None:
 # Videos
 
 
-def write_video(path: Path, count: int = 10, turned: bool = False) -> list[int]:
-    """Frames of one gray each, 20 apart, whose left half is 15 brighter; returns the grays."""
-    grays = [20 * number for number in range(count)]
-    with av.open(path, "w") as container:
-        stream = container.add_stream("mpeg4", rate=10)
-        stream.width, stream.height, stream.pix_fmt, stream.bit_rate = 64, 32, "yuv420p", 2_000_000
-        for gray in grays:
-            image = np.full((32, 64, 3), gray, np.uint8)
-            image[:, :32] += 15
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image)))
-        container.mux(stream.encode())
-    if turned:  # as a telephone held upright: by the matrix in the track's header
-        content = bytearray(path.read_bytes())
-        place = content.index(b"tkhd") + 4 + 40
-        one, minus = (1 << 16).to_bytes(4, "big"), (-(1 << 16)).to_bytes(4, "big", signed=True)
-        content[place : place + 20] = bytes(4) + one + bytes(4) + minus + bytes(4)
-        path.write_bytes(content)
-    return grays
-
-
-def test_a_video_is_its_frames(tmp_path: Path) -> None:
+def test_a_video_is_its_frames(tmp_path: Path, write_video: Any) -> None:
     grays = write_video(path := tmp_path / "clip.mp4")
     sources = find_sources([path])
     frames = list(sources)
@@ -177,14 +156,16 @@ def test_a_video_is_its_frames(tmp_path: Path) -> None:
     assert some.count() == 3
 
 
-def test_a_turned_video_is_upright(tmp_path: Path) -> None:
+def test_a_turned_video_is_upright(tmp_path: Path, write_video: Any) -> None:
     write_video(path := tmp_path / "clip.mp4", turned=True)
     image = list(find_sources([path]))[5].read().astype(int)
     assert image.shape == (64, 32, 3)
     assert image[:30].mean() - image[34:].mean() == pytest.approx(15, abs=4)  # left is up, after a quarter to the right
 
 
-def test_a_broken_video_is_named_and_can_be_left_out(tmp_path: Path, predict: Any, capsys: Any) -> None:
+def test_a_broken_video_is_named_and_can_be_left_out(
+    tmp_path: Path, predict: Any, capsys: Any, write_video: Any
+) -> None:
     (tmp_path / "broken.mp4").write_bytes(b"\0\0\0\x18ftypmp42" + bytes(range(200)))
     message = error_of(capsys, predict, tmp_path / "broken.mp4")
     assert "broken.mp4: broken or truncated video" in message
