@@ -115,6 +115,20 @@ def test_the_command_compares_two(shapes_checkpoints: dict[str, Path], tmp_path:
             assert float(row["difference value"]) == float(row["difference low"]) == float(row["difference high"]) == 0
 
 
+def test_the_command_compares_views_with_the_plain_answer(
+    shapes_checkpoints: dict[str, Path], tmp_path: Path, capsys: Any
+) -> None:
+    model = str(shapes_checkpoints["mask"])
+    main(["evaluate", model, "--output", str(tmp_path), "--draws", "20", "--tta", "hflip", "1.5"])
+    printed = capsys.readouterr().out
+    assert all(word in printed for word in ("plain", "views", "difference"))
+    for row in rows(tmp_path):
+        if row["metric"] == "miou":
+            assert float(row["difference value"]) == pytest.approx(
+                float(row["views value"]) - float(row["plain value"])
+            )
+
+
 def test_data_can_be_changed_and_mistakes_are_named(
     shapes_checkpoints: dict[str, Path], tmp_path: Path, capsys: Any
 ) -> None:

@@ -22,6 +22,7 @@ from PIL import Image
 
 import visiontasks
 from visiontasks.cli import main
+from visiontasks.data import Splits
 from visiontasks.data.datasets import CocoBoxes
 from visiontasks.predict import Predictor
 from visiontasks.predict.answers import Answers, original_mask, predictions
@@ -208,7 +209,7 @@ def test_the_files_say_the_same(predict: Any, shapes_checkpoints: dict[str, Path
             share = (np.asarray(mask) == 0).mean()
         assert line["shares"]["background"] == float(row["share of background"]) == pytest.approx(share, abs=1e-6)
     assert len(list((tmp_path / "out/overlays").iterdir())) == 12
-    coco = CocoBoxes("train", str(tmp_path / "out/predictions.json"), "/", boxes="clip")
+    coco = CocoBoxes("train", str(tmp_path / "out/predictions.json"), "/", boxes="clip", splits=Splits(val=0.0))
     assert coco.name(0) == rows[0]["path"]
     assert not [path for path in (tmp_path / "out").rglob("*") if ".part" in path.name or path.name.startswith(".")]
 

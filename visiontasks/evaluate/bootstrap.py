@@ -35,8 +35,8 @@ def bootstrap(
     rng, number = np.random.default_rng(0), len(counts)
     models = [counts] if other is None else [counts, other]
     flat = np.concatenate([one.reshape(number, -1) for one in models], 1)
-    weights = np.stack([np.bincount(rng.integers(number, size=number), minlength=number) for _ in range(draws)])
-    every = np.concatenate([np.ones((1, number)), weights]) @ flat  # the first row is the set itself
+    drawn = [np.bincount(rng.integers(number, size=number), minlength=number) @ flat for _ in range(draws)]
+    every = np.stack([flat.sum(0), *drawn])
     parts = [figures(key, part.reshape(-1, *counts.shape[1:])) for part in np.split(every, len(models), 1)]
     found = parts[0] if other is None else {name: parts[1][name] - values for name, values in parts[0].items()}
     intervals = {}

@@ -38,7 +38,9 @@ def main(command: str, args: Sequence[str]) -> None:
     parser.add_argument("--draws", type=int, default=2000, help="of the bootstrap over images (default: 2000)")
     parser.add_argument("--batch_size", type=int, default=32, help="images at a time (default: 32)")
     parser.add_argument("--tile", type=int, help="masks in tiles of N pixels, at each image's own resolution")
-    parser.add_argument("--tta", nargs="+", default=[], metavar="VIEW", help="hflip, vflip, scales such as 1.25")
+    parser.add_argument(
+        "--tta", nargs="+", default=[], metavar="VIEW", help="hflip, vflip, scales; one model: beside plain"
+    )
     parser.add_argument("--trust", action="store_true", help="open a .pt2 file, which can run code")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)")
     options, more = parser.parse_known_args(args)
@@ -54,14 +56,17 @@ def main(command: str, args: Sequence[str]) -> None:
         split, dataset = "val", data.dataset("val")
     folder = options.output or first.parent / "evaluation"
     make_folder(folder)
-    how = {"batch_size": options.batch_size, "tile": options.tile, "tta": options.tta}
+    how = {"batch_size": options.batch_size, "tile": options.tile}
     models = [Predictor.open(path, options.trust, options.device) for path in options.model]
     keys = models[0].network.keys
     if any(model.network.keys != keys for model in models):
         raise InputError(f"{options.model[1]} answers {models[1].network.keys}, {options.model[0]} {keys}.")
-    counts = [count(model, dataset, **how) for model in models]
-    rows = figure_rows(counts, count_floor(keys, data, split), options.model, options.draws, dataset)
-    write_rows(folder, rows, {"models": options.model, "split": split, "images": len(dataset)})
+    names, views = options.model, [options.tta] * len(models)
+    if len(models) == 1 and options.tta:
+        names, views, models = ["plain", "views"], [[], options.tta], models * 2
+    counts = [count(model, dataset, tta=tta, **how) for model, tta in zip(models, views, strict=True)]
+    rows = figure_rows(counts, count_floor(keys, data, split), names, options.draws, dataset)
+    write_rows(folder, rows, {"models": options.model, "tta": options.tta, "split": split, "images": len(dataset)})
     _print(rows, f"{split}, {len(dataset)} images")
     print(f"written to {folder}")
 

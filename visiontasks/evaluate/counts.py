@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from rich.progress import track
 
 from visiontasks.data import VisionDataModule
 from visiontasks.data.datasets.base import VisionDataset
@@ -44,9 +45,8 @@ def count(predictor: Predictor, dataset: VisionDataset, **options: Any) -> Count
                 f"{names_key(key)}: the data has {found}, the model {names_of(predictor.spec, key)}. Take the config "
                 "that it was trained with."
             )
-    return _count(
-        predictor.network.keys, dataset, (sample for _, sample in predictor.stream(_sources(dataset), **options))
-    )
+    stream = track(predictor.stream(_sources(dataset), **options), "Evaluating", len(dataset), transient=True)
+    return _count(predictor.network.keys, dataset, (sample for _, sample in stream))
 
 
 def count_floor(keys: Iterable[str], data: VisionDataModule, split: str) -> Counts:

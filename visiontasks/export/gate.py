@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+from rich.progress import track
 
 from visiontasks.predict.predictor import Predictor
 from visiontasks.predict.sources import Source
@@ -59,7 +60,7 @@ def compare(checkpoint: Predictor, exported: Predictor, sources: Iterable[Source
     parity, same, pixels = Parity(), 0, 0
     sources = list(sources)
     pairs = zip(checkpoint.stream(sources, batch_size), exported.stream(sources, batch_size), strict=True)
-    for (source, expected), (_, found) in pairs:
+    for (source, expected), (_, found) in track(pairs, "Comparing", len(sources), transient=True):
         parity.images += 1
         if "probabilities" in expected:
             _compare_labels(parity, source.name, expected, found)

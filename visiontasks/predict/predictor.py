@@ -100,6 +100,8 @@ class Predictor:
         if tile is not None:
             self.check_tile(tile)
         whole = tile is not None or self.network.resizes
+        if whole:  # a large photo is a hundred times a picture
+            batch_size = 1 if tile is not None else min(batch_size, 8)
         resize = OnlyResize(self.spec["image_size"], self.spec["resize"], self.spec.get("crop_share", 1.0))
 
         def read(numbered: tuple[int, Source]) -> Read:
@@ -112,7 +114,7 @@ class Predictor:
                 return Read(source, index, (0, 0), np.empty(0), error)
             return Read(source, index, size, picture)
 
-        batches = _batches(_ahead(read, enumerate(sources), workers, 2 * batch_size), batch_size, skipped)
+        batches = _batches(_ahead(read, enumerate(sources), workers, batch_size), batch_size, skipped)
         for batch in batches:
             for shape, same in groupby(batch, lambda item: item.picture.shape):
                 yield from _predict(network, list(same), self.spec, tile, shape)
