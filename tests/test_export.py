@@ -106,6 +106,14 @@ def test_files_of_another_origin_are_refused(exported: dict[str, Path], tmp_path
     onnx.save(model, tmp_path / "bare.onnx")
     with pytest.raises(InputError, match=r"bare\.onnx: not exported by visiontasks"):
         visiontasks.load(str(tmp_path / "bare.onnx"))
+    model.metadata_props.add(key="visiontasks", value='{"spec": {}}')
+    onnx.save(model, tmp_path / "odd.onnx")
+    with pytest.raises(InputError, match=r"odd\.onnx: not exported by visiontasks"):
+        visiontasks.load(str(tmp_path / "odd.onnx"))
+    outside = b"\x7b\x7c" + (tmp_path / "outside.onnx").read_bytes()  # a group, which other readers pass over
+    (tmp_path / "group.onnx").write_bytes(outside)
+    with pytest.raises(InputError, match=r"group\.onnx: not an ONNX file that can be read"):
+        visiontasks.load(str(tmp_path / "group.onnx"))
     for kind in ("onnx", "pt2"):
         (tmp_path / f"broken.{kind}").write_bytes(exported[f"all.{kind}"].read_bytes()[:5000])
         with pytest.raises(InputError, match=rf"broken\.{kind}: not an"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -72,3 +73,22 @@ def open_network(
             "(`trust=True` in Python); else ask for the .onnx file."
         )
     return torch_network.ExportedNetwork(model, device)
+
+
+def read_description(text: str | None, path: str) -> dict[str, Any]:
+    """Reads what an exported file says of itself; see `describe_graph`.
+
+    Raises:
+        InputError: It says nothing, or not what `export` writes.
+    """
+    try:
+        described = json.loads(text or "")
+        spec = described["spec"]
+        known = {"class_names", "mask_names", "image_size", "resize"} <= spec.keys()
+    except (ValueError, KeyError, TypeError, AttributeError):
+        known, described = False, {}
+    if not (known and {"keys", "any_size", "resizes"} <= described.keys()):
+        raise InputError(
+            f"{path}: not exported by visiontasks ({SPEC!r} is not in its metadata, or not as it should be)."
+        )
+    return described

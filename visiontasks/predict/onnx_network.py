@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from visiontasks.predict.answers import Answers
-from visiontasks.predict.networks import SPEC
+from visiontasks.predict.networks import SPEC, read_description
 from visiontasks.predict.protobuf import names_other_files
 from visiontasks.samples import InputError
 
@@ -33,7 +32,11 @@ class OnnxNetwork:
             raise InputError(f"{path}: no such file.")
         onnxruntime.set_default_logger_severity(3)
         content = Path(path).read_bytes()
-        if names_other_files(content):
+        try:
+            outside = names_other_files(content)
+        except ValueError as error:
+            raise InputError(f"{path}: not an ONNX file that can be read: {error}.") from None
+        if outside:
             raise InputError(
                 f"{path}: refused, it keeps weights in other files, which it names. Export it as one file."
             )
@@ -41,10 +44,7 @@ class OnnxNetwork:
             self.session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has an exception for each of its status codes
             raise InputError(f"{path}: not an ONNX file that can be run: {error}") from None
-        properties = self.session.get_modelmeta().custom_metadata_map
-        if SPEC not in properties:
-            raise InputError(f"{path}: not exported by visiontasks (no {SPEC!r} in its metadata).")
-        described: dict[str, Any] = json.loads(properties[SPEC])
+        described = read_description(self.session.get_modelmeta().custom_metadata_map.get(SPEC), path)
         self.spec, self.described = described["spec"], described
         self.keys = tuple(output.name for output in self.session.get_outputs())
         self.any_size, self.resizes = described["any_size"], described["resizes"]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 _PARTS = {
     "model": {7: "graph", 20: "training", 25: "function"},
     "training": {1: "graph", 2: "graph"},
-    "function": {7: "node"},
+    "function": {7: "node", 11: "attribute"},
     "graph": {1: "node", 5: "tensor", 15: "sparse"},
     "node": {5: "attribute"},
     "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
@@ -21,19 +21,17 @@ _EXTERNAL_DATA, _DATA_LOCATION = 13, 14  # of a tensor
 def names_other_files(content: bytes) -> bool:
     """Whether a tensor of an ONNX file is said to be in another file, which a runtime would then read.
 
-    What is no protobuf names none: a runtime refuses it.
+    Raises:
+        ValueError: It is not a protobuf, or truncated.
     """
     waiting = [("model", memoryview(content))]
-    try:
-        while waiting:
-            kind, message = waiting.pop()
-            for field, value in _fields(message):
-                if kind == "tensor" and (field == _EXTERNAL_DATA or (field == _DATA_LOCATION and value)):
-                    return True
-                if field in _PARTS[kind] and isinstance(value, memoryview):
-                    waiting.append((_PARTS[kind][field], value))
-    except (IndexError, ValueError):
-        return False
+    while waiting:
+        kind, message = waiting.pop()
+        for field, value in _fields(message):
+            if kind == "tensor" and (field == _EXTERNAL_DATA or (field == _DATA_LOCATION and value)):
+                return True
+            if field in _PARTS[kind] and isinstance(value, memoryview):
+                waiting.append((_PARTS[kind][field], value))
     return False
 
 
@@ -42,6 +40,8 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     place = 0
     while place < len(message):
         tag, place = _number(message, place)
+        if tag >> 32:  # other readers cut it
+            raise ValueError("a tag of more than 32 bits")
         field, wire = tag >> 3, tag & 7
         if wire == 0:
             value, place = _number(message, place)
@@ -61,6 +61,8 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
 def _number(message: memoryview, place: int) -> tuple[int, int]:
     value = shift = 0
     while True:
+        if place >= len(message):
+            raise ValueError("truncated")
         byte = message[place]
         value, shift, place = value | (byte & 127) << shift, shift + 7, place + 1
         if byte < 128:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch.export.passes import move_to_device_pass
 
 from visiontasks.predict.answers import Answers
-from visiontasks.predict.networks import SPEC
+from visiontasks.predict.networks import SPEC, read_description
 from visiontasks.pretrained import pretrained_task
 from visiontasks.restore import restore_task
 from visiontasks.samples import InputError
@@ -71,9 +69,7 @@ class ExportedNetwork:
             program = torch.export.load(path, extra_files=extra)
         except (RuntimeError, ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
             raise InputError(f"{path}: not an exported program that can be read: {error}") from None
-        if not extra[SPEC]:
-            raise InputError(f"{path}: not exported by visiontasks (no {SPEC!r} in it).")
-        described: dict[str, Any] = json.loads(extra[SPEC])
+        described = read_description(extra[SPEC], path)
         self.device = find_device(device)
         # its guards are of the sizes that the example had: whether a side is a multiple of 32
         self.module = move_to_device_pass(program, self.device).module(check_guards=False)

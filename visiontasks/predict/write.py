@@ -67,8 +67,8 @@ class PredictionWriter:
                     picture = draw(source.read(), sample, self.class_names)
                     self._save("overlays", name, sample, lambda _, picture=picture: Image.fromarray(picture))
                 if "bbox" in sample:
-                    boxes.append((name, {key: sample[key] for key in ("size", "bbox", "label")}))
-                    boxes[-1][1]["score"] = sample.get("score")
+                    known = {"label": sample.get("label", 0), "score": sample.get("score")}
+                    boxes.append((name, {"size": sample["size"], "bbox": sample["bbox"], **known}))
         with cannot_be_written(table):
             table.replace(self.folder / "predictions.csv")
             lines.replace(self.folder / "predictions.jsonl")
@@ -86,7 +86,10 @@ class PredictionWriter:
         if "bbox" in sample:
             row |= {corner: f"{x:.2f}" for corner, x in zip(CORNERS, sample["bbox"], strict=True)}
         if self.probabilities and "probabilities" in sample:
-            row |= {name: f"{x:.6f}" for name, x in zip(self.class_names, sample["probabilities"], strict=True)}
+            row |= {
+                f"probability of {name}": f"{x:.6f}"
+                for name, x in zip(self.class_names, sample["probabilities"], strict=True)
+            }
         if mask:
             row["mask"] = mask
             row |= {f"share of {name}": f"{share:.6f}" for name, share in self._shares(sample).items()}
