@@ -106,7 +106,11 @@ def write_pt2(graph: AnswerGraph, described: dict[str, Any], path: Path) -> None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = _program(graph, image, shapes)
-        torch.export.save(program, path, extra_files={SPEC: json.dumps(described)})
+        try:
+            torch.export.save(program, path, extra_files={SPEC: json.dumps(described)})
+        except Exception as error:  # torch has no public class for what it cannot serialize
+            reason = str(error).strip().splitlines()[0]
+            raise InputError(f"the program cannot be saved ({reason}). Take `--format onnx`.") from error
 
 
 def _program(graph: AnswerGraph, image: Tensor, shapes: dict[int, Any]) -> torch.export.ExportedProgram:
