@@ -111,7 +111,10 @@ def test_probe_solves_the_head_and_saves_it(run: Callable[..., Path], class_fold
         rows = list(csv.DictReader(file))
     assert [Path(row["path"]) for row in rows] == sorted((class_folders / "val").rglob("*.jpg"), key=str)
     assert all(row["label"] == Path(row["path"]).parent.name for row in rows)
-    assert all(sum(float(row[name]) for name in ("blue", "green", "red")) == pytest.approx(1, abs=1e-5) for row in rows)
+    assert all(
+        sum(float(row[f"probability of {name}"]) for name in ("blue", "green", "red")) == pytest.approx(1, abs=1e-5)
+        for row in rows
+    )
 
 
 def test_checkpoint_lies_between_defaults_and_configs(

@@ -11,11 +11,11 @@ import torch
 from lightning.pytorch import Trainer, seed_everything
 from torch import Tensor
 
-import visiontasks
 from visiontasks.data import CIFAR10, Shapes, VisionDataModule
 from visiontasks.describe import describe
 from visiontasks.models import Backbone
 from visiontasks.models.normalization import LUMA, Whitening
+from visiontasks.restore import restore_task
 from visiontasks.samples import InputError
 from visiontasks.tasks import ClassificationTask
 
@@ -77,7 +77,7 @@ def test_whitening_is_a_part_of_the_model_that_a_checkpoint_has(shapes: VisionDa
     path = fit(task, shapes, tmp_path, 2)
     assert any(not torch.equal(value, before[name]) for name, value in task.named_parameters())
     assert task.backbone.normalize(images).std() > 0.5
-    loaded = visiontasks.load(path).task
+    loaded = restore_task(str(path)).eval()
     with torch.no_grad():
         assert torch.equal(loaded(images)["label"], task.eval()(images)["label"])
 

@@ -111,7 +111,7 @@ def test_r8_the_command_writes_classes(tmp_path: Path, photos: list[np.ndarray])
         (row,) = csv.DictReader(file)
     assert len(row) == 3 + 1000
     assert row["label"] in class_names(1000)
-    assert float(row["score"]) == max(float(row[name]) for name in class_names(1000))
+    assert float(row["score"]) == max(float(row[f"probability of {name}"]) for name in class_names(1000))
     assert len(list((tmp_path / "out/overlays").iterdir())) == 1
 
 

@@ -12,9 +12,9 @@ import torch
 import yaml
 from PIL import Image
 
-import visiontasks
 from visiontasks.cli import main
 from visiontasks.data import Shapes, VisionDataModule
+from visiontasks.restore import restore_task
 from visiontasks.samples import InputError
 from visiontasks.study import curve, read_study
 
@@ -74,7 +74,7 @@ def test_the_figures_are_those_of_the_last_weights_in_eval_mode(write: Any) -> N
     assert list(fitted) == [1, 2]
     (checkpoint,) = (path.parent / "runs/rates/only-0/fit").glob("*/*/last.ckpt")
     data = VisionDataModule(partial(Shapes, count=16, size=32), image_size=32, augment="strong")
-    task = visiontasks.load(checkpoint).task
+    task = restore_task(str(checkpoint)).eval()
     for split in ("train", "test"):
         (batch,) = data.loader(split)
         with torch.no_grad():
