@@ -200,8 +200,8 @@ def test_what_a_sweep_runs_is_a_fit(sweep: Path, end: int, sets: Path) -> None:
     written = yaml.safe_load((run / "config.yaml").read_text("utf-8"))
     assert written["data"]["augment"] == parameters["data.augment"]
     assert written["model"]["init_args"]["optimizer"]["init_args"]["lr"] == parameters["model.optimizer.lr"]
-    (name,) = csv.DictReader((run / "metrics.csv").open()).fieldnames and [content["metric"]["name"]]
-    assert name in (run / "metrics.csv").read_text()
+    with (run / "metrics.csv").open() as file:
+        assert content["metric"]["name"] in (csv.DictReader(file).fieldnames or [])
 
 
 PAGE = (ROOT / "docs/course.md").read_text("utf-8")

@@ -65,6 +65,11 @@ def labels(right: np.ndarray) -> np.ndarray:
     return np.stack([[[1, 0], [float(good), float(not good)], [float(good), 0]] for good in right])
 
 
+def test_a_class_that_does_not_occur_has_no_interval() -> None:
+    counts = np.array([[[6, 0], [6, 0], [6, 0]]] * 4, float)
+    assert all(np.isnan(part) for part in bootstrap("mask", counts, 10)["class/iou"][1])
+
+
 def test_intervals_are_as_wide_as_theory_says() -> None:
     right = np.arange(400) % 4 > 0  # 0.75 of 400: standard error 0.02165
     (interval,) = bootstrap("label", labels(right))["accuracy"]
@@ -102,7 +107,7 @@ def test_the_command_writes_one_model(shapes_checkpoints: dict[str, Path], tmp_p
         assert row["metric"] in printed
         assert float(row["low"]) <= float(row["value"]) <= float(row["high"])
     assert next(float(row["floor"]) for row in whole if row["metric"] == "accuracy") < 0.6
-    content = json.loads((tmp_path / "evaluation.json").read_text())
+    content = json.loads((tmp_path / "evaluation.json").read_text(), parse_constant=lambda name: pytest.fail(name))
     assert (content["split"], content["images"], len(content["figures"])) == ("test", 12, len(found))
 
 

@@ -162,9 +162,11 @@ def test_a_wrong_graph_is_caught_and_leaves_no_file(
     monkeypatch.setattr(module, "AnswerGraph", tampered)
     data = open_data(shapes_checkpoints[name].parent / "config.yaml")
     judges = Judges(dataset_sources(data.dataset("val")))
+    for stale in ("m.pt2", "m.pt2.sha256"):
+        (tmp_path / stale).touch()
     with pytest.raises(InputError, match=r"m\.pt2: not exported, it does not answer as .*last\.ckpt: val/"):
         export(str(shapes_checkpoints[name]), tmp_path / "m.pt2", judges, "pt2")
-    assert [path.name for path in tmp_path.iterdir()] == ["m.pt2.json"]
+    assert [path.name for path in tmp_path.iterdir()] == ["m.pt2.json"]  # the earlier export is gone too
     assert json.loads((tmp_path / "m.pt2.json").read_text())["parity"]["disagreements"]
 
 
@@ -192,7 +194,8 @@ def test_a_graph_that_resizes_takes_images_as_they_are(shapes_checkpoints: dict[
 
 def test_int8_is_judged_by_its_figures(shapes_checkpoints: dict[str, Path], tmp_path: Path, capsys: Any) -> None:
     path = tmp_path / "m.onnx"
-    args = ["export", str(shapes_checkpoints["all"]), "--int8", "--output", str(path)]
+    samples = ["--samples", str(shapes_checkpoints["photos"] / "00.png")]
+    args = ["export", str(shapes_checkpoints["all"]), "--int8", "--output", str(path), *samples]
     main([*args, "--max_drop", "60"])
     assert "times as many as without int8" in capsys.readouterr().out
     report = json.loads(Path(f"{path}.json").read_text())
@@ -201,7 +204,9 @@ def test_int8_is_judged_by_its_figures(shapes_checkpoints: dict[str, Path], tmp_
     kinds = {node.op_type for node in onnx.load(path).graph.node}
     assert "QuantizeLinear" in kinds or "QLinearConv" in kinds
     assert Predictor.open(str(path)).class_names == Predictor.open(str(shapes_checkpoints["all"])).class_names
-    path.unlink()
+    assert "parity" not in report  # it was the file's before
+    assert report["parity_before_int8"]["holds"]
+    assert report["parity_before_int8"]["images"] == 1
     with pytest.raises(SystemExit):
         main([*args, "--max_drop", "-101"])
     assert "falls from" in capsys.readouterr().err
@@ -217,6 +222,7 @@ def test_mistakes_are_named(shapes_checkpoints: dict[str, Path], tmp_path: Path,
 
     model = str(shapes_checkpoints["mask"])
     assert "--int8: only ONNX files" in error(model, "--int8", "--format", "pt2", "--output", str(tmp_path / "m.pt2"))
+    assert "m.pt2: expected a name that ends with .onnx" in error(model, "--output", str(tmp_path / "m.pt2"))
     moved = tmp_path / "moved.ckpt"
     moved.write_bytes(shapes_checkpoints["mask"].read_bytes())
     assert "config.yaml: no such config, which would tell real images" in error(str(moved))

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -78,6 +79,13 @@ def test_a_folder_is_listed_in_string_order_and_a_file_is_itself(tmp_path: Path)
     assert found.count() == 5
 
 
+def test_links_are_followed_once_and_hidden_folders_are_not(tmp_path: Path) -> None:
+    touch(tmp_path, "set/a/1.jpg", "far/2.jpg", "set/.thumbs/1.jpg")
+    (tmp_path / "set/b").symlink_to(tmp_path / "far")
+    (tmp_path / "far/up").symlink_to(tmp_path / "set")
+    assert find_sources([tmp_path / "set"]).paths == [tmp_path / "set/a/1.jpg", tmp_path / "set/b/2.jpg"]
+
+
 def test_a_pattern_finds_files_at_any_depth_and_odd_names_are_no_patterns(tmp_path: Path) -> None:
     touch(tmp_path, "a/1.jpg", "a/b/2.jpg", "a/3.png", "a/[x].jpg")
     assert find_sources([f"{tmp_path}/a/*.jpg"]).paths == [tmp_path / "a/1.jpg", tmp_path / "a/[x].jpg"]
@@ -98,6 +106,8 @@ def test_a_list_has_a_path_a_line_from_its_own_folder(tmp_path: Path) -> None:
     (tmp_path / "set/wrong.txt").write_text("a.png\nhello\n")
     with pytest.raises(InputError, match=r"wrong\.txt, line 2: no such file: '.*hello'\. Expected a path"):
         find_sources([tmp_path / "set/wrong.txt"])
+    (tmp_path / "set/windows.txt").write_text("a.png\n", "utf-8-sig")
+    assert find_sources([tmp_path / "set/windows.txt"]).paths == [tmp_path / "set/a.png"]
     touch(tmp_path, "none.txt")
     with pytest.raises(InputError, match=r"none\.txt: empty; expected the path of an image in each line"):
         find_sources([tmp_path / "none.txt"])
@@ -113,8 +123,9 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"empty: no images"):
         find_sources([tmp_path / "empty"])
-    with pytest.raises(InputError, match=r"gone: no such file or folder"):
-        find_sources([tmp_path / "gone"])
+    for gone in ("gone", "x" * 300):
+        with pytest.raises(InputError, match=rf"{gone}: no such file or folder"):
+            find_sources([tmp_path / gone])
 
 
 def test_python_gives_paths_pillow_images_and_arrays(tmp_path: Path) -> None:
@@ -127,13 +138,19 @@ def test_python_gives_paths_pillow_images_and_arrays(tmp_path: Path) -> None:
     expected = [pixels[0], pixels[0], pixels[1], pixels[2], np.dstack([pixels[2][..., 0]] * 3)]
     for source, image in zip(sources, expected, strict=True):
         np.testing.assert_array_equal(source.read(), image)
+    for one in (str(path), turned, pixels[2]):
+        assert len(list(given_sources(one))) == 1
+    assert len(list(given_sources(pixels))) == 3
 
 
 @pytest.mark.parametrize(
     "array",
-    [np.zeros((4, 4, 3)), np.zeros((4, 4), np.uint8), np.zeros((3, 4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8), 7],
-    ids=["float", "gray", "channels first", "alpha", "number"],
-)  # fmt: skip
+    [
+        *(np.zeros((4, 4, 3)), np.zeros((4, 4), np.uint8), np.zeros((3, 4, 4), np.uint8)),
+        *(np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8), 7),
+    ],
+    ids=["float", "gray", "channels first", "alpha", "empty", "number"],
+)
 def test_an_array_of_another_form_is_refused_with_its_form(array: Any) -> None:
     (source,) = given_sources([array])
     with pytest.raises(InputError, match=r"image 0: expected a path, .* uint8 \(H, W, 3\); found (uint8|float64|int)"):
@@ -257,6 +274,34 @@ def test_what_cannot_be_read_is_left_out_and_listed_when_asked(tmp_path: Path, p
     assert [Path(row["path"]).name for row in table(tmp_path / "out")] == ["16bit.png", "caf\\udce9.png", "good.png"]
 
 
+def test_what_is_missing_can_be_left_out_too(tmp_path: Path, predict: Any, capsys: Any) -> None:
+    Image.new("RGB", (40, 40), "red").save(tmp_path / "good.png")
+    (tmp_path / "list.txt").write_text("gone.png\ngood.png\n")
+    with pytest.raises(SystemExit) as stopped:
+        predict(tmp_path / "list.txt", tmp_path / "lost.png", "--skip-errors")
+    assert stopped.value.code == 3
+    printed = capsys.readouterr().out
+    assert "2 left out:" in printed
+    assert all(f"{tmp_path / name}: no such file" in printed for name in ("gone.png", "lost.png"))
+    assert len(table(tmp_path / "out")) == 1
+
+
+def test_another_run_into_the_same_folder_leaves_nothing_of_the_first(
+    predict: Any, shapes_checkpoints: dict[str, Path], tmp_path: Path
+) -> None:
+    first, second, *_ = sorted(shapes_checkpoints["photos"].iterdir())
+    predict(first, second, "--overlays")
+    (tmp_path / "out/masks/mine.png").touch()
+    long = tmp_path / f"{'x' * 240}.png"
+    long.write_bytes(second.read_bytes())
+    predict(long, model="mask")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        *("masks", "overlays", "predictions.csv", "predictions.jsonl")
+    ]
+    assert not list((tmp_path / "out/overlays").iterdir())
+    assert {path.name for path in (tmp_path / "out/masks").iterdir()} == {"mine.png", f"00000_{'x' * 100}.png"}
+
+
 def test_a_folder_that_cannot_be_written_to_is_named(predict: Any, capsys: Any, shapes_checkpoints: Any) -> None:
     photo, model = str(shapes_checkpoints["photos"] / "00.png"), str(shapes_checkpoints["all"])
     with pytest.raises(SystemExit) as stopped:
@@ -265,17 +310,19 @@ def test_a_folder_that_cannot_be_written_to_is_named(predict: Any, capsys: Any, 
     assert "--output /proc/self/predictions: the folder cannot be written to" in capsys.readouterr().err
 
 
-def command(shapes_checkpoints: dict[str, Path], output: Path, *more: str) -> list[str]:
-    model, photos = str(shapes_checkpoints["mask"]), str(shapes_checkpoints["photos"])
-    return [sys.executable, "-m", "visiontasks.cli", "predict", model, photos, "--output", str(output), *more]
+def command(exported: dict[str, Path], output: Path, *more: str) -> list[str]:
+    model = str(exported["mask.onnx"])
+    return [sys.executable, "-m", "visiontasks.cli", "predict", model, "--output", str(output), *more]
 
 
-def test_a_full_disk_is_named_and_leaves_no_broken_file(shapes_checkpoints: dict[str, Path], tmp_path: Path) -> None:
+def test_a_full_disk_is_named_and_leaves_no_broken_file(
+    exported: dict[str, Path], shapes_checkpoints: dict[str, Path], tmp_path: Path
+) -> None:
     def no_room() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (800, 800))  # bytes of a file
 
-    args = command(shapes_checkpoints, tmp_path / "out", "--overlays")
+    args = command(exported, tmp_path / "out", "--overlays", str(shapes_checkpoints["photos"]))
     run = subprocess.run(args, capture_output=True, text=True, preexec_fn=no_room, cwd=ROOT)
     assert run.returncode == 2, run.stderr
     assert "out/" in run.stderr
@@ -285,9 +332,10 @@ def test_a_full_disk_is_named_and_leaves_no_broken_file(shapes_checkpoints: dict
         Image.open(path).load()
 
 
-def test_ctrl_c_stops_at_once_and_leaves_no_half_file(shapes_checkpoints: dict[str, Path], tmp_path: Path) -> None:
-    args = command(shapes_checkpoints, out := tmp_path / "out", "--batch_size", "1", "-")
-    args.remove(str(shapes_checkpoints["photos"]))
+def test_ctrl_c_stops_at_once_and_leaves_no_half_file(
+    exported: dict[str, Path], shapes_checkpoints: dict[str, Path], tmp_path: Path
+) -> None:
+    args = command(exported, out := tmp_path / "out", "--batch_size", "1", "-")
     process = subprocess.Popen(args, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     assert process.stdin is not None
     process.stdin.write(f"{shapes_checkpoints['photos'] / '00.png'}\n" * 20_000)
@@ -309,14 +357,16 @@ def test_ctrl_c_stops_at_once_and_leaves_no_half_file(shapes_checkpoints: dict[s
 class Bright:
     """Answers by the pixels alone: the box around what is bright, each pixel's class by its brightness."""
 
-    keys, resizes = ("label", "bbox", "mask"), False
+    keys = ("label", "bbox", "mask")
     spec: dict[str, Any] = {"class_names": ["dark", "bright"], "image_size": [32, 48], "resize": "stretch"}  # noqa: RUF012
 
-    def __init__(self, any_size: bool = True) -> None:
-        self.any_size, self.seen = any_size, []
+    def __init__(self, any_size: bool = True, resizes: bool = False) -> None:
+        self.any_size, self.resizes, self.seen = any_size, resizes, []
 
     def __call__(self, images: np.ndarray) -> Answers:
         self.seen.append(images.shape)
+        if self.resizes:
+            images = np.stack([cv2.resize(one.transpose(1, 2, 0), (48, 32)) for one in images]).transpose(0, 3, 1, 2)
         gray = images.mean(1, dtype=np.float32)
         boxes = []
         for (rows, columns), (height, width) in ((np.nonzero(one > 128), one.shape) for one in gray):
@@ -347,6 +397,15 @@ def test_views_are_carried_back_to_where_they_were(views: list[str]) -> None:
     np.testing.assert_array_equal(found["mask"], plain["mask"])
     np.testing.assert_allclose(found["probabilities"], plain["probabilities"], atol=0.01)
     np.testing.assert_allclose(found["bbox"], [30, 4, 46, 12], atol=1e-4)
+
+
+def test_views_of_a_network_that_resizes_by_itself(tmp_path: Path) -> None:
+    large = np.kron(bright_image(), np.ones((3, 2, 1), np.uint8))
+    (plain,) = Predictor(Bright(False, resizes=True)).predict([large])
+    (found,) = Predictor(Bright(False, resizes=True)).predict(large, tta=["hflip", "vflip"])
+    np.testing.assert_allclose(found["bbox"], [60, 12, 92, 36], atol=1e-4)
+    np.testing.assert_array_equal(found["mask"], plain["mask"])
+    assert found["mask"].sum() == pytest.approx((large[..., 0] > 0).sum(), rel=0.05)
 
 
 def test_a_single_view_is_the_plain_answer(shapes_checkpoints: dict[str, Path]) -> None:

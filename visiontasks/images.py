@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from os import PathLike, fsdecode
+from os.path import exists, isfile
 from pathlib import Path
 
 import numpy as np
@@ -76,8 +77,8 @@ def read_bytes(path: str | PathLike[str], limit: int = -1) -> bytes:
     """
     file = Path(path)
     try:
-        if not file.is_file():  # a pipe or a device would block for ever
-            raise InputError(f"{shown(path)}: {'not a regular file' if file.exists() else 'no such file'}.")
+        if not isfile(file):  # a pipe or a device would block for ever
+            raise InputError(f"{shown(path)}: {'not a regular file' if exists(file) else 'no such file'}.")
         with file.open("rb") as opened:
             return opened.read(limit)
     except OSError as error:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import os
+import json
+import math
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import mkstemp
+from secrets import token_hex
+from tempfile import TemporaryFile
+from typing import Any
 
 from visiontasks.samples import InputError
 
@@ -19,9 +22,8 @@ def make_folder(path: Path) -> None:
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-        place, name = mkstemp(dir=path, prefix=".try-")
-        os.close(place)
-        os.unlink(name)
+        with TemporaryFile(dir=path):
+            pass
     except OSError as error:
         raise InputError(f"--output {path}: the folder cannot be written to ({error.strerror}).") from None
 
@@ -34,12 +36,10 @@ def whole_file(path: Path) -> Generator[Path]:
         InputError: It cannot be written, as on a full disk.
     """
     with cannot_be_written(path):
-        place, name = mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-        os.close(place)
-        part = Path(name)
+        part = path.with_name(f".{token_hex(4)}-{path.name}")
+        part.touch(exist_ok=False)
         try:
             yield part
-            part.chmod(0o666 & ~_umask())
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
@@ -56,7 +56,15 @@ def cannot_be_written(path: Path) -> Generator[None]:
         raise InputError(f"{path}: cannot be written ({error.strerror}).") from None
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def write_json(path: Path, content: Any) -> None:
+    """Writes plain data as JSON, which has no NaN: null stands for it."""
+    with whole_file(path) as part:
+        part.write_text(json.dumps(_without_nan(content), indent=1, allow_nan=False), "utf-8")
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -16,7 +16,8 @@ from visiontasks.tasks import VisionTask
 
 DOTTED = r"\w+(\.\w+)+"
 FREE_TEXT = ("name", "pretrained", "weights")  # names of networks and files, never imported
-TRUSTED = ("visiontasks.", "torch.optim.", "torch.nn.")
+OWN = tuple(f"visiontasks.{room}." for room in ("tasks", "models", "losses", "schedules"))
+TRUSTED = (*OWN, "torch.optim.", "torch.nn.")
 
 
 def restore_task(path: str) -> VisionTask:

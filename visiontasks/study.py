@@ -188,7 +188,7 @@ def _draw(rows: Sequence[dict[str, Any]], directory: Path) -> None:
     """Loss and monitored metric of validation over the epochs, a line for each run, a colour for each step."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 4), layout="constrained")
+    figure = Figure(figsize=(13, 4), layout="constrained")
     steps = list(dict.fromkeys(row["step"] for row in rows))
     for place, axis in enumerate(figure.subplots(1, 2)):
         known = set()
@@ -196,12 +196,12 @@ def _draw(rows: Sequence[dict[str, Any]], directory: Path) -> None:
             metric = next(name for name, value in row.items() if name.endswith("_floor") and value not in (None, ""))
             name = ("val/loss", metric.replace("test/", "val/").removesuffix("_floor"))[place]
             points = curve(directory / f"{row['step']}-{row['seed']}", name)
-            label = None if row["step"] in known else row["step"]
+            label = None if place or row["step"] in known else row["step"]
             axis.plot(list(points), list(points.values()), color=f"C{steps.index(row['step']) % 10}", label=label)
             axis.set(title=name, xlabel="epoch")
             known.add(row["step"])
         axis.grid(alpha=0.3)
-    figure.axes[0].legend()
+    figure.legend(loc="outside right upper")
     figure.savefig(directory / "curves.png", dpi=120)
 
 

@@ -15,7 +15,7 @@ class BestCheckpointArtifact(Callback):
     """Logs `best.ckpt` to W&B as an artifact of type `model` when a fit ends; offline it waits for `wandb sync`.
 
     Its name is `model-` and the run's id, or `name`, under which the runs of a project become versions of one model;
-    its metadata are the monitored metric's name and value, and the epoch.
+    its metadata are the monitored metric's name and value.
 
     Args:
         name: Of the artifact; if not given each run has its own.

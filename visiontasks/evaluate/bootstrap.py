@@ -42,7 +42,9 @@ def bootstrap(
     intervals = {}
     for name, values in found.items():
         columns = values.reshape(len(values), -1)
-        # a class that is drawn in no image has no figure there
-        low, high = np.nanquantile(np.where(np.isnan(columns[0]), 0, columns[1:]), [0.025, 0.975], axis=0)
+        # a class that is drawn in no image has no figure there, one that is in none has no interval
+        absent = np.isnan(columns[0])
+        low, high = np.nanquantile(np.where(absent, 0, columns[1:]), [0.025, 0.975], axis=0)
+        low[absent] = high[absent] = np.nan
         intervals[name] = [Interval(*map(float, triple)) for triple in zip(columns[0], low, high, strict=True)]
     return intervals

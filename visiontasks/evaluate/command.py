@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from visiontasks.data.splits import MissingSplit
 from visiontasks.evaluate.bootstrap import Interval, bootstrap
 from visiontasks.evaluate.counts import Counts, count, count_floor, figures
 from visiontasks.open_data import open_data
-from visiontasks.output import make_folder, whole_file
+from visiontasks.output import make_folder, whole_file, write_json
 from visiontasks.predict.predictor import Predictor
 from visiontasks.samples import InputError
 
@@ -44,8 +43,8 @@ def main(command: str, args: Sequence[str]) -> None:
     parser.add_argument("--trust", action="store_true", help="open a .pt2 file, which can run code")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)")
     options, more = parser.parse_known_args(args)
-    if len(options.model) > 2 or options.draws < 1:
-        parser.error("one model or two, and --draws must be positive.")
+    if len(options.model) > 2 or options.draws < 1 or options.batch_size < 1:
+        parser.error("one model or two; --draws and --batch_size must be positive.")
     first = Path(options.model[0])
     data = open_data(options.config or first.parent / "config.yaml", more)
     split, dataset = options.split, None
@@ -96,12 +95,14 @@ def figure_rows(
 
 def write_rows(folder: Path, rows: list[Row], about: dict[str, object]) -> None:
     """Writes `evaluation.csv` and `evaluation.json`, the same rows with what they are about."""
-    with whole_file(folder / "evaluation.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
+    with (
+        whole_file(folder / "evaluation.csv") as path,
+        path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    with whole_file(folder / "evaluation.json") as path:
-        path.write_text(json.dumps({**about, "figures": rows}, indent=1), "utf-8")
+    write_json(folder / "evaluation.json", {**about, "figures": rows})
 
 
 def _cells(title: str, interval: Interval) -> Row:

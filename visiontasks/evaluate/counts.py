@@ -20,7 +20,6 @@ from visiontasks.predict.predictor import Predictor
 from visiontasks.predict.sources import Source
 from visiontasks.samples import IGNORE_MASK, InputError, Sample, names_key, names_of
 
-MONITORS = {"label": "accuracy", "bbox": "iou", "mask": "miou"}
 Figures = dict[str, np.ndarray]
 Counts = dict[str, np.ndarray]
 """What each image adds, by key, float64 (N, 3, classes). Of `label` and `mask`: how many labels or pixels are of a
@@ -128,7 +127,7 @@ def _count(keys: Iterable[str], dataset: VisionDataset, predictions: Iterable[Sa
         if "bbox" in rows:
             rows["bbox"].append(_count_box(target, sample, len(dataset.class_names)))
         if "mask" in rows:
-            mask = dataset.mask(index)
+            mask = dataset.checked_mask(index, sample["mask"].shape)
             known = np.zeros_like(sample["mask"], bool) if mask is None else mask != IGNORE_MASK
             true = sample["mask"] if mask is None else mask
             rows["mask"].append(_count_classes(true[known], sample["mask"][known], len(dataset.mask_names)))

@@ -41,6 +41,8 @@ def main(command: str, args: Sequence[str]) -> None:
         "--images", type=int, default=256, help="compare on so many of the validation set; 0: all (default: 256)"
     )
     options, more = parser.parse_known_args(args)
+    if options.images < 0:
+        parser.error("--images must not be negative.")
     judges = _judges(options, more)
     suffix = ("int8." if options.int8 else "") + options.format
     path = options.output or Path(options.checkpoint).with_suffix(f".{suffix}")
@@ -50,10 +52,11 @@ def main(command: str, args: Sequence[str]) -> None:
 
 
 def _judges(options: argparse.Namespace, more: Sequence[str]) -> Judges:
-    if options.samples and not (options.resize or options.int8):
+    samples = find_sources(options.samples) if options.samples else None
+    if samples and not (options.resize or options.int8):
         if more:
             raise InputError(f"export: unrecognized arguments: {' '.join(more)}.")
-        return Judges(list(find_sources(options.samples)))
+        return Judges(samples)
     config = options.config or Path(options.checkpoint).parent / "config.yaml"
     if not config.is_file():
         raise InputError(
@@ -62,7 +65,8 @@ def _judges(options: argparse.Namespace, more: Sequence[str]) -> Judges:
         )
     data = open_data(config, more)
     validation = data.dataset("val")
-    return Judges(dataset_sources(validation, options.images), validation, data.dataset("train"))
+    sources = samples or dataset_sources(validation, options.images)
+    return Judges(sources, validation, data.dataset("train"))
 
 
 def _print(exported: Exported) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import statistics
 import time
 from collections.abc import Iterable
@@ -20,7 +19,7 @@ from visiontasks.evaluate import count, figures
 from visiontasks.export.gate import compare
 from visiontasks.export.graph import AnswerGraph, describe_graph, write_onnx, write_pt2
 from visiontasks.export.int8 import quantize
-from visiontasks.output import whole_file
+from visiontasks.output import whole_file, write_json
 from visiontasks.placement import height_width
 from visiontasks.predict.networks import Network, open_network
 from visiontasks.predict.predictor import Predictor
@@ -88,7 +87,7 @@ def export(
     """
     task = restore_task(checkpoint)
     reference = Predictor(TorchNetwork(task, "cpu"))
-    check_options(task.spec, kind, resizes, int8)
+    check_options(path, task.spec, kind, resizes, int8)
     judged = resizes or int8
     if judged and (judges.validation is None or (int8 and judges.training is None)):
         raise InputError("--resize and --int8 are judged by the validation set: give the config with `-c CONFIG`.")
@@ -97,12 +96,15 @@ def export(
     any_size = any_size and min(height_width(task.spec["image_size"])) > SMALLEST
     described = describe_graph(task, any_size, resizes, read_checkpoint(checkpoint)[VERSION_KEY])
     report: dict[str, Any] = {"checkpoint": str(checkpoint), "format": kind, "resizes": resizes, "int8": int8}
+    failures: list[str] = []
     with whole_file(path) as part:
         (write_onnx if kind == "onnx" else write_pt2)(AnswerGraph(task, resizes), described, part)
         exported = Predictor(open_network(str(part), trust=True, device="cpu"))
+        report["any_size"] = exported.network.any_size
         if not resizes:
-            report["parity"] = compare(reference, exported, judges.sources).as_dict()
-        failures = report.get("parity", {}).get("disagreements", [])
+            parity = compare(reference, exported, judges.sources).as_dict()
+            report["parity_before_int8" if int8 else "parity"] = parity
+            failures = parity["disagreements"]
         if judged and not failures:
             assert judges.validation is not None
             if int8:
@@ -112,7 +114,10 @@ def export(
                 exported = Predictor(open_network(str(part)))
                 report["speed"] = speed(plain, exported.network, judges.training, task.spec, resizes)
             report["figures"], failures = _judge(reference, exported, judges.validation, limit)
-        if not failures:
+        if failures:
+            for stale in (path, Path(f"{path}.sha256")):  # of an earlier export, which is not this checkpoint's
+                stale.unlink(missing_ok=True)
+        else:
             report |= {"sha256": _sha256(part), "bytes": part.stat().st_size}
         _write_report(path, report)
         if failures:
@@ -123,12 +128,14 @@ def export(
     return Exported(path, Path(f"{path}.json"), report)
 
 
-def check_options(spec: dict[str, Any], kind: Format, resizes: bool, int8: bool) -> None:
+def check_options(path: Path, spec: dict[str, Any], kind: Format, resizes: bool, int8: bool) -> None:
     """Refuses what cannot be exported so.
 
     Raises:
         InputError: The message says what can.
     """
+    if path.suffix != f".{kind}":
+        raise InputError(f"--output {path}: expected a name that ends with .{kind}, by which it is opened.")
     if int8 and kind != "onnx":
         raise InputError("--int8: only ONNX files can be quantized here. Take `--format onnx`.")
     if resizes and (spec["resize"] != "stretch" or spec.get("crop_share", 1.0) != 1):
@@ -189,8 +196,7 @@ def _judge(
 
 
 def _write_report(path: Path, report: dict[str, Any]) -> None:
-    with whole_file(Path(f"{path}.json")) as part:
-        part.write_text(json.dumps(report, indent=1), "utf-8")
+    write_json(Path(f"{path}.json"), report)
 
 
 def _sha256(path: Path) -> str:

@@ -101,7 +101,11 @@ def write_onnx(graph: AnswerGraph, described: dict[str, Any], path: Path) -> Non
 
 
 def write_pt2(graph: AnswerGraph, described: dict[str, Any], path: Path) -> None:
-    """Writes a program of torch.export."""
+    """Writes a program of torch.export; for one size of pictures alone where others cannot be written down.
+
+    Raises:
+        InputError: The network cannot be exported or saved so.
+    """
     image, shapes = _example(graph, described)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -109,6 +113,8 @@ def write_pt2(graph: AnswerGraph, described: dict[str, Any], path: Path) -> None
         try:
             torch.export.save(program, path, extra_files={SPEC: json.dumps(described)})
         except Exception as error:  # torch has no public class for what it cannot serialize
+            if described["any_size"]:  # timm's padding "same" computes with the size in Python
+                return write_pt2(graph, {**described, "any_size": False}, path)
             reason = str(error).strip().splitlines()[0]
             raise InputError(f"the program cannot be saved ({reason}). Take `--format onnx`.") from error
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -30,8 +31,7 @@ def quantize(path: Path, pictures: Iterable[np.ndarray], output: Path) -> None:
         def get_next(self) -> dict[str, np.ndarray] | None:  # ty: ignore[incompatible-method-override]
             return next(self.feeds, None)
 
-    logging.getLogger().setLevel(logging.ERROR)
-    with TemporaryDirectory() as folder:
+    with _quiet(), TemporaryDirectory() as folder:
         ready = Path(folder, "ready.onnx")
         quant_pre_process(str(path), str(ready), skip_symbolic_shape=True)
         quantize_static(
@@ -42,3 +42,15 @@ def quantize(path: Path, pictures: Iterable[np.ndarray], output: Path) -> None:
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
         )
+
+
+@contextmanager
+def _quiet() -> Generator[None]:
+    """onnxruntime says through the root logger what is of no use here."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)

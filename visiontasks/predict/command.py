@@ -58,7 +58,7 @@ def main(command: str, args: Sequence[str]) -> None:
     predictor = Predictor(open_network(options.model, options.trust, options.device, pretrained))
     if options.tile is not None:
         predictor.check_tile(options.tile)
-    sources = find_sources(options.source, options.every)
+    sources = find_sources(options.source, options.every, missing=options.skip_errors)
     make_folder(options.output)
     skipped: list[InputError] | None = [] if options.skip_errors else None
     predictions = predictor.stream(sources, options.batch_size, options.num_workers, options.tile, options.tta, skipped)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 import numpy as np
 
+from visiontasks.placement import Resize, height_width
 from visiontasks.predict.answers import Answers
 from visiontasks.samples import InputError
 
@@ -83,11 +84,19 @@ def read_description(text: str | None, path: str) -> dict[str, Any]:
     """
     try:
         described = json.loads(text or "")
-        spec = described["spec"]
-        known = {"class_names", "mask_names", "image_size", "resize"} <= spec.keys()
+        spec, keys = described["spec"], described["keys"]
+        sound = (
+            all(isinstance(name, str) for name in [*spec["class_names"], *spec["mask_names"]])
+            and all(isinstance(side, int) and side > 0 for side in height_width(spec["image_size"]))
+            and spec["resize"] in get_args(Resize)
+            and 0 < spec.get("crop_share", 1.0) <= 1
+            and keys
+            and {*keys} <= {"label", "bbox", "mask"}
+            and {described["any_size"], described["resizes"]} <= {True, False}
+        )
     except (ValueError, KeyError, TypeError, AttributeError):
-        known, described = False, {}
-    if not (known and {"keys", "any_size", "resizes"} <= described.keys()):
+        sound, described = False, {}
+    if not sound:
         raise InputError(
             f"{path}: not exported by visiontasks ({SPEC!r} is not in its metadata, or not as it should be)."
         )

@@ -46,7 +46,9 @@ class OnnxNetwork:
             raise InputError(f"{path}: not an ONNX file that can be run: {error}") from None
         described = read_description(self.session.get_modelmeta().custom_metadata_map.get(SPEC), path)
         self.spec, self.described = described["spec"], described
-        self.keys = tuple(output.name for output in self.session.get_outputs())
+        self.keys = tuple(described["keys"])
+        if (found := tuple(output.name for output in self.session.get_outputs())) != self.keys:
+            raise InputError(f"{path}: says that it answers {self.keys}, but answers {found}. Export it anew.")
         self.any_size, self.resizes = described["any_size"], described["resizes"]
 
     def __call__(self, images: np.ndarray) -> Answers:

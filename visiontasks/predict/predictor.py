@@ -18,6 +18,8 @@ from visiontasks.predict.views import Views
 from visiontasks.resize import OnlyResize
 from visiontasks.samples import InputError, Sample
 
+LARGE = 3 * 2**22  # bytes of a picture, from which on each is seen alone
+
 In = TypeVar("In")
 Out = TypeVar("Out")
 
@@ -56,12 +58,16 @@ class Predictor:
         return cls(open_network(model, trust, device, pretrained))
 
     def predict(
-        self, images: Iterable[Given], batch_size: int = 32, tile: int | None = None, tta: Sequence[str] = ()
+        self,
+        images: Given | Iterable[Given],
+        batch_size: int = 32,
+        tile: int | None = None,
+        tta: Sequence[str] = (),
     ) -> list[Sample]:
         """Predicts images.
 
         Args:
-            images: Paths, Pillow images, or uint8 arrays (H, W, 3) in RGB.
+            images: Paths, Pillow images, or uint8 arrays (H, W, 3) in RGB; or one of them.
             batch_size: Images at a time.
             tile: If given, a mask is predicted at the image's own resolution, in tiles of so many pixels.
             tta: Test-time augmentation: of `hflip`, `vflip`, and scales such as `1.25`; see `Views`.
@@ -96,12 +102,14 @@ class Predictor:
             tta: See `predict`.
             skipped: If given, what cannot be read is left out and its error added here.
         """
+        if batch_size < 1:
+            raise InputError(f"batch_size={batch_size}: expected the number of images at a time.")
         network = Views(self.network, tta) if tta else self.network
         if tile is not None:
             self.check_tile(tile)
         whole = tile is not None or self.network.resizes
         if whole:  # a large photo is a hundred times a picture
-            batch_size = 1 if tile is not None else min(batch_size, 8)
+            batch_size = 1 if tile is not None else min(batch_size, 4)
         resize = OnlyResize(self.spec["image_size"], self.spec["resize"], self.spec.get("crop_share", 1.0))
 
         def read(numbered: tuple[int, Source]) -> Read:
@@ -116,8 +124,8 @@ class Predictor:
 
         batches = _batches(_ahead(read, enumerate(sources), workers, batch_size), batch_size, skipped)
         for batch in batches:
-            for shape, same in groupby(batch, lambda item: item.picture.shape):
-                yield from _predict(network, list(same), self.spec, tile, shape)
+            for _, same in groupby(batch, lambda item: item.picture.shape if item.picture.size < LARGE else item.index):
+                yield from _predict(network, list(same), self.spec, tile)
 
     def check_tile(self, tile: int) -> None:
         """Refuses tiles where they make no sense.
@@ -136,7 +144,7 @@ class Predictor:
 
 
 def _predict(
-    network: Any, items: list[Read], spec: dict[str, Any], tile: int | None, shape: tuple[int, ...]
+    network: Any, items: list[Read], spec: dict[str, Any], tile: int | None
 ) -> Iterator[tuple[Source, Sample]]:
     if tile is not None:
         for item in items:

@@ -53,12 +53,12 @@ def _opened(path: Path) -> Generator[Any]:
         raise InputError(f"{shown(path)}: a video needs PyAV. Install it: pip install 'visiontasks[video]'.") from None
     read_bytes(path, 1)  # no such file, or none that may be read
     try:
-        with path.open("rb") as file, av.open(file) as container:
+        with path.open("rb") as file, av.open(file, metadata_errors="replace") as container:
             if not container.streams.video:
                 raise InputError(f"{shown(path)}: no pictures in it, sound alone.")
             container.streams.video[0].thread_type = "AUTO"
             yield container
-    except av.FFmpegError as error:
+    except (av.FFmpegError, OSError) as error:
         raise InputError(f"{shown(path)}: broken or truncated video ({error.strerror}).") from None
 
 

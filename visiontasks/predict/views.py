@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
-from typing import Any
 
 import cv2
 import numpy as np
@@ -52,13 +51,12 @@ class Views:
         """Answers pictures, uint8 (B, 3, H, W)."""
         total: Answers = {}
         for scale, axes in self.views:
-            found = self._back(self.network(_view(images, scale, axes)), axes, images.shape[-2:])
-            for key, part in found.items():
-                total[key] = total[key] + part if key in total else part
+            for key, part in self._back(self.network(_view(images, scale, axes)), axes).items():
+                total[key] = total[key] + _resized(part, total[key].shape) if key in total else part
         return {key: part / len(self.views) for key, part in total.items()}
 
-    def _back(self, answers: Answers, axes: tuple[int, ...], size: Any) -> Answers:
-        """The answers to a view as answers to the picture itself."""
+    def _back(self, answers: Answers, axes: tuple[int, ...]) -> Answers:
+        """The answers to a view, mirrored back."""
         back = dict(answers)
         if "bbox" in back:
             for axis in axes:
@@ -68,9 +66,7 @@ class Views:
                 back["bbox"][:, first], back["bbox"][:, first + 2] = 1 - high, 1 - low
         if "mask" in back:
             scores = np.flip(back["mask"], axes) if axes else back["mask"]
-            if len(self.views) > 1:
-                scores = np.stack([_resize_planes(one, size) for one in _softmax(scores)])
-            back["mask"] = scores
+            back["mask"] = _softmax(scores) if len(self.views) > 1 else scores
         return back
 
 
@@ -92,8 +88,9 @@ def _softmax(scores: np.ndarray) -> np.ndarray:
     return powers / powers.sum(1, keepdims=True)
 
 
-def _resize_planes(planes: np.ndarray, size: Any) -> np.ndarray:
-    if planes.shape[1:] == tuple(size):
-        return planes
-    height, width = size
-    return np.stack([cv2.resize(np.ascontiguousarray(plane), (width, height)) for plane in planes])
+def _resized(part: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Masks of a view at the size of the picture's own, which comes first."""
+    if part.shape == shape:
+        return part
+    planes = np.ascontiguousarray(part).reshape(-1, *part.shape[-2:])
+    return np.stack([cv2.resize(plane, shape[:-3:-1]) for plane in planes]).reshape(shape)

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from visiontasks.draw import draw, palette
-from visiontasks.output import cannot_be_written, whole_file
+from visiontasks.output import cannot_be_written, whole_file, write_json
 from visiontasks.predict.sources import Source
 from visiontasks.samples import Sample
 
@@ -27,7 +27,8 @@ class PredictionWriter:
     and the share of the pixels that each of its classes has. `predictions.jsonl` says the same, a JSON object a line.
     `predictions.json` has the boxes as a COCO file that is complete in itself. `masks/` has PNGs of class indices with
     a palette, `overlays/` the predictions drawn on their images, both named `<number>_<name>.png`. A file name that is
-    not UTF-8 has its odd bytes escaped. The first three are named `.part` until all is done; every PNG is whole.
+    not UTF-8 has its odd bytes escaped. The tables are named `.part` until all is done, and keep what was
+    predicted before a stop; every PNG is whole. What an earlier run left of all these is removed at the start.
 
     Args:
         folder: Where the files go.
@@ -46,13 +47,15 @@ class PredictionWriter:
         Raises:
             InputError: A file cannot be written, as on a full disk.
         """
-        table, lines = (self.folder / f"predictions.{kind}.part" for kind in ("csv", "jsonl"))
         boxes: list[tuple[str, Sample]] = []
         count = 0
+        table, lines = (self.folder / f"predictions.{kind}.part" for kind in ("csv", "jsonl"))
+        with cannot_be_written(self.folder):
+            self._clear()
         with (
             cannot_be_written(table),
             table.open("w", newline="", encoding="utf-8", errors="backslashreplace") as rows,
-            lines.open("w", encoding="utf-8") as objects,
+            lines.open("w", encoding="utf-8", errors="backslashreplace") as objects,
         ):
             for count, (source, sample) in enumerate(predictions, 1):
                 name = source.name.encode("utf-8", "backslashreplace").decode()
@@ -69,13 +72,20 @@ class PredictionWriter:
                 if "bbox" in sample:
                     known = {"label": sample.get("label", 0), "score": sample.get("score")}
                     boxes.append((name, {"size": sample["size"], "bbox": sample["bbox"], **known}))
+        if boxes:
+            write_json(self.folder / "predictions.json", _coco(boxes, self.class_names))
         with cannot_be_written(table):
             table.replace(self.folder / "predictions.csv")
             lines.replace(self.folder / "predictions.jsonl")
-        if boxes:
-            with whole_file(self.folder / "predictions.json") as path:
-                path.write_text(json.dumps(_coco(boxes, self.class_names), indent=1), "utf-8")
         return count
+
+    def _clear(self) -> None:
+        """Removes what an earlier run left here: it would be taken for this one's."""
+        for name in ("predictions.csv", "predictions.jsonl", "predictions.json"):
+            (self.folder / name).unlink(missing_ok=True)
+        for kind in ("masks", "overlays"):
+            for path in (self.folder / kind).glob("[0-9]*_*.png"):
+                path.unlink()
 
     def _row(self, name: str, sample: Sample, mask: str | None) -> dict[str, Any]:
         row: dict[str, Any] = {"path": name}
@@ -117,7 +127,7 @@ class PredictionWriter:
 
     def _save(self, kind: str, name: str, sample: Sample, picture: Any) -> str:
         """Saves a PNG, and returns its place in the folder."""
-        stem = Path(name).stem.encode("ascii", "replace").decode()
+        stem = Path(name).stem.encode("ascii", "replace").decode()[:100]
         file = f"{kind}/{sample['index']:05d}_{''.join(c if c.isalnum() or c in '-_.' else '_' for c in stem)}.png"
         with cannot_be_written(self.folder / kind):
             (self.folder / kind).mkdir(exist_ok=True)

@@ -51,6 +51,18 @@ class VisionDataset(Dataset, ABC):
         """Reads the class of every pixel, uint8 (H, W), 255 where it does not count; none if there is no mask."""
         return None
 
+    def checked_mask(self, index: int, shape: tuple[int, ...]) -> np.ndarray | None:
+        """Reads the mask of an image of this height and width.
+
+        Raises:
+            InputError: It has another size.
+        """
+        mask = self.mask(index)
+        if mask is not None and mask.shape != shape[:2]:
+            found, expected = (f"{width} x {height}" for height, width, *_ in (mask.shape, shape))
+            raise InputError(f"{self.name(index)}: its mask has {found} pixels, the image {expected}. Export it anew.")
+        return mask
+
     @abstractmethod
     def name(self, index: int) -> str:
         """Where a sample comes from: a path or another name that is the same on every machine."""
@@ -82,10 +94,8 @@ class VisionDataset(Dataset, ABC):
         return digest.hexdigest()[:16]
 
     def __getitem__(self, index: int) -> Sample:
-        image, mask = self.image(index), self.mask(index)
-        if mask is not None and mask.shape != image.shape[:2]:
-            found, expected = (f"{shape[1]} x {shape[0]}" for shape in (mask.shape, image.shape))
-            raise InputError(f"{self.name(index)}: its mask has {found} pixels, the image {expected}. Export it anew.")
+        image = self.image(index)
+        mask = self.checked_mask(index, image.shape)
         known = {} if mask is None else {"mask": mask}
         return {"image": image, "index": index, "size": image.shape[:2], **self.target(index), **known}
 
