@@ -21,13 +21,15 @@ from visiontasks.cli import main
 from visiontasks.export import exported as module
 from visiontasks.export.exported import Judges, dataset_sources, export
 from visiontasks.export.gate import compare
-from visiontasks.export.graph import AnswerGraph
+from visiontasks.export.graph import AnswerGraph, describe_graph, write_pt2
+from visiontasks.models import Backbone, FCNHead
 from visiontasks.open_data import open_data
 from visiontasks.predict import Predictor
 from visiontasks.predict.sources import find_sources
 from visiontasks.predict.torch_network import TorchNetwork
 from visiontasks.restore import restore_task
 from visiontasks.samples import InputError
+from visiontasks.tasks import SegmentationTask
 
 ROOT = Path(__file__).parents[1]
 
@@ -58,6 +60,19 @@ def test_masks_take_any_batch_and_size(
     expected = TorchNetwork(restore_task(str(shapes_checkpoints["mask"])), "cpu")(images)["mask"]
     found = visiontasks.load(str(exported[f"mask.{kind}"]), trust=True).network(images)["mask"]
     np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_a_program_of_a_network_that_pads_by_the_size_takes_its_own_size_alone(tmp_path: Path) -> None:
+    """timm's padding "same" computes in Python with the size, which cannot be written down for any size."""
+    spec = {"class_names": [], "mask_names": ["no", "yes"], "image_size": 64, "resize": "stretch"}
+    task = SegmentationTask(spec, Backbone("tf_mobilenetv3_small_minimal_100", False), head=FCNHead())
+    write_pt2(AnswerGraph(task), describe_graph(task, True, False, {}), tmp_path / "m.pt2")
+    network = visiontasks.load(str(tmp_path / "m.pt2"), trust=True, device="cpu").network
+    assert not network.any_size
+    images = np.random.default_rng(0).integers(0, 256, (3, 3, 64, 64), np.uint8)
+    np.testing.assert_allclose(network(images)["mask"], TorchNetwork(task, "cpu")(images)["mask"], atol=1e-5)
+    with pytest.raises(InputError, match="48 x 64 pixels are not for this program"):
+        network(images[:, :, :48])
 
 
 def test_a_file_has_a_sum_a_report_and_says_what_it_is(exported: dict[str, Path], shapes_checkpoints: Any) -> None:
