@@ -2,8 +2,8 @@
 
 Each figure is the best of several runs of a process of its own on so many cores, the two in turn. `start` is
 `visiontasks predict` of one photo from the first instruction to the last file, `images/s` what the command says of all
-photos (reading, resizing, network, writing), `network` batches of pictures that are read already, and `memory` the
-most that the process held.
+photos (reading, resizing, network, writing), `network` batches of pictures that are read already, channels last as the
+reader gives them, and `memory` the most that the process held.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from visiontasks.placement import height_width
 from visiontasks.predict import Predictor
 network = Predictor.open(sys.argv[1]).network
 size = height_width(network.spec["image_size"])
-images = np.random.default_rng(0).integers(0, 256, (int(sys.argv[2]), 3, *size), np.uint8)
+images = np.random.default_rng(0).integers(0, 256, (int(sys.argv[2]), *size, 3), np.uint8).transpose(0, 3, 1, 2)
 times = []
 for _ in range(12):
     start = time.perf_counter()

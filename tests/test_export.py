@@ -14,6 +14,7 @@ import onnx
 import pytest
 import torch
 from PIL import Image
+from timm.layers import padding
 from torch import Tensor, nn
 
 import visiontasks
@@ -21,7 +22,7 @@ from visiontasks.cli import main
 from visiontasks.export import exported as module
 from visiontasks.export.exported import Judges, dataset_sources, export
 from visiontasks.export.gate import compare
-from visiontasks.export.graph import AnswerGraph, describe_graph, write_pt2
+from visiontasks.export.graph import AnswerGraph, _same_padding, describe_graph, write_onnx, write_pt2
 from visiontasks.models import Backbone, FCNHead
 from visiontasks.open_data import open_data
 from visiontasks.predict import Predictor
@@ -62,17 +63,24 @@ def test_masks_take_any_batch_and_size(
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
-def test_a_program_of_a_network_that_pads_by_the_size_takes_its_own_size_alone(tmp_path: Path) -> None:
-    """timm's padding "same" computes in Python with the size, which cannot be written down for any size."""
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize(("kernel_size", "dilation"), [(1, 1), (2, 1), (3, 1), (3, 2), (5, 1)])
+def test_padding_is_timms(kernel_size: int, dilation: int, stride: int) -> None:
+    for length in range(1, 40):
+        expected = padding.get_same_padding(length, kernel_size, stride, dilation)
+        assert _same_padding(length, kernel_size, stride, dilation) == expected
+
+
+@pytest.mark.parametrize("kind", ["onnx", "pt2"])
+def test_a_network_that_pads_by_the_size_takes_any(kind: str, tmp_path: Path) -> None:
     spec = {"class_names": [], "mask_names": ["no", "yes"], "image_size": 64, "resize": "stretch"}
-    task = SegmentationTask(spec, Backbone("tf_mobilenetv3_small_minimal_100", False), head=FCNHead())
-    write_pt2(AnswerGraph(task), describe_graph(task, True, False, {}), tmp_path / "m.pt2")
-    network = visiontasks.load(str(tmp_path / "m.pt2"), trust=True, device="cpu").network
-    assert not network.any_size
-    images = np.random.default_rng(0).integers(0, 256, (3, 3, 64, 64), np.uint8)
-    np.testing.assert_allclose(network(images)["mask"], TorchNetwork(task, "cpu")(images)["mask"], atol=1e-5)
-    with pytest.raises(InputError, match="48 x 64 pixels are not for this program"):
-        network(images[:, :, :48])
+    task = SegmentationTask(spec, Backbone("tf_mobilenetv3_small_minimal_100", False), head=FCNHead)
+    described = describe_graph(task, True, False, {})
+    (write_onnx if kind == "onnx" else write_pt2)(AnswerGraph(task), described, tmp_path / f"m.{kind}")
+    network = visiontasks.load(str(tmp_path / f"m.{kind}"), trust=True).network
+    for count, height, width in ((3, 64, 64), (1, 51, 77)):
+        images = np.random.default_rng(0).integers(0, 256, (count, 3, height, width), np.uint8)
+        np.testing.assert_allclose(network(images)["mask"], TorchNetwork(task, "cpu")(images)["mask"], atol=1e-4)
 
 
 def test_a_file_has_a_sum_a_report_and_says_what_it_is(exported: dict[str, Path], shapes_checkpoints: Any) -> None:

@@ -100,7 +100,6 @@ def export(
     with whole_file(path) as part:
         (write_onnx if kind == "onnx" else write_pt2)(AnswerGraph(task, resizes), described, part)
         exported = Predictor(open_network(str(part), trust=True, device="cpu"))
-        report["any_size"] = exported.network.any_size
         if not resizes:
             parity = compare(reference, exported, judges.sources).as_dict()
             report["parity_before_int8" if int8 else "parity"] = parity

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from contextlib import redirect_stdout
+from collections.abc import Generator
+from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import torch
+from timm.layers import padding
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -101,7 +103,7 @@ def write_onnx(graph: AnswerGraph, described: dict[str, Any], path: Path) -> Non
 
 
 def write_pt2(graph: AnswerGraph, described: dict[str, Any], path: Path) -> None:
-    """Writes a program of torch.export; for one size of pictures alone where others cannot be written down.
+    """Writes a program of torch.export.
 
     Raises:
         InputError: The network cannot be exported or saved so.
@@ -113,18 +115,34 @@ def write_pt2(graph: AnswerGraph, described: dict[str, Any], path: Path) -> None
         try:
             torch.export.save(program, path, extra_files={SPEC: json.dumps(described)})
         except Exception as error:  # torch has no public class for what it cannot serialize
-            if described["any_size"]:  # timm's padding "same" computes with the size in Python
-                return write_pt2(graph, {**described, "any_size": False}, path)
             reason = str(error).strip().splitlines()[0]
             raise InputError(f"the program cannot be saved ({reason}). Take `--format onnx`.") from error
 
 
 def _program(graph: AnswerGraph, image: Tensor, shapes: dict[int, Any]) -> torch.export.ExportedProgram:
     try:
-        with torch.no_grad():
+        with torch.no_grad(), _exact_padding():
             return torch.export.export(graph, (image,), dynamic_shapes=(shapes,), strict=False)
     except Exception as error:  # torch.export has no common class for what it cannot follow
         raise InputError(f"the network cannot be exported: {str(error).splitlines()[0]}") from error
+
+
+@contextmanager
+def _exact_padding() -> Generator[None]:
+    """Lets timm's padding "same" compute with whole numbers: its `math.ceil` of a size that is not known yet can be
+    saved nowhere, and makes torch.export think for minutes."""
+    own = padding.get_same_padding
+    padding.get_same_padding = _same_padding  # ty: ignore[invalid-assignment]
+    try:
+        yield
+    finally:
+        padding.get_same_padding = own
+
+
+def _same_padding(length: Any, kernel_size: int, stride: int, dilation: int) -> Any:
+    reach = (kernel_size - 1) * dilation + 1
+    total = ((length + stride - 1) // stride - 1) * stride + reach - length
+    return total if reach >= stride else torch.sym_max(total, 0)  # without the maximum the sizes stay simple
 
 
 def _example(graph: AnswerGraph, described: dict[str, Any]) -> tuple[Tensor, dict[int, Any]]:
