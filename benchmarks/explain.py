@@ -17,10 +17,10 @@ import torch
 from rich.progress import track
 from runs import run
 
+from visiontasks.core.resize import resize_sample
 from visiontasks.data import OxfordIIITPet
 from visiontasks.inspect import explain
-from visiontasks.resize import resize_sample
-from visiontasks.restore import restore_task
+from visiontasks.tasks.restore import restore_task
 
 CONFIG = "configs/classification/pets.yaml"
 SPECIES = ["--data.dataset.classes", "species"]

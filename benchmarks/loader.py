@@ -28,9 +28,9 @@ from PIL import Image
 from torchvision.io import ImageReadMode, decode_jpeg, read_file
 from torchvision.transforms import v2
 
+from visiontasks.core.images import read_image
+from visiontasks.core.sample import Batch
 from visiontasks.data import ImageFolder, Shapes, VisionDataModule
-from visiontasks.images import read_image
-from visiontasks.samples import Batch
 
 COUNT, BATCH, SIZE = 64, 32, 224
 

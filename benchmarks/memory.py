@@ -23,7 +23,7 @@ def steps(size: int, batch_size: int, count: int) -> None:
     """Prints the median of milliseconds an image, and the peak of resident memory in MB."""
     import torch
 
-    from visiontasks.memory import keep_freed_memory
+    from visiontasks.core.memory import keep_freed_memory
     from visiontasks.models.backbone import BUNDLED, Backbone
 
     keep_freed_memory()

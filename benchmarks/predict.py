@@ -21,7 +21,7 @@ from pathlib import Path
 NETWORK = """
 import sys, time
 import numpy as np
-from visiontasks.placement import height_width
+from visiontasks.core.geometry import height_width
 from visiontasks.predict import Predictor
 network = Predictor.open(sys.argv[1]).network
 size = height_width(network.spec["image_size"])

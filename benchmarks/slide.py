@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from visiontasks.cli.detect import average_precision
 from visiontasks.data.datasets import Scenes, VocBoxes
 from visiontasks.data.splits import Splits
-from visiontasks.detect import average_precision
-from visiontasks.restore import restore_task
-from visiontasks.slide import SCALES, Detector
+from visiontasks.predict.sliding import SCALES, Detector
 from visiontasks.tasks import VisionTask
+from visiontasks.tasks.restore import restore_task
 
 
 def seconds(work: Callable[[], object]) -> float:

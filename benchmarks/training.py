@@ -31,9 +31,9 @@ from lightning.pytorch import Callback
 from torch.nn.functional import cross_entropy
 
 from visiontasks.cli import main as visiontasks
+from visiontasks.core.sample import Sample
 from visiontasks.data import Shapes, VisionDataModule
 from visiontasks.models.backbone import BUNDLED, Backbone
-from visiontasks.samples import Sample
 from visiontasks.tasks import ClassificationTask
 
 WARM_UP = 3

@@ -9,11 +9,12 @@ import albumentations as A
 import numpy as np
 import pytest
 
+from visiontasks.core.errors import InputError
+from visiontasks.core.geometry import original_boxes, resize_boxes
+from visiontasks.core.resize import OnlyResize, resize_sample
+from visiontasks.core.sample import Sample
 from visiontasks.data.augment import Augment, preset
 from visiontasks.data.transforms import ColorJitter, ObjectAffine, ObjectCrop
-from visiontasks.placement import original_boxes, resize_boxes
-from visiontasks.resize import OnlyResize, resize_sample
-from visiontasks.samples import InputError, Sample
 
 PRESETS = ("none", "light", "medium", "strong")
 MODES = ("stretch", "letterbox", "crop")

@@ -17,9 +17,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from visiontasks.core.errors import InputError
 from visiontasks.models import Backbone
 from visiontasks.models.backbone import without_weights
-from visiontasks.samples import InputError
 
 
 def random_images(height: int = 64, width: int = 96) -> Tensor:

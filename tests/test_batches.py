@@ -13,12 +13,13 @@ import pytest
 import torch
 from PIL import Image
 
+from visiontasks.core.errors import InputError
+from visiontasks.core.resize import OnlyResize
+from visiontasks.core.sample import Batch, Sample
 from visiontasks.data import CsvTable, ImageFolder, Shapes, Splits, VisionDataModule
 from visiontasks.data.batches import BatchDataset, BatchSampler
 from visiontasks.data.collate import collate
 from visiontasks.data.splits import MissingSplit
-from visiontasks.resize import OnlyResize
-from visiontasks.samples import Batch, InputError, Sample
 
 
 def batches_of(ranks: int, *args, epoch: int = 0, **kwargs) -> list[list[list[int]]]:

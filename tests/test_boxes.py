@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from visiontasks.core.errors import InputError
+from visiontasks.core.images import read_image, read_size
+from visiontasks.core.resize import OnlyResize
 from visiontasks.data import CocoBoxes, CsvTable, OxfordIIITPet, Splits, VisionDataModule, VocBoxes
 from visiontasks.data.batches import BatchDataset
 from visiontasks.data.datasets.objects import same_files
 from visiontasks.data.splits import MissingSplit
-from visiontasks.images import read_image, read_size
-from visiontasks.resize import OnlyResize
-from visiontasks.samples import InputError
 
 Object = tuple[str, tuple[Any, ...]]
 WIDTH, HEIGHT = 40, 30

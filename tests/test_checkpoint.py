@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from visiontasks.checkpoint import VERSION_KEY, read_checkpoint
-from visiontasks.samples import InputError
+from visiontasks.core.errors import InputError
+from visiontasks.tasks.checkpoint import VERSION_KEY, read_checkpoint
 
 CONTENT = {
     VERSION_KEY: {"version": "0.1.0", "spec": {"class_names": ["a", "b"], "image_size": 32}},

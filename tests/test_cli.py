@@ -16,8 +16,8 @@ import torch
 import wandb
 import yaml
 
-from visiontasks.checkpoint import read_checkpoint
 from visiontasks.cli import main
+from visiontasks.tasks.checkpoint import read_checkpoint
 
 CONFIG = """
 trainer: {max_epochs: 1, accelerator: cpu, enable_progress_bar: false, enable_model_summary: false}
@@ -328,7 +328,7 @@ def test_predict_makes_its_folder_before_it_works(
 
 
 def test_a_key_counts_as_asking_for_wandb_online(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from visiontasks.loggers import has_key
+    from visiontasks.callbacks.wandb import has_key
 
     for name in ("WANDB_API_KEY", "WANDB_BASE_URL"):
         monkeypatch.delenv(name, raising=False)

@@ -15,11 +15,11 @@ from scipy.signal import convolve2d, correlate2d
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from visiontasks.core.errors import InputError
 from visiontasks.data.augment import Augment
 from visiontasks.losses import CrossEntropy
 from visiontasks.models import Backbone, LabelHead
 from visiontasks.models.classic.lenet import PARTS, PartialConv2d, TrainedPool
-from visiontasks.samples import InputError
 
 ROOT = Path(__file__).parents[1]
 

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from visiontasks.core.errors import InputError
 from visiontasks.data import (
     CIFAR10,
     MNIST,
@@ -28,7 +29,6 @@ from visiontasks.data import (
     VisionDataset,
 )
 from visiontasks.data.splits import SPLITS, MissingSplit
-from visiontasks.samples import InputError
 
 
 def names(dataset: VisionDataset) -> list[str]:

@@ -17,13 +17,13 @@ from jsonargparse import ArgumentParser
 from torch import nn
 from torch.optim import SGD, AdamW
 
-from visiontasks.describe import Described, describe
+from visiontasks.core.errors import InputError
+from visiontasks.core.serialize import Described, describe
 from visiontasks.losses import CrossEntropy, Focal, ProbabilityMSE
 from visiontasks.models import Backbone, LabelHead
-from visiontasks.restore import build_task
-from visiontasks.samples import InputError
-from visiontasks.schedules import Constant, Cosine, Exponential, InverseTime, Schedule, Step
 from visiontasks.tasks import ClassificationTask, VisionTask
+from visiontasks.tasks.restore import build_task
+from visiontasks.tasks.schedules import Constant, Cosine, Exponential, InverseTime, Schedule, Step
 
 SPEC = {"class_names": ["a", "b", "c"], "image_size": 32, "resize": "stretch"}
 

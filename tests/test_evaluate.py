@@ -13,12 +13,12 @@ import yaml
 from lightning.pytorch import Trainer
 
 from visiontasks.cli import main
+from visiontasks.cli.opening import open_data
+from visiontasks.core.errors import InputError
 from visiontasks.evaluate import bootstrap, count, count_floor, figures
-from visiontasks.open_data import open_data
 from visiontasks.predict import Predictor
 from visiontasks.predict.torch_network import TorchNetwork
-from visiontasks.restore import restore_task
-from visiontasks.samples import InputError
+from visiontasks.tasks.restore import restore_task
 
 
 def test_figures_are_those_of_the_test_command(shapes_checkpoints: dict[str, Path], tmp_path: Path) -> None:

@@ -19,18 +19,18 @@ from torch import Tensor, nn
 
 import visiontasks
 from visiontasks.cli import main
+from visiontasks.cli.opening import open_data
+from visiontasks.core.errors import InputError
 from visiontasks.export import exported as module
 from visiontasks.export.exported import Judges, dataset_sources, export
 from visiontasks.export.gate import compare
 from visiontasks.export.graph import AnswerGraph, _same_padding, describe_graph, write_onnx, write_pt2
 from visiontasks.models import Backbone, FCNHead
-from visiontasks.open_data import open_data
 from visiontasks.predict import Predictor
 from visiontasks.predict.sources import find_sources
 from visiontasks.predict.torch_network import TorchNetwork
-from visiontasks.restore import restore_task
-from visiontasks.samples import InputError
 from visiontasks.tasks import SegmentationTask
+from visiontasks.tasks.restore import restore_task
 
 ROOT = Path(__file__).parents[1]
 

@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from visiontasks.core.errors import InputError
+from visiontasks.core.sample import IGNORE_LABEL
 from visiontasks.losses import CrossEntropy
-from visiontasks.metrics import label_metrics, label_tables
 from visiontasks.models import Backbone, LabelHead
 from visiontasks.models.ridge import fit_ridge, fit_temperature
-from visiontasks.samples import IGNORE_LABEL, InputError
+from visiontasks.targets.metrics import label_metrics, label_tables
 from visiontasks.tasks import ClassificationTask
 
 

@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from visiontasks.images import MAX_PIXELS, decode_image, read_image
-from visiontasks.samples import InputError
+from visiontasks.core.errors import InputError
+from visiontasks.core.images import MAX_PIXELS, decode_image, read_image
 
 YS, XS = np.mgrid[:24, :36]
 COLOUR = np.stack([XS * 7, YS * 10, 255 - XS * 3 - YS * 4], -1).astype(np.uint8)  # smooth: JPEG keeps it nearly

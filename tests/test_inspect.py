@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from visiontasks.cli import main
-from visiontasks.draw import grid
+from visiontasks.core.draw import grid
+from visiontasks.core.errors import InputError
 from visiontasks.inspect import accuracy_under_attack, attack, explain, features, filters, layers, maximize
 from visiontasks.inspect.attack import draw_difference
 from visiontasks.inspect.features import draw_filters, draw_maps, find_layer
 from visiontasks.models import Backbone, BoxHead, LabelHead, SMPHead
 from visiontasks.models.classic.by_hand import filters_by_hand
-from visiontasks.samples import InputError
 from visiontasks.tasks import ClassificationTask, LocalizationTask, SegmentationTask, VisionTask
 
 SPEC = {"class_names": ["circle", "square", "triangle", "star"], "image_size": 32, "resize": "stretch"}

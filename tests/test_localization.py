@@ -21,9 +21,10 @@ import visiontasks
 from visiontasks.callbacks import ClosedFormStart, Panels
 from visiontasks.callbacks.panels import _wandb_image
 from visiontasks.cli import main
+from visiontasks.core.draw import PREDICTED, caption, draw, grid
+from visiontasks.core.errors import InputError
 from visiontasks.data import CocoBoxes, CsvTable, ImageFolder, Shapes, Splits, VisionDataModule
 from visiontasks.data.datasets.shapes import KINDS
-from visiontasks.draw import PREDICTED, caption, draw, grid
 from visiontasks.losses import (
     BoxCIoU,
     BoxDIoU,
@@ -36,13 +37,12 @@ from visiontasks.losses import (
     Focal,
     WeightedSum,
 )
-from visiontasks.metrics import BoxScore, ClassMean, box_iou, box_metrics
 from visiontasks.models import Backbone, BoxHead, LabelHead
 from visiontasks.models.heads.box import decode, encode
 from visiontasks.models.ridge import fit_ridge
 from visiontasks.predict import Predictor
 from visiontasks.predict.torch_network import TorchNetwork
-from visiontasks.samples import InputError
+from visiontasks.targets.metrics import BoxScore, ClassMean, box_iou, box_metrics
 from visiontasks.tasks import ClassificationTask, LocalizationTask
 
 LOSSES = [BoxMSE(), BoxSmoothL1(), BoxSmoothL1(0.5), BoxIoU(), BoxGIoU(), BoxDIoU(), BoxCIoU()]

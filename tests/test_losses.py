@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from visiontasks.core.errors import InputError
+from visiontasks.core.sample import IGNORE_LABEL
 from visiontasks.losses import CrossEntropy, Dice, Focal, Jaccard, Loss, Lovasz, ProbabilityMSE, Tversky
-from visiontasks.samples import IGNORE_LABEL, InputError
 
 LOSSES = [
     CrossEntropy(),

@@ -13,10 +13,10 @@ import torchvision
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from visiontasks.core.errors import InputError
 from visiontasks.data import CocoBoxes, CocoMasks, OxfordIIITPet, Splits, VisionDataset, VOCSegmentation
 from visiontasks.data.datasets.coco_masks import _unpacked
 from visiontasks.data.splits import MissingSplit
-from visiontasks.samples import InputError
 
 ALL = Splits(val=0.0)
 HEIGHT, WIDTH = 6, 8

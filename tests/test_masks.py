@@ -12,11 +12,11 @@ import pytest
 import torch
 from PIL import Image
 
+from visiontasks.core.errors import InputError
 from visiontasks.data import MaskFolder, Splits
 from visiontasks.data.masks import MaskCode
 from visiontasks.data.splits import MissingSplit
-from visiontasks.metrics import MaskScore, mask_metrics
-from visiontasks.samples import InputError
+from visiontasks.targets.metrics import MaskScore, mask_metrics
 
 CLASSES = np.array([[0, 1, 2], [2, 255, 0]], np.uint8)
 RED, GREEN, BLUE, BLACK = [255, 0, 0], [0, 255, 0], [0, 0, 255], [0, 0, 0]

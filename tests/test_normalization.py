@@ -11,13 +11,13 @@ import torch
 from lightning.pytorch import Trainer, seed_everything
 from torch import Tensor
 
+from visiontasks.core.errors import InputError
+from visiontasks.core.serialize import describe
 from visiontasks.data import CIFAR10, Shapes, VisionDataModule
-from visiontasks.describe import describe
 from visiontasks.models import Backbone
 from visiontasks.models.normalization import LUMA, Whitening
-from visiontasks.restore import restore_task
-from visiontasks.samples import InputError
 from visiontasks.tasks import ClassificationTask
+from visiontasks.tasks.restore import restore_task
 
 SIZE = 8
 CONSTANTS = [[0.4914, 0.4822, 0.4465], [0.202, 0.199, 0.201]]  # the course's for CIFAR-10 (A3)

@@ -23,13 +23,13 @@ from PIL import Image
 
 import visiontasks
 from visiontasks.cli import main
+from visiontasks.core.errors import InputError
 from visiontasks.data import Splits
 from visiontasks.data.datasets import CocoBoxes
 from visiontasks.predict import Predictor
 from visiontasks.predict.answers import Answers, original_mask, predictions
 from visiontasks.predict.sources import find_sources, given_sources
 from visiontasks.predict.views import Views
-from visiontasks.samples import InputError
 
 ROOT = Path(__file__).parents[1]
 
@@ -312,7 +312,7 @@ def test_a_folder_that_cannot_be_written_to_is_named(predict: Any, capsys: Any, 
 
 def command(exported: dict[str, Path], output: Path, *more: str) -> list[str]:
     model = str(exported["mask.onnx"])
-    return [sys.executable, "-m", "visiontasks.cli", "predict", model, "--output", str(output), *more]
+    return [sys.executable, "-m", "visiontasks.cli.main", "predict", model, "--output", str(output), *more]
 
 
 def test_a_full_disk_is_named_and_leaves_no_broken_file(

@@ -15,11 +15,11 @@ from torch import nn
 
 import visiontasks
 from visiontasks.cli import main
+from visiontasks.core.errors import InputError
+from visiontasks.core.resize import OnlyResize
 from visiontasks.models import Backbone
 from visiontasks.predict import Predictor
-from visiontasks.pretrained import class_names, pretrained_task
-from visiontasks.resize import OnlyResize
-from visiontasks.samples import InputError
+from visiontasks.tasks.pretrained import class_names, pretrained_task
 
 LITE = "tf_efficientnet_lite0"
 

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from visiontasks.cli import main
+from visiontasks.cli.preview import DRAWS, preview
+from visiontasks.core.draw import TRUE, palette
 from visiontasks.data import Shapes, VisionDataModule
-from visiontasks.draw import TRUE, palette
-from visiontasks.preview import DRAWS, preview
 
 SIDE = 96
 

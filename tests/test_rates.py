@@ -18,9 +18,9 @@ from torch.optim import SGD
 from visiontasks.callbacks import ClosedFormStart, FreezeBackbone
 from visiontasks.callbacks.rates import RateFinder, suggested_rate
 from visiontasks.cli import main
+from visiontasks.core.errors import InputError
 from visiontasks.data import Shapes, VisionDataModule
 from visiontasks.models import Backbone
-from visiontasks.samples import InputError
 from visiontasks.tasks import ClassificationTask
 
 STEPS = 16

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from visiontasks.samples import InputError
-from visiontasks.schedules import Constant, Cosine, Exponential, InverseTime, Phase, Schedule, Step, lr_factor
+from visiontasks.core.errors import InputError
+from visiontasks.tasks.schedules import Constant, Cosine, Exponential, InverseTime, Phase, Schedule, Step, lr_factor
 
 
 @pytest.mark.parametrize(

@@ -20,21 +20,21 @@ import visiontasks
 from visiontasks.callbacks import ClosedFormStart, Panels
 from visiontasks.callbacks.panels import _wandb_image
 from visiontasks.cli import main
+from visiontasks.core.draw import draw, legend, palette
+from visiontasks.core.errors import InputError
 from visiontasks.data import MaskFolder, OxfordIIITPet, Shapes, VisionDataModule
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.data.masks import count_masks
-from visiontasks.draw import draw, legend, palette
 from visiontasks.losses import CrossEntropy, Dice, Focal, Jaccard, Lovasz, Tversky, WeightedSum
-from visiontasks.metrics import confusion, mask_score
 from visiontasks.models import Backbone, BoxHead, FCNHead, LabelHead, MaskHead, SMPHead, UNetHead
 from visiontasks.models.heads.fcn import bilinear
 from visiontasks.models.heads.mask import original_classes
 from visiontasks.predict import Predictor
 from visiontasks.predict.tiles import tiled_mask
 from visiontasks.predict.torch_network import TorchNetwork
-from visiontasks.restore import restore_task
-from visiontasks.samples import InputError
+from visiontasks.targets.metrics import confusion, mask_score
 from visiontasks.tasks import SegmentationTask, VisionTask
+from visiontasks.tasks.restore import restore_task
 
 SMALL: dict[str, Any] = {"decoder": "Unet", "width": 0.125}
 HEADS = {

@@ -13,14 +13,14 @@ from PIL import Image
 from torch import Tensor, nn
 
 from visiontasks.cli import main
+from visiontasks.cli.detect import average_precision
+from visiontasks.core.errors import InputError
 from visiontasks.data import Scenes, VocBoxes, Windows
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.data.datasets.windows import GRAY, Window, cut
-from visiontasks.detect import average_precision
 from visiontasks.models import Backbone, BoxHead, LabelHead
 from visiontasks.models.classic.plain import Stage, classic
-from visiontasks.samples import InputError
-from visiontasks.slide import Detector, fully_convolutional
+from visiontasks.predict.sliding import Detector, fully_convolutional
 from visiontasks.tasks import ClassificationTask, LocalizationTask
 
 ROWS, COLUMNS, CHANNELS = 3, 4, 6

@@ -13,10 +13,10 @@ import yaml
 from PIL import Image
 
 from visiontasks.cli import main
+from visiontasks.cli.study import curve, read_study
+from visiontasks.core.errors import InputError
 from visiontasks.data import Shapes, VisionDataModule
-from visiontasks.restore import restore_task
-from visiontasks.samples import InputError
-from visiontasks.study import curve, read_study
+from visiontasks.tasks.restore import restore_task
 
 CONFIG = {
     "trainer": {"max_epochs": 2, "accelerator": "cpu", "enable_progress_bar": False, "logger": False},

@@ -16,13 +16,13 @@ from torch.optim import SGD, AdamW
 
 import visiontasks
 from visiontasks.callbacks import ClosedFormStart, FreezeBackbone, Mix
+from visiontasks.core.errors import InputError
 from visiontasks.data import ImageFolder, Shapes, VisionDataModule
 from visiontasks.losses import CrossEntropy, Focal, ProbabilityMSE
 from visiontasks.models import Backbone, LabelHead
-from visiontasks.restore import build_task, restore_task
-from visiontasks.samples import InputError
-from visiontasks.schedules import Cosine, InverseTime
 from visiontasks.tasks import ClassificationTask
+from visiontasks.tasks.restore import build_task, restore_task
+from visiontasks.tasks.schedules import Cosine, InverseTime
 
 
 @pytest.fixture

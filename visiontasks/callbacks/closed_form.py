@@ -10,7 +10,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from rich.progress import track
 from torch import Tensor
 
-from visiontasks.samples import InputError
+from visiontasks.core.errors import InputError
 
 
 class ClosedFormStart(Callback):

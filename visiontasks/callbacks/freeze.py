@@ -6,9 +6,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from torch.nn.parallel import DistributedDataParallel
 
-from visiontasks.samples import InputError
-from visiontasks.schedules import Phase, Schedule
+from visiontasks.core.errors import InputError
 from visiontasks.tasks.base import VisionTask
+from visiontasks.tasks.schedules import Phase, Schedule
 
 
 class FreezeBackbone(Callback):

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, Trainer
 
-from visiontasks.samples import InputError
+from visiontasks.core.errors import InputError
 from visiontasks.tasks.base import step_seed
 
 

@@ -12,8 +12,8 @@ from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 from torch import Tensor
 
-from visiontasks.draw import PREDICTED, TRUE, caption, draw, grid, legend
-from visiontasks.samples import IGNORE_MASK, Batch, Sample
+from visiontasks.core.draw import PREDICTED, TRUE, caption, draw, grid, legend
+from visiontasks.core.sample import IGNORE_MASK, Batch, Sample
 
 SHOWN = ("label", "score", "bbox", "mask")
 Row = tuple[float, np.ndarray, Sample, Sample]  # how good it is, the image, its target and its prediction

@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import LearningRateFinder
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
 from visiontasks.callbacks.freeze import FreezeBackbone
-from visiontasks.samples import InputError
+from visiontasks.core.errors import InputError
 from visiontasks.tasks.base import VisionTask
 
 STEPS = 100

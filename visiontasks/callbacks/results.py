@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from visiontasks.samples import names_of
+from visiontasks.core.sample import names_of
 
 NAMED, NUMBERED = 100, 20  # classes, at most, whose names or numbers are drawn
 

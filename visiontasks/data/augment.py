@@ -14,9 +14,10 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from visiontasks.placement import Resize, Size, height_width
-from visiontasks.resize import resize_sample
-from visiontasks.samples import IGNORE_MASK, InputError, Sample
+from visiontasks.core.errors import InputError
+from visiontasks.core.geometry import Resize, Size, height_width
+from visiontasks.core.resize import resize_sample
+from visiontasks.core.sample import IGNORE_MASK, Sample
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network for its version when imported
 cv2.setNumThreads(0)  # one thread a loader worker; OpenCV's pool does not survive a fork

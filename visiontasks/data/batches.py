@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from torch.utils.data import Dataset, DistributedSampler
 
+from visiontasks.core.errors import InputError
+from visiontasks.core.sample import Batch, Sample
 from visiontasks.data.collate import collate
 from visiontasks.data.datasets.base import VisionDataset
-from visiontasks.samples import Batch, InputError, Sample
 
 Key = tuple[int, list[int]]  # epoch and indices: the epoch travels with the work, to persistent workers too
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from visiontasks.samples import IGNORE_LABEL, IGNORE_MASK, Batch, Sample
+from visiontasks.core.sample import IGNORE_LABEL, IGNORE_MASK, Batch, Sample
 
 
 def collate(samples: list[Sample]) -> Batch:

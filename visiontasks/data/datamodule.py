@@ -16,14 +16,14 @@ from lightning.pytorch.utilities import rank_zero_warn
 from rich.progress import track
 from torch.utils.data import DataLoader
 
+from visiontasks.core.errors import InputError
+from visiontasks.core.geometry import Resize, Size, height_width, resize_boxes
+from visiontasks.core.resize import OnlyResize
 from visiontasks.data.augment import Augment, Preset
 from visiontasks.data.batches import BatchDataset, BatchSampler
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.data.masks import count_masks
 from visiontasks.data.splits import MissingSplit
-from visiontasks.placement import Resize, Size, height_width, resize_boxes
-from visiontasks.resize import OnlyResize
-from visiontasks.samples import InputError
 
 
 class VisionDataModule(LightningDataModule):

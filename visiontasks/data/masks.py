@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from visiontasks.images import MAX_PIXELS, read_bytes, shown
-from visiontasks.samples import IGNORE_MASK, PLACES, InputError
+from visiontasks.core.errors import InputError
+from visiontasks.core.images import MAX_PIXELS, read_bytes, shown
+from visiontasks.core.sample import IGNORE_MASK, PLACES
 
 FORMATS = ("PNG", "BMP", "TIFF", "GIF", "WEBP", "JPEG")
 MAX_CLASSES = IGNORE_MASK

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from visiontasks.samples import InputError
+from visiontasks.core.errors import InputError
 
 SPLITS = ("train", "val", "test")
 

@@ -9,9 +9,9 @@ import albumentations as A
 import cv2
 import numpy as np
 
-from visiontasks.placement import Resize, Size, place
-from visiontasks.resize import interpolation
-from visiontasks.samples import IGNORE_MASK
+from visiontasks.core.geometry import Resize, Size, place
+from visiontasks.core.resize import interpolation
+from visiontasks.core.sample import IGNORE_MASK
 
 Corners = tuple[int, int, int, int]  # xyxy in pixels
 

@@ -10,15 +10,16 @@ import numpy as np
 import torch
 from rich.progress import track
 
+from visiontasks.core.errors import InputError
+from visiontasks.core.geometry import height_width, original_boxes
+from visiontasks.core.sample import IGNORE_MASK, Sample, names_key, names_of
 from visiontasks.data import VisionDataModule
 from visiontasks.data.datasets.base import VisionDataset
-from visiontasks.metrics import box_iou
 from visiontasks.models.heads.box import best_box
 from visiontasks.models.heads.mask import best_guess
-from visiontasks.placement import height_width, original_boxes
 from visiontasks.predict.predictor import Predictor
 from visiontasks.predict.sources import Source
-from visiontasks.samples import IGNORE_MASK, InputError, Sample, names_key, names_of
+from visiontasks.targets.metrics import box_iou
 
 Figures = dict[str, np.ndarray]
 Counts = dict[str, np.ndarray]

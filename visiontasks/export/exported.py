@@ -13,21 +13,21 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from rich.progress import track
 
-from visiontasks.checkpoint import VERSION_KEY, read_checkpoint
+from visiontasks.core.errors import InputError
+from visiontasks.core.files import whole_file, write_json
+from visiontasks.core.geometry import height_width
+from visiontasks.core.resize import OnlyResize
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.evaluate import count, figures
 from visiontasks.export.gate import compare
 from visiontasks.export.graph import AnswerGraph, describe_graph, write_onnx, write_pt2
 from visiontasks.export.int8 import quantize
-from visiontasks.output import whole_file, write_json
-from visiontasks.placement import height_width
 from visiontasks.predict.networks import Network, open_network
 from visiontasks.predict.predictor import Predictor
 from visiontasks.predict.sources import Source
 from visiontasks.predict.torch_network import TorchNetwork
-from visiontasks.resize import OnlyResize
-from visiontasks.restore import restore_task
-from visiontasks.samples import InputError
+from visiontasks.tasks.checkpoint import VERSION_KEY, read_checkpoint
+from visiontasks.tasks.restore import restore_task
 
 SMALLEST = 32  # pixels: torch.export holds that a map of one cell stays one
 CALIBRATION = 128  # training images that tell the ranges of activations

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
+from visiontasks.core.sample import Sample
 from visiontasks.predict.predictor import Predictor
 from visiontasks.predict.sources import Source
-from visiontasks.samples import Sample
 
 PIXELS = 0.5  # a corner of a box may move by so much
 MASKS = 0.9999  # the share of the pixels whose class must be the same

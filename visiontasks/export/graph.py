@@ -16,10 +16,10 @@ from timm.layers import padding
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from visiontasks.draw import palette
-from visiontasks.placement import height_width
+from visiontasks.core.draw import palette
+from visiontasks.core.errors import InputError
+from visiontasks.core.geometry import height_width
 from visiontasks.predict.networks import SPEC
-from visiontasks.samples import InputError
 from visiontasks.tasks import VisionTask
 
 OPSET = 18  # the first whose Resize can average where an image shrinks

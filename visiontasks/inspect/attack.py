@@ -10,7 +10,8 @@ import torch
 from captum.robust import PGD
 from torch import Tensor, nn
 
-from visiontasks.samples import IGNORE_LABEL, Batch, InputError
+from visiontasks.core.errors import InputError
+from visiontasks.core.sample import IGNORE_LABEL, Batch
 from visiontasks.tasks import VisionTask
 
 Method = Literal["fgsm", "pgd"]

@@ -11,7 +11,7 @@ from captum.attr import LayerGradCam, Occlusion
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from visiontasks.samples import InputError
+from visiontasks.core.errors import InputError
 from visiontasks.tasks import VisionTask
 
 Method = Literal["gradcam", "occlusion"]

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from visiontasks.draw import grid
-from visiontasks.samples import InputError
+from visiontasks.core.draw import grid
+from visiontasks.core.errors import InputError
 from visiontasks.tasks import VisionTask
 
 LEAST_SIDE = 64  # pixels of a map or filter in a picture

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2.functional import gaussian_blur
 
+from visiontasks.core.errors import InputError
+from visiontasks.core.geometry import height_width
 from visiontasks.inspect.features import find_layer
-from visiontasks.placement import height_width
-from visiontasks.samples import InputError
 from visiontasks.tasks import VisionTask
 
 

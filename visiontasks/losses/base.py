@@ -7,8 +7,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from visiontasks.describe import Described
-from visiontasks.samples import IGNORE_LABEL
+from visiontasks.core.sample import IGNORE_LABEL
+from visiontasks.core.serialize import Described
 
 
 class Loss(Described, nn.Module, ABC):

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from visiontasks.core.errors import InputError
 from visiontasks.losses.base import Loss, target_weights, weighted_mean
-from visiontasks.samples import InputError
 
 ClassWeights = Literal["inverse", "median_frequency", "sqrt_median_frequency"] | list[float] | None
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from visiontasks.core.errors import InputError
 from visiontasks.losses.base import class_terms
 from visiontasks.losses.cross_entropy import ClassWeights, CrossEntropy
-from visiontasks.samples import InputError
 
 
 class Focal(CrossEntropy):

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from visiontasks.core.errors import InputError
+from visiontasks.core.sample import IGNORE_LABEL
 from visiontasks.losses.base import Loss
 from visiontasks.losses.overlap import Per
-from visiontasks.samples import IGNORE_LABEL, InputError
 
 
 class Lovasz(Loss):

@@ -7,8 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from visiontasks.core.errors import InputError
 from visiontasks.losses.base import Loss, class_terms, target_weights, weighted_mean
-from visiontasks.samples import InputError
 
 Per = Literal["batch", "image"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from visiontasks.core.errors import InputError
 from visiontasks.losses.base import Loss
 from visiontasks.losses.boxes import BoxGIoU, BoxSmoothL1
-from visiontasks.samples import InputError
 
 
 class WeightedSum(Loss):

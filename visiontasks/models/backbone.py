@@ -16,10 +16,10 @@ from timm.models import group_parameters, load_state_dict
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from visiontasks.describe import Described
+from visiontasks.core.errors import InputError
+from visiontasks.core.geometry import Size, height_width
+from visiontasks.core.serialize import Described
 from visiontasks.models.normalization import Normalizer, Whitening, statistics
-from visiontasks.placement import Size, height_width
-from visiontasks.samples import InputError
 
 BUNDLED = "tf_efficientnet_lite0"
 STRIDES = (1, 2, 4, 8, 16, 32)

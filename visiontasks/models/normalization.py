@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from visiontasks.placement import Size, height_width
-from visiontasks.samples import InputError
+from visiontasks.core.errors import InputError
+from visiontasks.core.geometry import Size, height_width
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 LARGEST = 32

@@ -8,8 +8,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from visiontasks.placement import Resize, Size, height_width, original_boxes, place
-from visiontasks.samples import Sample
+from visiontasks.core.geometry import Resize, Size, height_width, original_boxes, place
+from visiontasks.core.sample import Sample
 
 Answers = dict[str, np.ndarray]
 """Of a batch of pictures, by key, float32: `label` (B, classes), probabilities; `bbox` (B, 4), xyxy in 0..1 of the

@@ -8,9 +8,9 @@ from typing import Any, Protocol, get_args
 
 import numpy as np
 
-from visiontasks.placement import Resize, height_width
+from visiontasks.core.errors import InputError
+from visiontasks.core.geometry import Resize, height_width
 from visiontasks.predict.answers import Answers
-from visiontasks.samples import InputError
 
 SUFFIXES = (".onnx", ".pt2")
 SPEC = "visiontasks"  # where an exported file keeps its description, as JSON

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from visiontasks.core.errors import InputError
 from visiontasks.predict.answers import Answers
 from visiontasks.predict.networks import SPEC, read_description
 from visiontasks.predict.protobuf import names_other_files
-from visiontasks.samples import InputError
 
 
 class OnnxNetwork:

@@ -10,13 +10,14 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from visiontasks.core.errors import InputError
+from visiontasks.core.resize import OnlyResize
+from visiontasks.core.sample import Sample
 from visiontasks.predict.answers import predictions
 from visiontasks.predict.networks import Network, open_network
 from visiontasks.predict.sources import Given, Source, given_sources
 from visiontasks.predict.tiles import tiled_mask
 from visiontasks.predict.views import Views
-from visiontasks.resize import OnlyResize
-from visiontasks.samples import InputError, Sample
 
 LARGE = 3 * 2**22  # bytes of a picture, from which on each is seen alone
 

@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from visiontasks.images import EXTENSIONS, read_bytes, read_image, shown, to_rgb
+from visiontasks.core.errors import InputError
+from visiontasks.core.images import EXTENSIONS, read_bytes, read_image, shown, to_rgb
 from visiontasks.predict.video import VIDEOS, frame_count, frames
-from visiontasks.samples import InputError
 
 LISTS = (".txt", ".lst")
 Given = str | Path | Image.Image | np.ndarray

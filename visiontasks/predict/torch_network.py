@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch.export.passes import move_to_device_pass
 
+from visiontasks.core.errors import InputError
 from visiontasks.predict.answers import Answers
 from visiontasks.predict.networks import SPEC, read_description
-from visiontasks.pretrained import pretrained_task
-from visiontasks.restore import restore_task
-from visiontasks.samples import InputError
 from visiontasks.tasks import VisionTask
+from visiontasks.tasks.pretrained import pretrained_task
+from visiontasks.tasks.restore import restore_task
 
 
 class TorchNetwork:

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from visiontasks.images import read_bytes, shown
-from visiontasks.samples import InputError
+from visiontasks.core.errors import InputError
+from visiontasks.core.images import read_bytes, shown
 
 VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
 

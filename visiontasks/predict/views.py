@@ -8,9 +8,9 @@ from itertools import product
 import cv2
 import numpy as np
 
+from visiontasks.core.errors import InputError
 from visiontasks.predict.answers import Answers
 from visiontasks.predict.networks import Network
-from visiontasks.samples import InputError
 
 FLIPS = {"hflip": -1, "vflip": -2}  # the axis of (B, 3, H, W)
 

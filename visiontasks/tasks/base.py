@@ -17,14 +17,15 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torchmetrics import MeanMetric
 
-from visiontasks.checkpoint import VERSION_KEY
-from visiontasks.describe import Described, describe
+from visiontasks.core.errors import InputError
+from visiontasks.core.geometry import height_width
+from visiontasks.core.sample import Batch, names_key, names_of
+from visiontasks.core.serialize import Described, describe
 from visiontasks.models.backbone import Backbone
 from visiontasks.models.heads.base import Head, Stage
-from visiontasks.placement import height_width
-from visiontasks.samples import Batch, InputError, names_key, names_of
-from visiontasks.schedules import Cosine, Phase, Schedule, lr_factor
+from visiontasks.tasks.checkpoint import VERSION_KEY
 from visiontasks.tasks.optimizer import DefaultAdamW
+from visiontasks.tasks.schedules import Cosine, Phase, Schedule, lr_factor
 from visiontasks.tasks.weights import start_from
 
 STAGES = ("train_", "val_", "test_")  # an nn.Module has a `train` of its own

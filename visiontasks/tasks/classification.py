@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from visiontasks.models import Backbone, LabelHead
-from visiontasks.schedules import Cosine, Schedule
 from visiontasks.tasks.base import HeadFactory, OptimizerFactory, VisionTask
 from visiontasks.tasks.optimizer import DefaultAdamW
+from visiontasks.tasks.schedules import Cosine, Schedule
 
 
 class ClassificationTask(VisionTask):

@@ -7,13 +7,14 @@ from typing import Any
 from torch import Tensor
 from torchmetrics import MeanMetric, MetricCollection
 
-from visiontasks.metrics import ClassMean, box_iou
+from visiontasks.core.errors import InputError
+from visiontasks.core.sample import IGNORE_LABEL, Batch
 from visiontasks.models import Backbone, BoxHead, LabelHead
 from visiontasks.models.heads.base import Stage
-from visiontasks.samples import IGNORE_LABEL, Batch, InputError
-from visiontasks.schedules import Cosine, Schedule
+from visiontasks.targets.metrics import ClassMean, box_iou
 from visiontasks.tasks.base import HeadFactory, OptimizerFactory, VisionTask
 from visiontasks.tasks.optimizer import DefaultAdamW
+from visiontasks.tasks.schedules import Cosine, Schedule
 
 
 class LocalizationTask(VisionTask):

@@ -6,8 +6,9 @@ from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_info
 
-from visiontasks.checkpoint import VERSION_KEY, read_checkpoint
-from visiontasks.samples import InputError, names_of
+from visiontasks.core.errors import InputError
+from visiontasks.core.sample import names_of
+from visiontasks.tasks.checkpoint import VERSION_KEY, read_checkpoint
 
 
 def start_from(task: Any, path: str) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Dataset
 
-from visiontasks.samples import InputError, Sample
+from visiontasks.core.errors import InputError
+from visiontasks.core.sample import Sample
 
 
 class VisionDataset(Dataset, ABC):

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 from lightning.pytorch.utilities import rank_zero_info
 
+from visiontasks.core.errors import InputError
 from visiontasks.data.datasets.objects import Annotation, Boxes, Objects, ObjectSet, Record, file_inside, stated_size
 from visiontasks.data.splits import SPLITS, MissingSplit, Splits
-from visiontasks.samples import InputError
 
 
 class CocoImage(NamedTuple):

@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from visiontasks.core.errors import InputError
+from visiontasks.core.images import read_image, read_size
+from visiontasks.core.sample import IGNORE_MASK
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.data.datasets.coco import CocoImage, read_coco
 from visiontasks.data.datasets.objects import without_copies
 from visiontasks.data.masks import MAX_CLASSES
 from visiontasks.data.splits import Splits
-from visiontasks.images import read_image, read_size
-from visiontasks.samples import IGNORE_MASK, InputError
 
 BACKGROUND = "background"
 LONGEST_OUTLINE = 10_000_000  # pixels: pycocotools takes 80 bytes for each, and crashes when they are not to be had

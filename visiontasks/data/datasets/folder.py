@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_info
 
+from visiontasks.core.errors import InputError
+from visiontasks.core.images import EXTENSIONS, read_image
 from visiontasks.data.datasets.base import VisionDataset, check_class_names
 from visiontasks.data.splits import SPLITS, MissingSplit, Splits
-from visiontasks.images import EXTENSIONS, read_image
-from visiontasks.samples import InputError
 
 
 class ImageFolder(VisionDataset):

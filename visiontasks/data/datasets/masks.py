@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_info
 
+from visiontasks.core.errors import InputError
+from visiontasks.core.images import EXTENSIONS, read_image
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.data.datasets.objects import file_inside, without_copies
 from visiontasks.data.masks import MaskCode
 from visiontasks.data.splits import MissingSplit, Splits
-from visiontasks.images import EXTENSIONS, read_image
-from visiontasks.samples import InputError
 
 Pair = tuple[Path, Path]
 

@@ -12,9 +12,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_info
 
+from visiontasks.core.errors import InputError
+from visiontasks.core.images import read_image, read_size
 from visiontasks.data.datasets.base import VisionDataset
-from visiontasks.images import read_image, read_size
-from visiontasks.samples import InputError
 
 Objects = Literal["largest", "first", "skip", "error"]
 Boxes = Literal["error", "clip"]

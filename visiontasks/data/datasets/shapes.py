@@ -8,9 +8,10 @@ from typing import Any
 import cv2
 import numpy as np
 
+from visiontasks.core.errors import InputError
+from visiontasks.core.sample import Sample
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.data.splits import SPLITS
-from visiontasks.samples import InputError, Sample
 
 KINDS = ("circle", "square", "triangle", "star")
 

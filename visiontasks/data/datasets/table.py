@@ -8,10 +8,10 @@ from pathlib import Path
 
 from lightning.pytorch.utilities import rank_zero_info
 
+from visiontasks.core.errors import InputError
 from visiontasks.data.datasets.base import check_class_names
 from visiontasks.data.datasets.objects import Annotation, Box, Boxes, Objects, ObjectSet, Record, file_inside
 from visiontasks.data.splits import SPLITS, MissingSplit, Splits
-from visiontasks.samples import InputError
 
 BOX_COLUMNS = ("xmin", "ymin", "xmax", "ymax")
 

@@ -10,13 +10,13 @@ from typing import Any, Literal
 import numpy as np
 from filelock import FileLock
 
+from visiontasks.core.errors import InputError
+from visiontasks.core.images import read_image, read_size
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.data.datasets.objects import Box, area, mend_box
 from visiontasks.data.datasets.voc import read_voc
 from visiontasks.data.masks import MaskCode
 from visiontasks.data.splits import Splits
-from visiontasks.images import read_image, read_size
-from visiontasks.samples import InputError
 
 TRIMAP = MaskCode(2, values=[2, 1], ignore=[3])  # 1 is the animal, 2 the background, 3 the border between them
 

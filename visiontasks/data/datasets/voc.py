@@ -7,10 +7,10 @@ from xml.etree import ElementTree
 
 from lightning.pytorch.utilities import rank_zero_info
 
+from visiontasks.core.errors import InputError
+from visiontasks.core.images import EXTENSIONS
 from visiontasks.data.datasets.objects import Annotation, Box, Boxes, Objects, ObjectSet, Record, stated_size
 from visiontasks.data.splits import MissingSplit, Splits
-from visiontasks.images import EXTENSIONS
-from visiontasks.samples import InputError
 
 MAX_BYTES = 10_000_000
 IMAGES = ("JPEGImages", "images", ".")

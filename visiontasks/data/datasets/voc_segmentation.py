@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from visiontasks.core.errors import InputError
 from visiontasks.data.datasets.masks import MaskFolder
 from visiontasks.data.datasets.torchvision_sets import opening
-from visiontasks.samples import InputError
 
 # in the order of their pixel values; 255 is the border of the objects
 NAMES = [

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
+from visiontasks.core.errors import InputError
+from visiontasks.core.resize import interpolation
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.data.splits import SPLITS
-from visiontasks.resize import interpolation
-from visiontasks.samples import InputError
 
 BACKGROUND = "background"
 GRAY = 114  # what a letterbox pads with

@@ -8,9 +8,10 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
-from visiontasks.describe import Described
+from visiontasks.core.errors import InputError
+from visiontasks.core.sample import Batch
+from visiontasks.core.serialize import Described
 from visiontasks.losses import Loss
-from visiontasks.samples import Batch, InputError
 
 Stage = Literal["train", "val", "test"]
 

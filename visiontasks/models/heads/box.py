@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import MetricCollection
 
+from visiontasks.core.errors import InputError
 from visiontasks.losses import BoxGIoUL1, Loss
-from visiontasks.metrics import box_iou, box_metrics
 from visiontasks.models.heads.base import Head, Stage
 from visiontasks.models.ridge import fit_ridge
-from visiontasks.samples import InputError
+from visiontasks.targets.metrics import box_iou, box_metrics
 
 
 class BoxHead(Head):

@@ -8,10 +8,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from visiontasks.core.errors import InputError
 from visiontasks.losses import CrossEntropy, Loss
 from visiontasks.models.backbone import STRIDES
 from visiontasks.models.heads.mask import MaskHead, levels
-from visiontasks.samples import InputError
 
 
 class FCNHead(MaskHead):

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
+from visiontasks.core.errors import InputError
+from visiontasks.core.sample import IGNORE_LABEL
 from visiontasks.losses import CrossEntropy, Loss
-from visiontasks.metrics import label_metrics, label_tables
 from visiontasks.models.heads.base import Head, Stage
 from visiontasks.models.ridge import fit_ridge, fit_temperature
-from visiontasks.samples import IGNORE_LABEL, InputError
+from visiontasks.targets.metrics import label_metrics, label_tables
 
 Pool = Literal["avg", "max", "avgmax", "flatten"]
 

@@ -11,11 +11,12 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import MetricCollection
 
+from visiontasks.core.errors import InputError
+from visiontasks.core.geometry import Resize, Size, place
+from visiontasks.core.sample import IGNORE_LABEL, IGNORE_MASK, PLACES, Batch
 from visiontasks.losses import Loss
-from visiontasks.metrics import confusion, mask_metrics, mask_score, mask_tables
 from visiontasks.models.heads.base import Head, Stage
-from visiontasks.placement import Resize, Size, place
-from visiontasks.samples import IGNORE_LABEL, IGNORE_MASK, PLACES, Batch, InputError
+from visiontasks.targets.metrics import confusion, mask_metrics, mask_score, mask_tables
 
 
 class MaskHead(Head):

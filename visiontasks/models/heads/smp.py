@@ -8,9 +8,9 @@ from typing import Any, Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from visiontasks.core.errors import InputError
 from visiontasks.losses import CrossEntropy, Loss
 from visiontasks.models.heads.mask import MaskHead, levels
-from visiontasks.samples import InputError
 
 Decoder = Literal["Unet", "UnetPlusPlus", "FPN", "DeepLabV3Plus", "Segformer"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from visiontasks.core.errors import InputError
 from visiontasks.losses import CrossEntropy, Loss
 from visiontasks.models.classic.unet import double_conv, init_he
 from visiontasks.models.heads.mask import MaskHead, levels
-from visiontasks.samples import InputError
 
 
 class UNetHead(MaskHead):

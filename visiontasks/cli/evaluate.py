@@ -1,0 +1,127 @@
+"""The command `visiontasks evaluate`."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from visiontasks.cli.opening import open_data
+from visiontasks.core.errors import InputError
+from visiontasks.core.files import make_folder, whole_file, write_json
+from visiontasks.data.datasets.base import VisionDataset
+from visiontasks.data.splits import MissingSplit
+from visiontasks.evaluate.bootstrap import Interval, bootstrap
+from visiontasks.evaluate.counts import Counts, count, count_floor, figures
+from visiontasks.predict.predictor import Predictor
+
+Row = dict[str, str | float]
+
+
+def main(command: str, args: Sequence[str]) -> None:
+    """Parses the arguments, predicts the split with one model or two, prints and writes what came out."""
+    parser = argparse.ArgumentParser(
+        prog=f"visiontasks {command}",
+        description="The figures of a model on a split, with 95 % intervals; of two models also their difference.",
+        epilog="All other arguments change the config's data, such as --data.dataset.root PATH.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("model", nargs="+", help="a checkpoint or an exported file, or two")
+    parser.add_argument("-c", "--config", type=Path, help="tells the data (default: config.yaml beside the model)")
+    parser.add_argument("--split", choices=("val", "test"), default="test", help="(default: test, else val)")
+    parser.add_argument("--output", type=Path, help="folder for the tables (default: evaluation/ beside the model)")
+    parser.add_argument("--draws", type=int, default=2000, help="of the bootstrap over images (default: 2000)")
+    parser.add_argument("--batch_size", type=int, default=32, help="images at a time (default: 32)")
+    parser.add_argument("--tile", type=int, help="masks in tiles of N pixels, at each image's own resolution")
+    parser.add_argument(
+        "--tta", nargs="+", default=[], metavar="VIEW", help="hflip, vflip, scales; one model: beside plain"
+    )
+    parser.add_argument("--trust", action="store_true", help="open a .pt2 file, which can run code")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)")
+    options, more = parser.parse_known_args(args)
+    if len(options.model) > 2 or options.draws < 1 or options.batch_size < 1:
+        parser.error("one model or two; --draws and --batch_size must be positive.")
+    first = Path(options.model[0])
+    data = open_data(options.config or first.parent / "config.yaml", more)
+    split, dataset = options.split, None
+    try:
+        dataset = data.dataset(split)
+    except MissingSplit as missing:
+        print(f"No test split ({missing}) Evaluating on val instead.")
+        split, dataset = "val", data.dataset("val")
+    folder = options.output or first.parent / "evaluation"
+    make_folder(folder)
+    how = {"batch_size": options.batch_size, "tile": options.tile}
+    models = [Predictor.open(path, options.trust, options.device) for path in options.model]
+    keys = models[0].network.keys
+    if any(model.network.keys != keys for model in models):
+        raise InputError(f"{options.model[1]} answers {models[1].network.keys}, {options.model[0]} {keys}.")
+    names, views = options.model, [options.tta] * len(models)
+    if len(models) == 1 and options.tta:
+        names, views, models = ["plain", "views"], [[], options.tta], models * 2
+    counts = [count(model, dataset, tta=tta, **how) for model, tta in zip(models, views, strict=True)]
+    rows = figure_rows(counts, count_floor(keys, data, split), names, options.draws, dataset)
+    write_rows(folder, rows, {"models": options.model, "tta": options.tta, "split": split, "images": len(dataset)})
+    _print(rows, f"{split}, {len(dataset)} images")
+    print(f"written to {folder}")
+
+
+def figure_rows(
+    counts: list[Counts], floor: Counts, names: Sequence[str], draws: int, dataset: VisionDataset
+) -> list[Row]:
+    """A row for each figure: `metric`, `class`, its value with `low` and `high` for each model, their difference, and
+    the `floor`."""
+    rows: list[Row] = []
+    for key in counts[0]:
+        parts = {name: bootstrap(key, one[key], draws) for name, one in zip(names, counts, strict=False)}
+        if len(counts) == 2:
+            parts["difference"] = bootstrap(key, counts[0][key], draws, counts[1][key])
+        trivial = figures(key, floor[key].sum(0))
+        classes = list(dataset.mask_names if key == "mask" else dataset.class_names)
+        for metric in next(iter(parts.values())):
+            per_class = metric.startswith("class/")
+            for place, name in enumerate(classes if per_class else [""]):
+                row: Row = {"key": key, "metric": metric.removeprefix("class/"), "class": name}
+                for title, intervals in parts.items():
+                    row |= _cells(title if len(parts) > 1 else "", intervals[metric][place])
+                value = trivial[metric]
+                rows.append({**row, "floor": float(value[place] if per_class else value)})
+    return rows
+
+
+def write_rows(folder: Path, rows: list[Row], about: dict[str, object]) -> None:
+    """Writes `evaluation.csv` and `evaluation.json`, the same rows with what they are about."""
+    with (
+        whole_file(folder / "evaluation.csv") as path,
+        path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    write_json(folder / "evaluation.json", {**about, "figures": rows})
+
+
+def _cells(title: str, interval: Interval) -> Row:
+    start = f"{title} " if title else ""
+    return {f"{start}value": interval.value, f"{start}low": interval.low, f"{start}high": interval.high}
+
+
+def _print(rows: list[Row], title: str) -> None:
+    """Each figure as `value [low, high]`; of two models their values and the difference so."""
+    starts = [name.removesuffix("value") for name in rows[0] if name.endswith("value")]
+    table = Table(title=title, title_justify="left")
+    for name in ("metric", "class", *(start.strip() or "value" for start in starts), "floor"):
+        table.add_column(name, justify="left" if name in ("metric", "class") else "right")
+    for row in rows:
+        cells = [_shown(row[f"{start}value"]) for start in starts]
+        cells[-1] += f" [{_shown(row[f'{starts[-1]}low'])}, {_shown(row[f'{starts[-1]}high'])}]"
+        table.add_row(str(row["metric"]), str(row["class"]), *cells, _shown(row["floor"]))
+    Console().print(table)
+
+
+def _shown(value: str | float) -> str:
+    return "" if value != value else f"{value:.4f}"

@@ -1,0 +1,205 @@
+"""fit, validate, test, probe, preview and lr_find: LightningCLI with a run directory, loggers and helpful errors."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from contextlib import nullcontext
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback, EarlyStopping
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.utilities import rank_zero_info
+
+from visiontasks.callbacks import ClosedFormStart, Curves, Panels, Results
+from visiontasks.callbacks.rates import STEPS, RateFinder
+from visiontasks.cli.parser import Parser, check_config
+from visiontasks.cli.preview import write_preview
+from visiontasks.cli.runs import RUN_DIR, run_checkpoints, run_directory, run_loggers
+from visiontasks.core.errors import InputError
+from visiontasks.data import VisionDataModule
+from visiontasks.models.backbone import without_weights
+from visiontasks.tasks import VisionTask
+from visiontasks.tasks.checkpoint import read_checkpoint
+
+EXPECTED_WARNINGS = (
+    ".*in eval mode at the start of training",  # frozen, or batch norm with the pretrained statistics
+    "(Checkpoint|Experiment logs) directory .* exists and is not empty",  # config.yaml is there already
+    ".*does not have many workers",  # none is the right number where the cores are busy with the model
+    ".*callbacks used to create the checkpoint need to be provided",
+    ".*is smaller than the logging interval",  # what is logged by epoch does not mind
+    ".*could not find the monitored key",  # before the first validation, where not every epoch has one
+    "The dirpath has changed",  # a resumed fit has a run directory of its own
+    ".*isinstance.treespec, LeafSpec.",
+    ".*no transform to process it",  # colours alone: boxes stay where they are
+)
+LOADERS = ("dataloaders", "train_dataloaders", "val_dataloaders")
+
+
+def main(command: str, args: Sequence[str]) -> VisionCLI:
+    """Runs fit, validate, test, probe, preview or lr_find with the arguments of the command line."""
+    if "LOCAL_RANK" not in os.environ:
+        os.environ.pop(RUN_DIR, None)
+    for message in EXPECTED_WARNINGS:
+        warnings.filterwarnings("ignore", message)
+    return VisionCLI(command, args)
+
+
+class VisionCLI(LightningCLI):
+    """Parses one command's config and arguments, builds its objects and runs it."""
+
+    def __init__(self, command: str, args: Sequence[str]) -> None:
+        self.command = command
+        super().__init__(
+            VisionTask,
+            VisionDataModule,
+            args=[self._method, *args],
+            subclass_mode_model=True,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            seed_everything_default=0,
+            save_config_callback=SaveConfig,
+            trainer_defaults={"log_every_n_steps": 10, "num_sanity_val_steps": 0},
+            parser_class=Parser,
+        )
+
+    @property
+    def _method(self) -> str:
+        return self.command if self.command in ("validate", "test") else "fit"
+
+    def subcommands(self) -> dict[str, set[str]]:
+        """Only the command that was asked for: each parser costs a second of looking through signatures."""
+        return {self._method: {"model", "datamodule", *LOADERS, "verbose", "weights_only"}}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.link_arguments("data.spec", "model.init_args.spec", apply_on="instantiate")
+        parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
+        parser.add_argument(
+            "--early_stopping",
+            type=int | None,
+            help="Stop a fit after so many validations (one an epoch) in which the model did not improve.",
+        )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Puts the hyperparameters of a checkpoint below the config files and the arguments."""
+        self.checkpoint = None
+        for config in _options(args, "-c", "--config"):
+            check_config(config)
+        self.ckpt_path = next(reversed(_options(args, "--ckpt_path")), None)
+        if self.ckpt_path:
+            self.checkpoint = read_checkpoint(self.ckpt_path)["hyper_parameters"]
+            init_args = {k: v for k, v in self.checkpoint["init_args"].items() if k not in ("spec", "weights")}
+            self._parser(self._method).set_defaults({"model": {**self.checkpoint, "init_args": init_args}})
+        elif self.command in ("validate", "test"):
+            raise InputError(f"{self.command} needs a trained model: give --ckpt_path CHECKPOINT.")
+        if self.ckpt_path and self.command == "probe":
+            raise InputError("probe solves new heads: give another run's backbone with --model.weights CHECKPOINT.")
+        self.config = parser.parse_args(list(args))
+        if self._section("ckpt_path") and not self.ckpt_path:
+            raise InputError("ckpt_path: give it as an argument, `--ckpt_path CHECKPOINT`, and not in a config.")
+
+    def _parse_ckpt_path(self) -> None:
+        """Lightning's would let the checkpoint beat the command line; here only what differs is said."""
+        if self.checkpoint is not None:
+            old, new = _flat(self.checkpoint["init_args"]), _flat(self._section("model").init_args)
+            for key in sorted(old.keys() & new.keys() - {"weights"}):
+                if old[key] != new[key]:
+                    rank_zero_info(f"model.{key}: {old[key]} in the checkpoint, {new[key]} from now on.")
+
+    def before_instantiate_classes(self) -> None:
+        trainer = self._section("trainer")
+        if self.command == "inspect" and self.ckpt_path:
+            self.run_dir = Path(self.ckpt_path).parent / "inspect"
+            self.run_dir.mkdir(exist_ok=True)
+        else:
+            self.run_dir = run_directory(trainer.default_root_dir, self.config[self._method].get("config"))
+        if self.command == "probe":
+            trainer.max_epochs = 0
+        elif self.command == "lr_find":
+            trainer.max_steps = STEPS if trainer.max_steps < 1 else trainer.max_steps
+            trainer.max_epochs, trainer.check_val_every_n_epoch = -1, trainer.max_steps
+
+    def instantiate_classes(self) -> None:
+        needs_weights = self.checkpoint is None and self.command != "preview"
+        with nullcontext() if needs_weights else without_weights():
+            super().instantiate_classes()
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Adds what every run has: checkpoints, results, curves, and a CSV beside any other logger."""
+        config = self._get(self.config_init, "trainer")
+        callbacks: list[Callback] = [Results(str(self.run_dir)), Panels(str(self.run_dir))]
+        if self._method == "fit":
+            callbacks += [Curves(), *run_checkpoints(self.run_dir, self.model.monitor)]
+            if patience := self._get(self.config_init, "early_stopping"):
+                callbacks.append(EarlyStopping(self.model.monitor, mode="max", patience=patience))
+        chosen = config.get("callbacks") or []
+        chosen = chosen if isinstance(chosen, list) else [chosen]  # Lightning takes a single one too
+        if self.command == "probe" and not any(isinstance(callback, ClosedFormStart) for callback in chosen):
+            callbacks.append(ClosedFormStart())
+        elif self.command == "lr_find":  # after all others: it ends the fit before they see it begin
+            callbacks.append(RateFinder(str(self.run_dir), config.max_steps))
+        loggers = run_loggers(config.get("logger"), self.run_dir)
+        kwargs["default_root_dir"] = str(self.run_dir)
+        return super().instantiate_trainer(callbacks=[*chosen, *callbacks], logger=loggers, **kwargs)
+
+    def fit(self, **kwargs: Any) -> None:
+        """Trains; `probe` solves the heads, `preview` draws the data, `inspect` only opens the model."""
+        if self.command == "inspect":
+            if self.ckpt_path:
+                self.model.load_state_dict(read_checkpoint(self.ckpt_path)["state_dict"])
+            return
+        if self.command == "preview":
+            write_preview(self.datamodule, self.run_dir, self.trainer.loggers)
+        else:
+            self.trainer.fit(**kwargs, weights_only=True)
+        if self.command == "probe":
+            self.trainer.validate(self.model, self.datamodule, verbose=False, weights_only=True)
+            self.trainer.save_checkpoint(self.run_dir / "last.ckpt", weights_only=False)
+        rank_zero_info(f"Run directory: {self.run_dir}")
+
+    def validate(self, **kwargs: Any) -> None:
+        self.trainer.validate(**kwargs, verbose=False, weights_only=True)
+
+    def test(self, **kwargs: Any) -> None:
+        self.trainer.test(**kwargs, verbose=False, weights_only=True)
+
+    def _section(self, name: str) -> Namespace:
+        return self.config[self._method][name]
+
+
+class SaveConfig(SaveConfigCallback):
+    """Writes the resolved config to the run directory, and to W&B."""
+
+    def __init__(self, parser: LightningArgumentParser, config: Namespace, **kwargs: Any) -> None:
+        config = config.clone()
+        config.ckpt_path = None  # another run's: this config begins anew
+        super().__init__(parser, config, **kwargs)
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        from visiontasks.callbacks.wandb import WandbLogger
+
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.experiment.config.update(self.config.as_dict() | {"config": None}, allow_val_change=True)
+
+
+def _options(args: Sequence[str], *names: str) -> list[str]:
+    """The values of `--name value` and `--name=value` before anything is parsed."""
+    after = [value for arg, value in pairwise(args) if arg in names]
+    return after + [arg.partition("=")[2] for arg in args if arg.startswith(tuple(f"{name}=" for name in names))]
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested settings as one level of dotted names, without the `init_args` between."""
+    if isinstance(value, Namespace):
+        value = value.as_dict()
+    if not isinstance(value, dict):
+        return {prefix.removesuffix("."): list(value) if isinstance(value, tuple) else value}
+    if "class_path" in value:  # a class may be imported from more than one place
+        value = {"class": value["class_path"].rpartition(".")[2], **(value.get("init_args") or {})}
+    return {name: item for key, part in value.items() for name, item in _flat(part, f"{prefix}{key}.").items()}

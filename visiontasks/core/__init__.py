@@ -1,0 +1,1 @@
+"""What every room shares: values, geometry, images, files and errors."""

@@ -1,0 +1,70 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from secrets import token_hex
+from tempfile import TemporaryFile
+from typing import Any
+
+from visiontasks.core.errors import InputError
+
+
+def make_folder(path: Path) -> None:
+    """Makes the folder that `--output` names, where there is none.
+
+    Raises:
+        InputError: It cannot be made, or nothing can be written there.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise InputError(f"--output {path}: the folder cannot be written to ({error.strerror}).") from None
+
+
+@contextmanager
+def whole_file(path: Path) -> Generator[Path]:
+    """Gives the path of a new file beside this one; it takes its place at the end, and is removed after an error.
+
+    Raises:
+        InputError: It cannot be written, as on a full disk.
+    """
+    with cannot_be_written(path):
+        part = path.with_name(f".{token_hex(4)}-{path.name}")
+        part.touch(exist_ok=False)
+        try:
+            yield part
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def cannot_be_written(path: Path) -> Generator[None]:
+    """Says which file could not be written, and why."""
+    try:
+        yield
+    except OSError as error:
+        if error.strerror is None:  # Pillow's own
+            raise
+        raise InputError(f"{path}: cannot be written ({error.strerror}).") from None
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes plain data as JSON, which has no NaN: null stands for it."""
+    with whole_file(path) as part:
+        part.write_text(json.dumps(_without_nan(content), indent=1, allow_nan=False), "utf-8")
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

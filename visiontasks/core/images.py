@@ -1,0 +1,151 @@
+"""Bytes to upright uint8 RGB: the one reader of training, prediction and every tool."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from os import PathLike, fsdecode
+from os.path import exists, isfile
+from pathlib import Path
+
+import numpy as np
+import simplejpeg
+from PIL import Image, ImageOps
+
+from visiontasks.core.errors import InputError
+
+EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")  # Pillow reads MPO as JPEG
+MAX_PIXELS = 89_478_485  # Pillow's own limit, a quarter of a gigabyte of RGB; there it is only a warning
+
+# EXIF orientation -> what brings a stored array upright (Exif 2.32, section 4.6.4, tag 274)
+_UPRIGHT = {
+    2: np.fliplr,
+    3: lambda image: np.rot90(image, 2),
+    4: np.flipud,
+    5: lambda image: image.swapaxes(0, 1),
+    6: lambda image: np.rot90(image, -1),
+    7: lambda image: np.rot90(image, 2).swapaxes(0, 1),
+    8: np.rot90,
+}
+
+
+def read_image(path: str | PathLike[str]) -> np.ndarray:
+    """Reads an image file of any mode.
+
+    Gray, palette, alpha, 1-bit, CMYK and 16-bit images become 8-bit RGB (alpha is dropped, 16-bit gray
+    is scaled), EXIF orientation is applied, and of an animation the first frame is taken.
+
+    Returns:
+        uint8 (H, W, 3), 0..255, RGB, C-contiguous.
+
+    Raises:
+        InputError: The file is missing, empty, truncated, too large or not an image.
+    """
+    return decode_image(read_bytes(path), shown(path))
+
+
+def read_size(path: str | PathLike[str]) -> tuple[int, int]:
+    """Reads the height and width in pixels that `read_image` would give; of most formats from the header alone.
+
+    Raises:
+        InputError: The file is missing, too large or not an image.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(io.BytesIO(read_bytes(path, 1 << 18)), formats=FORMATS) as image:
+                _check_size(*image.size)
+                turned = image.getexif().get(274, 1) in (5, 6, 7, 8)
+                return image.size if turned else image.size[::-1]
+        except InputError as error:
+            raise InputError(f"{shown(path)}: {error}" if str(path) not in str(error) else str(error)) from None
+        except Exception:  # its header is longer, or it is broken
+            return read_image(path).shape[:2]
+
+
+def shown(path: str | PathLike[str]) -> str:
+    """A path as a message can hold it, whatever bytes are in its name."""
+    return fsdecode(path).encode("utf-8", "backslashreplace").decode()
+
+
+def read_bytes(path: str | PathLike[str], limit: int = -1) -> bytes:
+    """The first `limit` bytes of a regular file, or all.
+
+    Raises:
+        InputError: There is none, or it cannot be read.
+    """
+    file = Path(path)
+    try:
+        if not isfile(file):  # a pipe or a device would block for ever
+            raise InputError(f"{shown(path)}: {'not a regular file' if exists(file) else 'no such file'}.")
+        with file.open("rb") as opened:
+            return opened.read(limit)
+    except OSError as error:
+        raise InputError(f"{shown(path)}: cannot be read ({error.strerror}).") from error
+
+
+def decode_image(data: bytes, name: str = "image") -> np.ndarray:
+    """Decodes the bytes of an image file; see `read_image`.
+
+    Args:
+        data: The whole file.
+        name: What an error message calls it.
+    """
+    if not data:
+        raise InputError(f"{name}: the file is empty. Remove it or put the image back.")
+    try:
+        image = _decode_jpeg(data) if data.startswith(b"\xff\xd8\xff") else None
+        if image is None:
+            image = _decode_any(data)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
+    except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ValueError ...
+        what = "not an image of a known format" if isinstance(error, Image.UnidentifiedImageError) else error
+        raise InputError(f"{name}: broken or truncated image ({what}). Replace the file or remove it.") from error
+    return np.ascontiguousarray(image)
+
+
+def to_rgb(image: Image.Image) -> np.ndarray:
+    """Converts a Pillow image of any mode to upright uint8 RGB (H, W, 3); see `read_image`."""
+    _check_size(*image.size)
+    image = ImageOps.exif_transpose(image)
+    if image.mode == "F" or image.mode.startswith("I"):  # Pillow's own conversion saturates these at 255
+        return np.repeat(_to_8_bit(np.asarray(image))[..., None], 3, axis=2)
+    return np.asarray(image.convert("RGB"))
+
+
+def _to_8_bit(gray: np.ndarray) -> np.ndarray:
+    """Scales 16-bit integers from 0..65535, and floats from 0..1 (0..255 where one exceeds 1)."""
+    low, high = float(gray.min()), float(gray.max())
+    is_float = gray.dtype.kind == "f"
+    limit = (1.0 if high <= 1 else 255.0) if is_float else 65535.0
+    if not (low >= 0 and high <= limit):
+        allowed = "0..1 or 0..255" if is_float else "0..65535"
+        raise InputError(f"pixel values {low:g}..{high:g}, expected {allowed}. Convert the image to 8 bits.")
+    return np.rint(gray * (255.0 / limit)).astype(np.uint8)
+
+
+def _decode_jpeg(data: bytes) -> np.ndarray | None:
+    """The fast path; None for what only Pillow can convert (CMYK)."""
+    height, width, colorspace, _ = simplejpeg.decode_jpeg_header(data)
+    height, width = int(height), int(width)
+    if colorspace not in ("YCbCr", "RGB", "Gray"):
+        return None
+    _check_size(width, height)
+    image = simplejpeg.decode_jpeg(data, "RGB")
+    if b"Exif\0" in data[: 1 << 17]:
+        upright = _UPRIGHT.get(Image.open(io.BytesIO(data)).getexif().get(274, 1))
+        image = upright(image) if upright else image
+    return image
+
+
+def _decode_any(data: bytes) -> np.ndarray:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # our own size limit is an error; other warnings do not touch the pixels
+        return to_rgb(Image.open(io.BytesIO(data), formats=FORMATS))
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise InputError(f"{width}x{height} pixels, more than the limit of {MAX_PIXELS:,}. Scale the image down.")

@@ -1,0 +1,1 @@
+"""Target kinds: one file per key of a sample."""

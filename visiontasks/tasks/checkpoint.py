@@ -1,0 +1,40 @@
+"""Reading checkpoints: the only `torch.load` of the project."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from visiontasks.core.errors import InputError
+
+VERSION_KEY = "visiontasks"
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Reads a checkpoint as data: nothing in it is executed.
+
+    Returns:
+        Lightning's checkpoint dict, on the CPU; `hyper_parameters` holds the model's `class_path` and `init_args`.
+
+    Raises:
+        InputError: The file is missing, broken, or not a checkpoint of visiontasks.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise InputError(f"{path}: no such checkpoint (a local file; addresses are not fetched).")
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        names = re.findall(r"GLOBAL (\S+)", str(error))  # torch's own message advises to trust the file
+        more = f": {', '.join(names)}" if names else ""
+        raise InputError(f"{path}: refused, the file holds more than weights and plain values{more}.") from None
+    except Exception as error:  # whatever a broken file makes the reader raise
+        raise InputError(f"{path}: broken or truncated checkpoint, {file.stat().st_size} bytes ({error!r}).") from error
+    if not isinstance(content, dict) or VERSION_KEY not in content:
+        raise InputError(f"{path}: not a checkpoint of visiontasks (no {VERSION_KEY!r} in it).")
+    return content
