@@ -15,11 +15,10 @@ import timm
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from visiontasks.core.errors import InputError
 from visiontasks.models import Backbone
-from visiontasks.models.backbone import without_weights
+from visiontasks.models.backbone import BATCH_NORMS, without_weights
 
 
 def random_images(height: int = 64, width: int = 96) -> Tensor:
@@ -327,5 +326,5 @@ def test_batch_norm_keeps_the_statistics_of_pretrained_weights(
     backbone.train()(random_images())[0].sum().backward()
     assert backbone.keeps_batch_norm == keeps
     assert bool(changed(before, backbone)) != keeps
-    norms = [module for module in backbone.modules() if isinstance(module, _BatchNorm)]
+    norms = [module for module in backbone.modules() if isinstance(module, BATCH_NORMS)]
     assert all(norm.weight.grad is not None for norm in norms)  # scale and shift learn all the same

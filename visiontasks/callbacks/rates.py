@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import LearningRateFinder
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
 from visiontasks.callbacks.freeze import FreezeBackbone
+from visiontasks.core.compat import end_fit_after_rates
 from visiontasks.core.errors import InputError
 from visiontasks.tasks.base import VisionTask
 
@@ -47,7 +48,7 @@ class RateFinder(Callback):
 
         # not as a callback of the trainer: Lightning would put it before ClosedFormStart
         finder = LearningRateFinder(*RANGE, num_training_steps=self.steps, update_attr=False)
-        finder._early_exit = True  # as Lightning's Tuner sets it
+        end_fit_after_rates(finder)
         with_ratio = trainer.optimizers[0].register_step_pre_hook(keep_ratio)
         try:
             finder.lr_find(trainer, pl_module)

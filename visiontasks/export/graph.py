@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import Generator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import torch
-from timm.layers import padding
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from visiontasks.core.compat import exact_padding
 from visiontasks.core.draw import palette
 from visiontasks.core.errors import InputError
 from visiontasks.core.geometry import height_width
@@ -121,28 +120,10 @@ def write_pt2(graph: AnswerGraph, described: dict[str, Any], path: Path) -> None
 
 def _program(graph: AnswerGraph, image: Tensor, shapes: dict[int, Any]) -> torch.export.ExportedProgram:
     try:
-        with torch.no_grad(), _exact_padding():
+        with torch.no_grad(), exact_padding():
             return torch.export.export(graph, (image,), dynamic_shapes=(shapes,), strict=False)
     except Exception as error:  # torch.export has no common class for what it cannot follow
         raise InputError(f"the network cannot be exported: {str(error).splitlines()[0]}") from error
-
-
-@contextmanager
-def _exact_padding() -> Generator[None]:
-    """Lets timm's padding "same" compute with whole numbers: its `math.ceil` of a size that is not known yet can be
-    saved nowhere, and makes torch.export think for minutes."""
-    own = padding.get_same_padding
-    padding.get_same_padding = _same_padding  # ty: ignore[invalid-assignment]
-    try:
-        yield
-    finally:
-        padding.get_same_padding = own
-
-
-def _same_padding(length: Any, kernel_size: int, stride: int, dilation: int) -> Any:
-    reach = (kernel_size - 1) * dilation + 1
-    total = ((length + stride - 1) // stride - 1) * stride + reach - length
-    return total if reach >= stride else torch.sym_max(total, 0)  # without the maximum the sizes stay simple
 
 
 def _example(graph: AnswerGraph, described: dict[str, Any]) -> tuple[Tensor, dict[int, Any]]:

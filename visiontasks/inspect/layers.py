@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 from torch.utils.weak import WeakTensorKeyDictionary
+
+from visiontasks.core.compat import dispatch_mode, tree_leaves
 
 aten = torch.ops.aten
 
@@ -111,7 +111,7 @@ def layers(model: nn.Module, images: Tensor) -> list[Layer]:
     return found
 
 
-class _Watch(TorchDispatchMode):
+class _Watch(dispatch_mode()):
     """Sees each operation: counts multiplications, and follows what the units of each tensor see."""
 
     def __init__(self) -> None:

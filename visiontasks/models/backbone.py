@@ -14,7 +14,6 @@ import timm
 import torch
 from timm.models import group_parameters, load_state_dict
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.geometry import Size, height_width
@@ -23,6 +22,7 @@ from visiontasks.models.normalization import Normalizer, Whitening, statistics
 
 BUNDLED = "tf_efficientnet_lite0"
 STRIDES = (1, 2, 4, 8, 16, 32)
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)  # timm's are subclasses
 _reads_weights = ContextVar("reads_weights", default=True)
 
 
@@ -172,7 +172,7 @@ class Backbone(Described, nn.Module):
         for module in self.net.modules():
             parameters = list(module.parameters())
             frozen = bool(parameters) and not any(parameter.requires_grad for parameter in parameters)
-            if frozen or (self.keeps_batch_norm and isinstance(module, _BatchNorm)):
+            if frozen or (self.keeps_batch_norm and isinstance(module, BATCH_NORMS)):
                 yield module
 
 

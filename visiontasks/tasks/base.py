@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torchmetrics import MeanMetric
 
+from visiontasks.core.compat import load_training_data
 from visiontasks.core.errors import InputError
 from visiontasks.core.geometry import height_width
 from visiontasks.core.sample import Batch, names_key, names_of
@@ -151,7 +152,7 @@ class VisionTask(Described, LightningModule):
         optimizer = self.make_optimizer(groups)
         rate = optimizer.param_groups[0]["lr"]
         optimizer.param_groups[1]["lr"] = rate * self.backbone_lr_ratio
-        self.trainer.fit_loop.setup_data()  # else the number of batches is not known yet where only max_steps is given
+        load_training_data(self.trainer)  # else the number of batches is not known yet where only max_steps is given
         if math.isinf(updates := self.trainer.estimated_stepping_batches):
             raise InputError("trainer.max_epochs: -1 has no end, which a schedule needs. Give max_epochs or max_steps.")
         updates = int(updates)

@@ -7,6 +7,8 @@ from typing import Any
 
 from torch.optim import AdamW
 
+from visiontasks.core.compat import allow_clipping
+
 
 class DefaultAdamW(AdamW):
     """Fused AdamW at a rate for fine-tuning.
@@ -16,4 +18,4 @@ class DefaultAdamW(AdamW):
 
     def __init__(self, params: Iterable[Any], lr: float = 3e-4) -> None:
         super().__init__(params, lr=lr, weight_decay=0.01, fused=True)
-        self._step_supports_amp_scaling = False  # else Lightning refuses to clip gradients in mixed precision
+        allow_clipping(self)  # else Lightning refuses to clip gradients in mixed precision

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager, nullcontext
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from filelock import FileLock
 
+from visiontasks.core.compat import Pets, read_pets
 from visiontasks.core.errors import InputError
 from visiontasks.core.images import read_image, read_size
 from visiontasks.data.datasets.base import VisionDataset
@@ -130,7 +132,7 @@ class OxfordIIITPet(TorchvisionSet):
         trimaps: bool = False,
         parts: Literal["published", "all"] = "published",
     ) -> None:
-        self._classes = classes
+        self._classes, self._root = classes, root
         self._has_test = parts == "published"
         self.mask_names = ["background", "animal"] if trimaps else []
         super().__init__(split, root, download, splits)
@@ -154,7 +156,7 @@ class OxfordIIITPet(TorchvisionSet):
         return self._path(index).name
 
     def _path(self, index: int) -> Path:
-        return Path(self._source._images[self._chosen[index]])
+        return self._source.images[self._chosen[index]]
 
     def _read_boxes(self) -> dict[Path, Box]:
         boxes: dict[Path, Box] = {}
@@ -169,18 +171,15 @@ class OxfordIIITPet(TorchvisionSet):
     def _open(self, part: str, root: str, download: bool, **options: Any) -> Any:
         names = ["test" if part == "test" else "trainval"] if self._has_test else ["trainval", "test"]
         published = super()._open
-        source, *others = [published(part, root, download, split=name) for name in names]
-        for other in others:
-            for key in ("_images", "_labels", "_bin_labels", "classes"):
-                setattr(source, key, getattr(source, key) + getattr(other, key))
-        return source
+        parts = [read_pets(published(part, root, download, split=name)) for name in names]
+        return Pets(*(list(chain(*lists)) for lists in zip(*parts, strict=True)))
 
-    def _read_labels(self, source: Any) -> np.ndarray:
+    def _read_labels(self, source: Pets) -> np.ndarray:
         if self._classes == "species":
             self.class_names = ["cat", "dog"]
-            return np.asarray(source._bin_labels)
-        trainval = super()._open("train", source.root, download=False, split="trainval")
-        self.class_names = list(trainval.classes)  # in the order of their ids, which have gaps in a part of the set
+            return np.asarray(source.species)
+        trainval = read_pets(super()._open("train", self._root, download=False, split="trainval"))
+        self.class_names = trainval.classes  # in the order of their ids, which have gaps in a part of the set
         if unknown := set(source.classes) - set(self.class_names):
-            raise InputError(f"{source.root}: {sorted(unknown)} in test.txt, but not in trainval.txt.")
-        return np.searchsorted(np.unique(trainval._labels), source._labels)
+            raise InputError(f"{self._root}: {sorted(unknown)} in test.txt, but not in trainval.txt.")
+        return np.searchsorted(np.unique(trainval.breeds), source.breeds)

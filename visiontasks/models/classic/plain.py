@@ -9,7 +9,6 @@ from operator import mul
 from typing import Any, NamedTuple
 
 from timm.models import build_model_with_cfg, register_model
-from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
 
@@ -40,7 +39,8 @@ class PlainNet(nn.Module):
 
     def forward_intermediates(self, x: Tensor, indices: int | list[int] | None = None) -> tuple[Tensor, list[Tensor]]:
         """As timm has it: the final map, and the maps that `indices` take (the last so many, or all)."""
-        taken, _ = feature_take_indices(len(self.stages), indices)
+        numbers = range(len(self.stages))
+        taken = numbers[-indices:] if isinstance(indices, int) else [numbers[i] for i in indices or numbers]
         maps = []
         for number, stage in enumerate(self.stages):
             x = stage(x)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from visiontasks.core.compat import initialize_smp_decoder, smp_decoder
 from visiontasks.core.errors import InputError
 from visiontasks.losses import CrossEntropy, Loss
 from visiontasks.models.heads.mask import MaskHead, levels
@@ -76,28 +77,19 @@ class SMPHead(MaskHead):
 
 def _make(name: str, channels: Sequence[int], width: float) -> tuple[nn.Module, int, int]:
     """The decoder, its output channels and the size of the last convolution: as SMP's models of these names."""
-    from segmentation_models_pytorch.base import initialization  # not before it is used: it imports torchvision
-    from segmentation_models_pytorch.decoders.deeplabv3.decoder import DeepLabV3PlusDecoder
-    from segmentation_models_pytorch.decoders.fpn.decoder import FPNDecoder
-    from segmentation_models_pytorch.decoders.segformer.decoder import SegformerDecoder
-    from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
-    from segmentation_models_pytorch.decoders.unetplusplus.decoder import UnetPlusPlusDecoder
-
     channels = list(channels)
     wide = [max(1, round(width * count)) for count in (256, 128, 64, 32, 16)]
-    decoder: Any
+    make = smp_decoder(name)  # not before it is used: it imports torchvision
     match name:
-        case "Unet":
-            decoder, outputs, kernel = UnetDecoder(channels, wide), wide[-1], 3
-        case "UnetPlusPlus":
-            decoder, outputs, kernel = UnetPlusPlusDecoder(channels, wide), wide[-1], 3
+        case "Unet" | "UnetPlusPlus":
+            decoder, outputs, kernel = make(channels, wide), wide[-1], 3
         case "FPN":
-            decoder = FPNDecoder(channels, pyramid_channels=wide[0], segmentation_channels=wide[1])
+            decoder = make(channels, pyramid_channels=wide[0], segmentation_channels=wide[1])
             outputs, kernel = wide[1], 1
         case "DeepLabV3Plus":
-            decoder = DeepLabV3PlusDecoder(channels, 4, wide[0], (12, 24, 36), 16, True, 0.5)
+            decoder = make(channels, 4, wide[0], (12, 24, 36), 16, True, 0.5)
             outputs, kernel = wide[0], 1
         case _:
-            decoder, outputs, kernel = SegformerDecoder(channels, segmentation_channels=wide[0]), wide[0], 1
-    initialization.initialize_decoder(decoder)
+            decoder, outputs, kernel = make(channels, segmentation_channels=wide[0]), wide[0], 1
+    initialize_smp_decoder(decoder)
     return decoder, outputs, kernel

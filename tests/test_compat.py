@@ -1,0 +1,169 @@
+"""What the package relies on in undocumented parts of its libraries: one test for each function of `core.compat`."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import LearningRateFinder
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from visiontasks.core import compat
+
+
+class Line(LightningModule):
+    """One weight, trained for the sake of the trainer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lr, self.layer = 1e-3, nn.Linear(1, 1)
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        return self.layer(batch).square().mean()
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.SGD(self.parameters(), self.lr)
+
+
+def trainer(folder: Path, **options: Any) -> Trainer:
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+    return Trainer(default_root_dir=folder, enable_checkpointing=False, **quiet, **options)
+
+
+def batches() -> DataLoader:
+    return DataLoader(torch.ones(12, 1), batch_size=4)
+
+
+def test_importing_it_imports_no_library() -> None:
+    code = "import visiontasks.core.compat, sys; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"torch", "lightning", "timm", "torchvision", "segmentation_models_pytorch"} & set(run.stdout.split())
+
+
+def test_lightning_ends_the_fit_after_its_rates(tmp_path: Path) -> None:
+    finder = LearningRateFinder(num_training_steps=2, update_attr=False)
+    assert finder._early_exit is False
+    compat.end_fit_after_rates(finder)
+    fit = trainer(tmp_path, callbacks=[finder], max_epochs=1)
+    model = Line()
+    fit.fit(model, batches())
+    assert finder.optimal_lr is not None
+    assert fit.global_step == 0  # the rates' steps are taken back, and none follows
+
+
+def test_lightning_loads_the_training_data_before_the_optimizers_are_made(tmp_path: Path) -> None:
+    class Counting(Line):
+        def configure_optimizers(self) -> Any:
+            self.before = self.trainer.num_training_batches
+            compat.load_training_data(self.trainer)
+            self.after = self.trainer.num_training_batches
+            return super().configure_optimizers()
+
+    model = Counting()
+    trainer(tmp_path, max_steps=1).fit(model, batches())
+    assert (math.isinf(model.before), model.after) == (True, 3)
+
+
+def test_torch_and_lightning_read_the_mark_of_an_optimizer_that_unscales_gradients() -> None:
+    from lightning.fabric.plugins.precision.amp import _optimizer_handles_unscaling
+
+    optimizer = torch.optim.AdamW([nn.Parameter(torch.ones(1))], fused=True)
+    assert _optimizer_handles_unscaling(optimizer)
+    compat.allow_clipping(optimizer)
+    assert not _optimizer_handles_unscaling(optimizer)
+
+
+def test_torch_steps_a_fused_optimizer_without_the_mark() -> None:
+    weight = nn.Parameter(torch.ones(1))
+    optimizer = torch.optim.AdamW([weight], lr=0.1, weight_decay=0, fused=True)
+    compat.allow_clipping(optimizer)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**8)
+    scaler.scale(weight.sum()).backward()
+    scaler.unscale_(optimizer)
+    assert weight.grad == 1  # what is clipped is the gradient itself
+    scaler.step(optimizer)
+    torch.testing.assert_close(weight.detach(), torch.tensor([0.9]))
+
+
+def test_torch_lists_the_leaves_of_nested_values() -> None:
+    assert compat.tree_leaves({"a": [1, (2, 3)], "b": 4}) == [1, 2, 3, 4]
+
+
+def test_torch_passes_every_operation_by_a_dispatch_mode() -> None:
+    seen = []
+
+    class Watch(compat.dispatch_mode()):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            seen.append(func.overloadpacket)
+            return func(*args, **(kwargs or {}))
+
+    image = torch.ones(1, 2, 4, 4)
+    with Watch():
+        nn.functional.adaptive_avg_pool2d(image, 2).view(1, 8)
+    assert seen == [torch.ops.aten._adaptive_avg_pool2d, torch.ops.aten.view]
+
+
+def test_timm_pads_by_the_function_that_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    from timm.layers import padding
+    from timm.layers.conv2d_same import Conv2dSame
+
+    published, asked = padding.get_same_padding, []
+
+    def counted(*args: int) -> int:
+        asked.append(args)
+        return published(*args)
+
+    monkeypatch.setattr(compat, "same_padding", counted)
+    layer, image = Conv2dSame(1, 1, 3, stride=2), torch.ones(1, 1, 8, 7)
+    with compat.exact_padding():
+        layer(image)
+    layer(image)
+    assert asked == [(8, 3, 2, 1), (7, 3, 2, 1)]
+    assert padding.get_same_padding is published
+
+
+def test_timm_pads_as_much_as_its_replacement() -> None:
+    from timm.layers.padding import get_same_padding
+
+    cases = [(x, k, s, d) for x in range(1, 40) for k in (1, 2, 3, 5, 7) for s in (1, 2, 3, 4) for d in (1, 2)]
+    assert [case for case in cases if compat.same_padding(*case) != get_same_padding(*case)] == []
+
+
+@pytest.mark.parametrize("name", ["Unet", "UnetPlusPlus", "FPN", "DeepLabV3Plus", "Segformer"])
+def test_segmentation_models_pytorch_has_the_decoder_of_its_model(name: str) -> None:
+    import segmentation_models_pytorch as smp
+
+    model = getattr(smp, name)("resnet18", encoder_weights=None)
+    assert type(model.decoder) is compat.smp_decoder(name)
+
+
+def test_segmentation_models_pytorch_initializes_a_decoder() -> None:
+    layers = nn.Sequential(nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2))
+    for parameter in layers.parameters():
+        nn.init.constant_(parameter, 7)
+    compat.initialize_smp_decoder(layers)
+    assert layers[0].bias.tolist() == layers[1].bias.tolist() == [0, 0]
+    assert layers[1].weight.tolist() == [1, 1]
+    assert layers[0].weight.unique().numel() == 4
+
+
+def test_torchvision_keeps_the_lists_of_its_pets(tmp_path: Path) -> None:
+    from torchvision.datasets import OxfordIIITPet
+
+    root = tmp_path / "oxford-iiit-pet"
+    (root / "images").mkdir(parents=True)
+    (root / "annotations").mkdir()
+    for name in ("Abyssinian_1", "beagle_1"):
+        Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(root / f"images/{name}.jpg")
+    (root / "annotations/trainval.txt").write_text("Abyssinian_1 1 1 1\nbeagle_1 5 2 1\n")
+    images = [root / f"images/{name}.jpg" for name in ("Abyssinian_1", "beagle_1")]
+    assert compat.read_pets(OxfordIIITPet(tmp_path)) == (["Abyssinian", "Beagle"], images, [0, 4], [0, 1])
