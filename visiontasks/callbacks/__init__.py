@@ -1,11 +1,11 @@
 """Everything that is done around the loop."""
 
-from visiontasks.callbacks.artifact import BestCheckpointArtifact
 from visiontasks.callbacks.closed_form import ClosedFormStart
 from visiontasks.callbacks.curves import Curves
 from visiontasks.callbacks.freeze import FreezeBackbone
 from visiontasks.callbacks.mix import Mix
 from visiontasks.callbacks.panels import Panels
 from visiontasks.callbacks.results import Results
+from visiontasks.callbacks.wandb import BestCheckpointArtifact
 
 __all__ = ["BestCheckpointArtifact", "ClosedFormStart", "Curves", "FreezeBackbone", "Mix", "Panels", "Results"]

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 
+from visiontasks.callbacks.wandb import log_pictures
 from visiontasks.core.draw import TRUE, draw, grid
 from visiontasks.core.resize import resize_sample
 from visiontasks.core.sample import Sample
@@ -55,9 +56,7 @@ def write_preview(data: VisionDataModule, directory: Path, loggers: Sequence[Log
     """Writes the pictures of `preview` as PNG files into a directory, and to W&B."""
     for name, picture in preview(data).items():
         Image.fromarray(picture).save(directory / f"{name}.png")
-        for logger in loggers:
-            if isinstance(logger, WandbLogger):
-                logger.log_image(f"preview/{name}", [picture])
+        log_pictures(loggers, f"preview/{name}", [picture])
 
 
 def _always(step: Any) -> Any:

@@ -13,10 +13,10 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
 
-from lightning.pytorch.loggers import WandbLogger
 from rich.console import Console
 from rich.table import Table
 
+from visiontasks.callbacks.wandb import finish_runs
 from visiontasks.cli.parser import read_yaml
 from visiontasks.cli.training import main as run
 from visiontasks.core.errors import InputError
@@ -132,9 +132,7 @@ def _run(step: Step, seed: int, directory: Path, more: Sequence[str]) -> dict[st
     start, last = time.perf_counter(), _last(directory)
     place = ["--trainer.default_root_dir", str(directory / "fit")]
     fit = run("fit", [*common, *place, *(["--ckpt_path", str(last)] if last else [])])
-    for logger in fit.trainer.loggers:
-        if isinstance(logger, WandbLogger):
-            logger.experiment.finish()  # else the next fit would go on in it
+    finish_runs(fit.trainer.loggers)  # else the next fit would go on in the same one
     seconds, last = time.perf_counter() - start, _last(directory)
     if last is None:
         raise InputError(f"{directory}: the fit ended before its first checkpoint. Give it more time or steps.")

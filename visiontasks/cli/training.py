@@ -18,6 +18,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from visiontasks.callbacks import ClosedFormStart, Curves, Panels, Results
 from visiontasks.callbacks.rates import STEPS, RateFinder
+from visiontasks.callbacks.wandb import log_config
 from visiontasks.cli.parser import Parser, check_config
 from visiontasks.cli.preview import write_preview
 from visiontasks.cli.runs import RUN_DIR, run_checkpoints, run_directory, run_loggers
@@ -181,11 +182,7 @@ class SaveConfig(SaveConfigCallback):
         super().__init__(parser, config, **kwargs)
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        from visiontasks.callbacks.wandb import WandbLogger
-
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                logger.experiment.config.update(self.config.as_dict() | {"config": None}, allow_val_change=True)
+        log_config(trainer.loggers, self.config.as_dict() | {"config": None})
 
 
 def _options(args: Sequence[str], *names: str) -> list[str]:
