@@ -5,13 +5,16 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterable, Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "visiontasks").rglob("*.py"))
@@ -134,6 +137,70 @@ def test_nothing_is_called_that_runs_or_trusts_a_file(path: Path) -> None:
     assert {name for name in found & ALLOWED_CALLS.keys() if path.name not in ALLOWED_CALLS[name]} == set()
 
 
+INTERNAL = ("segmentation_models_pytorch.decoders", "segmentation_models_pytorch.base", "timm.layers.padding")
+DOCUMENTED = {"_replace", "_asdict", "_fields"}  # of named tuples
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__") and name != "_"
+
+
+def private_imports(path: Path) -> set[str]:
+    """Private names, and names from private or undocumented modules, that a file imports from a library."""
+    found = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    found = {name for name in found if not name.startswith("visiontasks.")}
+    return {name for name in found if any(map(is_private, name.split("."))) or f"{name}.".startswith(INTERNAL)}
+
+
+@cache
+def our_private_names() -> tuple[set[str], set[str]]:
+    """Those of functions, classes and annotated attributes; and, with them, those that are assigned to `self`."""
+    nodes = [node for path in FILES for node in ast.walk(tree(path))]
+    declared = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    declared |= {ast.unparse(node.target) for node in nodes if isinstance(node, ast.AnnAssign)}
+    stored = [node for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)]
+    return declared, declared | {node.attr for node in stored if dotted(node.value) == "self"}
+
+
+def private_attributes(path: Path) -> set[str]:
+    """Expressions such as `trainer._loop` whose private attribute is not one of ours.
+
+    Of `self`, `cls` and `super()` any is ours that the package declares or assigns to `self`; of another object only
+    what is declared, since libraries too have attributes with common names. Names of torch's operators are no access.
+    """
+    declared, own = our_private_names()
+    found = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Attribute) and is_private(node.attr) and dotted(node.value) != "aten":
+            ours = own if ast.unparse(node.value) in ("self", "cls", "super()") else declared | DOCUMENTED
+            found |= set() if node.attr in ours else {ast.unparse(node)}
+        elif isinstance(node, ast.Call) and dotted(node.func) in ("getattr", "setattr", "hasattr"):
+            (name,) = [ast.literal_eval(arg) for arg in node.args[1:2] if isinstance(arg, ast.Constant)] or [""]
+            found |= {ast.unparse(node)} if is_private(name) and name not in declared else set()
+    return found
+
+
+def test_only_compat_touches_private_parts_of_libraries() -> None:
+    found = {module_name(path): private_imports(path) | private_attributes(path) for path in FILES}
+    found = {name: parts for name, parts in found.items() if parts and room(name) != "cli"}  # cli/ subclasses parsers
+    assert found.keys() == {"visiontasks.core.compat"}, found
+
+
+def test_only_one_file_knows_weights_and_biases() -> None:
+    library = {"wandb", "lightning.pytorch.loggers.WandbLogger"}
+    ours = "visiontasks.callbacks.wandb"
+    others = [path for path in FILES if module_name(path) != ours]
+    found = {
+        path.name for path in others if library & names_used(path) or "wandb" in path.read_text().replace(ours, "")
+    }
+    assert found == {"panels.py", "results.py"}
+
+
 @pytest.mark.parametrize("path", FILES, ids=module_name)
 def test_weights_are_read_as_data_only(path: Path) -> None:
     readers = [node for node in ast.walk(tree(path)) if isinstance(node, ast.Call)]
@@ -169,3 +236,15 @@ def test_versions_with_known_holes_are_refused(package: str, last_refused: str, 
     assert not allowed.contains(last_refused)
     assert allowed.contains(floor)
     assert allowed.contains(metadata.version(package).split("+")[0])
+
+
+@pytest.mark.parametrize(
+    "package", ["jsonargparse", "lightning", "pytorch-lightning", "segmentation-models-pytorch", "timm"]
+)
+def test_the_next_minor_version_of_what_we_reach_into_is_refused(package: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    requirements = [Requirement(line) for line in project["dependencies"]]
+    (allowed,) = [requirement.specifier for requirement in requirements if requirement.name == package]
+    installed = Version(metadata.version(package))
+    assert allowed.contains(installed)
+    assert not allowed.contains(f"{installed.major}.{installed.minor + 1}.0")
