@@ -17,7 +17,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lightning.pytorch.utilities import rank_zero_info
 
 from visiontasks.callbacks import ClosedFormStart, Curves, Panels, Results
-from visiontasks.callbacks.rates import STEPS, RateFinder
+from visiontasks.callbacks.rates import STEPS, LRFinder
 from visiontasks.callbacks.wandb import log_config
 from visiontasks.cli.parser import Parser, check_config
 from visiontasks.cli.preview import write_preview
@@ -143,7 +143,7 @@ class VisionCLI(LightningCLI):
         if self.command == "probe" and not any(isinstance(callback, ClosedFormStart) for callback in chosen):
             callbacks.append(ClosedFormStart())
         elif self.command == "lr_find":  # after all others: it ends the fit before they see it begin
-            callbacks.append(RateFinder(str(self.run_dir), config.max_steps))
+            callbacks.append(LRFinder(str(self.run_dir), config.max_steps))
         loggers = run_loggers(config.get("logger"), self.run_dir)
         kwargs["default_root_dir"] = str(self.run_dir)
         return super().instantiate_trainer(callbacks=[*chosen, *callbacks], logger=loggers, **kwargs)
