@@ -14,7 +14,6 @@ import onnx
 import pytest
 import torch
 from PIL import Image
-from timm.layers import padding
 from torch import Tensor, nn
 
 import visiontasks
@@ -24,7 +23,7 @@ from visiontasks.core.errors import InputError
 from visiontasks.export import exported as module
 from visiontasks.export.exported import Judges, dataset_sources, export
 from visiontasks.export.gate import compare
-from visiontasks.export.graph import AnswerGraph, _same_padding, describe_graph, write_onnx, write_pt2
+from visiontasks.export.graph import AnswerGraph, describe_graph, write_onnx, write_pt2
 from visiontasks.models import Backbone, FCNHead
 from visiontasks.predict import Predictor
 from visiontasks.predict.sources import find_sources
@@ -61,14 +60,6 @@ def test_masks_take_any_batch_and_size(
     expected = TorchNetwork(restore_task(str(shapes_checkpoints["mask"])), "cpu")(images)["mask"]
     found = visiontasks.load(str(exported[f"mask.{kind}"]), trust=True).network(images)["mask"]
     np.testing.assert_allclose(found, expected, atol=1e-4)
-
-
-@pytest.mark.parametrize("stride", [1, 2, 3])
-@pytest.mark.parametrize(("kernel_size", "dilation"), [(1, 1), (2, 1), (3, 1), (3, 2), (5, 1)])
-def test_padding_is_timms(kernel_size: int, dilation: int, stride: int) -> None:
-    for length in range(1, 40):
-        expected = padding.get_same_padding(length, kernel_size, stride, dilation)
-        assert _same_padding(length, kernel_size, stride, dilation) == expected
 
 
 @pytest.mark.parametrize("kind", ["onnx", "pt2"])
