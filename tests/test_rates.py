@@ -16,7 +16,7 @@ from PIL import Image
 from torch.optim import SGD
 
 from visiontasks.callbacks import ClosedFormStart, FreezeBackbone
-from visiontasks.callbacks.rates import RateFinder, suggested_rate
+from visiontasks.callbacks.rates import LRFinder, suggested_rate
 from visiontasks.cli import main
 from visiontasks.core.errors import InputError
 from visiontasks.data import Shapes, VisionDataModule
@@ -44,7 +44,7 @@ def find(root: Path, callbacks: list[Callback], **options: Any) -> tuple[Classif
     quiet: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
     trainer = Trainer(
         max_steps=STEPS, max_epochs=-1, accelerator="cpu", default_root_dir=root, check_val_every_n_epoch=STEPS,
-        callbacks=[*callbacks, RateFinder(str(root), STEPS)], **quiet,
+        callbacks=[*callbacks, LRFinder(str(root), STEPS)], **quiet,
     )  # fmt: skip
     trainer.fit(task, data)
     return task, before, rates
@@ -94,7 +94,7 @@ def test_r2_a_backbone_that_begins_frozen_is_frozen(tmp_path: Path, epochs: int,
     data = VisionDataModule(partial(Shapes, count=16, size=32), image_size=32, batch_size=8)
     task = Spy(data.spec, Backbone("test_resnet", False))
     quiet: dict[str, Any] = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-    callbacks = [FreezeBackbone(epochs), RateFinder(str(tmp_path), 14)]
+    callbacks = [FreezeBackbone(epochs), LRFinder(str(tmp_path), 14)]
     Trainer(max_steps=14, accelerator="cpu", default_root_dir=tmp_path, callbacks=callbacks, **quiet).fit(task, data)
     assert any(moved) == moves
 

@@ -20,7 +20,7 @@ SKIPPED = 10  # the first losses are too few to be a mean
 RANGE = (1e-6, 1.0)
 
 
-class RateFinder(Callback):
+class LRFinder(Callback):
     """Trains with a rate that grows from step to step, and ends the fit (Smith 2017, section 3.3).
 
     The fit begins as the config has it, with heads in closed form and a frozen backbone where it says so; the
