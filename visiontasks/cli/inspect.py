@@ -237,18 +237,11 @@ def open_model(options: argparse.Namespace, more: Sequence[str]) -> Opened:
     return Opened(task, data, directory)
 
 
-SHOW = {
-    "layers": show_layers,
-    "features": show_features,
-    "filters": show_filters,
-    "maximize": show_maximize,
-    "attack": show_attack,
-    "explain": show_explain,
-}
+SHOW = [show_layers, show_features, show_filters, show_maximize, show_attack, show_explain]
 
 
 def main(options: argparse.Namespace, more: Sequence[str]) -> None:
     """Opens the model and looks inside."""
     opened = open_model(options, more)
-    SHOW[options.what](opened, options)
+    next(show for show in SHOW if show.__name__ == f"show_{options.what}")(opened, options)
     print(f"written to {opened.directory}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from lightning.pytorch import seed_everything
 from visiontasks import data
 from visiontasks.cli.imports import import_modules
 from visiontasks.cli.parser import Parser, read_config
-from visiontasks.cli.runs import run_directory
+from visiontasks.cli.runs import RUN_DIR, run_directory
 from visiontasks.core.build import check
 from visiontasks.core.errors import InputError
 from visiontasks.core.serialize import Trusted, class_table, members, public_path, trusted_classes
@@ -54,6 +55,7 @@ def open_task(config: Path, more: Sequence[str] = ()) -> tuple[VisionTask, Visio
     parser.add_argument("--trainer.default_root_dir", type=str | None)
     trainer = content.get("trainer") or {}
     given = {"trainer": {"default_root_dir": trainer.get("default_root_dir")}}
+    os.environ.pop(RUN_DIR, None)  # of an earlier run in this process
     seed = content.get("seed_everything")
     seed_everything(seed if type(seed) is int else 0, verbose=False)
     opened = _open(parser, given | {key: content[key] for key in ("data", "model") if key in content}, more)
@@ -72,7 +74,7 @@ def data_classes(trust: Trusted = ()) -> dict[str, type]:
 
 def _read(config: Path, beside: bool = False) -> dict[str, Any]:
     if not config.is_file():
-        raise InputError(f"{config}: no such file, which would tell the images. Give a config with `-c CONFIG`.")
+        raise InputError(f"{config}: no such config, which would tell the images. Give it with `-c CONFIG`.")
     content = read_config(config)
     if not beside:
         import_modules(content.get("imports") or [])
