@@ -108,6 +108,8 @@ class _Walk:
             if isinstance(value, list | tuple):
                 return self._items(value, kind, args, where)
         elif kind in (dict, Mapping):
+            if isinstance(value, dict) and "class_path" in value:
+                return self._plain(value, where)
             if isinstance(value, dict):
                 inner = args[1] if args else Any
                 return {key: self.value(item, inner, f"{where}.{key}") for key, item in value.items()}

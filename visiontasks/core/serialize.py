@@ -70,7 +70,8 @@ def public_path(cls: type) -> str:
     """The shortest path of a class: of the first of its module's parents that exposes this very class by its name."""
     parts = cls.__module__.split(".")
     modules = [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
-    exposing = (name for name in modules if vars(sys.modules.get(name, cls)).get(cls.__name__) is cls)
+    known = [name for name in modules if name in sys.modules]
+    exposing = (name for name in known if vars(sys.modules[name]).get(cls.__name__) is cls)
     return f"{next(exposing, cls.__module__)}.{cls.__qualname__}"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from visiontasks.core.build import check_bounds
+from visiontasks.core.build import check, check_bounds
 from visiontasks.core.errors import InputError
 
 VERSION_KEY = "visiontasks"
@@ -40,7 +40,10 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not isinstance(content, dict) or VERSION_KEY not in content:
         raise InputError(f"{path}: not a checkpoint of visiontasks (no {VERSION_KEY!r} in it).")
     for name in (VERSION_KEY, "hyper_parameters", "state_dict"):
-        if not isinstance(content.get(name, {}), dict):
-            raise InputError(f"{path}: not a checkpoint of visiontasks ({name!r} is no dict).")
-    check_bounds({key: content.get(key) for key in (VERSION_KEY, "hyper_parameters")}, str(path))
+        if not isinstance(content.get(name), dict):
+            raise InputError(f"{path}: not a checkpoint of visiontasks ({name!r} is missing or no dict).")
+    spec = check(content[VERSION_KEY].get("spec"), dict[str, Any], {}, f"{path}: spec")
+    if missing := {"image_size", "resize"} - spec.keys():
+        raise InputError(f"{path}: not a checkpoint of visiontasks (its spec has no {min(missing)!r}).")
+    check_bounds(content["hyper_parameters"], f"{path}: hyper_parameters")
     return content
