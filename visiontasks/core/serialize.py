@@ -71,7 +71,7 @@ def public_path(cls: type) -> str:
     parts = cls.__module__.split(".")
     modules = [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
     known = [name for name in modules if name in sys.modules]
-    exposing = (name for name in known if vars(sys.modules[name]).get(cls.__name__) is cls)
+    exposing = (name for name in known if vars(sys.modules[name]).get(cls.__qualname__) is cls)
     return f"{next(exposing, cls.__module__)}.{cls.__qualname__}"
 
 
