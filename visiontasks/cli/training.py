@@ -105,7 +105,8 @@ class VisionCLI(LightningCLI):
         if self.ckpt_path and self.command == "probe":
             raise InputError("probe solves new heads: give another run's backbone with --model.weights CHECKPOINT.")
         if self.ckpt_path:
-            self.checkpoint = check_task(read_checkpoint(self.ckpt_path)["hyper_parameters"], modules)
+            described = read_checkpoint(self.ckpt_path)["hyper_parameters"]
+            self.checkpoint = check_task(described, modules, f"{self.ckpt_path}: model")
         elif self.command in ("validate", "test") and not {"-h", "--help"} & {*args}:
             raise InputError(f"{self.command} needs a trained model: give --ckpt_path CHECKPOINT.")
         return [*args, f"--imports={json.dumps([module.__name__ for module in modules])}"]

@@ -177,8 +177,8 @@ class _Walk:
         if cls is None:
             module = str(path).rpartition(".")[0][:100] or "MODULE"
             raise InputError(
-                f"{where}: the class {_repr.repr(path)} is not visiontasks', nor one that may stand here of torch's or "
-                f"albumentations'. If you trust it, pass `--imports {module}` (in Python `trust=[module]`)."
+                f"{where}: the class {_repr.repr(path)} is not one of visiontasks, torch or albumentations that may be "
+                f"used here. If you trust it, pass `--imports {module}` (in Python `trust=[module]`)."
             )
         return cls
 

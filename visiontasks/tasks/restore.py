@@ -33,7 +33,7 @@ def restore_task(path: str, trust: Trusted = ()) -> VisionTask:
             trusted.
     """
     checkpoint = read_checkpoint(path)
-    task = build_task(checkpoint["hyper_parameters"], trust)
+    task = build_task(checkpoint["hyper_parameters"], trust, f"{path}: model")
     try:
         task.load_state_dict(checkpoint["state_dict"])
     except (RuntimeError, AttributeError, TypeError) as error:
@@ -41,28 +41,28 @@ def restore_task(path: str, trust: Trusted = ()) -> VisionTask:
     return task.eval()
 
 
-def build_task(description: Any, trust: Trusted = ()) -> VisionTask:
+def build_task(description: Any, trust: Trusted = (), where: str = "model") -> VisionTask:
     """Builds a model from its `class_path` and `init_args`, with random weights.
 
     Raises:
         InputError: A class is not in `model_classes`, or cannot be built so.
     """
-    description = check_task(description, trust)
+    description = check_task(description, trust, where)
     init_args = {name: FOR_TRAINING.get(name, value) for name, value in description["init_args"].items()}
     try:
         with without_weights():
-            return build({**description, "init_args": init_args}, VisionTask, model_classes(trust))
+            return build({**description, "init_args": init_args}, VisionTask, model_classes(trust), where)
     except Exception as error:  # whatever arguments of another version, or of a hostile file, lead to
-        raise InputError(f"the model that the checkpoint describes cannot be built: {error}") from error
+        raise InputError(f"{where}: cannot be built as the checkpoint describes it: {error}") from error
 
 
-def check_task(description: Any, trust: Trusted = ()) -> dict[str, Any]:
+def check_task(description: Any, trust: Trusted = (), where: str = "model") -> dict[str, Any]:
     """Returns the description of a model with the public path of each class.
 
     Raises:
         InputError: It names a class that is not in `model_classes`, or something else that `build` refuses.
     """
-    return check(description, VisionTask, model_classes(trust))
+    return check(description, VisionTask, model_classes(trust), where)
 
 
 def model_classes(trust: Trusted = ()) -> dict[str, type]:
