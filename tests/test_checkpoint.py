@@ -16,7 +16,7 @@ from visiontasks.core.errors import InputError
 from visiontasks.tasks.checkpoint import VERSION_KEY, read_checkpoint
 
 CONTENT = {
-    VERSION_KEY: {"version": "0.1.0", "spec": {"class_names": ["a", "b"], "image_size": 32}},
+    VERSION_KEY: {"version": "0.1.0", "spec": {"class_names": ["a", "b"], "image_size": 32, "resize": "crop"}},
     "state_dict": {"weight": torch.arange(1000.0)},
     "hyper_parameters": {"class_path": "x.Y", "init_args": {"rate": 0.5, "sizes": [1, 2], "none": None}},
 }

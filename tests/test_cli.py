@@ -270,6 +270,27 @@ def test_mistakes_in_the_data_are_named(
         assert "Traceback" not in message
 
 
+@pytest.mark.parametrize("command", ["predict", "evaluate", "export", "detect", "study", "inspect", "inspect layers"])
+def test_help_imports_nothing_heavy(command: str) -> None:
+    code = f"""
+import sys
+from visiontasks.cli import main
+try:
+    main({[*command.split(), "--help"]})
+except SystemExit as stop:
+    print(*(stop.code, *sys.modules))
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    code, *modules = run.stdout.splitlines()[-1].split()
+    assert code == "0"
+    assert not {"torch", "lightning", "timm", "numpy", "cv2", "albumentations", "jsonargparse"} & {*modules}
+
+
+def test_dashes_of_options_count_as_underscores(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    args = ["predict", "no.ckpt", "no-such-image.png", "--output", str(tmp_path), "--batch-size=0", "--skip-errors"]
+    assert "argument --batch_size: 0 must be 1 or more" in error_of(capsys, *args)
+
+
 def test_unknown_command_suggests(capsys: pytest.CaptureFixture) -> None:
     assert "did you mean 'fit'?" in error_of(capsys, "fitt")
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from jsonargparse import ArgumentParser
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateFinder
 from PIL import Image
 from torch import Tensor, nn
+from torch.optim import SGD, Optimizer
 from torch.utils.data import DataLoader
 
 from visiontasks.core import compat
@@ -167,3 +171,22 @@ def test_torchvision_keeps_the_lists_of_its_pets(tmp_path: Path) -> None:
     (root / "annotations/trainval.txt").write_text("Abyssinian_1 1 1 1\nbeagle_1 5 2 1\n")
     images = [root / f"images/{name}.jpg" for name in ("Abyssinian_1", "beagle_1")]
     assert compat.read_pets(OxfordIIITPet(tmp_path)) == (["Abyssinian", "Beagle"], images, [0, 4], [0, 1])
+
+
+def test_jsonargparse_wraps_the_class_of_a_callable_in_a_partial() -> None:
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--make", type=Callable[[list], Optimizer])
+    made = parser.instantiate(parser.parse_args(["--make", "torch.optim.SGD", "--make.lr", "0.5"])).make
+    assert isinstance(made, partial)
+    assert compat.class_of_partial(made) is SGD
+    assert made.keywords["lr"] == 0.5
+    assert compat.class_of_partial(partial(SGD, lr=0.1)) is SGD
+    assert compat.class_of_partial(partial(lambda channels: nn.Linear(channels, 2))) is None
+
+
+def test_argparse_keeps_the_options_of_subcommands() -> None:
+    parser, fit = ArgumentParser(), ArgumentParser()
+    parser.add_argument("--config_file", type=str)
+    fit.add_class_arguments(nn.Dropout, "dropout")
+    parser.add_subcommands().add_subcommand("fit", fit)
+    assert {"config_file", "dropout.p", "dropout.inplace"} <= compat.option_names(parser)

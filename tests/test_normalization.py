@@ -12,7 +12,7 @@ from lightning.pytorch import Trainer, seed_everything
 from torch import Tensor
 
 from visiontasks.core.errors import InputError
-from visiontasks.core.serialize import describe
+from visiontasks.core.serialize import serialize
 from visiontasks.data import CIFAR10, Shapes, VisionDataModule
 from visiontasks.models import Backbone
 from visiontasks.models.normalization import LUMA, Whitening
@@ -119,7 +119,7 @@ def test_whitening_of_images_of_another_size_is_refused() -> None:
 
 def test_constants_normalize_and_are_plain_data() -> None:
     backbone = Backbone("test_resnet", False, normalization=CONSTANTS)
-    assert describe(backbone)["init_args"]["normalization"] == CONSTANTS
+    assert serialize(backbone)["init_args"]["normalization"] == CONSTANTS
     white = backbone.normalize(torch.full((1, 3, 1, 1), 255, dtype=torch.uint8)).flatten()
     mean, std = np.array(CONSTANTS)
     np.testing.assert_allclose(white, (1 - mean) / std, rtol=1e-6)

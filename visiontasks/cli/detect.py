@@ -13,12 +13,13 @@ from PIL import Image
 from rich.progress import track
 from torchmetrics.detection import MeanAveragePrecision
 
+from visiontasks.cli.imports import import_modules
 from visiontasks.core.draw import draw
 from visiontasks.core.errors import InputError
 from visiontasks.core.files import make_folder
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.data.datasets.windows import BACKGROUND
-from visiontasks.predict.sliding import SCALES, Detector
+from visiontasks.predict.sliding import Detector
 from visiontasks.predict.sources import find_sources
 from visiontasks.predict.torch_network import find_device
 from visiontasks.tasks.restore import restore_task
@@ -79,22 +80,9 @@ def write_detections(folder: Path, found: Iterable[tuple[str, np.ndarray, Object
     return count
 
 
-def main(command: str, args: Sequence[str]) -> None:
+def main(options: argparse.Namespace, more: Sequence[str]) -> None:
     """The command `visiontasks detect`."""
-    parser = argparse.ArgumentParser(
-        prog=f"visiontasks {command}", description="Find all objects of images with a model trained on Windows."
-    )
-    parser.add_argument("checkpoint", help="best.ckpt or last.ckpt of a run")
-    parser.add_argument("source", nargs="+", help="image files, or folders with images at any depth")
-    parser.add_argument("--output", required=True, type=Path, help="folder for detections.csv and overlays/")
-    parser.add_argument(
-        "--scales", type=float, nargs="+", default=SCALES, help=f"factors on each image's size (default: {SCALES})"
-    )
-    parser.add_argument("--threshold", type=float, default=0.5, help="least probability of a box (default: 0.5)")
-    parser.add_argument("--iou", type=float, default=0.4, help="overlap above which a box is a double (default: 0.4)")
-    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)")
-    options = parser.parse_args(args)
-    task = restore_task(options.checkpoint).to(find_device(options.device))
+    task = restore_task(options.checkpoint, import_modules(options.imports)).to(find_device(options.device))
     detector = Detector(task, options.scales, options.threshold, options.iou)
     sources = find_sources(options.source)
     make_folder(options.output)

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from visiontasks.cli.imports import import_modules, trust_of
 from visiontasks.cli.opening import open_data
 from visiontasks.core.errors import InputError
 from visiontasks.core.files import make_folder, whole_file, write_json
@@ -22,31 +23,12 @@ from visiontasks.predict.predictor import Predictor
 Row = dict[str, str | float]
 
 
-def main(command: str, args: Sequence[str]) -> None:
-    """Parses the arguments, predicts the split with one model or two, prints and writes what came out."""
-    parser = argparse.ArgumentParser(
-        prog=f"visiontasks {command}",
-        description="The figures of a model on a split, with 95 % intervals; of two models also their difference.",
-        epilog="All other arguments change the config's data, such as --data.dataset.root PATH.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("model", nargs="+", help="a checkpoint or an exported file, or two")
-    parser.add_argument("-c", "--config", type=Path, help="tells the data (default: config.yaml beside the model)")
-    parser.add_argument("--split", choices=("val", "test"), default="test", help="(default: test, else val)")
-    parser.add_argument("--output", type=Path, help="folder for the tables (default: evaluation/ beside the model)")
-    parser.add_argument("--draws", type=int, default=2000, help="of the bootstrap over images (default: 2000)")
-    parser.add_argument("--batch_size", type=int, default=32, help="images at a time (default: 32)")
-    parser.add_argument("--tile", type=int, help="masks in tiles of N pixels, at each image's own resolution")
-    parser.add_argument(
-        "--tta", nargs="+", default=[], metavar="VIEW", help="hflip, vflip, scales; one model: beside plain"
-    )
-    parser.add_argument("--trust", action="store_true", help="open a .pt2 file, which can run code")
-    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)")
-    options, more = parser.parse_known_args(args)
-    if len(options.model) > 2 or options.draws < 1 or options.batch_size < 1:
-        parser.error("one model or two; --draws and --batch_size must be positive.")
-    first = Path(options.model[0])
-    data = open_data(options.config or first.parent / "config.yaml", more)
+def main(options: argparse.Namespace, more: Sequence[str]) -> None:
+    """Predicts the split with one model or two, prints and writes what came out."""
+    if len(options.model) > 2:
+        raise InputError(f"evaluate: {len(options.model)} models; give one, or two to compare.")
+    first, trust = Path(options.model[0]), import_modules(options.imports)
+    data = open_data(options.config or first.parent / "config.yaml", more, options.config is None, trust)
     split, dataset = options.split, None
     try:
         dataset = data.dataset(split)
@@ -56,7 +38,7 @@ def main(command: str, args: Sequence[str]) -> None:
     folder = options.output or first.parent / "evaluation"
     make_folder(folder)
     how = {"batch_size": options.batch_size, "tile": options.tile}
-    models = [Predictor.open(path, options.trust, options.device) for path in options.model]
+    models = [Predictor.open(path, trust_of(options, path), options.device) for path in options.model]
     keys = models[0].network.keys
     if any(model.network.keys != keys for model in models):
         raise InputError(f"{options.model[1]} answers {models[1].network.keys}, {options.model[0]} {keys}.")

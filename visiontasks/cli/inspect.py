@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import csv
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
+import numpy as np
 import torch
 from PIL import Image
 from rich.console import Console
@@ -14,21 +16,61 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
+from visiontasks.cli.imports import import_modules
+from visiontasks.cli.opening import open_data, open_task
 from visiontasks.core.draw import PREDICTED, draw, grid
 from visiontasks.core.errors import InputError
 from visiontasks.core.geometry import height_width
+from visiontasks.core.resize import OnlyResize
 from visiontasks.core.sample import names_of
+from visiontasks.data import VisionDataModule
 from visiontasks.inspect.attack import accuracy_under_attack, attack, draw_difference
 from visiontasks.inspect.explain import draw_heat, explain
 from visiontasks.inspect.features import draw_filters, draw_maps, features, filters, find_layer
 from visiontasks.inspect.layers import layers
 from visiontasks.inspect.maximize import maximize
-from visiontasks.cli.opened import Opened, open_model
 from visiontasks.models.heads.base import Head
+from visiontasks.predict.sources import find_sources
 from visiontasks.tasks import VisionTask
+from visiontasks.tasks.restore import restore_task
 
 MANY = 16  # units of a layer, where none is named
 WIDTH = 140  # of the table of layers in characters, where the terminal is narrower
+
+
+class Opened(NamedTuple):
+    """A model, the data of its config if that was read, and where pictures go."""
+
+    task: VisionTask
+    data: VisionDataModule | None
+    directory: Path
+
+    def batches(self, sources: Sequence[str], count: int) -> Iterable[dict[str, Any]]:
+        """Of the images of these files and folders, or else the first `count` of the validation set, one at a time."""
+        if sources:
+            resize = OnlyResize(self.task.spec["image_size"], self.task.spec["resize"])
+            for index, source in enumerate(find_sources(sources)):
+                picture = resize({"image": source.read()}, 0, index)["image"]
+                image = torch.from_numpy(picture).permute(2, 0, 1)[None]
+                yield {"image": image, "name": Path(source.name).stem}
+            return
+        assert self.data is not None
+        dataset, left = self.data.dataset("val"), count
+        for batch in self.data.loader("val"):
+            for image, index in zip(batch["image"], batch["index"].tolist(), strict=True):
+                if not left:
+                    return
+                left -= 1
+                yield {"image": image[None], "name": Path(dataset.name(index)).stem}
+
+    def save(self, name: str, picture: np.ndarray) -> None:
+        Image.fromarray(picture).save(self.directory / f"{name.replace('/', '_').replace(' ', '_')}.png")
+
+    def table(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
+        with (self.directory / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
 
 
 def show_layers(opened: Opened, options: Any) -> None:
@@ -168,52 +210,38 @@ def _units(task: Any, layer: str) -> int:
     return features(task, torch.zeros(1, 3, *size, dtype=torch.uint8), layer).shape[1]
 
 
-def main(command: str, args: Sequence[str]) -> None:
-    """Parses the arguments, opens the model and looks inside."""
-    parser = argparse.ArgumentParser(
-        prog=f"visiontasks {command}",
-        description="Look inside a network.",
-        epilog="Of a config all other arguments are those of fit, such as --ckpt_path CHECKPOINT.",
-        allow_abbrev=False,
-    )
-    parts = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
+def open_model(options: argparse.Namespace, more: Sequence[str]) -> Opened:
+    """Opens a checkpoint, or the model of a config, with the images if they are needed.
 
-    def part(name: str, text: str, show: Any, images: bool = False) -> argparse.ArgumentParser:
-        new = parts.add_parser(name, help=text, description=text, allow_abbrev=False)
-        new.set_defaults(show=show, images=images)
-        new.add_argument("model", type=Path, help="a checkpoint, or a config (.yaml)")
-        if images:
-            new.add_argument("source", nargs="*", help="images or folders (default: the validation set of the config)")
-            new.add_argument("--count", type=int, default=8, help="so many of the validation set (default: 8)")
-        return new
+    Raises:
+        InputError: A file or an argument cannot be used so.
+    """
+    is_config = options.model.suffix in (".yaml", ".yml")
+    trust, checkpoint = import_modules(options.imports), options.ckpt_path if is_config else options.model
+    if checkpoint is None:
+        task, data, directory = open_task(options.model, more)
+        return Opened(task.eval(), data, directory)
+    data, task = None, restore_task(str(checkpoint), trust)
+    if options.images and not options.source:
+        config = options.model if is_config else checkpoint.parent / "config.yaml"
+        if not config.is_file():
+            raise InputError(
+                f"{config}: no such file, which would tell the images. Name some, or give a config in place of the "
+                f"checkpoint and `--ckpt_path {checkpoint}`."
+            )
+        data = open_data(config, more, not is_config, trust)
+    elif more:
+        raise InputError(f"inspect: unrecognized arguments: {' '.join(more)}. Only a config can be changed so.")
+    directory = checkpoint.parent / "inspect"
+    directory.mkdir(exist_ok=True)
+    return Opened(task, data, directory)
 
-    part("layers", "Output, weights, multiplications, memory and receptive field of each layer.", show_layers)
-    new = part("features", "The feature maps of a layer for each image.", show_features, images=True)
-    new.add_argument("--layer", help="its name, or the end of it (default: the first convolution)")
-    new = part("filters", "The filters of a convolution.", show_filters)
-    new.add_argument("--layer", help="its name, or the end of it (default: the first convolution)")
-    new = part("maximize", "The image that a class, or a unit of a layer, answers most.", show_maximize)
-    new.add_argument("--class", dest="classes", action="append", default=[], help="a class (default: the first 16)")
-    new.add_argument("--layer", help="a layer, in place of the classes")
-    new.add_argument("--unit", type=int, action="append", help="a unit of it (default: the first 16)")
-    new.add_argument("--softmax", action="store_true", help="of a class the probability, not the logit")
-    new.add_argument("--steps", type=int, default=200, help="(default: 200)")
-    new.add_argument("--rate", type=float, default=0.1, help="root mean square of a step (default: 0.1)")
-    new.add_argument("--decay", type=float, default=0.01, help="share of the image lost in a step (default: 0.01)")
-    new.add_argument("--blur", type=float, default=1.0, help="standard deviation in pixels (default: 1)")
-    new.add_argument("--clip", type=float, default=0.1, help="share of small pixels set to zero (default: 0.1)")
-    new.add_argument("--jitter", type=int, default=8, help="moves by at most so many pixels (default: 8)")
-    new = part("attack", "Images changed a little, and no longer recognized.", show_attack, images=True)
-    new.add_argument("--radius", type=int, default=8, help="levels of 255 that a value may move (default: 8)")
-    new.add_argument("--method", choices=("fgsm", "pgd"), default="pgd", help="(default: pgd)")
-    new.add_argument("--steps", type=int, default=10, help="of pgd (default: 10)")
-    new = part("explain", "Where in the image an answer comes from.", show_explain, images=True)
-    new.add_argument("--method", choices=("gradcam", "occlusion"), default="gradcam", help="(default: gradcam)")
-    new.add_argument("--key", choices=("label", "bbox", "mask"), help="which answer (default: the first)")
-    new.add_argument("--class", dest="classes", action="append", default=[], help="a class (default: the predicted)")
-    new.add_argument("--window", type=int, help="side of the occluding window in pixels")
 
-    options, more = parser.parse_known_args(args)
-    opened = open_model(options.model, more, options.images and not options.source)
-    options.show(opened, options)
+SHOW = [show_layers, show_features, show_filters, show_maximize, show_attack, show_explain]
+
+
+def main(options: argparse.Namespace, more: Sequence[str]) -> None:
+    """Opens the model and looks inside."""
+    opened = open_model(options, more)
+    next(show for show in SHOW if show.__name__ == f"show_{options.what}")(opened, options)
     print(f"written to {opened.directory}")

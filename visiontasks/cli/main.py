@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
+from importlib import import_module
 
 INTERRUPTED = 130  # 128 and the number of the signal, as shells say it
 COMMANDS = {
@@ -51,28 +52,22 @@ def main(args: Sequence[str] | None = None) -> None:
                 + (f"did you mean {close[0]!r}?" if close else f"there are {', '.join(COMMANDS)}.")
             )
         )
+    from visiontasks.cli.arguments import COMMANDS as ARGUMENTS
+    from visiontasks.cli.arguments import parse
     from visiontasks.core.errors import InputError
     from visiontasks.core.memory import keep_freed_memory
+    from visiontasks.core.moved import current_option
 
     # Lightning recommends a service of its own in every run
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "Tip:" not in str(record.msg))
     keep_freed_memory()
+    rest = [current_option(argument) for argument in rest]
     try:
-        if command == "predict":
-            from visiontasks.cli.predict import main as run
-        elif command == "evaluate":
-            from visiontasks.cli.evaluate import main as run
-        elif command == "export":
-            from visiontasks.cli.export import main as run
-        elif command == "inspect":
-            from visiontasks.cli.inspect import main as run
-        elif command == "detect":
-            from visiontasks.cli.detect import main as run
-        elif command == "study":
-            from visiontasks.cli.study import main as run
+        if command in ARGUMENTS:
+            options, more = parse(command, rest)  # before anything heavy is imported
+            import_module(f"visiontasks.cli.{command}").main(options, more)
         else:
-            from visiontasks.cli.training import main as run
-        run(command, rest)
+            import_module("visiontasks.cli.training").main(command, rest)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)

@@ -1,36 +1,92 @@
-"""The data of a config, without its model."""
+"""The one way to open a config: its data, its model, and the modules of the user's own that it names."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from visiontasks.cli.parser import Parser, check_config, read_yaml
+from jsonargparse import Namespace
+from lightning.pytorch import seed_everything
+
+from visiontasks import data
+from visiontasks.cli.imports import import_modules
+from visiontasks.cli.parser import Parser, read_config
+from visiontasks.cli.runs import RUN_DIR, run_directory
+from visiontasks.core.build import check
 from visiontasks.core.errors import InputError
+from visiontasks.core.serialize import Trusted, class_table, members, public_path, trusted_classes
 from visiontasks.data import VisionDataModule
+from visiontasks.tasks import VisionTask
 
 
-def open_data(config: Path, more: Sequence[str] = ()) -> VisionDataModule:
+def open_data(config: Path, more: Sequence[str] = (), beside: bool = False, trust: Trusted = ()) -> VisionDataModule:
     """Builds the DataModule that a config describes.
 
     Args:
         config: A config of `fit`, or the `config.yaml` of a run.
         more: Arguments that change it, such as `--data.dataset.root PATH`.
+        beside: The user did not name it, it lies beside a model: then it may name no classes but `data_classes`.
+        trust: Modules of the user's own, or classes, that it may name then.
 
     Raises:
         InputError: The file, a key or an argument is wrong.
     """
-    if not config.is_file():
-        raise InputError(f"{config}: no such config, which would tell the images. Give it with `-c CONFIG`.")
-    check_config(str(config))
-    section = (read_yaml(config) or {}).get("data")
-    if isinstance(section, str):
-        config = config.parent / section
-        section = read_yaml(config)
+    section = _read(config, beside).get("data")
     if not isinstance(section, dict):
         raise InputError(f"{config}: no section `data`; expected a config of `fit`.")
+    if beside:
+        whole = {"class_path": public_path(VisionDataModule), "init_args": section}
+        section = check(whole, VisionDataModule, data_classes(trust), f"{config}: data")["init_args"]
+    return _open(_parser(), {"data": section}, more).data
+
+
+def open_task(config: Path, more: Sequence[str] = ()) -> tuple[VisionTask, VisionDataModule, Path]:
+    """Builds the model and the data of a config that the user named.
+
+    Returns:
+        Both, and a new directory, as a fit would make it.
+    """
+    content = _read(config)
+    parser = _parser()
+    parser.add_lightning_class_args(VisionTask, "model", subclass_mode=True)
+    parser.link_arguments("data.spec", "model.init_args.spec", apply_on="instantiate")
+    parser.add_argument("--trainer.default_root_dir", type=str | None)
+    trainer = content.get("trainer") or {}
+    given = {"trainer": {"default_root_dir": trainer.get("default_root_dir")}}
+    os.environ.pop(RUN_DIR, None)  # of an earlier run in this process
+    seed = content.get("seed_everything")
+    seed_everything(seed if type(seed) is int else 0, verbose=False)
+    opened = _open(parser, given | {key: content[key] for key in ("data", "model") if key in content}, more)
+    return opened.model, opened.data, run_directory(opened.trainer.default_root_dir, [config])
+
+
+def data_classes(trust: Trusted = ()) -> dict[str, type]:
+    """The only classes that a config beside a model may name: see `class_table`."""
+    import albumentations as A
+
+    from visiontasks.data import transforms
+
+    kinds = (A.BasicTransform, A.BaseCompose)
+    return class_table([*members(data), *members(transforms, kinds), *members(A, kinds), *trusted_classes(trust)])
+
+
+def _read(config: Path, beside: bool = False) -> dict[str, Any]:
+    if not config.is_file():
+        raise InputError(f"{config}: no such config, which would tell the images. Give it with `-c CONFIG`.")
+    content = read_config(config)
+    if not beside:
+        import_modules(content.get("imports") or [])
+    return content
+
+
+def _parser() -> Parser:
     parser = Parser()
     parser.add_class_arguments(VisionDataModule, "data", fail_untyped=False)
-    given = parser.parse_object({"data": section}, defaults=True)
-    chosen = parser.parse_args(list(more), namespace=given)
-    return parser.instantiate(chosen).data
+    return parser
+
+
+def _open(parser: Parser, content: dict[str, Any], more: Sequence[str]) -> Namespace:
+    given = parser.parse_object(content, defaults=True)
+    return parser.instantiate(parser.parse_args(list(more), namespace=given))

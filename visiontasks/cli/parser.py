@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import re
 from difflib import get_close_matches
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn, get_args
 
 import yaml
+from jsonargparse import get_loader, set_loader
 from lightning.pytorch.cli import LightningArgumentParser
 
+from visiontasks.core.build import check_bounds
+from visiontasks.core.compat import option_names
 from visiontasks.core.errors import InputError
+from visiontasks.core.moved import current
 from visiontasks.data import VisionDataset
 from visiontasks.data.augment import Preset
 from visiontasks.losses import Loss
 from visiontasks.models import Head
-from visiontasks.tasks import VisionTask
-from visiontasks.tasks.schedules import Schedule
+from visiontasks.tasks import Schedule, VisionTask
+
+SECTIONS = ("trainer", "model", "data")
 
 
 class Parser(LightningArgumentParser):
@@ -29,10 +35,9 @@ class Parser(LightningArgumentParser):
         raise InputError(message + suggestion(message, self._names())) from ex
 
     def _names(self) -> set[str]:
-        commands = [parser for action in self._actions for parser in getattr(action, "_name_parser_map", {}).values()]
-        keys = {option.lstrip("-") for parser in [self, *commands] for option in parser._option_string_actions}
         bases = (VisionDataset, VisionTask, Head, Loss, Schedule)
-        return keys | {cls.__name__ for base in bases for cls in _subclasses(base)} | set(get_args(Preset))
+        classes = {cls.__name__ for base in bases for cls in _subclasses(base)}
+        return option_names(self) | classes | set(get_args(Preset))
 
 
 def suggestion(message: str, names: set[str]) -> str:
@@ -44,51 +49,70 @@ def suggestion(message: str, names: set[str]) -> str:
     return ""
 
 
-def check_config(path: str) -> None:
-    """Refuses what YAML and jsonargparse would drop without a word.
+def read_config(path: Path) -> dict[str, Any]:
+    """Reads a config, with the sections that it includes from files in its folder.
 
     Raises:
-        InputError: A key stands twice, or a section is included from a file and changed beside that.
+        InputError: It is not there or no config, a key stands twice, or a section is included and changed beside that,
+            which jsonargparse would drop without a word.
     """
-    if not Path(path).is_file():
-        return  # the parser says so
-    keys = read_yaml(Path(path)) or {}
-    if not isinstance(keys, dict):
-        raise InputError(f"{path}: expected sections such as trainer, model and data; found {keys!r}.")
-    for key in keys:
+    content = read_yaml(path)
+    if not isinstance(content, dict | None):
+        raise InputError(f"{path}: expected sections such as trainer, model and data; found {str(content)[:200]!r}.")
+    content = content or {}
+    for key in content:
         section = str(key).partition(".")[0]
-        if section != key and isinstance(keys.get(section), str):
+        if section != key and isinstance(content.get(section), str):
             raise InputError(
-                f"{path}: {key} stands beside `{section}: {keys[section]}` and would be dropped. "
+                f"{path}: {key} stands beside `{section}: {content[section]}` and would be dropped. "
                 f"Copy the section here, or give {key} in a second config file or as an argument."
             )
+    included = {key: path.parent / value for key, value in content.items() if isinstance(value, str) and value}
+    return content | {key: read_yaml(file) for key, file in included.items() if key in SECTIONS and file.is_file()}
 
 
 def read_yaml(path: Path) -> Any:
-    """Reads a YAML file; a key that stands twice is an error.
+    """Reads a YAML file; see `load_yaml`.
 
     Raises:
-        InputError: The file is not YAML.
+        InputError: It is not there, or is not YAML.
     """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file.")
     try:
-        return yaml.load(path.read_text("utf-8"), _Strict)
-    except yaml.YAMLError as error:
+        return load_yaml(path.read_text("utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, InputError) as error:
         raise InputError(f"{path}: not YAML: {error}") from None
 
 
-class _Strict(yaml.SafeLoader):
-    """YAML without duplicate keys."""
+def load_yaml(text: str) -> Any:
+    """Reads YAML as jsonargparse does; old names become those of today, and a key that stands twice is an error."""
+    _check_keys(text)
+    content = _plain_yaml(text)
+    check_bounds(content, "the content")
+    return current(content)
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            if key_node.value in seen:
-                mark = key_node.start_mark
-                raise yaml.YAMLError(
-                    f"the key {key_node.value!r} stands twice, the second time in line {mark.line + 1}."
-                )
-            seen.add(key_node.value)
-        return super().construct_mapping(node, deep)
+
+def _check_keys(text: str) -> None:
+    try:
+        nodes, seen = [yaml.compose(text, yaml.SafeLoader)], set()
+    except RecursionError:
+        raise yaml.YAMLError("nested too deeply") from None
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, yaml.CollectionNode) and id(node) not in seen:
+            seen.add(id(node))  # an alias is the same node
+            pairs = node.value if isinstance(node, yaml.MappingNode) else [(None, item) for item in node.value]
+            keys = [key for key, _ in pairs if isinstance(key, yaml.ScalarNode)]
+            nodes += [item for _, item in pairs]
+            for first, again in pairwise(sorted(keys, key=lambda key: key.value)):
+                if first.value == again.value:
+                    line = again.start_mark.line + 1
+                    raise yaml.YAMLError(f"the key {again.value!r} stands twice, the second time in line {line}.")
+
+
+_plain_yaml = get_loader("yaml")
+set_loader("yaml", load_yaml, exceptions=(yaml.YAMLError,))
 
 
 def _subclasses(cls: type) -> set[type]:

@@ -219,16 +219,8 @@ def print_table(rows: Sequence[dict[str, Any]]) -> None:
     Console().print(table)
 
 
-def main(command: str, args: Sequence[str]) -> None:
+def main(options: argparse.Namespace, more: Sequence[str]) -> None:
     """The command `visiontasks study`."""
-    parser = argparse.ArgumentParser(
-        prog=f"visiontasks {command}",
-        description="Train configs in turn, compare them.",
-        epilog="All other arguments are those of fit, and count for every run.",
-    )
-    parser.add_argument("study", type=Path, help="a study's file, such as configs/studies/cifar10.yaml")
-    parser.add_argument("--output", type=Path, help="folder of its runs (default: runs/NAME OF THE FILE)")
-    options, more = parser.parse_known_args(args)
     directory = options.output or Path("runs", options.study.stem)
     print_table(run_study(read_study(options.study), directory, more))
     print(f"{directory / 'results.csv'}, {directory / 'curves.png'}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
 from collections.abc import Sequence
@@ -19,7 +20,8 @@ from lightning.pytorch.utilities import rank_zero_info
 from visiontasks.callbacks import ClosedFormStart, Curves, Panels, Results
 from visiontasks.callbacks.rates import STEPS, LRFinder
 from visiontasks.callbacks.wandb import log_config
-from visiontasks.cli.parser import Parser, check_config
+from visiontasks.cli.imports import import_modules, take_imports
+from visiontasks.cli.parser import Parser, read_config
 from visiontasks.cli.preview import write_preview
 from visiontasks.cli.runs import RUN_DIR, run_checkpoints, run_directory, run_loggers
 from visiontasks.core.errors import InputError
@@ -27,6 +29,7 @@ from visiontasks.data import VisionDataModule
 from visiontasks.models.backbone import without_weights
 from visiontasks.tasks import VisionTask
 from visiontasks.tasks.checkpoint import read_checkpoint
+from visiontasks.tasks.restore import check_task
 
 EXPECTED_WARNINGS = (
     ".*in eval mode at the start of training",  # frozen, or batch norm with the pretrained statistics
@@ -37,6 +40,7 @@ EXPECTED_WARNINGS = (
     ".*could not find the monitored key",  # before the first validation, where not every epoch has one
     "The dirpath has changed",  # a resumed fit has a run directory of its own
     ".*isinstance.treespec, LeafSpec.",
+    ".*It is recommended to use .self.log.*sync_dist=True",  # figures are computed over all processes already
     ".*no transform to process it",  # colours alone: boxes stay where they are
 )
 LOADERS = ("dataloaders", "train_dataloaders", "val_dataloaders")
@@ -56,6 +60,7 @@ class VisionCLI(LightningCLI):
 
     def __init__(self, command: str, args: Sequence[str]) -> None:
         self.command = command
+        args = self._prepare(args)
         super().__init__(
             VisionTask,
             VisionDataModule,
@@ -85,28 +90,36 @@ class VisionCLI(LightningCLI):
             type=int | None,
             help="Stop a fit after so many validations (one an epoch) in which the model did not improve.",
         )
-
-    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Puts the hyperparameters of a checkpoint below the config files and the arguments."""
-        self.checkpoint = None
-        for config in _options(args, "-c", "--config"):
-            check_config(config)
-        self.ckpt_path = next(reversed(_options(args, "--ckpt_path")), None)
-        if self.ckpt_path:
-            self.checkpoint = read_checkpoint(self.ckpt_path)["hyper_parameters"]
+        parser.add_argument(
+            "--imports", type=list[str], default=[], help="Modules of your own whose classes this config names."
+        )
+        if self.checkpoint:  # below the config files and the arguments
             init_args = {k: v for k, v in self.checkpoint["init_args"].items() if k not in ("spec", "weights")}
-            self._parser(self._method).set_defaults({"model": {**self.checkpoint, "init_args": init_args}})
-        elif self.command in ("validate", "test"):
-            raise InputError(f"{self.command} needs a trained model: give --ckpt_path CHECKPOINT.")
+            parser.set_defaults({"model": {**self.checkpoint, "init_args": init_args}})
+
+    def _prepare(self, args: Sequence[str]) -> list[str]:
+        """Reads what has to be known before anything is parsed: imports, and the hyperparameters of a checkpoint."""
+        names, args = take_imports(args)
+        configs = [read_config(Path(config)) for config in _options(args, "-c", "--config") if Path(config).is_file()]
+        modules = [one for config in configs for one in import_modules(config.get("imports") or [])]
+        modules += import_modules(names)
+        self.checkpoint, self.ckpt_path = None, next(reversed(_options(args, "--ckpt_path")), None)
         if self.ckpt_path and self.command == "probe":
             raise InputError("probe solves new heads: give another run's backbone with --model.weights CHECKPOINT.")
+        if self.ckpt_path:
+            described = read_checkpoint(self.ckpt_path)["hyper_parameters"]
+            self.checkpoint = check_task(described, modules, f"{self.ckpt_path}: model")
+        elif self.command in ("validate", "test") and not {"-h", "--help"} & {*args}:
+            raise InputError(f"{self.command} needs a trained model: give --ckpt_path CHECKPOINT.")
+        return [*args, f"--imports={json.dumps([module.__name__ for module in modules])}"]
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Takes `ckpt_path` out again: Lightning would let the checkpoint's hyperparameters beat the command line."""
         self.config = parser.parse_args(list(args))
         if self._section("ckpt_path") and not self.ckpt_path:
             raise InputError("ckpt_path: give it as an argument, `--ckpt_path CHECKPOINT`, and not in a config.")
-
-    def _parse_ckpt_path(self) -> None:
-        """Lightning's would let the checkpoint beat the command line; here only what differs is said."""
-        if self.checkpoint is not None:
+        self.config[self._method]["ckpt_path"] = None
+        if self.checkpoint:
             old, new = _flat(self.checkpoint["init_args"]), _flat(self._section("model").init_args)
             for key in sorted(old.keys() & new.keys() - {"weights"}):
                 if old[key] != new[key]:
@@ -114,11 +127,7 @@ class VisionCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         trainer = self._section("trainer")
-        if self.command == "inspect" and self.ckpt_path:
-            self.run_dir = Path(self.ckpt_path).parent / "inspect"
-            self.run_dir.mkdir(exist_ok=True)
-        else:
-            self.run_dir = run_directory(trainer.default_root_dir, self.config[self._method].get("config"))
+        self.run_dir = run_directory(trainer.default_root_dir, self.config[self._method].get("config"))
         if self.command == "probe":
             trainer.max_epochs = 0
         elif self.command == "lr_find":
@@ -132,42 +141,42 @@ class VisionCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Adds what every run has: checkpoints, results, curves, and a CSV beside any other logger."""
-        config = self._get(self.config_init, "trainer")
+        chosen = self.config_init[self._method]
+        config = chosen["trainer"]
         callbacks: list[Callback] = [Results(str(self.run_dir)), Panels(str(self.run_dir))]
         if self._method == "fit":
             callbacks += [Curves(), *run_checkpoints(self.run_dir, self.model.monitor)]
-            if patience := self._get(self.config_init, "early_stopping"):
+            if patience := chosen["early_stopping"]:
                 callbacks.append(EarlyStopping(self.model.monitor, mode="max", patience=patience))
-        chosen = config.get("callbacks") or []
-        chosen = chosen if isinstance(chosen, list) else [chosen]  # Lightning takes a single one too
-        if self.command == "probe" and not any(isinstance(callback, ClosedFormStart) for callback in chosen):
+        own = config.get("callbacks") or []
+        own = own if isinstance(own, list) else [own]  # Lightning takes a single one too
+        if self.command == "probe" and not any(isinstance(callback, ClosedFormStart) for callback in own):
             callbacks.append(ClosedFormStart())
         elif self.command == "lr_find":  # after all others: it ends the fit before they see it begin
             callbacks.append(LRFinder(str(self.run_dir), config.max_steps))
         loggers = run_loggers(config.get("logger"), self.run_dir)
         kwargs["default_root_dir"] = str(self.run_dir)
-        return super().instantiate_trainer(callbacks=[*chosen, *callbacks], logger=loggers, **kwargs)
+        return super().instantiate_trainer(callbacks=[*own, *callbacks], logger=loggers, **kwargs)
 
     def fit(self, **kwargs: Any) -> None:
-        """Trains; `probe` solves the heads, `preview` draws the data, `inspect` only opens the model."""
-        if self.command == "inspect":
-            if self.ckpt_path:
-                self.model.load_state_dict(read_checkpoint(self.ckpt_path)["state_dict"])
-            return
+        """Trains; `probe` solves the heads, `preview` draws the data."""
         if self.command == "preview":
             write_preview(self.datamodule, self.run_dir, self.trainer.loggers)
         else:
-            self.trainer.fit(**kwargs, weights_only=True)
+            self.trainer.fit(**self._with_checkpoint(kwargs))
         if self.command == "probe":
             self.trainer.validate(self.model, self.datamodule, verbose=False, weights_only=True)
             self.trainer.save_checkpoint(self.run_dir / "last.ckpt", weights_only=False)
         rank_zero_info(f"Run directory: {self.run_dir}")
 
     def validate(self, **kwargs: Any) -> None:
-        self.trainer.validate(**kwargs, verbose=False, weights_only=True)
+        self.trainer.validate(**self._with_checkpoint(kwargs), verbose=False)
 
     def test(self, **kwargs: Any) -> None:
-        self.trainer.test(**kwargs, verbose=False, weights_only=True)
+        self.trainer.test(**self._with_checkpoint(kwargs), verbose=False)
+
+    def _with_checkpoint(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+        return {**kwargs, "ckpt_path": self.ckpt_path, "weights_only": True}
 
     def _section(self, name: str) -> Namespace:
         return self.config[self._method][name]
@@ -175,11 +184,6 @@ class VisionCLI(LightningCLI):
 
 class SaveConfig(SaveConfigCallback):
     """Writes the resolved config to the run directory, and to W&B."""
-
-    def __init__(self, parser: LightningArgumentParser, config: Namespace, **kwargs: Any) -> None:
-        config = config.clone()
-        config.ckpt_path = None  # another run's: this config begins anew
-        super().__init__(parser, config, **kwargs)
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         log_config(trainer.loggers, self.config.as_dict() | {"config": None})

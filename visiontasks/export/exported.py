@@ -17,6 +17,7 @@ from visiontasks.core.errors import InputError
 from visiontasks.core.files import whole_file, write_json
 from visiontasks.core.geometry import height_width
 from visiontasks.core.resize import OnlyResize
+from visiontasks.core.serialize import Trusted
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.evaluate import count, figures
 from visiontasks.export.gate import compare
@@ -64,6 +65,7 @@ def export(
     resizes: bool = False,
     int8: bool = False,
     max_drop: float | None = None,
+    trust: Trusted = (),
 ) -> Exported:
     """Exports a checkpoint as one file that takes uint8 pixels, normalization inside.
 
@@ -81,11 +83,12 @@ def export(
         int8: Weights and activations of 8 bits, in ONNX.
         max_drop: What may be lost of accuracy, mean IoU ..., in hundredths; if not given 0.2 with `resizes`, 2 with
             `int8`.
+        trust: Modules of the user's own, or classes, that the checkpoint may name.
 
     Raises:
         InputError: It does not pass, or the network cannot be exported so; no file is left.
     """
-    task = restore_task(checkpoint)
+    task = restore_task(checkpoint, trust)
     reference = Predictor(TorchNetwork(task, "cpu"))
     check_options(path, task.spec, kind, resizes, int8)
     judged = resizes or int8

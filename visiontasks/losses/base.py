@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from visiontasks.core.sample import IGNORE_LABEL
-from visiontasks.core.serialize import Described
+from visiontasks.core.serialize import Configurable
 
 
-class Loss(Described, nn.Module, ABC):
+class Loss(Configurable, nn.Module, ABC):
     """A loss over classes: logits against class indices, or against probabilities where labels are mixed.
 
     Attributes:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.geometry import Size, height_width
-from visiontasks.core.serialize import Described
+from visiontasks.core.serialize import Configurable
 from visiontasks.models.normalization import Normalizer, Whitening, statistics
 
 BUNDLED = "tf_efficientnet_lite0"
@@ -37,7 +37,7 @@ def without_weights() -> Generator[None]:
 
 
 @final
-class Backbone(Described, nn.Module):
+class Backbone(Configurable, nn.Module):
     """Any timm network without its classifier: uint8 images in, a pyramid of feature maps out.
 
     Args:

@@ -10,6 +10,7 @@ import numpy as np
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.geometry import Resize, height_width
+from visiontasks.core.serialize import Trusted
 from visiontasks.predict.answers import Answers
 
 SUFFIXES = (".onnx", ".pt2")
@@ -37,13 +38,14 @@ class Network(Protocol):
 
 
 def open_network(
-    model: str, trust: bool = False, device: str = "auto", pretrained: bool | str | None = None
+    model: str, trust: bool | Trusted = False, device: str = "auto", pretrained: bool | str | None = None
 ) -> Network:
     """Opens a checkpoint or an exported file by its suffix, an ONNX file without importing torch; or a network of timm.
 
     Args:
         model: A checkpoint, an `.onnx` or a `.pt2` file; or timm's name of a network, with its own classes.
-        trust: Whether a `.pt2` file may be opened: reading one can run code that is in it.
+        trust: Whether a `.pt2` file may be opened: reading one can run code that is in it. Or modules of your own, or
+            classes, that a checkpoint may name.
         device: Of a checkpoint or a `.pt2` file: `cpu`, `cuda`, `cuda:1` ...; `auto` is a GPU if there is one.
         pretrained: Of a network that is named: `true` (as if not given) takes timm's weights from its hub, `bundled`
             those that are installed with this package (of `tf_efficientnet_lite0`), a path a file of weights,
@@ -67,8 +69,8 @@ def open_network(
     if not is_path:
         return torch_network.TorchNetwork.from_pretrained(model, True if pretrained is None else pretrained, device)
     if suffix != ".pt2":
-        return torch_network.TorchNetwork.from_checkpoint(model, device)
-    if not trust:
+        return torch_network.TorchNetwork.from_checkpoint(model, device, () if isinstance(trust, bool) else trust)
+    if trust is not True:
         raise InputError(
             f"{model}: reading a .pt2 file can run code that is in it. If you made it, say `--trust` "
             "(`trust=True` in Python); else ask for the .onnx file."

@@ -13,6 +13,7 @@ import numpy as np
 from visiontasks.core.errors import InputError
 from visiontasks.core.resize import OnlyResize
 from visiontasks.core.sample import Sample
+from visiontasks.core.serialize import Trusted
 from visiontasks.predict.answers import predictions
 from visiontasks.predict.networks import Network, open_network
 from visiontasks.predict.sources import Given, Source, given_sources
@@ -53,7 +54,7 @@ class Predictor:
 
     @classmethod
     def open(
-        cls, model: str, trust: bool = False, device: str = "auto", pretrained: bool | str | None = None
+        cls, model: str, trust: bool | Trusted = False, device: str = "auto", pretrained: bool | str | None = None
     ) -> Predictor:
         """Opens a checkpoint, an exported file or a network of timm; see `open_network`."""
         return cls(open_network(model, trust, device, pretrained))

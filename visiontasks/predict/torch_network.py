@@ -10,6 +10,7 @@ import torch
 from torch.export.passes import move_to_device_pass
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.serialize import Trusted
 from visiontasks.predict.answers import Answers
 from visiontasks.predict.networks import SPEC, read_description
 from visiontasks.tasks import VisionTask
@@ -34,9 +35,9 @@ class TorchNetwork:
         self.any_size = takes_any_size(task)
 
     @classmethod
-    def from_checkpoint(cls, path: str, device: str = "auto") -> TorchNetwork:
+    def from_checkpoint(cls, path: str, device: str = "auto", trust: Trusted = ()) -> TorchNetwork:
         """Builds the model that a checkpoint describes and gives it its weights; see `restore_task`."""
-        return cls(restore_task(path), device)
+        return cls(restore_task(path, trust), device)
 
     @classmethod
     def from_pretrained(cls, name: str, pretrained: bool | str = True, device: str = "auto") -> TorchNetwork:

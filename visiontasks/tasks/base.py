@@ -21,7 +21,7 @@ from visiontasks.core.compat import load_training_data
 from visiontasks.core.errors import InputError
 from visiontasks.core.geometry import height_width
 from visiontasks.core.sample import Batch, names_key, names_of
-from visiontasks.core.serialize import Described, describe
+from visiontasks.core.serialize import Configurable, serialize
 from visiontasks.models.backbone import Backbone
 from visiontasks.models.heads.base import Head, Stage
 from visiontasks.tasks.checkpoint import VERSION_KEY
@@ -34,7 +34,7 @@ HeadFactory = Callable[[list[int], int], Head]
 OptimizerFactory = Callable[[Iterable[Any]], Optimizer]
 
 
-class VisionTask(Described, LightningModule):
+class VisionTask(Configurable, LightningModule):
     """A backbone with heads, trained on the sum of the heads' losses.
 
     Args:
@@ -63,7 +63,7 @@ class VisionTask(Described, LightningModule):
         compile: bool = False,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters(describe(self), logger=False)
+        self.save_hyperparameters(serialize(self), logger=False)
         self.spec, self.backbone = spec, backbone
         self.make_optimizer, self.backbone_lr_ratio = optimizer, backbone_lr_ratio
         self.phases = [Phase(0, schedule)]

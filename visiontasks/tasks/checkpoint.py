@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from visiontasks.core.build import check, check_bounds
 from visiontasks.core.errors import InputError
 
 VERSION_KEY = "visiontasks"
@@ -19,7 +20,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Reads a checkpoint as data: nothing in it is executed.
 
     Returns:
-        Lightning's checkpoint dict, on the CPU; `hyper_parameters` holds the model's `class_path` and `init_args`.
+        Lightning's checkpoint dict, on the CPU; `hyper_parameters` holds the model's `class_path` and `init_args`. They
+        are not checked here; see `visiontasks.tasks.restore`.
 
     Raises:
         InputError: The file is missing, broken, or not a checkpoint of visiontasks.
@@ -37,4 +39,11 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise InputError(f"{path}: broken or truncated checkpoint, {file.stat().st_size} bytes ({error!r}).") from error
     if not isinstance(content, dict) or VERSION_KEY not in content:
         raise InputError(f"{path}: not a checkpoint of visiontasks (no {VERSION_KEY!r} in it).")
+    for name in (VERSION_KEY, "hyper_parameters", "state_dict"):
+        if not isinstance(content.get(name), dict):
+            raise InputError(f"{path}: not a checkpoint of visiontasks ({name!r} is missing or no dict).")
+    spec = check(content[VERSION_KEY].get("spec"), dict[str, Any], {}, f"{path}: spec")
+    if missing := {"image_size", "resize"} - spec.keys():
+        raise InputError(f"{path}: not a checkpoint of visiontasks (its spec has no {min(missing)!r}).")
+    check_bounds(content["hyper_parameters"], f"{path}: hyper_parameters")
     return content

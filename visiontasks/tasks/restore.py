@@ -2,69 +2,71 @@
 
 from __future__ import annotations
 
-import re
-import sys
-from collections.abc import Iterator
 from typing import Any
 
-from jsonargparse import ArgumentParser
+from torch import nn, optim
+from torch.optim import lr_scheduler
 
+from visiontasks import losses, models, tasks
+from visiontasks.core.build import build, check
 from visiontasks.core.errors import InputError
+from visiontasks.core.serialize import Trusted, class_table, members, trusted_classes
 from visiontasks.models.backbone import without_weights
-from visiontasks.tasks import VisionTask
+from visiontasks.tasks.base import VisionTask
 from visiontasks.tasks.checkpoint import read_checkpoint
 
-DOTTED = r"\w+(\.\w+)+"
-FREE_TEXT = ("name", "pretrained", "weights")  # names of networks and files, never imported
-OWN = tuple(f"visiontasks.{room}." for room in ("tasks", "models", "losses", "schedules"))
-TRUSTED = (*OWN, "torch.optim.", "torch.nn.")
+FOR_TRAINING = {"compile": False, "weights": None}
 
 
-def restore_task(path: str) -> VisionTask:
-    """Builds the model that a checkpoint describes and gives it its weights.
+def restore_task(path: str, trust: Trusted = ()) -> VisionTask:
+    """Builds the model that a checkpoint describes and loads its weights.
+
+    Args:
+        path: The checkpoint.
+        trust: Modules of the user's own, or classes, that the checkpoint may name.
 
     Returns:
         The model, on the CPU, in eval mode.
 
     Raises:
-        InputError: The file is no checkpoint of visiontasks, or names classes outside visiontasks and
-            torch whose module the caller has not imported.
+        InputError: The file is no checkpoint of visiontasks, or names a class that is neither ours, nor torch's, nor
+            trusted.
     """
     checkpoint = read_checkpoint(path)
-    task = build_task(checkpoint["hyper_parameters"])
+    task = build_task(checkpoint["hyper_parameters"], trust, f"{path}: model")
     try:
         task.load_state_dict(checkpoint["state_dict"])
-    except RuntimeError as error:
+    except (RuntimeError, AttributeError, TypeError) as error:
         raise InputError(f"{path}: the weights do not fit the model that it describes: {error}") from None
     return task.eval()
 
 
-def build_task(description: dict[str, Any]) -> VisionTask:
+def build_task(description: Any, trust: Trusted = (), where: str = "model") -> VisionTask:
     """Builds a model from its `class_path` and `init_args`, with random weights.
 
     Raises:
-        InputError: A class is neither ours nor torch's, or cannot be built so.
+        InputError: A class is not in `model_classes`, or cannot be built so.
     """
-    for path in _class_paths({"model": description}):
-        if not path.startswith(TRUSTED) and path.rpartition(".")[0] not in sys.modules:
-            raise InputError(f"the checkpoint wants the class {path}. If you trust it, import its module first.")
-    for_training = {"compile": False, "weights": None}
-    init_args = {name: for_training.get(name, value) for name, value in description.get("init_args", {}).items()}
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(VisionTask, "model")
+    description = check_task(description, trust, where)
+    init_args = {name: FOR_TRAINING.get(name, value) for name, value in description["init_args"].items()}
     try:
         with without_weights():
-            return parser.instantiate(parser.parse_object({"model": {**description, "init_args": init_args}})).model
+            return build({**description, "init_args": init_args}, VisionTask, model_classes(trust), where)
     except Exception as error:  # whatever arguments of another version, or of a hostile file, lead to
-        raise InputError(f"the model that the checkpoint describes cannot be built: {error}") from error
+        raise InputError(f"{where}: cannot be built as the checkpoint describes it: {error}") from error
 
 
-def _class_paths(value: Any) -> Iterator[str]:
-    """All that jsonargparse would import: a class may also be given by its bare name."""
-    if isinstance(value, list):
-        value = {str(number): item for number, item in enumerate(value)}
-    for key, item in value.items() if isinstance(value, dict) else ():
-        if isinstance(item, str) and (key == "class_path" or (key not in FREE_TEXT and re.fullmatch(DOTTED, item))):
-            yield item
-        elif key != "spec":
-            yield from _class_paths(item)
+def check_task(description: Any, trust: Trusted = (), where: str = "model") -> dict[str, Any]:
+    """Returns the description of a model with the public path of each class.
+
+    Raises:
+        InputError: It names a class that is not in `model_classes`, or something else that `build` refuses.
+    """
+    return check(description, VisionTask, model_classes(trust), where)
+
+
+def model_classes(trust: Trusted = ()) -> dict[str, type]:
+    """The only classes that a checkpoint may name: see `class_table`."""
+    ours = [cls for room in (tasks, models, losses) for cls in members(room)]
+    torchs = [*members(optim, optim.Optimizer), *members(lr_scheduler, lr_scheduler.LRScheduler)]
+    return class_table([*ours, *torchs, *members(nn, nn.Module), *trusted_classes(trust)])

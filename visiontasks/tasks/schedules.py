@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from visiontasks.core.errors import InputError
-from visiontasks.core.serialize import Described
+from visiontasks.core.serialize import Configurable
 
 Interval = Literal["epoch", "step"]
 
 
-class Schedule(Described, ABC):
+class Schedule(Configurable, ABC):
     """A factor on the learning rate.
 
     Attributes:

@@ -10,13 +10,13 @@ from torchmetrics import MetricCollection
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.sample import Batch
-from visiontasks.core.serialize import Described
+from visiontasks.core.serialize import Configurable
 from visiontasks.losses import Loss
 
 Stage = Literal["train", "val", "test"]
 
 
-class Head(Described, nn.Module, ABC):
+class Head(Configurable, nn.Module, ABC):
     """Answers one key of a sample from a backbone's features.
 
     A subclass takes `channels` (of every feature map) and `num_classes` as its first two arguments,

@@ -1,0 +1,45 @@
+"""Modules of the user's own: what `--imports` and a config's `imports` name."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+from visiontasks.core.errors import InputError
+
+
+def import_modules(names: Any) -> list[ModuleType]:
+    """Imports modules of the user's own, from the working directory too.
+
+    Raises:
+        InputError: One is not there, or cannot be imported.
+    """
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InputError(f"imports: {names!r} is not a list of modules, such as [my_package.my_module].")
+    if names and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    found = []
+    for name in names:
+        try:
+            found.append(import_module(name))
+        except (ImportError, SyntaxError, ValueError, TypeError) as error:
+            raise InputError(f"imports: the module {name!r} cannot be imported: {error}.") from error
+    return found
+
+
+def take_imports(args: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The modules that `--imports` names, and the other arguments."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--imports", action="append", default=[])
+    options, others = parser.parse_known_args(args)
+    return options.imports, others
+
+
+def trust_of(options: argparse.Namespace, model: str) -> bool | list[ModuleType]:
+    """What the user lets a model do: run the code of a `.pt2` file, or name classes of imported modules."""
+    return options.trust if model.endswith(".pt2") else import_modules(options.imports)

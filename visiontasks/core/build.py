@@ -1,0 +1,211 @@
+"""From plain data to objects: what a checkpoint or a config describes is built from a table of known classes."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import math
+import reprlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from enum import Enum
+from functools import partial
+from pathlib import PurePath
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from visiontasks.core.errors import InputError
+from visiontasks.core.moved import MOVED
+from visiontasks.core.serialize import SCALARS, public_path
+
+MOST_VALUES = 100_000  # of a description; the largest of ours names 22,000 classes
+Make = Callable[[type, dict[str, Any], bool], Any]
+
+_repr = reprlib.Repr()
+_repr.maxstring = _repr.maxother = 100
+
+
+def build(value: Any, hint: Any, classes: Mapping[str, type], where: str = "model") -> Any:
+    """Builds the object that a description names; nothing is imported, and no class is taken from elsewhere.
+
+    Args:
+        value: What `serialize` returned, or a part of a config; it may come from anybody.
+        hint: Type hint of the result. A class stands for an instance, a callable that returns a class for a
+            `functools.partial` of it. The hints of its constructor decide about each argument in turn.
+        classes: The only classes that may be named; see `class_table`.
+        where: Name of the value in an error message.
+
+    Raises:
+        InputError: A class is not in the table or not a subclass of its hint, or an argument is unknown or of
+            another type.
+    """
+    return _walk(value, hint, classes, where, _make_object)
+
+
+def check(value: Any, hint: Any, classes: Mapping[str, type], where: str = "model") -> Any:
+    """Returns a description as it is, with the public path of each class, if `build` would accept it; see there."""
+    return _walk(value, hint, classes, where, _make_description)
+
+
+def check_bounds(value: Any, where: str) -> None:
+    """Refuses nested data that is too large or too deep to be walked through.
+
+    Raises:
+        InputError: The message begins with `where`.
+    """
+    try:
+        count = _count(value, {})
+    except RecursionError:
+        count = math.inf
+    if count > MOST_VALUES:
+        raise InputError(f"{where}: nested too deeply, or more than {MOST_VALUES:,} values.")
+
+
+def _count(value: Any, known: dict[int, float]) -> float:
+    """How many values there are; those that stand in several places count in each, and cycles are endless."""
+    if not isinstance(value, dict | list | tuple):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = math.inf
+        parts = value.values() if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_count(part, known) for part in parts)
+    return known[id(value)]
+
+
+def _make_object(cls: type, arguments: dict[str, Any], later: bool) -> Any:
+    return partial(cls, **arguments) if later else cls(**arguments)
+
+
+def _make_description(cls: type, arguments: dict[str, Any], later: bool) -> dict[str, Any]:
+    return {"class_path": public_path(cls), "init_args": arguments}
+
+
+def _walk(value: Any, hint: Any, classes: Mapping[str, type], where: str, make: Make) -> Any:
+    check_bounds(value, where)
+    try:
+        return _Walk(classes, make).value(value, hint, where)
+    except RecursionError:
+        raise InputError(f"{where}: nested too deeply.") from None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Walk:
+    """One way through a description and the type hints beside it."""
+
+    classes: Mapping[str, type]
+    make: Make
+
+    def value(self, value: Any, hint: Any, where: str) -> Any:
+        kind, args = get_origin(hint) or hint, get_args(hint)
+        if kind in (Union, UnionType):
+            return self._union(value, args, where)
+        if kind is Literal:
+            if any(type(value) is type(choice) and value == choice for choice in args):
+                return value
+        elif kind is Callable:
+            return self._object(value, args[-1] if args else (), where, later=True)
+        elif kind in (list, tuple, Sequence, Iterable):
+            if isinstance(value, list | tuple):
+                return self._items(value, kind, args, where)
+        elif kind in (dict, Mapping):
+            if isinstance(value, dict) and "class_path" in value:
+                return self._plain(value, where)
+            if isinstance(value, dict):
+                inner = args[1] if args else Any
+                return {key: self.value(item, inner, f"{where}.{key}") for key, item in value.items()}
+        elif kind in SCALARS or kind is None:
+            if type(value) is (kind or type(None)) or (kind is float and type(value) is int):
+                return value
+        elif isinstance(kind, type) and issubclass(kind, PurePath | Enum):
+            if isinstance(value, str):
+                return value
+        elif isinstance(kind, type) and kind not in (Any, object):
+            return self._object(value, kind, where)
+        else:
+            return self._plain(value, where)
+        raise InputError(f"{where}: {_repr.repr(value)} is not what is expected here, {_shown(hint)}.")
+
+    def _union(self, value: Any, hints: Sequence[Any], where: str) -> Any:
+        errors = []
+        for hint in hints:
+            try:
+                return self.value(value, hint, where)
+            except InputError as error:
+                errors.append(error)
+        # the longest is of the deepest place, or names a class: the other hints did not fit at all
+        raise max(errors, key=lambda error: len(str(error)))
+
+    def _items(self, values: Sequence[Any], kind: Any, hints: tuple[Any, ...], where: str) -> Any:
+        if kind is not tuple or hints[1:] == (...,):
+            hints = (hints[0] if hints else Any,) * len(values)
+        if len(hints) != len(values):
+            raise InputError(f"{where}: {_repr.repr(values)} has {len(values)} values, expected {len(hints)}.")
+        pairs = enumerate(zip(values, hints, strict=True))
+        items = [self.value(item, hint, f"{where}[{i}]") for i, (item, hint) in pairs]
+        return tuple(items) if kind is tuple else items
+
+    def _object(self, value: Any, base: Any, where: str, later: bool = False) -> Any:
+        """An object of a class below `base`, or if `later` the class with its arguments."""
+        if isinstance(value, str):
+            value = {"class_path": value}
+        if not isinstance(value, dict):
+            raise InputError(f"{where}: {_repr.repr(value)} is no `class_path` with `init_args`.")
+        if "class_path" not in value and not later and _stands_for_itself(base):
+            return self.make(base, self._arguments(base, value, where), later)
+        cls, given = self._class(value, where), value.get("init_args") or {}
+        if not issubclass(cls, get_args(base) or base):
+            raise InputError(f"{where}: {value['class_path']} is not what is expected here, {_shown(base)}.")
+        if unknown := value.keys() - {"class_path", "init_args"}:
+            key = _repr.repr(min(unknown, key=str))
+            raise InputError(f"{where}: the key {key} stands beside class_path; expected init_args.")
+        return self.make(cls, self._arguments(cls, given, where), later)
+
+    def _arguments(self, cls: type, given: Any, where: str) -> dict[str, Any]:
+        if not isinstance(given, dict):
+            raise InputError(f"{where}: {_repr.repr(given)} in place of the arguments of {cls.__name__} by name.")
+        hints = _argument_hints(cls)
+        for name in given:
+            if name not in hints:
+                close = get_close_matches(str(name), hints, 1)
+                more = f"; did you mean {close[0]!r}?" if close else f"; it takes {', '.join(hints) or 'none'}."
+                raise InputError(f"{where}: {cls.__name__} has no argument {_repr.repr(name)}{more}")
+        return {name: self.value(item, hints[name], f"{where}.{name}") for name, item in given.items()}
+
+    def _class(self, value: dict[Any, Any], where: str) -> type:
+        path = value.get("class_path")
+        cls = self.classes.get(MOVED.get(path, path)) if isinstance(path, str) else None
+        if cls is None:
+            module = str(path).rpartition(".")[0][:100] or "MODULE"
+            raise InputError(
+                f"{where}: the class {_repr.repr(path)} is not one of visiontasks, torch or albumentations that may be "
+                f"used here. If you trust it, pass `--imports {module}` (in Python `trust=[module]`)."
+            )
+        return cls
+
+    def _plain(self, value: Any, where: str) -> Any:
+        """Data without a type hint; what looks like an object, as in a list of transforms, must be a known class."""
+        if isinstance(value, dict) and all(isinstance(key, str | int) for key in value):
+            known = {"class_path": public_path(self._class(value, where))} if "class_path" in value else {}
+            return {key: self._plain(item, f"{where}.{key}") for key, item in value.items()} | known
+        if isinstance(value, list | tuple):
+            return [self._plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
+        if type(value) in SCALARS:
+            return value
+        raise InputError(f"{where}: {_repr.repr(value)} is no number, string, list or dict.")
+
+
+def _stands_for_itself(cls: Any) -> bool:
+    """Whether a description of an object of this class needs no `class_path`."""
+    return dataclasses.is_dataclass(cls) or getattr(cls, "__final__", False)
+
+
+def _argument_hints(cls: type) -> dict[str, Any]:
+    """The type hint of each argument of a constructor."""
+    _, *parameters = inspect.signature(cls.__init__).parameters.values()
+    hints = get_type_hints(cls.__init__)
+    several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return {one.name: hints.get(one.name, Any) for one in parameters if one.kind not in several}
+
+
+def _shown(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) else str(hint)
