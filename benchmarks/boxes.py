@@ -1,7 +1,7 @@
 """A localization config over the folds of its set: mean IoU and share above 0.5 of the last epoch, and seconds.
 
 Each fold is held out once, and nothing is selected on it; the closed form alone (of a head without its convolution)
-and the floor, the mean or median training box, stand beside it.
+and the baseline, the mean or median training box, stand beside it.
 
     uv run python benchmarks/boxes.py configs/localization/raccoon.yaml
     uv run python benchmarks/boxes.py configs/localization/pets.yaml --folds 4
@@ -34,9 +34,11 @@ def main() -> None:
         probe, _ = run_fold("probe", options.config, fold, [*changes, *LINEAR])
         found, seconds = run_fold("fit", options.config, fold, changes)
         label = [found["val/accuracy"]] if "val/accuracy" in found else []
-        rows.append([found["val/iou_floor"], probe["val/iou"], found["val/iou"], found["val/iou50"], seconds, *label])
+        rows.append(
+            [found["val/iou_baseline"], probe["val/iou"], found["val/iou"], found["val/iou50"], seconds, *label]
+        )
         print(f"fold {fold}:", " ".join(f"{value:.3f}" for value in rows[-1]), flush=True)
-    names = ["floor", "closed form", "IoU", "above 0.5", "seconds", "accuracy"]
+    names = ["baseline", "closed form", "IoU", "above 0.5", "seconds", "accuracy"]
     print(f"\n{options.config}, mean of {len(rows)} folds:")
     for name, values in zip(names, zip(*rows, strict=True), strict=False):
         print(f"  {name:12} {statistics.mean(values):.3f}  ({' '.join(f'{value:.3f}' for value in values)})")

@@ -45,10 +45,10 @@ def main() -> None:
             val, seconds = run("fit", config, Path(directory, "fit"), *epochs, *changes, *more)
             (last,) = Path(directory, "fit").glob("*/*/last.ckpt")
             test, _ = run("test", config, Path(directory, "test"), "--ckpt_path", str(last), *changes, *more)
-        figures = [val["val/miou"], test["test/miou"], test["test/pixel_accuracy"], test["test/miou_floor"]]
+        figures = [val["val/miou"], test["test/miou"], test["test/pixel_accuracy"], test["test/miou_baseline"]]
         lines.append(f"{row:38}{'  '.join(f'{figure:.3f}' for figure in figures)}  {seconds:5.0f} s")
         print(lines[-1], flush=True)
-    print(f"\nCamVid, {options.epochs} epochs: mIoU val, test; pixel accuracy, floor (test)", *lines, sep="\n")
+    print(f"\nCamVid, {options.epochs} epochs: mIoU val, test; pixel accuracy, baseline (test)", *lines, sep="\n")
 
 
 if __name__ == "__main__":

@@ -17,9 +17,9 @@ import torch
 from rich.progress import track
 from runs import run
 
-from visiontasks.core.resize import resize_sample
 from visiontasks.data import OxfordIIITPet
 from visiontasks.inspect import explain
+from visiontasks.targets.sample import resize_sample
 from visiontasks.tasks.restore import restore_task
 
 CONFIG = "configs/classification/pets.yaml"
@@ -35,7 +35,7 @@ def main() -> None:
         figures, _ = run("probe", CONFIG, Path(directory), *SPECIES)
         (checkpoint,) = Path(directory).glob("*/*/last.ckpt")
         task = restore_task(str(checkpoint))
-    print(f"validation accuracy {figures['val/accuracy']:.3f}, floor {figures['val/accuracy_floor']:.3f}")
+    print(f"validation accuracy {figures['val/accuracy']:.3f}, baseline {figures['val/accuracy_baseline']:.3f}")
     data = OxfordIIITPet("test", root="data/pets3", classes="species", trimaps=True)
     side = task.spec["image_size"]
     axis = np.exp(-(((np.arange(side) + 0.5) / side - 0.5) ** 2) / (2 * 0.25**2))

@@ -59,7 +59,7 @@ def main() -> None:
         each = " ".join(f"{accuracy:.3f}" for accuracy in accuracies)
         lines.append(f"{row:26}{statistics.mean(accuracies):.3f}  ({each})  {statistics.median(seconds):5.0f} s")
         print(f"[{options.size} px] {lines[-1]}", flush=True)
-    print(f"\nflowers5, {options.size} px, floor 0.200", *lines, sep="\n")
+    print(f"\nflowers5, {options.size} px, baseline 0.200", *lines, sep="\n")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 All CPU time counts, by process clock, over the same files (photos of the raccoon set where it is there,
 else generated pictures; quality 90), each in turn, in batches of 32:
 
-- `loader`: VisionDataModule's own, preset `medium` (crop, flip, colour jitter). Bar: 1.6 ms.
+- `loader`: VisionDataModule's own, preset `medium` (crop, flip, color jitter). Bar: 1.6 ms.
 - `loader, one worker`: the same with the CPU time of the worker, its start and end taken off.
 - `torchvision`, `torchvision on PIL`: decode_jpeg or Pillow, then its v2 transforms that do the same work.
 - `read_image`, `Pillow`: decoding alone.

@@ -29,10 +29,10 @@ def main() -> None:
             found["+".join(keys)], seconds = run("fit", options.config, directory, *some, *changes)
         print("+".join(keys), f"{seconds:.0f} s", found["+".join(keys)], flush=True)
     together = found.pop("+".join(model["heads"]))
-    print(f"\n{options.config}: together, alone, difference, floor")
+    print(f"\n{options.config}: together, alone, difference, baseline")
     for key, alone in found.items():
         name = {"label": "val/accuracy", "bbox": "val/iou", "mask": "val/miou"}[key]
-        figures = (together[name], alone[name], together[name] - alone[name], alone[f"{name}_floor"])
+        figures = (together[name], alone[name], together[name] - alone[name], alone[f"{name}_baseline"])
         print(f"  {name:13}", " ".join(f"{figure:6.3f}" for figure in figures))
 
 

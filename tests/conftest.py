@@ -18,18 +18,18 @@ from PIL import Image
 
 torch.set_num_threads(1)
 
-COLOURS = {"blue": (30, 60, 220), "green": (40, 200, 60), "red": (220, 50, 40)}
+COLORS = {"blue": (30, 60, 220), "green": (40, 200, 60), "red": (220, 50, 40)}
 
 
 @pytest.fixture
 def write_image() -> Callable[..., Path]:
-    """Writes a noisy image of one colour and returns its path."""
+    """Writes a noisy image of one color and returns its path."""
 
-    def write(path: Path, colour: tuple[int, int, int] = (128, 128, 128), size: tuple[int, int] = (40, 32)) -> Path:
+    def write(path: Path, color: tuple[int, int, int] = (128, 128, 128), size: tuple[int, int] = (40, 32)) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         seed = sum(map(ord, path.name))
         noise = np.random.default_rng(seed).normal(0, 25, (size[1], size[0], 3))
-        Image.fromarray((np.array(colour) + noise).clip(0, 255).astype(np.uint8)).save(path)
+        Image.fromarray((np.array(color) + noise).clip(0, 255).astype(np.uint8)).save(path)
         return path
 
     return write
@@ -64,12 +64,12 @@ def write_video() -> Callable[..., list[int]]:
 
 @pytest.fixture
 def class_folders(tmp_path: Path, write_image: Callable[..., Path]) -> Path:
-    """train, val and test with a folder for each of three colours: 8, 3 and 3 images a class."""
-    root = tmp_path / "colours"
+    """train, val and test with a folder for each of three colors: 8, 3 and 3 images a class."""
+    root = tmp_path / "colors"
     for split, count in (("train", 8), ("val", 3), ("test", 3)):
-        for name, colour in COLOURS.items():
+        for name, color in COLORS.items():
             for i in range(count):
-                write_image(root / split / name / f"{split}-{name}-{i}.jpg", colour)
+                write_image(root / split / name / f"{split}-{name}-{i}.jpg", color)
     return root
 
 

@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 
 from visiontasks.core.errors import InputError
-from visiontasks.core.geometry import original_boxes, resize_boxes
-from visiontasks.core.resize import OnlyResize, resize_sample
+from visiontasks.core.geometry import Frame
 from visiontasks.core.sample import Sample
 from visiontasks.data.augment import Augment, preset
+from visiontasks.data.eval_transform import EvalTransform
 from visiontasks.data.transforms import ColorJitter, ObjectAffine, ObjectCrop
+from visiontasks.targets.sample import resize_sample
 
 PRESETS = ("none", "light", "medium", "strong")
 MODES = ("stretch", "letterbox", "crop")
-COLOUR_JITTER = "visiontasks.data.transforms.ColorJitter"
+COLOR_JITTER = "visiontasks.data.transforms.ColorJitter"
 
 
 def make_sample(index: int = 0, height: int = 60, width: int = 80, box: bool = True, mask: bool = True) -> Sample:
@@ -121,7 +122,7 @@ def test_presets_keep_the_sample_contract(name: str, resize: str, box: bool, mas
 @pytest.mark.parametrize("resize", ["stretch", "letterbox"])
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_box_and_the_same_box_as_a_mask_agree(name: str, resize: str) -> None:
-    """500 boxes of any size, to one pixel; the corner of a turned mask may miss the centre of its last pixels."""
+    """500 boxes of any size, to one pixel; the corner of a turned mask may miss the center of its last pixels."""
     augment, rng = Augment(name, 96, resize), np.random.default_rng(0)
     moved, tolerance = 0, 1.6 if name == "strong" else 1.01
     for index in range(500):
@@ -133,7 +134,7 @@ def test_a_box_and_the_same_box_as_a_mask_agree(name: str, resize: str) -> None:
         image = np.zeros((60, 80, 3), np.uint8)
         result = augment({"image": image, "mask": mask, "bbox": box}, 0, index)
         assert np.abs(result["bbox"] - extent(result["mask"])).max() <= tolerance, (index, result["bbox"])
-        moved += not np.allclose(result["bbox"], resize_boxes(box, 60, 80, 96, resize), atol=1)
+        moved += not np.allclose(result["bbox"], Frame(60, 80, 96, resize).to_picture(box), atol=1)
     assert moved > 300 or name == "none"
 
 
@@ -247,7 +248,7 @@ def test_object_crop_shows_an_object_as_often_smaller_as_larger_with_gray_around
 def test_the_presets_show_an_object_in_the_shape_that_it_has_in_a_whole_image(name: str, resize: Any) -> None:
     """A square in the middle of a photo twice as wide as high: stretched it is half as wide as high."""
     sample = {"image": np.zeros((100, 200, 3), np.uint8), "bbox": np.array([96, 46, 104, 54], np.float32)}
-    x1, y1, x2, y2 = OnlyResize(200, resize)(sample, 0, 0)["bbox"]
+    x1, y1, x2, y2 = EvalTransform(200, resize)(sample, 0, 0)["bbox"]
     augment, shapes = Augment(name, 200, resize), []
     for index in range(150):
         left, top, right, bottom = augment(sample, 0, index)["bbox"]
@@ -310,7 +311,7 @@ def jitter_in_float64(
     return (brightness * pixels).clip(0, 255)
 
 
-ALL_COLOURS = (
+ALL_COLORS = (
     np.stack(np.meshgrid(*[np.arange(0, 256, 15)] * 3, indexing="ij"), -1).reshape(18 * 18, 18, 3).astype(np.uint8)
 )
 
@@ -328,29 +329,29 @@ ALL_COLOURS = (
     ],
     ids=str,
 )
-def test_colour_jitter_agrees_with_float64(part: float, ranges: dict[str, float]) -> None:
+def test_color_jitter_agrees_with_float64(part: float, ranges: dict[str, float]) -> None:
     factors = []
     for key in ("brightness", "contrast", "saturation"):
         low, high = max(0, 1 - ranges.get(key, 0)), 1 + ranges.get(key, 0)
         factors.append(low + part * (high - low))
     turn = ranges.get("hue", 0) * (2 * part - 1)
-    expected = jitter_in_float64(ALL_COLOURS, *factors, turn)
-    result = jitter(ALL_COLOURS, part, **ranges)
+    expected = jitter_in_float64(ALL_COLORS, *factors, turn)
+    result = jitter(ALL_COLORS, part, **ranges)
     assert result.dtype == np.uint8
     assert np.abs(result - expected).max() <= 1  # OpenCV multiplies 8-bit images in fixed point
 
 
-def test_colour_jitter_of_zeros_is_the_identity() -> None:
+def test_color_jitter_of_zeros_is_the_identity() -> None:
     for part in (0.0, 0.5, 1.0):
-        np.testing.assert_array_equal(jitter(ALL_COLOURS, part), ALL_COLOURS)
+        np.testing.assert_array_equal(jitter(ALL_COLORS, part), ALL_COLORS)
 
 
-def test_colour_jitter_without_saturation_leaves_the_gray_of_a_television() -> None:
+def test_color_jitter_without_saturation_leaves_the_gray_of_a_television() -> None:
     image = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [90, 90, 90]]], np.uint8)
     assert jitter(image, 0, saturation=1.0).tolist() == [[[76] * 3, [150] * 3, [29] * 3, [90] * 3]]
 
 
-def test_colour_jitter_draws_from_the_whole_of_its_ranges() -> None:
+def test_color_jitter_draws_from_the_whole_of_its_ranges() -> None:
     gray = np.full((1, 1, 3), 100, np.uint8)
     augment = Augment([ColorJitter(0.5, 0, 0, 0, p=1)], 1)
     drawn = [int(augment({"image": gray}, 0, index)["image"][0, 0, 0]) for index in range(300)]
@@ -371,7 +372,7 @@ def test_a_config_list_builds_transforms_by_class_path_and_by_bare_name() -> Non
         },
         {"class_path": "ObjectCrop", "init_args": {"size": [40, 40], "scale": [1, 1], "ratio": [1, 1]}},
         {"class_path": "VerticalFlip", "init_args": {"p": 1.0}},
-        {"class_path": COLOUR_JITTER, "init_args": {"p": 0.0}},
+        {"class_path": COLOR_JITTER, "init_args": {"p": 0.0}},
         {"class_path": "NoOp", "init_args": None},
     ]
     image = make_sample(height=40, width=40)["image"]
@@ -385,7 +386,7 @@ def test_objects_and_dicts_make_the_same_pipeline() -> None:
     dicts = Augment(
         [
             {"class_path": "HorizontalFlip"},
-            {"class_path": COLOUR_JITTER, "init_args": {"brightness": 0.3, "p": 1}},
+            {"class_path": COLOR_JITTER, "init_args": {"brightness": 0.3, "p": 1}},
             {"class_path": "RandomCrop", "init_args": {"height": 32, "width": 32}},
         ],
         48,
@@ -429,7 +430,7 @@ LIST_FAULTS: dict[str, tuple[Any, str]] = {
     "a function": ([{"class_path": "numpy.abs"}], r"no transform 'numpy\.abs'"),
     "another class": ([{"class_path": "pathlib.Path"}], r"no transform 'pathlib\.Path'"),
     "misspelt argument": ([{"class_path": "HorizontalFlip", "init_args": {"prob": 1}}], "HorizontalFlip: .*'prob'"),
-    "misspelt argument of ours": ([{"class_path": COLOUR_JITTER, "init_args": {"hues": 1}}], "ColorJitter: .*'hues'"),
+    "misspelt argument of ours": ([{"class_path": COLOR_JITTER, "init_args": {"hues": 1}}], "ColorJitter: .*'hues'"),
     "wrong value": ([{"class_path": "HorizontalFlip", "init_args": {"p": 7}}], "HorizontalFlip: "),
     "missing argument": ([{"class_path": "RandomCrop"}], "RandomCrop: .*height"),
     "wrong key": (
@@ -513,7 +514,7 @@ def test_resizing_puts_every_pixel_where_the_geometry_says(height: int, width: i
         "letterbox": (64 / max(height, width),) * 2,
         "crop": (64 / min(height, width),) * 2,
     }[mode]
-    place = np.arange(64) + 0.5 - 32  # from the centre of the result
+    place = np.arange(64) + 0.5 - 32  # from the center of the result
     for channel, length, scale, axis in ((0, width, scale_x, 1), (1, height, scale_y, 0)):
         expected = place / scale + length / 2 - 0.5
         inside = (expected >= 1) & (expected <= length - 2)
@@ -528,7 +529,7 @@ def test_resizing_moves_box_and_mask_with_the_image(mode: str) -> None:
     for index in range(40):
         rng = np.random.default_rng(index)
         height, width = (int(value) for value in rng.integers(20, 150, 2))
-        short = min(height, width)  # inside the centre square, so that `crop` loses nothing
+        short = min(height, width)  # inside the center square, so that `crop` loses nothing
         x1, y1 = (width - short) // 2 + short // 4, (height - short) // 2 + short // 4
         box = np.array([x1, y1, x1 + short // 2, y1 + short // 3], np.float32)
         mask = np.zeros((height, width), np.uint8)
@@ -547,19 +548,32 @@ def test_shrinking_averages_instead_of_dropping_pixels() -> None:
     assert np.unique(result).tolist() == [16]
 
 
-def test_only_resize_keeps_the_masks_own_size_and_the_sample_it_was_given() -> None:
-    sample = make_sample(0, 50, 70)
+def test_the_eval_transform_keeps_the_targets_as_they_were_and_the_sample_it_was_given() -> None:
+    sample = {**make_sample(0, 50, 70), "value": np.array([2.5, np.nan], np.float32)}
     before = {key: np.copy(value) for key, value in sample.items()}
     for mode in MODES:
-        result = OnlyResize(48, mode)(sample, 5, 0)
+        result = EvalTransform(48, mode)(sample, 5, 0)
         assert result["image"].shape == (48, 48, 3)
         assert result["mask"].shape == (48, 48)
-        assert result["original_mask"] is sample["mask"]
-        assert equal(sample, before)
-        assert equal(result, OnlyResize(48, mode)(sample, 0, 9))
-        resized = resize_sample({**sample}, 48, mode)
-        np.testing.assert_array_equal(result["bbox"], resized["bbox"])
-        np.testing.assert_array_equal(result["image"], resized["image"])
+        truth = result.pop("truth")
+        assert set(truth) == {"label", "bbox", "mask", "value"}
+        assert all(truth[key] is sample[key] for key in truth)
+        assert all(np.array_equal(sample[key], before[key], equal_nan=key == "value") for key in before)
+        again = EvalTransform(48, mode)(sample, 0, 9)
+        assert again.pop("truth").keys() == truth.keys()
+        resized = resize_sample(sample, 48, mode)
+        for other in (again, resized):
+            assert result.keys() == other.keys() == sample.keys()
+            assert all(np.array_equal(result[key], other[key], equal_nan=key == "value") for key in result)
+        assert not np.array_equal(result["bbox"], sample["bbox"])
+        np.testing.assert_array_equal(result["value"], sample["value"])
+
+
+def test_a_key_of_no_target_kind_is_an_error_wherever_a_sample_is_moved() -> None:
+    sample = {**make_sample(0, 50, 70), "boxes": np.zeros((2, 4), np.float32)}
+    for move in (Augment("none", 48), Augment("light", 48), EvalTransform(48)):
+        with pytest.raises(InputError, match="'boxes' is not the key of a target kind; there are value, label, bbox"):
+            move(sample, 0, 0)
 
 
 @pytest.mark.parametrize("mode", ["stretch", "letterbox"])
@@ -569,5 +583,5 @@ def test_a_box_comes_back_to_the_original_image(mode: str) -> None:
         height, width = rng.integers(20, 600, 2)
         low, high = np.sort(rng.uniform(0, 1, (2, 2)) * [width, height], 0)
         box = np.concatenate([low, high]).astype(np.float32)
-        there = resize_boxes(box, height, width, 96, mode)
-        np.testing.assert_allclose(original_boxes(there, height, width, 96, mode), box, atol=1e-3)
+        frame = Frame(int(height), int(width), 96, mode)
+        np.testing.assert_allclose(frame.to_image(frame.to_picture(box)), box, atol=1e-3)

@@ -89,7 +89,7 @@ def test_a_training_checkpoint_of_timm_loads_too(tmp_path: Path) -> None:
     assert all(torch.equal(tensor, state[key]) for key, tensor in ours.items())
 
 
-def test_weights_for_colour_are_summed_for_gray(tmp_path: Path) -> None:
+def test_weights_for_color_are_summed_for_gray(tmp_path: Path) -> None:
     state = weights_file(tmp_path / "w.pth")
     net = Backbone("test_resnet", str(tmp_path / "w.pth"), in_channels=1).net
     torch.testing.assert_close(net.state_dict()["conv1.0.weight"], state["conv1.0.weight"].sum(1, keepdim=True))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,11 +15,11 @@ import torch
 from PIL import Image
 
 from visiontasks.core.errors import InputError
-from visiontasks.core.resize import OnlyResize
 from visiontasks.core.sample import Batch, Sample
-from visiontasks.data import CsvTable, ImageFolder, Shapes, Splits, VisionDataModule
-from visiontasks.data.batches import BatchDataset, BatchSampler
+from visiontasks.data import CsvTable, ImageFolder, Shapes, Splits, VisionDataModule, VisionDataset
+from visiontasks.data.batches import BatchDataset, ExactBatchSampler
 from visiontasks.data.collate import collate
+from visiontasks.data.eval_transform import EvalTransform
 from visiontasks.data.splits import MissingSplit
 
 
@@ -26,7 +27,7 @@ def batches_of(ranks: int, *args, epoch: int = 0, **kwargs) -> list[list[list[in
     """Indices by rank and step."""
     result = []
     for rank in range(ranks):
-        sampler = BatchSampler(*args, num_replicas=ranks, rank=rank, **kwargs)
+        sampler = ExactBatchSampler(*args, num_replicas=ranks, rank=rank, **kwargs)
         sampler.set_epoch(epoch)
         keys = list(sampler)
         assert len(keys) == len(sampler)
@@ -35,7 +36,7 @@ def batches_of(ranks: int, *args, epoch: int = 0, **kwargs) -> list[list[list[in
     return result
 
 
-# BatchSampler
+# ExactBatchSampler
 
 
 def test_every_sample_comes_exactly_once_in_batches_of_nearly_one_size() -> None:
@@ -96,7 +97,7 @@ def test_weights_draw_with_replacement_in_their_proportion_and_alike_on_all_rank
 
 def test_fewer_samples_than_ranks_is_an_error() -> None:
     with pytest.raises(InputError, match="3 samples cannot be divided over 4 processes"):
-        BatchSampler(3, 8, num_replicas=4, rank=0)
+        ExactBatchSampler(3, 8, num_replicas=4, rank=0)
 
 
 # BatchDataset and collate
@@ -104,11 +105,12 @@ def test_fewer_samples_than_ranks_is_an_error() -> None:
 
 def test_an_int_key_is_the_batch_of_that_number_in_file_order() -> None:
     dataset = Shapes("train", count=10, size=16)
-    batches = BatchDataset(dataset, OnlyResize(16), batch_size=4)
+    names = {key: dataset.names(key) for key in ("label", "bbox", "mask")}
+    batches = BatchDataset(dataset, EvalTransform(16), 4, names)
     assert len(batches) == 3
     assert [batches[i]["index"].tolist() for i in range(3)] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
-    same = batches[(0, [4, 5, 6, 7])]
-    assert all(torch.equal(value, same[key]) for key, value in batches[1].items())
+    assert_equal([batches[1]], [batches[(0, [4, 5, 6, 7])]])
+    assert set(batches[1]) == {"image", "index", "size", "truth", *names}
 
 
 def test_the_transform_is_told_epoch_and_index() -> None:
@@ -118,8 +120,11 @@ def test_the_transform_is_told_epoch_and_index() -> None:
         told.append((epoch, index))
         return sample
 
-    BatchDataset(Shapes("train", count=10, size=16), transform, 4)[(7, [5, 2])]
+    batches = BatchDataset(Shapes("train", count=10, size=16), transform, 4, {})
+    batches[(7, [5, 2])]
     assert told == [(7, 5), (7, 2)]
+    assert batches.sample(3, 8)["index"] == 8
+    assert told[2:] == [(3, 8)]
 
 
 def sample(index: int, height: int = 6, width: int = 8, **targets) -> Sample:
@@ -127,51 +132,94 @@ def sample(index: int, height: int = 6, width: int = 8, **targets) -> Sample:
     return {"image": image, "index": index, "size": (30 + index, 40), **targets}
 
 
+NAMES = {"label": ["a", "b", "c"], "bbox": ["a", "b", "c"], "mask": ["ground", "thing"], "value": ["age", "height"]}
+
+
 def test_a_batch_holds_what_the_contract_says() -> None:
-    samples = [
-        sample(i, label=i, bbox=np.array([2, 3, 4, 6], np.float32), mask=np.full((6, 8), i, np.uint8)) for i in range(3)
-    ]
-    batch = collate(samples)
+    box, numbers = np.array([2, 3, 4, 6], np.float32), np.array([7.5, -1], np.float32)
+    samples = [sample(i, label=i, bbox=box, mask=np.full((6, 8), i, np.uint8), value=numbers) for i in range(3)]
+    batch = collate(samples, NAMES)
     assert {key: (value.dtype, tuple(value.shape)) for key, value in batch.items()} == {
         "image": (torch.uint8, (3, 3, 6, 8)),
         "label": (torch.int64, (3,)),
         "bbox": (torch.float32, (3, 4)),
         "mask": (torch.uint8, (3, 6, 8)),
+        "value": (torch.float32, (3, 2)),
         "index": (torch.int64, (3,)),
         "size": (torch.int64, (3, 2)),
     }
     assert batch["image"].is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(batch["bbox"], torch.tensor([[2 / 8, 3 / 6, 4 / 8, 6 / 6]] * 3))
     assert batch["size"].tolist() == [[30, 40], [31, 40], [32, 40]]
+    assert batch["value"].tolist() == [[7.5, -1]] * 3
     for i in range(3):
         np.testing.assert_array_equal(batch["image"][i].permute(1, 2, 0).numpy(), samples[i]["image"])
 
 
-def test_a_key_that_no_sample_has_is_absent() -> None:
-    assert set(collate([sample(0), sample(1)])) == {"image", "index", "size"}
+def test_a_batch_has_the_declared_keys_whatever_its_samples_have() -> None:
+    samples = [sample(0, label=1), sample(1)]
+    assert set(collate(samples, {})) == {"image", "index", "size"}
+    batch = collate(samples, NAMES)
+    assert set(batch) == {"image", "index", "size", *NAMES}
+    assert batch["value"].shape == (2, 2)
+    assert batch["value"].isnan().all()
+    assert batch["bbox"].isnan().all()
+    assert (batch["mask"] == 255).all()
+    assert batch["mask"].shape == (2, 6, 8)
+
+
+def test_a_key_of_no_target_kind_is_an_error_that_names_the_kinds() -> None:
+    message = "'boxes' is not the key of a target kind; there are value, label, bbox, mask. Rename the key"
+    with pytest.raises(InputError, match=message):
+        collate([sample(0), sample(1, boxes=np.zeros((2, 4), np.float32))], NAMES)
+    with pytest.raises(InputError, match=message):
+        collate([sample(0)], {**NAMES, "boxes": []})
 
 
 def test_targets_that_some_samples_lack_are_filled_with_what_is_left_out() -> None:
     box = np.array([0, 0, 8, 3], np.float32)
     mask = np.ones((6, 8), np.uint8)
-    batch = collate([sample(0, label=2), sample(1, bbox=box), sample(2, mask=mask), sample(3)])
+    numbers = np.array([3, np.nan], np.float32)
+    batch = collate([sample(0, label=2), sample(1, bbox=box), sample(2, mask=mask), sample(3, value=numbers)], NAMES)
     assert batch["label"].tolist() == [2, -100, -100, -100]
     assert batch["bbox"][1].tolist() == [0, 0, 1, 0.5]
     assert batch["bbox"][[0, 2, 3]].isnan().all()
     assert (batch["mask"][2] == 1).all()
     assert (batch["mask"][[0, 1, 3]] == 255).all()
     assert batch["mask"].dtype == torch.uint8
+    assert batch["value"][3, 0] == 3
+    assert batch["value"].isnan().sum() == 7
 
 
-def test_masks_of_different_size_stay_a_list() -> None:
-    masks = [np.zeros((30, 40), np.uint8), np.ones((20, 10), np.uint8)]
-    batch = collate([sample(0, original_mask=masks[0]), sample(1, original_mask=masks[1]), sample(2)])
-    assert isinstance(batch["original_mask"], list)
-    assert [tuple(mask.shape) for mask in batch["original_mask"]] == [(30, 40), (20, 10), (32, 40)]
-    assert [mask.unique().tolist() for mask in batch["original_mask"]] == [[0], [1], [255]]
+def test_true_masks_of_different_size_stay_a_list() -> None:
+    truths = [{"mask": np.zeros((30, 40), np.uint8)}, {"mask": np.ones((20, 10), np.uint8), "label": 1}, {}]
+    batch = collate([sample(i, truth=truth) for i, truth in enumerate(truths)], NAMES)
+    assert isinstance(batch["truth"], list)
+    assert all(found is truth for found, truth in zip(batch["truth"], truths, strict=True))
 
 
 # VisionDataModule
+
+
+class Sparse(VisionDataset):
+    """Gray pictures of which only the first one of train has a label."""
+
+    class_names = ["a", "b", "c"]  # noqa: RUF012
+
+    def __init__(self, split: str) -> None:
+        self.split = split
+
+    def __len__(self) -> int:
+        return 5
+
+    def image(self, index: int) -> np.ndarray:
+        return np.full((12, 16, 3), 50 + index, np.uint8)
+
+    def target(self, index: int) -> dict[str, Any]:
+        return {"label": 2} if self.split == "train" and not index else {}
+
+    def name(self, index: int) -> str:
+        return f"{self.split} {index}"
 
 
 def shapes(count: int = 16, size: int = 24, **kwargs) -> VisionDataModule:
@@ -219,11 +267,17 @@ def test_val_and_test_are_in_order_whole_and_only_resized() -> None:
     for split, loader in (("val", data.val_dataloader()), ("test", data.test_dataloader())):
         batches = list(loader)
         assert torch.cat([batch["index"] for batch in batches]).tolist() == [0, 1, 2, 3]
-        expected = [OnlyResize(24)(Shapes(split, count=16, size=32)[i], 0, i) for i in range(4)]
+        dataset = Shapes(split, count=16, size=32)
+        expected = [EvalTransform(24)(dataset[i], 0, i) for i in range(4)]
         images = torch.cat([batch["image"] for batch in batches]).permute(0, 2, 3, 1).numpy()
         np.testing.assert_array_equal(images, np.stack([sample["image"] for sample in expected]))
         assert batches[0]["mask"].shape[1:] == (24, 24)
-        assert batches[0]["original_mask"].shape[1:] == (32, 32)
+        truths = [truth for batch in batches for truth in batch["truth"]]
+        for i, truth in enumerate(truths):
+            assert set(truth) == {"label", "bbox", "mask", "value"}
+            assert truth["label"] == dataset.target(i)["label"]
+            np.testing.assert_array_equal(truth["bbox"], dataset.target(i)["bbox"])
+            np.testing.assert_array_equal(truth["mask"], dataset.mask(i))
         assert batches[0]["size"].tolist()[0] == [32, 32]
 
 
@@ -259,21 +313,71 @@ def test_the_spec_is_what_a_model_needs_and_nothing_else() -> None:
     assert shapes(resize="crop").spec == {
         "class_names": ["circle", "square", "triangle", "star"],
         "mask_names": ["background", "circle", "square", "triangle", "star"],
+        "value_names": ["area"],
         "image_size": 24,
         "resize": "crop",
     }
+    assert VisionDataModule(Sparse, (8, 16)).spec == {
+        "class_names": ["a", "b", "c"],
+        "mask_names": [],
+        "image_size": [8, 16],
+        "resize": "stretch",
+    }
 
 
-def test_the_summary_counts_the_training_labels_and_names_the_data(tmp_path: Path) -> None:
+def test_the_module_tells_of_its_training_set_the_label_counts_the_fingerprint_and_the_keys(tmp_path: Path) -> None:
     rows = [f"{i}.png,{'cat' if i < 3 else 'dog'},{'train' if i < 7 else 'val'}" for i in range(9)]
     for i in range(9):
         Image.new("RGB", (4, 4)).save(tmp_path / f"{i}.png")
     (tmp_path / "table.csv").write_text("\n".join(["path,label,split", *rows]))
     dataset = partial(CsvTable, path=str(tmp_path / "table.csv"), class_names=["dog", "yak", "cat", "zebu"])
-    summary = VisionDataModule(dataset).summary()
-    assert summary["label_counts"].tolist() == [4, 0, 3, 0]
-    assert summary["label_counts"].dtype == torch.int64
-    assert summary["fingerprint"] == dataset("train").fingerprint() != dataset("val").fingerprint()
+    data = VisionDataModule(dataset)
+    summary = data.summary("label")
+    assert set(summary) == {"counts"}
+    assert summary["counts"].tolist() == [4, 0, 3, 0]
+    assert summary["counts"].dtype == np.int64
+    assert data.fingerprint == dataset("train").fingerprint() != dataset("val").fingerprint()
+    assert data.keys == ("label",)
+
+
+def test_masks_are_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = shapes(8)
+    masks = [Shapes("train", count=8, size=24).mask(i) for i in range(8)]
+    assert set(data.keys) == {"label", "bbox", "mask", "value"}
+    read: list[int] = []
+    real = Shapes.mask
+    monkeypatch.setattr(Shapes, "mask", lambda self, index: read.append(index) or real(self, index))
+    for _ in range(2):
+        found = data.summary("mask")
+        pixels = np.bincount(np.concatenate([mask.ravel() for mask in masks]), minlength=5)
+        assert found["pixels"].tolist() == pixels.tolist()
+        assert found["totals"].tolist() == [24 * 24 * sum((mask == c).any() for mask in masks) for c in range(5)]
+        assert found["places"].sum() == 8 * 64 * 64
+    assert read == list(range(8))
+
+
+class Odd(Sparse):
+    """Pictures of a kind of target that there is not."""
+
+    def target(self, index: int) -> dict[str, Any]:
+        return {"label": 0, "boxes": np.zeros((2, 4), np.float32)}
+
+
+def test_a_set_of_an_unknown_key_is_refused_before_a_batch_is_made() -> None:
+    data = VisionDataModule(Odd, 16, batch_size=4)
+    for ask in (lambda: data.keys, data.val_dataloader):
+        with pytest.raises(InputError, match="'boxes' is not the key of a target kind"):
+            ask()
+
+
+def test_keys_that_one_training_image_has_are_in_every_batch_of_every_split() -> None:
+    data = VisionDataModule(Sparse, 16, augment="none", batch_size=2)
+    for split in ("train", "val"):
+        labels = [batch["label"].tolist() for batch in data.loader(split)]
+        expected = [-100] * len(data.dataset(split))
+        if split == "train":
+            expected[0] = 2
+        assert list(chain(*labels)) == expected
 
 
 def test_channel_statistics_are_those_of_all_training_pixels(tmp_path: Path) -> None:
@@ -294,7 +398,7 @@ def test_channel_statistics_are_those_of_all_training_pixels(tmp_path: Path) -> 
     np.testing.assert_allclose(std.numpy(), flat.std(0), rtol=1e-5)
 
 
-def test_channel_statistics_of_one_flat_colour_are_finite(tmp_path: Path) -> None:
+def test_channel_statistics_of_one_flat_color_are_finite(tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / "train" / name).mkdir(parents=True)
         Image.new("RGB", (8, 8), (51, 102, 255)).save(tmp_path / "train" / name / "0.png")
@@ -322,7 +426,7 @@ def test_a_dataset_is_opened_once_a_split_and_only_when_asked_for() -> None:
 
     data = VisionDataModule(dataset, image_size=16)
     assert opened == []
-    data.spec, data.summary(), data.channel_statistics
+    data.spec, data.keys, data.fingerprint, data.summary("label"), data.channel_statistics
     data.train_dataloader()
     assert opened == ["train"]
     data.val_dataloader(), data.val_dataloader()

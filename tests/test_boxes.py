@@ -15,10 +15,10 @@ from PIL import Image
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.images import read_image, read_size
-from visiontasks.core.resize import OnlyResize
 from visiontasks.data import CocoBoxes, CsvTable, OxfordIIITPet, Splits, VisionDataModule, VocBoxes
 from visiontasks.data.batches import BatchDataset
 from visiontasks.data.datasets.objects import same_files
+from visiontasks.data.eval_transform import EvalTransform
 from visiontasks.data.splits import MissingSplit
 
 Object = tuple[str, tuple[Any, ...]]
@@ -314,10 +314,10 @@ def test_a_box_made_for_an_image_of_another_size_is_an_error(voc: Callable, capl
 
 
 def test_a_box_that_the_crop_cuts_away_is_an_error_that_names_the_image(voc: Callable) -> None:
-    """The centre square of a photo of 40 x 30 begins at the fifth column."""
+    """The center square of a photo of 40 x 30 begins at the fifth column."""
     data = VocBoxes("train", str(voc({"a": xml(TWO[1:]), "b": xml([("dog", (0, 2, 5, 12))])})), splits=ALL)
     with pytest.raises(InputError, match=r"^b\.jpg: `resize: crop` cuts its box away\. Use `resize: letterbox`"):
-        BatchDataset(data, OnlyResize(16, "crop"), 2)[0]
+        BatchDataset(data, EvalTransform(16, "crop"), 2, {key: data.names(key) for key in ("label", "bbox")})[0]
 
 
 # COCO
@@ -517,7 +517,10 @@ def test_the_summary_has_the_boxes_as_a_batch_has_them(voc: Callable, resize: An
     root = voc({"a": xml([("cat", (4, 3, 20, 15))]), "b": xml([("dog", (0, 0, 40, 30))])})
     data = VisionDataModule(partial(VocBoxes, root=str(root), splits=ALL), 16, resize, "none")
     (batch,) = data.loader("train")
-    np.testing.assert_allclose(data.summary()["boxes"], batch["bbox"], atol=1e-6)
+    found = data.summary("bbox")
+    assert set(found) == {"boxes"}
+    assert found["boxes"].dtype == np.float32
+    np.testing.assert_allclose(found["boxes"], batch["bbox"], atol=1e-6)
 
 
 def test_the_fingerprint_changes_with_a_box(voc: Callable) -> None:

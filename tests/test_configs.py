@@ -52,6 +52,8 @@ def sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             picture(tmp_path / "data/flowers5/train" / name / f"{i}.jpg")
             picture(tmp_path / "data/flowers5/val" / name / f"{i}.jpg")
             picture(tmp_path / "data/photos" / name / f"{i}.jpg")
+    rows = [f"daisy/{i}.jpg,{i}" for i in range(10)]
+    (tmp_path / "data/values.csv").write_text("\n".join(["path,value", *rows]))
     _write_boxes(tmp_path / "data/raccoon", picture)
     _write_boxes(tmp_path / "data/boxes", picture)
     _write_pets(tmp_path / "data/pets3/oxford-iiit-pet", picture, rng)

@@ -101,7 +101,7 @@ def test_n1_pooling_has_a_coefficient_and_a_bias_for_each_map() -> None:
     assert count(layer) == 4
 
 
-def test_n2_the_strongest_units_inhibit_their_neighbours_as_in_the_paper() -> None:
+def test_n2_the_strongest_units_inhibit_their_neighbors_as_in_the_paper() -> None:
     (norm,) = (part for part in Backbone("alexnet", False).net.stages[0] if isinstance(part, nn.LocalResponseNorm))
     a = torch.rand(96).double() * 50
     expected = [a[i] / (2 + 1e-4 * (a[max(0, i - 2) : i + 3] ** 2).sum()) ** 0.75 for i in range(96)]
@@ -142,12 +142,12 @@ def test_r5_global_max_pooling_drops_the_place_that_flatten_keeps() -> None:
     maps = torch.zeros(1, 3, 3, 3)
     maps[0, 0, 1, 2] = maps[0, 2, 2, 1] = 1
     assert [part.flatten().tolist() for part in maps[0]] == [[0.0] * 5 + [1] + [0] * 3, [0] * 9, [0] * 7 + [1, 0]]
-    assert LabelHead([3], 2, pool="max")._bridge([maps]).tolist() == [[1, 0, 1]]
+    assert LabelHead([3], 2, pool="max").design([maps]).tolist() == [[1, 0, 1]]
     elsewhere = maps.flip(2, 3)
-    assert torch.equal(LabelHead([3], 2, pool="max")._bridge([elsewhere]), torch.tensor([[1.0, 0, 1]]))
+    assert torch.equal(LabelHead([3], 2, pool="max").design([elsewhere]), torch.tensor([[1.0, 0, 1]]))
     flat = LabelHead([3], 2, pool="flatten")
-    assert flat._bridge([maps]).shape == (1, 27)
-    assert not torch.equal(flat._bridge([maps]), flat._bridge([elsewhere]))
+    assert flat.design([maps]).shape == (1, 27)
+    assert not torch.equal(flat.design([maps]), flat.design([elsewhere]))
     # and only it wants one size of images
     assert LabelHead([3], 2, pool="max")([torch.zeros(1, 3, 5, 7)]).shape == (1, 2)
     flat([maps])
@@ -162,7 +162,7 @@ def test_a2_the_two_augmentations_are_symmetric_and_repeat_the_edge(config: str,
     augment, side = Augment(steps, 101), 101
     assert (augment({"image": np.full((side, side, 3), 77, np.uint8)}, 0, 0)["image"] == 77).all()
     image = np.zeros((side, side, 3), np.uint8)
-    image[48:53, 48:53, 0] = 255  # the centre
+    image[48:53, 48:53, 0] = 255  # the center
     image[48:53, 68:73, 1] = image[48:53, 28:33, 2] = 255  # and 20 pixels right and left of it
     shifts, angles, lengths = [], [], []
     for index in range(300):

@@ -651,7 +651,7 @@ def test_shapes_box_mask_and_label_say_the_same(size: int, difficulty: float) ->
 
 
 def test_shapes_main_shape_is_never_covered() -> None:
-    """Without difficulty a shape is of one colour with noise of 5 levels: another one on it would stand out."""
+    """Without difficulty a shape is of one color with noise of 5 levels: another one on it would stand out."""
     dataset = Shapes("train", count=60, difficulty=0)
     for index in range(len(dataset)):
         sample = dataset[index]

@@ -15,49 +15,72 @@ from lightning.pytorch import Trainer
 from visiontasks.cli import main
 from visiontasks.cli.opening import open_data
 from visiontasks.core.errors import InputError
-from visiontasks.evaluate import bootstrap, count, count_floor, figures
+from visiontasks.evaluate import bootstrap, count, count_baseline
+from visiontasks.models import Backbone
 from visiontasks.predict import Predictor
 from visiontasks.predict.torch_network import TorchNetwork
+from visiontasks.targets import find_target
+from visiontasks.tasks import RegressionTask
 from visiontasks.tasks.restore import restore_task
 
 
-def test_figures_are_those_of_the_test_command(shapes_checkpoints: dict[str, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", ["label, box and mask", "value"])
+def test_figures_are_those_of_the_test_command(model: str, shapes_checkpoints: dict[str, Path], tmp_path: Path) -> None:
     data = open_data(shapes_checkpoints["all"].parent / "config.yaml")
-    task = restore_task(str(shapes_checkpoints["all"]))
+    task: Any = restore_task(str(shapes_checkpoints["all"]))
+    if model == "value":
+        task = RegressionTask(data.spec, Backbone("test_resnet", False))
+        task.heads["value"].setup(data.summary("value"))
     trainer = Trainer(accelerator="cpu", logger=False, default_root_dir=tmp_path, enable_progress_bar=False)
     (expected,) = trainer.test(task, data, verbose=False)
     tables = task.tables()
     counts = count(Predictor(TorchNetwork(task, "cpu")), data.dataset("test"), batch_size=7)
-    floor = count_floor(counts, data, "test")
+    baseline = count_baseline(counts, data, "test")
     for key, values in counts.items():
-        found, trivial = figures(key, values.sum(0)), figures(key, floor[key].sum(0))
-        first = next(iter(found))
-        assert trivial[first] == pytest.approx(expected[f"test/{first}_floor"], abs=1e-5)
+        kind = find_target(key)
+        found, trivial = kind.figures(values), kind.figures(baseline[key])
+        assert next(iter(found)) == kind.monitor
+        assert trivial[kind.monitor] == pytest.approx(expected[f"test/{kind.monitor}_baseline"], abs=1e-5)
         for name, value in found.items():
             if not name.startswith("class/"):
                 assert value == pytest.approx(expected[f"test/{name}"], abs=1e-4), name
             elif name.removeprefix("class/") in (known := tables[key]):
-                own = known[name.removeprefix("class/")].numpy()
+                own = known[name.removeprefix("class/")]
                 np.testing.assert_allclose(np.nan_to_num(value), np.nan_to_num(own), atol=1e-4)
 
 
 def test_counts_by_hand() -> None:
     label = np.array([[[1, 0], [1, 0], [1, 0]], [[1, 0], [0, 1], [0, 0]], [[0, 1], [0, 1], [0, 1]]], float)
-    found = figures("label", label.sum(0))
+    found = find_target("label").figures(label)
     assert found["accuracy"] == pytest.approx(2 / 3)
     np.testing.assert_allclose(found["class/recall"], [1 / 2, 1])
     np.testing.assert_allclose(found["class/precision"], [1, 1 / 2])
     np.testing.assert_allclose(found["f1"], 2 / 3)
     mask = np.array([[6, 4, 0], [5, 4, 1], [4, 3, 0]], float)
-    found = figures("mask", mask)
+    found = find_target("mask").figures(mask[None])
     np.testing.assert_allclose(found["class/iou"], [4 / 7, 3 / 5, 0])
     np.testing.assert_allclose(found["miou"], (4 / 7 + 3 / 5) / 3)
     assert found["pixel_accuracy"] == 0.7
-    absent = figures("mask", np.array([[6, 0], [6, 0], [6, 0]], float))
+    absent = find_target("mask").figures(np.array([[[6, 0], [6, 0], [6, 0]]], float))
     assert absent["miou"] == 1
     assert np.isnan(absent["class/iou"][1])
-    box = figures("bbox", np.array([[2, 2], [1.5, 0.5], [2, 0]], float))
-    assert (box["iou"], box["iou50"]) == (0.5, 0.5)
+    # two classes, and boxes without a label
+    rows = [[2, 1, 1], [1.5, 0.25, 0.25], [2, 0, 0], [1, 0, 0], [0.9, 0.1, 0], [2, 1, 0], [1, 0, 0]]
+    box = find_target("bbox").figures(np.array([rows], float))
+    assert (box["iou"], box["iou50"], box["iou75"], box["iou5095"]) == (0.5, 0.5, 0.25, 0.25)
+    assert box["localization"] == pytest.approx(1 / 3)
+    np.testing.assert_allclose(box["class/iou"], [0.75, 0.25])
+    np.testing.assert_allclose(box["class/iou50"], [1, 0])
+
+
+@pytest.mark.parametrize(("key", "rows"), [("label", 3), ("bbox", 7), ("mask", 3), ("value", 5)])
+def test_figures_of_drawn_images_are_those_of_a_set_that_repeats_them(key: str, rows: int) -> None:
+    counts = np.random.default_rng(0).integers(1, 9, (4, rows, 2)).astype(float)
+    times = np.array([[1, 1, 1, 1], [3, 0, 1, 0]])
+    found = find_target(key).figures(counts, times)
+    for draw, repeated in enumerate((counts, counts[[0, 0, 0, 2]])):
+        for name, value in find_target(key).figures(repeated).items():
+            np.testing.assert_allclose(found[name][draw], value, err_msg=name)
 
 
 def labels(right: np.ndarray) -> np.ndarray:
@@ -106,7 +129,7 @@ def test_the_command_writes_one_model(shapes_checkpoints: dict[str, Path], tmp_p
     for row in whole:
         assert row["metric"] in printed
         assert float(row["low"]) <= float(row["value"]) <= float(row["high"])
-    assert next(float(row["floor"]) for row in whole if row["metric"] == "accuracy") < 0.6
+    assert next(float(row["baseline"]) for row in whole if row["metric"] == "accuracy") < 0.6
     content = json.loads((tmp_path / "evaluation.json").read_text(), parse_constant=lambda name: pytest.fail(name))
     assert (content["split"], content["images"], len(content["figures"])) == ("test", 12, len(found))
 

@@ -21,14 +21,14 @@ from visiontasks.cli import main
 from visiontasks.cli.opening import open_data
 from visiontasks.core.errors import InputError
 from visiontasks.export import exported as module
-from visiontasks.export.exported import Judges, dataset_sources, export
+from visiontasks.export.exported import ValidationImages, dataset_sources, export
 from visiontasks.export.gate import compare
-from visiontasks.export.graph import AnswerGraph, describe_graph, write_onnx, write_pt2
+from visiontasks.export.graph import OutputGraph, describe_graph, write_onnx, write_pt2
 from visiontasks.models import Backbone, FCNHead
 from visiontasks.predict import Predictor
 from visiontasks.predict.sources import find_sources
 from visiontasks.predict.torch_network import TorchNetwork
-from visiontasks.tasks import SegmentationTask
+from visiontasks.tasks import RegressionTask, SegmentationTask
 from visiontasks.tasks.restore import restore_task
 
 ROOT = Path(__file__).parents[1]
@@ -40,14 +40,19 @@ def test_a_file_predicts_as_its_checkpoint(name: str, exported: Any, shapes_chec
     file = visiontasks.load(str(exported[name]), trust=True, device="auto" if name.endswith("onnx") else "cpu")
     assert file.spec == checkpoint.spec
     assert file.network.keys == checkpoint.network.keys
-    parity = compare(checkpoint, file, find_sources([shapes_checkpoints["photos"]]))
+    parity = compare(checkpoint, file, sources := find_sources([shapes_checkpoints["photos"]]))
     assert parity.holds, parity.disagreements
     assert parity.images == 12
+    names = {"share of other pixels"}
     if "all" in name:
-        assert parity.labels_equal == 12
-        assert parity.largest_box_difference is not None
-        assert parity.largest_box_difference < 0.01
-    assert parity.equal_pixels == pytest.approx(1, abs=1e-4)
+        names |= {"label", "probability", "box in pixels"}
+        assert parity.differences["label"] == 0
+        assert parity.differences["probability"] < 0.01
+        assert parity.differences["box in pixels"] < 0.01
+    assert parity.differences.keys() == names
+    pairs = zip(checkpoint.predict(sources.paths), file.predict(sources.paths), strict=True)
+    equal = np.concatenate([(one["mask"] == other["mask"]).ravel() for one, other in pairs])
+    assert equal.mean() == pytest.approx(1, abs=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["onnx", "pt2"])
@@ -67,11 +72,33 @@ def test_a_network_that_pads_by_the_size_takes_any(kind: str, tmp_path: Path) ->
     spec = {"class_names": [], "mask_names": ["no", "yes"], "image_size": 64, "resize": "stretch"}
     task = SegmentationTask(spec, Backbone("tf_mobilenetv3_small_minimal_100", False), head=FCNHead)
     described = describe_graph(task, True, False, {})
-    (write_onnx if kind == "onnx" else write_pt2)(AnswerGraph(task), described, tmp_path / f"m.{kind}")
+    (write_onnx if kind == "onnx" else write_pt2)(OutputGraph(task), described, tmp_path / f"m.{kind}")
     network = visiontasks.load(str(tmp_path / f"m.{kind}"), trust=True).network
     for count, height, width in ((3, 64, 64), (1, 51, 77)):
         images = np.random.default_rng(0).integers(0, 256, (count, 3, height, width), np.uint8)
         np.testing.assert_allclose(network(images)["mask"], TorchNetwork(task, "cpu")(images)["mask"], atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["onnx", "pt2"])
+def test_numbers_are_those_of_the_task_in_their_own_units(
+    kind: str, shapes_checkpoints: dict[str, Path], tmp_path: Path
+) -> None:
+    spec = {"class_names": [], "mask_names": [], "value_names": ["a", "b"], "image_size": 48, "resize": "stretch"}
+    torch.manual_seed(0)
+    task = RegressionTask(spec, Backbone("test_resnet", False)).eval()
+    task.heads["value"].setup({"mean": np.array([100.0, -3.0]), "std": np.array([20.0, 0.5])})
+    described = describe_graph(task, False, False, {})
+    (write_onnx if kind == "onnx" else write_pt2)(OutputGraph(task), described, tmp_path / f"m.{kind}")
+    file = visiontasks.load(str(tmp_path / f"m.{kind}"), trust=True)
+    checkpoint = Predictor(TorchNetwork(task, "cpu"))
+    parity = compare(checkpoint, file, find_sources([shapes_checkpoints["photos"]]))
+    assert parity.holds, parity.disagreements
+    assert parity.differences.keys() == {"relative difference of a value"}
+    images = np.random.default_rng(0).integers(0, 256, (2, 3, 48, 48), np.uint8)
+    with torch.no_grad():
+        standardized = task(torch.from_numpy(images))["value"].numpy()
+    expected = standardized * [20, 0.5] + [100, -3]
+    np.testing.assert_allclose(file.network(images)["value"], expected, rtol=1e-4, atol=1e-3)
 
 
 def test_a_file_has_a_sum_a_report_and_says_what_it_is(exported: dict[str, Path], shapes_checkpoints: Any) -> None:
@@ -85,9 +112,9 @@ def test_a_file_has_a_sum_a_report_and_says_what_it_is(exported: dict[str, Path]
     described = json.loads(
         {item.key: item.value for item in onnx.load(exported["mask.onnx"]).metadata_props}["visiontasks"]
     )
-    assert described["spec"]["mask_names"] == list(described["mask_colours"])
+    assert described["spec"]["mask_names"] == list(described["mask_colors"])
     assert described["spec"]["image_size"] == 48
-    assert described["mask_colours"]["background"] == [0, 0, 0]
+    assert described["mask_colors"]["background"] == [0, 0, 0]
     assert {"version", "torch", "data"} <= set(described["made_from"])
 
 
@@ -139,7 +166,7 @@ def test_files_of_another_origin_are_refused(exported: dict[str, Path], tmp_path
 # The gate
 
 
-class InTraining(AnswerGraph):
+class InTraining(OutputGraph):
     """Batch norm by the batch, as in a model that was never put in eval mode."""
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
@@ -150,7 +177,7 @@ class InTraining(AnswerGraph):
         return super().forward(image)
 
 
-class OtherNormalization(AnswerGraph):
+class OtherNormalization(OutputGraph):
     """Without the mean and deviation of the pretrained weights."""
 
     def __init__(self, *args: Any) -> None:
@@ -158,7 +185,7 @@ class OtherNormalization(AnswerGraph):
         self.task.backbone.normalizer.set_statistics(torch.zeros(3), torch.ones(3))
 
 
-class SwappedChannels(AnswerGraph):
+class SwappedChannels(OutputGraph):
     """BGR, as OpenCV reads."""
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
@@ -170,16 +197,16 @@ class SwappedChannels(AnswerGraph):
 def test_a_wrong_graph_is_caught_and_leaves_no_file(
     wrong: Any, name: str, shapes_checkpoints: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def tampered(task: Any, resizes: bool) -> AnswerGraph:
+    def tampered(task: Any, resizes: bool) -> OutputGraph:
         return wrong(restore_task(str(shapes_checkpoints[name])), resizes)
 
-    monkeypatch.setattr(module, "AnswerGraph", tampered)
+    monkeypatch.setattr(module, "OutputGraph", tampered)
     data = open_data(shapes_checkpoints[name].parent / "config.yaml")
-    judges = Judges(dataset_sources(data.dataset("val")))
+    images = ValidationImages(dataset_sources(data.dataset("val")))
     for stale in ("m.pt2", "m.pt2.sha256"):
         (tmp_path / stale).touch()
     with pytest.raises(InputError, match=r"m\.pt2: not exported, it does not answer as .*last\.ckpt: val/"):
-        export(str(shapes_checkpoints[name]), tmp_path / "m.pt2", judges, "pt2")
+        export(str(shapes_checkpoints[name]), tmp_path / "m.pt2", images, "pt2")
     assert [path.name for path in tmp_path.iterdir()] == ["m.pt2.json"]  # the earlier export is gone too
     assert json.loads((tmp_path / "m.pt2.json").read_text())["parity"]["disagreements"]
 

@@ -1,7 +1,8 @@
-"""The label head: from features to logits, predictions, metrics and the closed form."""
+"""The label head: from features to logits, probabilities, figures and the closed form."""
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import Any
 
@@ -11,12 +12,19 @@ import torch
 from torch import Tensor, nn
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.geometry import Frame
 from visiontasks.core.sample import IGNORE_LABEL
-from visiontasks.losses import CrossEntropy
-from visiontasks.models import Backbone, LabelHead
+from visiontasks.losses import MSE, BoxMSE, CrossEntropy
+from visiontasks.models import Backbone, BoxHead, FCNHead, LabelHead, ValueHead
+from visiontasks.models.heads.base import Stage
 from visiontasks.models.ridge import fit_ridge, fit_temperature
-from visiontasks.targets.metrics import label_metrics, label_tables
+from visiontasks.targets import find_target
+from visiontasks.targets.sample import predict_sample
 from visiontasks.tasks import ClassificationTask
+from visiontasks.tasks.figures import StageFigures
+
+SIZE = {"image_size": 8, "resize": "stretch"}
+SPEC = {"class_names": ["a", "b", "c"], **SIZE}
 
 
 def feature_maps(batch: int = 4, channels: int = 5, height: int = 2, width: int = 3) -> list[Tensor]:
@@ -26,15 +34,15 @@ def feature_maps(batch: int = 4, channels: int = 5, height: int = 2, width: int 
 
 
 def make_task(image_size: int = 64, **options: Any) -> ClassificationTask:
-    spec = {"class_names": ["a", "b", "c"], "image_size": image_size, "resize": "stretch"}
-    return ClassificationTask(spec, Backbone("test_resnet", False), partial(LabelHead, **options))
+    head = partial(LabelHead, **options)
+    return ClassificationTask({**SPEC, "image_size": image_size}, Backbone("test_resnet", False), head)
 
 
 def separable(samples: int = 60, features: int = 8) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
     target = torch.arange(samples) % 3
-    centres = torch.eye(3, features) * 10
-    return centres[target] + torch.randn(samples, features, generator=generator), target
+    centers = torch.eye(3, features) * 10
+    return centers[target] + torch.randn(samples, features, generator=generator), target
 
 
 # forward
@@ -49,12 +57,12 @@ def separable(samples: int = 60, features: int = 8) -> tuple[Tensor, Tensor]:
         ("flatten", lambda x: x.reshape(len(x), -1)),
     ],
 )
-def test_the_bridge_is_the_pool_that_is_named(pool: Any, expected: Any) -> None:
+def test_the_design_is_the_pool_that_is_named(pool: Any, expected: Any) -> None:
     features, head = feature_maps(), LabelHead([2, 5], 3, pool=pool)
-    bridge = head.design(features)
-    np.testing.assert_allclose(bridge, expected(features[-1].numpy()), atol=1e-6)
+    design = head.design(features)
+    np.testing.assert_allclose(design, expected(features[-1].numpy()), atol=1e-6)
     logits = head(features)
-    expected_logits = bridge @ head.classifier.weight.T + head.classifier.bias
+    expected_logits = design @ head.classifier.weight.T + head.classifier.bias
     torch.testing.assert_close(logits, expected_logits)
     assert logits.shape == (4, 3)
 
@@ -115,35 +123,54 @@ def test_heads_do_not_share_their_default_loss() -> None:
 
 def test_setup_hands_the_counts_to_the_loss() -> None:
     head = LabelHead([5], 2, loss=CrossEntropy(class_weights="inverse"))
-    head.setup({"label_counts": torch.tensor([30, 10])})
+    head.setup({"counts": np.array([30, 10])})
     assert head.criterion.weights.tolist() == pytest.approx([40 / 60, 2])
 
 
 # prediction
 
 
-def test_a_prediction_has_label_score_and_probabilities() -> None:
+def test_a_loss_of_another_kind_is_refused() -> None:
+    for loss, kind in ((MSE(), "values"), (BoxMSE(), "boxes")):
+        message = f"LabelHead.loss: {type(loss).__name__} compares {kind}; use a loss of classes"
+        with pytest.raises(InputError, match=re.escape(message)):
+            LabelHead([5], 2, loss=loss)
+    with pytest.raises(InputError, match=r"ValueHead\.loss: CrossEntropy compares classes; use a loss of values"):
+        ValueHead([5], 2, loss=CrossEntropy())
+
+
+def test_every_head_answers_the_kind_of_its_key() -> None:
+    heads = [LabelHead([5], 3), BoxHead([5], 3), ValueHead([5], 2), FCNHead([3, 5, 5, 5, 5, 5, 5], 3)]
+    assert [head.key for head in heads] == ["label", "bbox", "value", "mask"]
+    for head in heads:
+        assert type(head.target) is type(find_target(head.key))
+
+
+def test_the_output_of_a_prediction_is_probabilities() -> None:
     logits = torch.tensor([[1.0, 3.0, 2.0], [5.0, 0.0, 0.0]], dtype=torch.bfloat16)
-    found = LabelHead([5], 3).predict(logits)
+    found = LabelHead([5], 3).postprocess(logits)
     probabilities = np.exp(logits.double().numpy())
     probabilities /= probabilities.sum(1, keepdims=True)
-    assert found.keys() == {"label", "score", "probabilities"}
-    assert found["label"].dtype == torch.int64
-    assert found["label"].tolist() == [1, 0]
-    assert found["probabilities"].dtype == torch.float32
-    np.testing.assert_allclose(found["probabilities"], probabilities, rtol=1e-5)
-    np.testing.assert_allclose(found["score"], probabilities.max(1), rtol=1e-5)
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found, probabilities, rtol=1e-5)
+    predictions = [predict_sample({"label": one}, Frame(6, 5, 4), SPEC) for one in found.numpy()]
+    assert [prediction["label"] for prediction in predictions] == [1, 0]
+    assert [prediction["class_name"] for prediction in predictions] == ["b", "a"]
+    assert {prediction["size"] for prediction in predictions} == {(6, 5)}
+    np.testing.assert_allclose([prediction["score"] for prediction in predictions], probabilities.max(1), rtol=1e-5)
 
 
-def test_the_floor_is_the_majority_class() -> None:
-    head, target = LabelHead([5], 3), torch.tensor([0, 1, 2, 1])
-    head.setup({"label_counts": torch.tensor([10, 70, 20])})
-    floor = head.floor(target)
-    torch.testing.assert_close(floor, torch.tensor([[0.1, 0.7, 0.2]]).expand(4, 3))
-    accuracy = head.metrics("val")["accuracy"]
-    accuracy.update(floor, target)
-    assert float(accuracy.compute()) == 0.5
-    assert "prior" in head.state_dict()  # a test in another process has the same floor
+def test_the_baseline_is_the_majority_class() -> None:
+    head = LabelHead([5], 3)
+    head.setup({"counts": np.array([10, 70, 20])})
+    torch.testing.assert_close(head.baseline(), torch.tensor([0.1, 0.7, 0.2]))
+    scores, target = draw_scores(3)
+    values, _ = figures("val", scores, target, head)
+    assert values["accuracy_baseline"] == pytest.approx((target[target != IGNORE_LABEL] == 1).mean())
+    assert "prior" in head.state_dict()  # a test in another process has the same baseline
+    other = LabelHead([5], 3, loss=CrossEntropy(class_weights="inverse"))
+    other.load_state_dict(head.state_dict())  # and the same class weights
+    assert other.criterion.weights.tolist() == pytest.approx([100 / 30, 100 / 210, 100 / 60])
 
 
 # closed form
@@ -190,7 +217,7 @@ def test_hidden_layers_have_no_closed_form() -> None:
         LabelHead([2, 5], 3, hidden=[4]).design(feature_maps())
 
 
-# metrics
+# figures
 
 
 def draw_scores(classes: int, samples: int = 400) -> tuple[np.ndarray, np.ndarray]:
@@ -203,12 +230,20 @@ def draw_scores(classes: int, samples: int = 400) -> tuple[np.ndarray, np.ndarra
     return scores.astype(np.float32), target
 
 
-def compute(collection: Any, scores: Any, target: Any, parts: int = 3) -> dict[str, Any]:
-    """The metrics of a split that comes in parts."""
-    chunks = torch.as_tensor(scores).chunk(parts), torch.as_tensor(target).chunk(parts)
-    for some_scores, some_target in zip(*chunks, strict=True):
-        collection.update(some_scores, some_target)
-    return {name: value.tolist() for name, value in collection.compute().items()}
+def figures(
+    stage: Stage, scores: Any, target: Any, head: LabelHead | None = None, parts: int = 3
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """The figures and tables of a split that comes in parts."""
+    scores, labels = torch.as_tensor(scores, dtype=torch.float32), np.asarray(target)
+    head = head or LabelHead([5], scores.shape[1])
+    stages = StageFigures(stage, {"label": head}, {"class_names": [*"abcdefghijk"][: scores.shape[1]], **SIZE})
+    for rows in np.array_split(np.arange(len(labels)), parts):
+        truth = [{} if label == IGNORE_LABEL else {"label": int(label)} for label in labels[rows]]
+        size = torch.full((len(rows), 2), 9)
+        images = torch.zeros(len(rows), 3, 8, 8, dtype=torch.uint8)
+        batch = {"image": images, "index": torch.from_numpy(rows), "size": size, "truth": truth}
+        stages.add_batch({"label": scores[rows].log()}, batch)  # their softmax is the scores
+    return stages.values(), stages.tables()["label"]
 
 
 def confusion(scores: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -222,65 +257,77 @@ def confusion(scores: np.ndarray, target: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(
     ("stage", "classes", "names"),
     [
-        ("train", 7, {"accuracy"}),
         ("val", 7, {"accuracy", "top5", "f1"}),
         ("val", 5, {"accuracy", "f1"}),
         ("test", 2, {"accuracy", "f1", "auroc", "ece"}),
         ("test", 7, {"accuracy", "top5", "f1", "auroc", "ece"}),
     ],
 )
-def test_each_stage_has_its_metrics(stage: Any, classes: int, names: set[str]) -> None:
-    assert LabelHead([5], classes).metrics(stage).keys() == names
+def test_each_stage_has_its_figures(stage: Any, classes: int, names: set[str]) -> None:
+    values, tables = figures(stage, *draw_scores(classes))
+    assert values.keys() == names | {"accuracy_baseline"}
+    assert tables.keys() == {"recall", "precision", "f1"} | ({"confusion"} if stage == "test" else set())
+
+
+def test_training_has_the_accuracy_alone() -> None:
+    scores, target = draw_scores(5)
+    stages = StageFigures("train", {"label": LabelHead([5], 5)}, {"class_names": [*"abcde"], **SIZE})
+    stages.add_training_batch({"label": torch.from_numpy(scores)}, {"label": torch.from_numpy(target)})
+    known = target != IGNORE_LABEL
+    expected = (scores.argmax(1) == target)[known].mean()
+    assert stages.values() == {"accuracy": pytest.approx(expected)}
 
 
 @pytest.mark.parametrize("classes", [2, 4, 9])
-def test_metrics_equal_those_of_the_definitions(classes: int) -> None:
+def test_figures_equal_those_of_the_definitions(classes: int) -> None:
     scores, target = draw_scores(classes)
-    found = compute(label_metrics(classes, "test"), scores, target)
-    table, known = confusion(scores, target), target != IGNORE_LABEL
-    hits, predicted, true = np.diag(table), table.sum(0), table.sum(1)
-    assert found["accuracy"] == pytest.approx(hits.sum() / known.sum())
-    assert found["f1"] == pytest.approx(np.mean(2 * hits / (predicted + true)))
-    if classes > 5:
-        best = np.argsort(-scores[known], 1)[:, :5]
-        assert found["top5"] == pytest.approx((best == target[known, None]).any(1).mean())
-    areas = []
-    for c in range(classes):
-        inside, outside = scores[known & (target == c), c], scores[known & (target != c), c]
-        areas.append((inside[:, None] > outside[None]).mean())  # the share of pairs in the right order
-    assert found["auroc"] == pytest.approx(np.mean(areas), abs=1e-6)
+    for parts in (3, len(target)):  # alone, some images have no label
+        found, _ = figures("test", scores, target, parts=parts)
+        table, known = confusion(scores, target), target != IGNORE_LABEL
+        hits, predicted, true = np.diag(table), table.sum(0), table.sum(1)
+        assert found["accuracy"] == pytest.approx(hits.sum() / known.sum())
+        assert found["f1"] == pytest.approx(np.mean(2 * hits / (predicted + true)))
+        if classes > 5:
+            best = np.argsort(-scores[known], 1)[:, :5]
+            assert found["top5"] == pytest.approx((best == target[known, None]).any(1).mean())
+        areas = []
+        for c in range(classes):
+            inside, outside = scores[known & (target == c), c], scores[known & (target != c), c]
+            areas.append((inside[:, None] > outside[None]).mean())  # the share of pairs in the right order
+        assert found["auroc"] == pytest.approx(np.mean(areas), abs=1e-5)
 
 
 @pytest.mark.parametrize("classes", [2, 4])
 def test_tables_are_by_class_and_rows_are_true(classes: int) -> None:
     scores, target = draw_scores(classes)
-    found, table = compute(label_tables(classes), scores, target), confusion(scores, target)
+    (_, found), table = figures("test", scores, target), confusion(scores, target)
     recall, precision = np.diag(table) / table.sum(1), np.diag(table) / table.sum(0)
-    assert found["confusion"] == table.tolist()
-    assert found["recall"] == pytest.approx(recall.tolist())
-    assert found["precision"] == pytest.approx(precision.tolist())
-    assert found["f1"] == pytest.approx((2 * recall * precision / (recall + precision)).tolist())
+    assert found["confusion"].tolist() == table.tolist()
+    assert found["recall"] == pytest.approx(recall)
+    assert found["precision"] == pytest.approx(precision)
+    assert found["f1"] == pytest.approx(2 * recall * precision / (recall + precision))
 
 
 def test_one_mistake_stands_in_the_row_of_the_true_class() -> None:
-    table = compute(label_tables(3), [[0.1, 0.2, 0.7]], [0], parts=1)["confusion"]
-    assert table == [[0, 0, 1], [0, 0, 0], [0, 0, 0]]
+    _, found = figures("test", [[0.1, 0.2, 0.7]], [0], parts=1)
+    assert found["confusion"].tolist() == [[0, 0, 1], [0, 0, 0], [0, 0, 0]]
 
 
 def test_f1_is_the_mean_over_the_classes_that_occur() -> None:
     scores = [[0.8, 0.1, 0.1], [0.2, 0.7, 0.1], [0.6, 0.3, 0.1]]
     # class 0: precision 1/2, recall 1; class 1: precision 1, recall 1/2; class 2: never
-    assert compute(label_metrics(3, "val"), scores, [0, 1, 1], parts=1)["f1"] == pytest.approx(2 / 3)
+    values, _ = figures("val", scores, [0, 1, 1], parts=1)
+    assert values["f1"] == pytest.approx(2 / 3)
 
 
 def test_auroc_by_hand() -> None:
     second = torch.tensor([0.1, 0.4, 0.35, 0.8])  # of the four pairs one is in the wrong order
-    found = compute(label_metrics(2, "test"), torch.stack([1 - second, second], 1), [0, 0, 1, 1])
-    assert found["auroc"] == pytest.approx(0.75)
+    values, _ = figures("test", torch.stack([1 - second, second], 1), [0, 0, 1, 1])
+    assert values["auroc"] == pytest.approx(0.75)
 
 
 def test_calibration_error_by_hand() -> None:
     # bin of 0.9: confidence 0.9, accuracy 1/2, two of three; bin of 0.65: confidence 0.65, accuracy 1
     scores = [[0.9, 0.1], [0.1, 0.9], [0.65, 0.35]]
-    found = compute(label_metrics(2, "test"), scores, [0, 0, 0], parts=1)
-    assert found["ece"] == pytest.approx(2 / 3 * 0.4 + 1 / 3 * 0.35)
+    values, _ = figures("test", scores, [0, 0, 0], parts=1)
+    assert values["ece"] == pytest.approx(2 / 3 * 0.4 + 1 / 3 * 0.35)

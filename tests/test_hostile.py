@@ -60,7 +60,7 @@ PATHS = [  # functions, classes that run something, and modules' attributes with
     *("os.system", "subprocess.Popen", "builtins.eval", "builtins.exec", "functools.partial", "pathlib.Path.touch"),
     *("torch.nn.parallel.distributed.os.system", "visiontasks.tasks.base.os.system", "torch.load", "torch.hub.load"),
     *(
-        "visiontasks.tasks.base.subprocess.Popen",
+        "visiontasks.tasks.provenance.subprocess.Popen",
         "visiontasks.models.backbone.timm.create_model",
         "antigravity.geohash",
     ),
@@ -326,7 +326,7 @@ class Prefixes(Mapping):
             raise KeyError(path)
         found = sys.modules[module]
         for part in name.split("."):
-            found = getattr(found, part)
+            found = getattr(found, part, None)
         return found
 
     def __iter__(self) -> Iterator[str]:

@@ -22,8 +22,8 @@ from visiontasks.core.errors import InputError
 from visiontasks.core.images import MAX_PIXELS, decode_image, read_image
 
 YS, XS = np.mgrid[:24, :36]
-COLOUR = np.stack([XS * 7, YS * 10, 255 - XS * 3 - YS * 4], -1).astype(np.uint8)  # smooth: JPEG keeps it nearly
-GRAY = COLOUR[..., 0]
+COLOR = np.stack([XS * 7, YS * 10, 255 - XS * 3 - YS * 4], -1).astype(np.uint8)  # smooth: JPEG keeps it nearly
+GRAY = COLOR[..., 0]
 ALPHA = (XS * 5).astype(np.uint8)
 
 
@@ -38,15 +38,15 @@ def as_rgb(gray: np.ndarray) -> np.ndarray:
 
 
 def rgb_with_alpha() -> Image.Image:
-    return Image.fromarray(np.dstack([COLOUR, ALPHA]))
+    return Image.fromarray(np.dstack([COLOR, ALPHA]))
 
 
 def palette(**info) -> tuple[Image.Image, np.ndarray]:
-    colours = np.array([[250, 10, 20], [30, 240, 60], [70, 80, 230], [5, 5, 5]], np.uint8)
+    colors = np.array([[250, 10, 20], [30, 240, 60], [70, 80, 230], [5, 5, 5]], np.uint8)
     places = ((XS // 9 + YS // 6) % 4).astype(np.uint8)
     image = Image.fromarray(places)
-    image.putpalette(colours.tobytes())
-    return image, colours[places]
+    image.putpalette(colors.tobytes())
+    return image, colors[places]
 
 
 def lossless_cases() -> Iterator[tuple[str, bytes, np.ndarray]]:
@@ -57,21 +57,21 @@ def lossless_cases() -> Iterator[tuple[str, bytes, np.ndarray]]:
     wide_8_bit = np.rint(wide / 65535 * 255).astype(np.uint8)
     unit = (XS / 35).astype(np.float32)
     for kind in ("PNG", "BMP", "TIFF"):
-        yield f"rgb {kind}", encode(COLOUR, kind), COLOUR
+        yield f"rgb {kind}", encode(COLOR, kind), COLOR
         yield f"gray {kind}", encode(GRAY, kind), as_rgb(GRAY)
         yield f"1-bit {kind}", encode(Image.fromarray(bits), kind), as_rgb(bits * np.uint8(255))
         yield f"palette {kind}", encode(indexed, kind), painted
-    yield "rgb WebP", encode(COLOUR, "WEBP", lossless=True), COLOUR
+    yield "rgb WebP", encode(COLOR, "WEBP", lossless=True), COLOR
     yield "palette GIF", encode(indexed, "GIF"), painted
-    yield "palette with a transparent colour", encode(indexed, "PNG", transparency=1), painted
+    yield "palette with a transparent color", encode(indexed, "PNG", transparency=1), painted
     yield "palette with alpha", encode(indexed, "PNG", transparency=bytes([0, 90, 200, 255])), painted
     yield "gray and alpha", encode(Image.fromarray(np.dstack([GRAY, ALPHA])), "PNG"), as_rgb(GRAY)
-    yield "rgb and alpha", encode(rgb_with_alpha(), "PNG"), COLOUR
-    yield "rgb and alpha TIFF", encode(rgb_with_alpha(), "TIFF"), COLOUR
+    yield "rgb and alpha", encode(rgb_with_alpha(), "PNG"), COLOR
+    yield "rgb and alpha TIFF", encode(rgb_with_alpha(), "TIFF"), COLOR
     yield "gray with a transparent value", encode(GRAY, "PNG", transparency=14), as_rgb(GRAY)
     yield "16-bit gray PNG", encode(wide, "PNG"), as_rgb(wide_8_bit)
     yield "16-bit gray TIFF", encode(wide, "TIFF"), as_rgb(wide_8_bit)
-    yield "16-bit rgb PNG", cv2.imencode(".png", COLOUR[..., ::-1].astype(np.uint16) * 257)[1].tobytes(), COLOUR
+    yield "16-bit rgb PNG", cv2.imencode(".png", COLOR[..., ::-1].astype(np.uint16) * 257)[1].tobytes(), COLOR
     yield "float TIFF 0..1", encode(unit, "TIFF"), as_rgb(np.rint(unit * 255).astype(np.uint8))
     yield "float TIFF 0..255", encode(GRAY.astype(np.float32), "TIFF"), as_rgb(GRAY)
 
@@ -99,13 +99,13 @@ def test_float_pixels_outside_the_known_ranges_are_an_error(value: float) -> Non
 
 
 JPEGS = {
-    "baseline": encode(COLOUR, "JPEG", quality=95, subsampling=0),
-    "subsampled": encode(COLOUR, "JPEG", quality=95),
-    "progressive": encode(COLOUR, "JPEG", quality=95, progressive=True),
+    "baseline": encode(COLOR, "JPEG", quality=95, subsampling=0),
+    "subsampled": encode(COLOR, "JPEG", quality=95),
+    "progressive": encode(COLOR, "JPEG", quality=95, progressive=True),
     "gray": encode(GRAY, "JPEG", quality=95),
     "progressive gray": encode(GRAY, "JPEG", quality=95, progressive=True),
-    "kept as rgb": encode(COLOUR, "JPEG", quality=95, keep_rgb=True),
-    "cmyk": encode(Image.fromarray(COLOUR).convert("CMYK"), "JPEG", quality=95),
+    "kept as rgb": encode(COLOR, "JPEG", quality=95, keep_rgb=True),
+    "cmyk": encode(Image.fromarray(COLOR).convert("CMYK"), "JPEG", quality=95),
 }
 
 
@@ -114,7 +114,7 @@ def test_jpeg_agrees_with_pillow_and_the_picture_before_compression(kind: str) -
     image = decode_image(JPEGS[kind])
     reference = np.asarray(Image.open(io.BytesIO(JPEGS[kind])).convert("RGB")).astype(int)
     assert np.abs(image - reference).max() <= 2
-    original = as_rgb(GRAY) if "gray" in kind else COLOUR
+    original = as_rgb(GRAY) if "gray" in kind else COLOR
     assert np.abs(image - original.astype(int)).mean() < 3
     assert image.dtype == np.uint8
     assert image.flags.c_contiguous
@@ -130,7 +130,7 @@ def test_cmyk_jpeg_is_converted_by_the_inks_it_names() -> None:
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF", "MPO"])
 def test_of_several_frames_the_first_is_taken(kind: str) -> None:
-    frames = [Image.new("RGB", (12, 8), colour) for colour in ((255, 0, 0), (0, 255, 0), (0, 0, 255))]
+    frames = [Image.new("RGB", (12, 8), color) for color in ((255, 0, 0), (0, 255, 0), (0, 0, 255))]
     options = {"lossless": True} if kind == "WEBP" else {}
     data = encode(frames[0], kind, save_all=True, append_images=frames[1:], **options)
     assert Image.open(io.BytesIO(data)).n_frames == 3
@@ -138,8 +138,8 @@ def test_of_several_frames_the_first_is_taken(kind: str) -> None:
 
 
 def test_the_content_decides_the_format_not_the_name(tmp_path: Path) -> None:
-    (tmp_path / "really-a-png.jpg").write_bytes(encode(COLOUR, "PNG"))
-    np.testing.assert_array_equal(read_image(tmp_path / "really-a-png.jpg"), COLOUR)
+    (tmp_path / "really-a-png.jpg").write_bytes(encode(COLOR, "PNG"))
+    np.testing.assert_array_equal(read_image(tmp_path / "really-a-png.jpg"), COLOR)
 
 
 # what a camera did to the upright picture, by the EXIF orientation that it wrote
@@ -175,17 +175,15 @@ def test_exif_orientation_brings_the_picture_upright(orientation: int, kind: str
 
 @pytest.mark.parametrize("block", [b"Exif\0\0not a directory", b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\xff"])
 def test_a_broken_exif_block_does_not_cost_the_picture(block: bytes) -> None:
-    np.testing.assert_array_equal(
-        decode_image(encode(COLOUR, "JPEG", exif=block)), decode_image(encode(COLOUR, "JPEG"))
-    )
+    np.testing.assert_array_equal(decode_image(encode(COLOR, "JPEG", exif=block)), decode_image(encode(COLOR, "JPEG")))
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 4000])
 def test_an_orientation_that_does_not_exist_is_upright(orientation: int) -> None:
     exif = Image.Exif()
     exif[274] = orientation
-    np.testing.assert_array_equal(decode_image(encode(COLOUR, "PNG", exif=exif)), COLOUR)
-    assert decode_image(encode(COLOUR, "JPEG", exif=exif)).shape == COLOUR.shape
+    np.testing.assert_array_equal(decode_image(encode(COLOR, "PNG", exif=exif)), COLOR)
+    assert decode_image(encode(COLOR, "JPEG", exif=exif)).shape == COLOR.shape
 
 
 @pytest.mark.parametrize("kind", JPEGS)
@@ -262,10 +260,10 @@ def test_a_missing_file_is_an_error_that_names_it(tmp_path: Path, name: str) -> 
 
 def test_a_name_that_is_not_utf8_is_read_and_can_be_printed(tmp_path: Path) -> None:
     good, bad = (os.fsencode(tmp_path) + name for name in (b"/gr\xfcn.png", b"/gr\xfcn-leer.png"))
-    Path(os.fsdecode(good)).write_bytes(encode(COLOUR, "PNG"))
+    Path(os.fsdecode(good)).write_bytes(encode(COLOR, "PNG"))
     Path(os.fsdecode(bad)).write_bytes(b"")
     for path in (os.fsdecode(good), Path(os.fsdecode(good))):
-        np.testing.assert_array_equal(read_image(path), COLOUR)
+        np.testing.assert_array_equal(read_image(path), COLOR)
     with pytest.raises(InputError, match=r"n-leer\.png: the file is empty") as caught:
         read_image(os.fsdecode(bad))
     str(caught.value).encode("utf-8")

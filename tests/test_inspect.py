@@ -282,7 +282,7 @@ def test_i3_one_step_is_the_sign_of_the_gradient() -> None:
 
 def test_i3_what_cannot_be_attacked_is_refused() -> None:
     boxes = LocalizationTask({**SPEC, "class_names": ["thing"]}, Backbone("test_resnet", False))
-    with pytest.raises(InputError, match="the model answers bbox; an attack needs a label"):
+    with pytest.raises(InputError, match="attack: the model answers bbox; it needs a head of `label`"):
         attack(boxes, picture(), torch.tensor([0]))
     with pytest.raises(InputError, match="radius=0"):
         attack(classifier(), picture(), torch.tensor([0]), radius=0)

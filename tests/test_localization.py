@@ -1,4 +1,4 @@
-"""The box head, its losses and metrics, and the task of class and box: from a fit to files with boxes (T2)."""
+"""The box head, its losses and counts, and the task of class and box: from a fit to files with boxes (T2)."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ from torchvision import ops
 
 import visiontasks
 from visiontasks.callbacks import ClosedFormStart, Panels
-from visiontasks.callbacks.panels import _wandb_image
+from visiontasks.callbacks.panels import Panel, _layers
+from visiontasks.callbacks.wandb import _picture
 from visiontasks.cli import main
-from visiontasks.core.draw import PREDICTED, caption, draw, grid
+from visiontasks.core import geometry
+from visiontasks.core.draw import PREDICTED, Canvas, grid, titled
 from visiontasks.core.errors import InputError
 from visiontasks.data import CocoBoxes, CsvTable, ImageFolder, Shapes, Splits, VisionDataModule
 from visiontasks.data.datasets.shapes import KINDS
@@ -36,13 +38,15 @@ from visiontasks.losses import (
     CrossEntropy,
     Focal,
     WeightedSum,
+    box_iou,
 )
 from visiontasks.models import Backbone, BoxHead, LabelHead
 from visiontasks.models.heads.box import decode, encode
 from visiontasks.models.ridge import fit_ridge
 from visiontasks.predict import Predictor
 from visiontasks.predict.torch_network import TorchNetwork
-from visiontasks.targets.metrics import BoxScore, ClassMean, box_iou, box_metrics
+from visiontasks.targets import find_target
+from visiontasks.targets.sample import draw_on, draw_sample
 from visiontasks.tasks import ClassificationTask, LocalizationTask
 
 LOSSES = [BoxMSE(), BoxSmoothL1(), BoxSmoothL1(0.5), BoxIoU(), BoxGIoU(), BoxDIoU(), BoxCIoU()]
@@ -88,7 +92,9 @@ def test_box_iou_agrees_with_torchvision() -> None:
     boxes, others = random_boxes(), random_boxes(seed=1)
     torch.testing.assert_close(box_iou(boxes, others), ops.box_iou(boxes, others).diagonal())
     torch.testing.assert_close(1 - BoxIoU().values(boxes, others), ops.box_iou(boxes, others).diagonal())
+    np.testing.assert_allclose(geometry.box_iou(boxes.numpy(), others.numpy()), box_iou(boxes, others), atol=1e-6)
     assert box_iou(torch.zeros(1, 4), torch.zeros(1, 4)).tolist() == [0]
+    assert box_iou(torch.zeros(1, 4), torch.full((1, 4), torch.nan)).isnan().all()
 
 
 def test_squared_and_smooth_errors_are_their_formulas() -> None:
@@ -143,9 +149,9 @@ def test_a_weighted_sum_is_the_sum_of_its_parts() -> None:
 
 
 def test_a_loss_of_the_wrong_kind_is_refused() -> None:
-    with pytest.raises(InputError, match=r"BoxHead\.loss: CrossEntropy compares classes; take one of boxes"):
+    with pytest.raises(InputError, match=r"BoxHead\.loss: CrossEntropy compares classes; use a loss of boxes"):
         BoxHead([8], 2, loss=CrossEntropy())
-    with pytest.raises(InputError, match=r"LabelHead\.loss: BoxMSE compares boxes; take one of classes"):
+    with pytest.raises(InputError, match=r"LabelHead\.loss: BoxMSE compares boxes; use a loss of classes"):
         LabelHead([8], 2, loss=BoxMSE())
     with pytest.raises(InputError, match="the losses are of boxes and of classes"):
         WeightedSum([CrossEntropy(), BoxMSE()], [1.0, 1.0])
@@ -153,32 +159,18 @@ def test_a_loss_of_the_wrong_kind_is_refused() -> None:
         WeightedSum([BoxGIoU(), BoxMSE()], [1.0])
 
 
-# metrics
+# figures
 
 
-def test_scores_of_boxes_by_hand() -> None:
-    target = torch.tensor([[0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 1, 1], [torch.nan] * 4])
-    boxes = torch.tensor([[0, 0, 1, 1], [0, 0, 0.5, 1], [0, 0, 0.8, 1], [0, 0, 1, 1]])  # IoU 1, 0.5, 0.8
-    metrics = box_metrics("test")
-    metrics.update(boxes[:1], target[:1])
-    metrics.update(boxes[1:], target[1:])
-    found = {name: float(value) for name, value in metrics.compute().items()}
-    # 0.5 is not above 0.5; 0.8 is above six of the ten thresholds (and a float may be above 0.8 or not)
-    assert found["iou"] == pytest.approx(2.3 / 3)
-    assert found["iou50"] == pytest.approx(2 / 3)
-    assert found["iou75"] == pytest.approx(2 / 3)
-    assert found["iou5095"] in (pytest.approx(1.6 / 3), pytest.approx(1.7 / 3))
-    assert list(box_metrics("train")) == ["iou"]
-
-
-def test_the_mean_of_each_class() -> None:
-    metric = ClassMean(3)
-    metric.update(torch.tensor([1.0, 0.5, 0.25]), torch.tensor([0, 2, 2]))
-    assert metric.compute().nan_to_num(-1).tolist() == [1, -1, 0.375]
-
-
-def test_metrics_of_two_processes_are_sums() -> None:
-    assert set(BoxScore()._reductions.values()) == set(ClassMean(2)._reductions.values())
+def test_counts_of_a_training_batch_by_hand() -> None:
+    """IoUs of 1, 0.5 and 0.8; the fourth box is not known. 0.5 is not above 0.5."""
+    target = torch.tensor([[0, 0, 0.8, 0.8], [0, 0, 0.8, 0.8], [0, 0, 0.8, 0.8], [torch.nan] * 4])
+    boxes = torch.tensor([[0, 0, 0.8, 0.8], [0, 0, 0.39, 0.8], [0, 0, 0.64, 0.8], [0, 0, 0.8, 0.8]])
+    counts = BoxHead([5], 4).counts(encode(boxes), target)
+    assert counts[:4, 0].tolist() == pytest.approx([3, 1 + 0.39 / 0.8 + 0.8, 2, 2], abs=1e-3)
+    assert not counts[4:].any()  # the shares above ten thresholds, and the class, are for val and test
+    iou = find_target("bbox").figures(counts.double().numpy()[None])["iou"]
+    assert float(iou) == pytest.approx((1.8 + 0.39 / 0.8) / 3, abs=1e-3)
 
 
 # the head
@@ -224,7 +216,7 @@ def test_the_closed_form_finds_boxes_that_are_linear_in_the_features() -> None:
     target[5] = torch.nan
     found = head.solve(design, target, torch.arange(80))
     assert found["left_out_iou"] > 0.95
-    torch.testing.assert_close(head.predict(head.regressor(design))["bbox"], boxes, atol=0.02, rtol=0)
+    torch.testing.assert_close(head.postprocess(head.regressor(design)), boxes, atol=0.02, rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -234,14 +226,11 @@ def test_the_closed_form_finds_boxes_that_are_linear_in_the_features() -> None:
         ([[0.0, 0.3, 0.3, 0.5], [0.3, 0.4, 0.7, 0.7], [0.3, 0.0, 0.5, 0.3]], [0.2, 0.7 / 3, 0.5, 0.5]),
     ],
 )
-def test_the_floor_is_the_mean_or_the_median_box(boxes: list[list[float]], trivial: list[float]) -> None:
-    head, target = BoxHead([5], 1), torch.tensor(boxes)
-    head.setup({"boxes": target})
-    expected = torch.tensor([trivial]).expand(len(boxes), -1)
-    torch.testing.assert_close(head.floor(target), expected)
+def test_the_baseline_is_the_mean_or_the_median_box(boxes: list[list[float]], trivial: list[float]) -> None:
+    head = BoxHead([5], 1)
+    head.setup({"boxes": np.array(boxes, np.float32)})
+    torch.testing.assert_close(head.baseline(), torch.tensor(trivial))
     assert "trivial" in head.state_dict()
-    with pytest.raises(InputError, match="BoxHead: the training set has no boxes"):
-        head.setup({"label_counts": torch.ones(2)})
 
 
 # leave-one-out by groups
@@ -258,9 +247,9 @@ def test_groups_are_left_out_together(features: int) -> None:
     for number in range(6):
         rest, left = group != number, group == number
         mean_x, mean_y = x[rest].mean(0), y[rest].mean(0)
-        centred = x[rest] - mean_x
-        gram = centred.T @ centred + ridge.strength * torch.eye(features, dtype=torch.float64)
-        weight = torch.linalg.solve(gram, centred.T @ (y[rest] - mean_y))
+        centered = x[rest] - mean_x
+        gram = centered.T @ centered + ridge.strength * torch.eye(features, dtype=torch.float64)
+        weight = torch.linalg.solve(gram, centered.T @ (y[rest] - mean_y))
         expected = (x[left] - mean_x) @ weight + mean_y
         torch.testing.assert_close(ridge.left_out[left], expected, atol=1e-6, rtol=1e-6)
 
@@ -305,14 +294,16 @@ def test_the_loss_is_the_weighted_sum_of_the_heads() -> None:
     expected = 0.8 * task.heads["label"].loss(outputs["label"], batch["label"])
     expected += 0.2 * task.heads["bbox"].loss(outputs["bbox"], batch["bbox"])
     task.log = lambda *args, **kwargs: None
-    assert set(task.validation_step(batch, 0)) == {"bbox", "label"}
-    torch.testing.assert_close(task._step(batch, "val")[0], expected)
+    with torch.no_grad():
+        assert set(task.validation_step(batch, 0)) == {"bbox", "label"}
+    torch.testing.assert_close(task._step(batch, "val")[1], expected)
 
 
 def test_a_set_without_boxes_is_an_error_that_says_so(tmp_path: Path, class_folders: Path) -> None:
     data = VisionDataModule(partial(ImageFolder, root=str(class_folders)), 32)
     task = LocalizationTask(data.spec, Backbone("test_resnet", False))
-    with pytest.raises(InputError, match="BoxHead: the training set has no boxes"):
+    message = r"BoxHead answers 'bbox', and the training set has none; it has label\. Use a dataset with 'bbox'"
+    with pytest.raises(InputError, match=message):
         make_trainer(tmp_path).fit(task, data)
 
 
@@ -323,7 +314,7 @@ def test_localization_learns_shapes_and_counts_what_is_right(tmp_path: Path) -> 
     trainer = make_trainer(tmp_path, 12, callbacks=[panels])
     trainer.fit(task, data)
     before = trainer.callback_metrics
-    assert before["train/iou"] > before["val/iou_floor"] + 0.1
+    assert before["train/iou"] > before["val/iou_baseline"] + 0.1
     trainer.test(task, data, verbose=False)
     found = {name: float(value) for name, value in trainer.callback_metrics.items()}
     predictions = Predictor(TorchNetwork(task)).predict([data.dataset("test").image(i) for i in range(16)])
@@ -337,9 +328,15 @@ def test_localization_learns_shapes_and_counts_what_is_right(tmp_path: Path) -> 
     assert found["test/iou50"] == pytest.approx(float((iou > 0.5).float().mean()))
     assert found["test/localization"] == pytest.approx(float((right & (iou > 0.5)).float().mean()))
     each = [float(iou[[t["label"] == label for t in targets]].mean()) for label in range(4)]
-    assert task.tables()["both"]["iou"].tolist() == pytest.approx(each, abs=1e-5)
-    worst = [quality for quality, *_ in panels.worst]
-    np.testing.assert_allclose(worst, iou.sort().values[:5], atol=1e-5)
+    assert task.tables()["bbox"]["iou"].tolist() == pytest.approx(each, abs=1e-5)
+    assert set(task.tables()) == {"bbox", "label"}
+    with torch.no_grad():  # the worst are those of the highest loss of a box
+        head, (batch,) = task.heads["bbox"], VisionDataModule(data.make_dataset, 32, batch_size=16).loader("test")
+        boxes = head.eval()(task.eval().backbone(batch["image"]))
+        losses = [float(head.loss(box[None], true[None])) for box, true in zip(boxes, batch["bbox"], strict=True)]
+    np.testing.assert_allclose([panel.loss for panel in panels.worst], sorted(losses)[:-6:-1], atol=1e-4)
+    worst = batch["image"][int(np.argmax(losses))].permute(1, 2, 0)
+    np.testing.assert_array_equal(panels.worst[0].image, worst)
     for stage in ("val", "test"):
         assert np.asarray(Image.open(tmp_path / f"{stage}_panels.png")).shape == (68, 140, 3)
 
@@ -359,11 +356,21 @@ def test_half_of_the_boxes_may_be_missing(tmp_path: Path) -> None:
 
 
 def test_a_batch_without_any_box_is_left_out(tmp_path: Path) -> None:
-    task, (batch, *_) = make_task(), make_data().loader("val")
+    task, (batch, *_) = make_task().eval(), make_data().loader("val")
     task.log = lambda *args, **kwargs: None
-    del batch["bbox"]
-    loss, _ = task._step(batch, "val")
+    batch["bbox"].fill_(torch.nan)
+    for truth in batch["truth"]:
+        del truth["bbox"]
+    _, loss = task._step(batch, "val")
     torch.testing.assert_close(loss, 0.2 * task.heads["label"].loss(task(batch["image"])["label"], batch["label"]))
+    with torch.no_grad():
+        task.validation_step(batch, 0)
+    figures = task.figures["val_"].values()
+    assert math.isnan(figures["iou"])
+    assert 0 <= figures["accuracy"] <= 1
+    del batch["bbox"]
+    with pytest.raises(InputError, match="BoxHead answers 'bbox', which the batch lacks; it has"):
+        task._step(batch, "val")
 
 
 def test_a_weight_that_is_no_share_is_refused() -> None:
@@ -430,6 +437,10 @@ def test_predictions_come_back_in_the_pixels_of_the_original(trained: Path, tmp_
     )
     assert float(box_iou(found, true).mean()) > 0.7
     assert list(rows["0.png"]) == ["path", "label", "score", *corners]
+    lines = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text().splitlines()]
+    assert [line["path"] for line in lines] == [row["path"] for row in rows.values()]
+    assert list(lines[0]) == [*rows["0.png"], "height", "width"]
+    assert (lines[0]["height"], lines[0]["width"]) == (60, 120)
     overlays = sorted((tmp_path / "overlays").iterdir())
     assert len(overlays) == 16
     assert Image.open(overlays[0]).size == (120, 60)
@@ -458,10 +469,12 @@ def test_a_run_has_its_panels(trained: Path) -> None:
 
 # pictures
 
+SPEC: dict[str, Any] = {"class_names": ["cat", "dog"], "mask_names": []}
+
 
 def test_a_box_is_drawn_where_it_is_and_the_image_is_left_alone() -> None:
     image = np.zeros((60, 80, 3), np.uint8)
-    picture = draw(image, {"bbox": np.array([10, 20, 50, 40], np.float32)}, ["a"])
+    picture = draw_sample(image, {"bbox": np.array([10, 20, 50, 40], np.float32)}, SPEC)
     ys, xs = np.nonzero(picture.any(2))
     assert (xs.min(), ys.min(), xs.max(), ys.max()) == (10, 20, 50, 40)
     assert (picture[20, 10:51] == PREDICTED).all()
@@ -470,11 +483,24 @@ def test_a_box_is_drawn_where_it_is_and_the_image_is_left_alone() -> None:
 
 
 def test_a_caption_says_what_is_known() -> None:
-    assert caption({"label": 1, "score": 0.987}, ["cat", "dog"]) == "dog 0.99"
-    assert caption({"label": -100}, ["cat"]) == caption({}, ["cat"]) == ""
-    nothing = draw(np.zeros((20, 20, 3), np.uint8), {"bbox": np.full(4, np.nan)}, ["a"])
+    def captions(sample: dict[str, Any]) -> list[str]:
+        canvas, texts = Canvas(np.zeros((20, 20, 3), np.uint8)), []
+        canvas.caption = texts.append
+        draw_on(canvas, sample, {**SPEC, "value_names": ["age", "height"]})
+        return texts
+
+    assert captions({"label": 1, "score": 0.987}) == ["dog 0.99"]
+    assert captions({"label": -100}) == captions({}) == []
+    numbers = np.array([3.14159, np.nan], np.float32)
+    assert captions({"label": 0, "value": numbers, "bbox": np.full(4, np.nan)}) == ["cat", "age 3.142"]
+    nothing = draw_sample(np.zeros((20, 20, 3), np.uint8), {"bbox": np.full(4, np.nan)}, SPEC)
     assert not nothing.any()
-    assert draw(np.zeros((20, 90, 3), np.uint8), {"label": 0}, ["größer"]).any()
+    black = np.zeros((20, 90, 3), np.uint8)
+    named = draw_sample(black, {"label": 0}, {**SPEC, "class_names": ["größer"]})
+    assert named.any()
+    np.testing.assert_array_equal(titled(black, "größer"), named)
+    assert not black.any()
+    assert not Canvas(black).picture().any()
 
 
 def test_a_grid_fills_its_rows() -> None:
@@ -487,8 +513,12 @@ def test_a_grid_fills_its_rows() -> None:
 
 def test_boxes_go_to_weights_and_biases_in_its_own_form() -> None:
     sample = {"bbox": np.array([1, 2, 11, 12], np.float32), "label": 1}
-    image = _wandb_image((0.5, np.zeros((20, 20, 3), np.uint8), sample, {**sample, "score": 0.25}), ["cat", "dog"], [])
+    panel = Panel(0.5, np.zeros((20, 20, 3), np.uint8), sample, {**sample, "score": 0.25})
+    image = _picture(*_layers(panel, SPEC), SPEC["class_names"], [])
     assert set(image._boxes) == {"target", "prediction"}
+    assert image._caption == "dog / dog 0.25"
+    unknown = _layers(panel._replace(target={}), SPEC)[2]["target"]
+    assert unknown == {"boxes": []}
     (box,) = image._boxes["prediction"]._val
     assert box["position"] == {"minX": 1, "minY": 2, "maxX": 11, "maxY": 12}
     assert box["class_id"] == 1

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.sample import IGNORE_LABEL
-from visiontasks.losses import CrossEntropy, Dice, Focal, Jaccard, Loss, Lovasz, ProbabilityMSE, Tversky
+from visiontasks.losses import MSE, CrossEntropy, Dice, Focal, Jaccard, Loss, Lovasz, ProbabilityMSE, SmoothL1, Tversky
 
 LOSSES = [
     CrossEntropy(),
@@ -318,3 +318,55 @@ def test_impossible_options_are_errors_that_name_them(kind: type[Loss], options:
 
 def test_the_first_loss_of_an_untrained_network_is_the_log_of_the_number_of_classes() -> None:
     assert float(CrossEntropy()(torch.zeros(4, 10), torch.arange(4))) == pytest.approx(math.log(10))
+
+
+# numbers
+
+
+def draw_numbers() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    output, target = (torch.randn(6, 3, generator=generator) for _ in range(2))
+    return output.requires_grad_(), target
+
+
+def test_losses_of_numbers_are_their_formulas_and_torchs() -> None:
+    output, target = torch.tensor([[0.5, 2.0], [1.0, -1.0]]), torch.tensor([[0.0, 0.0], [1.0, -1.5]])
+    assert MSE.kind == SmoothL1.kind == "values"
+    assert float(MSE()(output, target)) == pytest.approx((0.5**2 + 2**2 + 0 + 0.5**2) / 4)
+    assert float(SmoothL1()(output, target)) == pytest.approx((0.5**2 / 2 + 2 - 0.5 + 0 + 0.5**2 / 2) / 4)
+    assert float(SmoothL1(0.25)(output, target)) == pytest.approx((0.5 - 0.125 + 2 - 0.125 + 0 + 0.5 - 0.125) / 4)
+    output, target = draw_numbers()
+    torch.testing.assert_close(MSE()(output, target), F.mse_loss(output, target))
+    for beta in (0.1, 1.0):
+        torch.testing.assert_close(SmoothL1(beta)(output, target), F.smooth_l1_loss(output, target, beta=beta))
+
+
+def test_unknown_numbers_have_no_part_in_the_loss_or_its_gradient() -> None:
+    for loss in (MSE(), SmoothL1(), SmoothL1(0.1)):
+        output, target = draw_numbers()
+        unknown = torch.zeros(6, 3, dtype=torch.bool)
+        unknown[0, 1] = unknown[2] = unknown[5, 0] = True
+        value = loss(output, target.masked_fill(unknown, torch.nan))
+        torch.testing.assert_close(value, loss(output[~unknown][:, None], target[~unknown][:, None]))
+        value.backward()
+        assert output.grad is not None
+        assert output.grad.isfinite().all()
+        assert not output.grad[unknown].any()
+        assert output.grad[~unknown].all()
+        output.grad = None
+        nothing = loss(output, torch.full((6, 3), torch.nan))
+        nothing.backward()
+        assert float(nothing.detach()) == 0
+        assert not output.grad.any()
+
+
+def test_losses_of_numbers_are_computed_in_single_precision() -> None:
+    for loss in (MSE(), SmoothL1()):
+        output, target = draw_numbers()
+        half = output.detach().bfloat16().requires_grad_()
+        value = loss(half, target)
+        value.backward()
+        assert value.dtype == torch.float32
+        assert half.grad is not None
+        assert half.grad.isfinite().all()
+        torch.testing.assert_close(value, loss(half.detach().float(), target))

@@ -14,9 +14,10 @@ from PIL import Image
 
 from visiontasks.core.errors import InputError
 from visiontasks.data import MaskFolder, Splits
-from visiontasks.data.masks import MaskCode
+from visiontasks.data.masks import MaskEncoding
 from visiontasks.data.splits import MissingSplit
-from visiontasks.targets.metrics import MaskScore, mask_metrics
+from visiontasks.models.heads.base import class_counts
+from visiontasks.targets import find_target
 
 CLASSES = np.array([[0, 1, 2], [2, 255, 0]], np.uint8)
 RED, GREEN, BLUE, BLACK = [255, 0, 0], [0, 255, 0], [0, 0, 255], [0, 0, 0]
@@ -35,7 +36,7 @@ def save(path: Path, pixels: Any, mode: str | None = None) -> Path:
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGB", "RGBA", "LA", "I"])
 def test_indices_are_read_from_any_mode(tmp_path: Path, mode: str) -> None:
-    found = MaskCode(3).read(save(tmp_path / ("a.tiff" if mode == "I" else "a.png"), CLASSES, mode))
+    found = MaskEncoding(3).read(save(tmp_path / ("a.tiff" if mode == "I" else "a.png"), CLASSES, mode))
     assert found.dtype == np.uint8
     assert found.tolist() == CLASSES.tolist()
 
@@ -43,37 +44,37 @@ def test_indices_are_read_from_any_mode(tmp_path: Path, mode: str) -> None:
 def test_a_1_bit_mask_has_two_classes(tmp_path: Path) -> None:
     path = save(tmp_path / "a.png", np.array([[True, False]]))
     assert Image.open(path).mode == "1"
-    assert MaskCode(2).read(path).tolist() == [[1, 0]]
+    assert MaskEncoding(2).read(path).tolist() == [[1, 0]]
 
 
 @pytest.mark.parametrize("mode", ["RGB", "P"])
-def test_colours_are_looked_up_in_palettes_too(tmp_path: Path, mode: str) -> None:
+def test_colors_are_looked_up_in_palettes_too(tmp_path: Path, mode: str) -> None:
     pixels = CLASSES if mode == "P" else np.array(PALETTE, np.uint8).reshape(-1, 3)[CLASSES]
-    code = MaskCode(3, colours=[BLUE, GREEN, RED], ignore=[BLACK])
+    code = MaskEncoding(3, colors=[BLUE, GREEN, RED], ignore=[BLACK])
     assert code.read(save(tmp_path / "a.png", pixels, mode)).tolist() == [[2, 1, 0], [0, 255, 2]]
 
 
 def test_values_are_mapped_and_some_ignored(tmp_path: Path) -> None:
     """Oxford-IIIT Pet: 1 is pet, 2 background, 3 the border."""
-    code = MaskCode(2, values=[2, 1], ignore=[3])
+    code = MaskEncoding(2, values=[2, 1], ignore=[3])
     assert code.read(save(tmp_path / "a.png", np.array([[1, 2, 3, 255]], np.uint8))).tolist() == [[1, 0, 255, 255]]
 
 
 def test_values_of_16_bits_are_kept(tmp_path: Path) -> None:
     path = save(tmp_path / "a.png", np.array([[300, 40000]], np.uint16))
-    assert MaskCode(2, values=[40000, 300]).read(path).tolist() == [[1, 0]]
+    assert MaskEncoding(2, values=[40000, 300]).read(path).tolist() == [[1, 0]]
 
 
 def test_255_is_a_class_where_it_is_declared(tmp_path: Path) -> None:
     path = save(tmp_path / "a.png", np.array([[0, 255]], np.uint8))
-    assert MaskCode(2, values=[0, 255]).read(path).tolist() == [[0, 1]]
+    assert MaskEncoding(2, values=[0, 255]).read(path).tolist() == [[0, 1]]
 
 
 def test_a_mask_is_turned_upright_as_its_image_is(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[274] = 6
     Image.fromarray(CLASSES).save(tmp_path / "a.png", exif=exif)
-    assert MaskCode(3).read(tmp_path / "a.png").tolist() == np.rot90(CLASSES, -1).tolist()
+    assert MaskEncoding(3).read(tmp_path / "a.png").tolist() == np.rot90(CLASSES, -1).tolist()
 
 
 UNKNOWN = {
@@ -87,8 +88,8 @@ UNKNOWN = {
         [[4, 5], [5, 1]],
         "2 pixels are 5, which is no class, and 1 values more are none. Known are 0, 1, 2, 255",
     ),
-    "colour": ({"colours": [RED, GREEN, BLUE]}, [[RED, BLACK]], r"1 pixels are \[0, 0, 0\], .* `colours` or `ignore`"),
-    "colours": ({}, [[RED, GREEN]], r"a\.png: a mask in colours; declare the colour of each class in `colours`"),
+    "color": ({"colors": [RED, GREEN, BLUE]}, [[RED, BLACK]], r"1 pixels are \[0, 0, 0\], .* `colors` or `ignore`"),
+    "colors": ({}, [[RED, GREEN]], r"a\.png: a mask in colors; declare the color of each class in `colors`"),
 }
 
 
@@ -97,35 +98,35 @@ def test_a_pixel_of_no_class_is_an_error_with_file_value_and_count(tmp_path: Pat
     options, pixels, message = UNKNOWN[fault]
     path = save(tmp_path / "a.png", np.array(pixels, np.uint8))
     with pytest.raises(InputError, match=message):
-        MaskCode(3, **options).read(path)
+        MaskEncoding(3, **options).read(path)
 
 
 def test_the_noise_of_a_jpeg_is_an_error(tmp_path: Path) -> None:
     pixels = np.kron(np.random.default_rng(0).integers(0, 3, (8, 8)), np.ones((5, 5))).astype(np.uint8) * 100
     with pytest.raises(InputError, match=r"a\.jpg: \d+ pixels are \d+, which is no class, and \d+ values more"):
-        MaskCode(3, values=[0, 100, 200]).read(save(tmp_path / "a.jpg", pixels))
+        MaskEncoding(3, values=[0, 100, 200]).read(save(tmp_path / "a.jpg", pixels))
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"\x89PNG\r\n\x1a\n broken"])
 def test_a_file_that_is_no_mask_is_an_error_that_names_it(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(InputError, match=r"a\.png: broken or no mask"):
-        MaskCode(3).read(tmp_path / "a.png")
+        MaskEncoding(3).read(tmp_path / "a.png")
     with pytest.raises(InputError, match=r"b\.png: no such file"):
-        MaskCode(3).read(tmp_path / "b.png")
+        MaskEncoding(3).read(tmp_path / "b.png")
 
 
 WRONG = {
     "no class": ({"num_classes": 0}, "class_names: a mask tells 1 to 255 classes apart; found 0"),
     "too many": ({"num_classes": 256}, "found 256"),
-    "both": ({"values": [0, 1], "colours": [RED, BLUE]}, "values and colours: "),
+    "both": ({"values": [0, 1], "colors": [RED, BLUE]}, "values and colors: "),
     "too few": ({"values": [1]}, "values: 1 for 2 classes"),
     "twice": ({"values": [1, 1]}, "values, ignore: 1 stands twice"),
-    "class ignored": ({"colours": [RED, BLUE], "ignore": [BLUE]}, r"colours, ignore: \[0, 0, 255\] stands twice"),
-    "no colour": ({"colours": [RED, 7]}, r"colours: 7 is not \[red, green, blue\]"),
-    "colour too large": ({"colours": [RED, [0, 0, 256]]}, r"colours: \[0, 0, 256\] is not"),
-    "colour for a value": ({"ignore": [BLACK]}, r"ignore: \[0, 0, 0\] is not a pixel value"),
-    "value for a colour": ({"colours": [RED, BLUE], "ignore": [255]}, r"ignore: 255 is not \[red"),
+    "class ignored": ({"colors": [RED, BLUE], "ignore": [BLUE]}, r"colors, ignore: \[0, 0, 255\] stands twice"),
+    "no color": ({"colors": [RED, 7]}, r"colors: 7 is not \[red, green, blue\]"),
+    "color too large": ({"colors": [RED, [0, 0, 256]]}, r"colors: \[0, 0, 256\] is not"),
+    "color for a value": ({"ignore": [BLACK]}, r"ignore: \[0, 0, 0\] is not a pixel value"),
+    "value for a color": ({"colors": [RED, BLUE], "ignore": [255]}, r"ignore: 255 is not \[red"),
 }
 
 
@@ -133,7 +134,7 @@ WRONG = {
 def test_a_code_without_sense_is_an_error(fault: str) -> None:
     options, message = WRONG[fault]
     with pytest.raises(InputError, match=message):
-        MaskCode(**{"num_classes": 2, **options})
+        MaskEncoding(**{"num_classes": 2, **options})
 
 
 # MaskFolder
@@ -287,7 +288,7 @@ def test_camvid_as_published(shared_data: Path) -> None:
     assert sets[0][0]["mask"].shape == (360, 480)
 
 
-# metrics
+# figures
 
 
 def draw_masks(count: int = 7, classes: int = 6) -> tuple[np.ndarray, np.ndarray]:
@@ -310,48 +311,58 @@ def numpy_scores(predicted: np.ndarray, target: np.ndarray, classes: int = 6) ->
     return {"miou": float(np.mean(iou)), "dice": float(np.mean(dice)), "pixel_accuracy": float((p == t).mean())}
 
 
-@pytest.mark.parametrize("batch_size", [1, 3, 7])
-def test_mask_metrics_are_those_of_all_pixels_for_any_batch_size(batch_size: int) -> None:
-    predicted, target = draw_masks()
-    metrics = mask_metrics(6, "val")
-    for start in range(0, 7, batch_size):
-        batch = (torch.from_numpy(masks[start : start + batch_size]) for masks in (predicted, target))
-        metrics.update(*batch)
-    expected = numpy_scores(predicted, target)
-    assert {name: float(value) for name, value in metrics.compute().items()} == pytest.approx(expected, rel=1e-6)
-    assert metrics["miou"].confusion.dtype == torch.int64
-    assert set(mask_metrics(6, "train")) == {"miou"}
+def count(predicted: np.ndarray, target: np.ndarray, classes: int = 6) -> np.ndarray:
+    """The counts of each image, (N, 3, classes)."""
+    class_names, kind = [str(number) for number in range(classes)], find_target("mask")
+    pairs = zip(predicted, target, strict=True)
+    return np.stack([kind.counts({"mask": true}, {"mask": guess}, class_names) for guess, true in pairs])
 
 
-def test_masks_of_different_sizes_come_as_lists() -> None:
+def scores(counts: np.ndarray) -> dict[str, float]:
+    found = find_target("mask").figures(counts)
+    return {name: float(value) for name, value in found.items() if not name.startswith("class/")}
+
+
+def test_figures_of_masks_are_those_of_all_pixels_however_they_are_counted() -> None:
+    """Image by image in numpy, and batch by batch in torch as in training."""
     predicted, target = draw_masks()
-    score = MaskScore(6)
-    score.update(
-        [torch.from_numpy(predicted[0]), torch.from_numpy(predicted[1, :3])],
-        [torch.from_numpy(target[0]), torch.from_numpy(target[1, :3])],
-    )
+    expected = pytest.approx(numpy_scores(predicted, target), rel=1e-6)
+    counts = count(predicted, target)
+    assert scores(counts) == expected
+    assert next(iter(scores(counts))) == find_target("mask").monitor == "miou"
+    for size in (1, 3, 7):
+        batches = [[torch.from_numpy(masks[i : i + size]) for masks in (predicted, target)] for i in range(0, 7, size)]
+        parts = [class_counts(*batch, num_classes=6, ignored=255) for batch in batches]
+        assert {part.dtype for part in parts} == {torch.int64}
+        np.testing.assert_array_equal(sum(parts), counts.sum(0))
+        assert scores(np.stack(parts).astype(float)) == expected
+
+
+def test_masks_of_different_sizes_count_by_their_pixels() -> None:
+    predicted, target = draw_masks()
+    pairs = [(predicted[0], target[0]), (predicted[1, :3], target[1, :3])]
+    counts = np.concatenate([count(guess[None], true[None]) for guess, true in pairs])
     flat = [np.concatenate([masks[0].ravel(), masks[1, :3].ravel()]) for masks in (predicted, target)]
-    assert float(score.compute()) == pytest.approx(numpy_scores(*flat)["miou"], rel=1e-6)
+    assert scores(counts) == pytest.approx(numpy_scores(*flat), rel=1e-6)
 
 
 def test_a_class_that_does_not_occur_has_no_score_of_its_own() -> None:
-    score = MaskScore(6, average=False)
-    score.update(*(torch.from_numpy(masks) for masks in draw_masks()))
-    assert score.compute().isnan().tolist() == [False] * 5 + [True]
-    assert float(score.compute()[4]) == 0
+    found = find_target("mask").figures(count(*draw_masks()))
+    assert np.isnan(found["class/iou"]).tolist() == [False] * 5 + [True]
+    assert np.isnan(found["class/dice"]).tolist() == [False] * 5 + [True]
+    assert np.isnan(found["class/recall"]).tolist() == [False] * 4 + [True] * 2  # class 4 is only predicted
+    assert found["class/iou"][4] == found["class/dice"][4] == 0
 
 
 def test_the_mean_iou_is_not_torchmetrics_mean_over_images() -> None:
     from torchmetrics.segmentation import MeanIoU
 
     rng = np.random.default_rng(1)  # a rare class that is found in one image and missed in the next
-    target = torch.from_numpy(
-        (rng.random((4, 20, 20)) < np.array([0.3, 0.02, 0.02, 0.0])[:, None, None]).astype(np.uint8)
-    )
-    predicted = target.clone()
+    target = (rng.random((4, 20, 20)) < np.array([0.3, 0.02, 0.02, 0.0])[:, None, None]).astype(np.uint8)
+    predicted = target.copy()
     predicted[1] = 0
-    score, theirs = MaskScore(2), MeanIoU(2, input_format="index")
-    score.update(predicted, target)
-    theirs.update(predicted.long(), target.long())
-    assert float(score.compute()) == pytest.approx(numpy_scores(predicted.numpy(), target.numpy(), 2)["miou"])
-    assert abs(float(score.compute()) - float(theirs.compute())) > 0.05
+    theirs = MeanIoU(2, input_format="index")
+    theirs.update(torch.from_numpy(predicted).long(), torch.from_numpy(target).long())
+    found = scores(count(predicted, target, 2))["miou"]
+    assert found == pytest.approx(numpy_scores(predicted, target, 2)["miou"])
+    assert abs(found - float(theirs.compute())) > 0.05

@@ -11,7 +11,7 @@ import pytest
 
 CODE = """
 import resource
-from visiontasks.memory import keep_freed_memory
+from visiontasks.core.memory import keep_freed_memory
 print(keep_freed_memory())
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -24,12 +24,14 @@ from PIL import Image
 import visiontasks
 from visiontasks.cli import main
 from visiontasks.core.errors import InputError
+from visiontasks.core.geometry import Frame
 from visiontasks.data import Splits
 from visiontasks.data.datasets import CocoBoxes
 from visiontasks.predict import Predictor
-from visiontasks.predict.answers import Answers, original_mask, predictions
+from visiontasks.predict.augmentation import TestTimeAugmentation
 from visiontasks.predict.sources import find_sources, given_sources
-from visiontasks.predict.views import Views
+from visiontasks.targets.mask import restore_mask
+from visiontasks.targets.sample import Outputs, predict_samples
 
 ROOT = Path(__file__).parents[1]
 
@@ -218,13 +220,15 @@ def test_the_files_say_the_same(predict: Any, shapes_checkpoints: dict[str, Path
     lines = [json.loads(line) for line in (tmp_path / "out/predictions.jsonl").read_text().splitlines()]
     assert len(rows) == len(lines) == 12
     for row, line in zip(rows, lines, strict=True):
-        assert (row["path"], row["label"], row["mask"]) == (line["path"], line["label"], line["mask"])
-        assert float(row["score"]) == line["score"] == max(line["probabilities"].values())
-        assert [float(row[key]) for key in ("xmin", "ymin", "xmax", "ymax")] == line["bbox"]
+        assert line.keys() - row.keys() == {"height", "width"}
+        assert row == {name: str(line[name]) for name in row}
+        assert line["score"] == max(value for name, value in line.items() if name.startswith("probability of "))
+        assert 0 <= line["xmin"] < line["xmax"] <= line["width"]
+        assert 0 <= line["ymin"] < line["ymax"] <= line["height"]
         with Image.open(tmp_path / "out" / line["mask"]) as mask:
             assert mask.size == (line["width"], line["height"])
             share = (np.asarray(mask) == 0).mean()
-        assert line["shares"]["background"] == float(row["share of background"]) == pytest.approx(share, abs=1e-6)
+        assert line["share of background"] == pytest.approx(share, abs=1e-6)
     assert len(list((tmp_path / "out/overlays").iterdir())) == 12
     coco = CocoBoxes("train", str(tmp_path / "out/predictions.json"), "/", boxes="clip", splits=Splits(val=0.0))
     assert coco.name(0) == rows[0]["path"]
@@ -351,19 +355,24 @@ def test_ctrl_c_stops_at_once_and_leaves_no_half_file(
     assert not list(out.rglob(".*"))
 
 
-# Views
+# Test-time augmentation
 
 
 class Bright:
     """Answers by the pixels alone: the box around what is bright, each pixel's class by its brightness."""
 
-    keys = ("label", "bbox", "mask")
-    spec: dict[str, Any] = {"class_names": ["dark", "bright"], "image_size": [32, 48], "resize": "stretch"}  # noqa: RUF012
+    keys = ("label", "bbox", "value", "mask")
+    spec: dict[str, Any] = {  # noqa: RUF012
+        "class_names": ["dark", "bright"],
+        "value_names": ["share"],
+        "image_size": [32, 48],
+        "resize": "stretch",
+    }
 
     def __init__(self, any_size: bool = True, resizes: bool = False) -> None:
         self.any_size, self.resizes, self.seen = any_size, resizes, []
 
-    def __call__(self, images: np.ndarray) -> Answers:
+    def __call__(self, images: np.ndarray) -> Outputs:
         self.seen.append(images.shape)
         if self.resizes:
             images = np.stack([cv2.resize(one.transpose(1, 2, 0), (48, 32)) for one in images]).transpose(0, 3, 1, 2)
@@ -376,6 +385,7 @@ class Bright:
         return {
             "label": np.stack([1 - share, share], 1),
             "bbox": np.array(boxes, np.float32),
+            "value": share[:, None],
             "mask": np.stack([128 - gray, gray - 128], 1),
         }
 
@@ -397,6 +407,7 @@ def test_views_are_carried_back_to_where_they_were(views: list[str]) -> None:
     np.testing.assert_array_equal(found["mask"], plain["mask"])
     np.testing.assert_allclose(found["probabilities"], plain["probabilities"], atol=0.01)
     np.testing.assert_allclose(found["bbox"], [30, 4, 46, 12], atol=1e-4)
+    np.testing.assert_allclose(found["value"], [1 / 12], atol=0.01)  # 8 x 16 of 32 x 48 pixels
 
 
 def test_views_of_a_network_that_resizes_by_itself(tmp_path: Path) -> None:
@@ -431,40 +442,54 @@ def test_the_mean_of_a_picture_and_its_mirror_does_not_change_with_mirroring(
 def test_views_that_make_no_sense_are_refused() -> None:
     for wrong in (["flip"], ["hflip", "1..5"], ["0"], ["-1"]):
         with pytest.raises(InputError, match=r"expected hflip, vflip and scales such as 0\.75"):
-            Views(Bright(), wrong)
+            TestTimeAugmentation(Bright(), wrong)
     with pytest.raises(InputError, match="takes pictures of one size; leave the scales out"):
-        Views(Bright(any_size=False), ["1.5"])
-    Views(Bright(any_size=False), ["hflip"])
+        TestTimeAugmentation(Bright(any_size=False), ["1.5"])
+    TestTimeAugmentation(Bright(any_size=False), ["hflip"])
 
 
-# Answers and tiles
+# Outputs and tiles
 
 
-def test_answers_become_predictions_in_the_pixels_of_the_image() -> None:
-    spec = {"class_names": ["a", "b"], "image_size": [32, 48], "resize": "stretch"}
-    answers = {
+def test_outputs_become_predictions_in_the_pixels_of_the_image() -> None:
+    spec = {"class_names": ["a", "b"], "value_names": ["weight", "age"], "image_size": [32, 48], "resize": "stretch"}
+    outputs = {
         "label": np.array([[0.25, 0.75]], np.float32),
         "bbox": np.array([[0.25, 0.5, 0.5, 1]], np.float32),
+        "value": np.array([[2.5, -7]], np.float32),
         "mask": np.stack([np.zeros((32, 48)), np.linspace(-1, 1, 48) * np.ones((32, 1))])[None].astype(np.float32),
     }
-    (sample,) = predictions(answers, [(64, 96)], spec)
+    (sample,) = predict_samples(outputs, [(64, 96)], spec)
     assert (sample["label"], sample["class_name"], sample["score"], sample["size"]) == (1, "b", 0.75, (64, 96))
+    assert sample["probabilities"].tolist() == [0.25, 0.75]
     assert sample["bbox"].tolist() == [24, 32, 48, 64]
+    assert sample["value"].tolist() == [2.5, -7]
     assert sample["mask"].dtype == np.uint8
     assert not sample["mask"][:, :48].any()
     assert sample["mask"][:, 48:].all()
 
 
+# where a letterboxed image lies in a picture of 32 x 48: its rows and columns
+LETTERBOXED = {
+    (50, 90): (slice(2, 29), slice(None)),
+    (16, 24): (slice(None), slice(None)),
+    (200, 33): (slice(None), slice(21, 26)),
+    (32, 48): (slice(None), slice(None)),
+}
+
+
 @pytest.mark.parametrize("resize", ["stretch", "letterbox"])
-@pytest.mark.parametrize("size", [(50, 90), (16, 24), (200, 33), (32, 48)])
-def test_masks_are_carried_back_as_in_validation(resize: Any, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("size", LETTERBOXED)
+def test_masks_are_resized_to_the_image_as_torch_does(resize: Any, size: tuple[int, int]) -> None:
     import torch
 
-    from visiontasks.models.heads.mask import original_classes
-
     scores = np.random.default_rng(0).normal(size=(4, 32, 48)).astype(np.float32)
-    expected = original_classes(torch.from_numpy(scores), *size, (32, 48), resize).numpy()
-    assert (original_mask(scores, *size, (32, 48), resize) == expected).mean() > 0.9999
+    rows, columns = LETTERBOXED[size] if resize == "letterbox" else (slice(None), slice(None))
+    image = torch.from_numpy(scores)[None, :, rows, columns]
+    whole = torch.nn.functional.interpolate(image, size, mode="bilinear", align_corners=False)
+    found = restore_mask(scores, Frame(*size, (32, 48), resize))
+    assert found.dtype == np.uint8
+    assert (found == whole[0].argmax(0).numpy()).mean() > 0.9999
 
 
 def test_tiles_go_together_with_views_and_the_command(

@@ -16,12 +16,13 @@ from torch import nn
 import visiontasks
 from visiontasks.cli import main
 from visiontasks.core.errors import InputError
-from visiontasks.core.resize import OnlyResize
+from visiontasks.core.resize import to_picture
 from visiontasks.models import Backbone
 from visiontasks.predict import Predictor
 from visiontasks.tasks.pretrained import class_names, pretrained_task
 
 LITE = "tf_efficientnet_lite0"
+CROP = {"image_size": 224, "resize": "crop", "crop_share": 0.875}
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +51,7 @@ def test_r8_probabilities_are_those_of_timms_own_network(lite: Predictor, photos
     net = timm.create_model(LITE)
     values = torch.load(weights, weights_only=True).values()
     net.load_state_dict(dict(zip(net.state_dict(), values, strict=True)))
-    resize = OnlyResize(224, "crop", 0.875)
-    expected = plain(net, [resize({"image": photo}, 0, 0)["image"] for photo in photos])
+    expected = plain(net, [to_picture(photo, CROP) for photo in photos])
     found = np.stack([prediction["probabilities"] for prediction in predictions])
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert [prediction["label"] for prediction in predictions] == expected.argmax(1).tolist()
@@ -64,7 +64,7 @@ def test_r8_an_image_is_cut_as_timm_cuts_it() -> None:
     transform = timm.data.create_transform(224, is_training=False, interpolation="bilinear", crop_pct=0.875)
     mean, std = (np.array(values) for values in (timm.data.IMAGENET_DEFAULT_MEAN, timm.data.IMAGENET_DEFAULT_STD))
     theirs = (transform(Image.fromarray(image)).permute(1, 2, 0).numpy() * std + mean) * 255
-    ours = OnlyResize(224, "crop", 0.875)({"image": image}, 0, 0)["image"].astype(float)
+    ours = to_picture(image, CROP).astype(float)
     assert ours.shape == theirs.shape == (224, 224, 3)
     # another filter, the same place
     assert np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.99
@@ -81,8 +81,7 @@ def test_r8_any_network_answers_with_its_own_top(name: str, tmp_path: Path, phot
     spec = predictor.spec
     config = timm.data.resolve_model_data_config(net)
     assert tuple(spec["image_size"]) == config["input_size"][1:]
-    resize = OnlyResize(spec["image_size"], spec["resize"], config["crop_pct"])
-    expected = plain(net, [resize({"image": photo}, 0, 0)["image"] for photo in photos])
+    expected = plain(net, [to_picture(photo, {**spec, "crop_share": config["crop_pct"]}) for photo in photos])
     found = np.stack([prediction["probabilities"] for prediction in predictor.predict(photos)])
     np.testing.assert_allclose(found, expected, atol=1e-5)
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
-
-from visiontasks.data import VisionDataModule, VisionDataset
 
 ROOT = Path(__file__).parents[1]
 
@@ -60,18 +59,25 @@ def test_ci_and_commit_hooks_check_the_same() -> None:
         assert hook["entry"].removesuffix(" --fix") in text(".ci/run")
 
 
-def test_the_dataset_of_contributing_loads() -> None:
-    (code,) = re.findall(r"^```python\n(.*?)^```", text("CONTRIBUTING.md"), re.MULTILINE | re.DOTALL)
-    names: dict = {"__name__": "contributing"}
-    exec(code, names)
-    (dataset,) = [cls for name, cls in names.items() if isinstance(cls, type) and cls.__module__ == "contributing"]
-    assert issubclass(dataset, VisionDataset)
-    data = VisionDataModule(dataset, image_size=32, batch_size=16, num_workers=0)
-    for loader in (data.train_dataloader(), data.val_dataloader(), data.test_dataloader()):
-        batches = list(loader)
-        assert sum(len(batch["label"]) for batch in batches) == len(data.dataset("train"))
-        assert all(batch["image"].shape[1:] == (3, 32, 32) for batch in batches)
-    assert data.summary()["label_counts"].tolist() == [32, 32]
+def blocks(path: str, language: str) -> list[str]:
+    """The code blocks of a page."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text(path), re.MULTILINE | re.DOTALL)
+
+
+def test_the_module_of_contributing_trains_and_is_evaluated(tmp_path: Path) -> None:
+    """Run literally, in a process of its own: a kind, a loss, a head and a dataset that the package does not know."""
+    (tmp_path / "counting.py").write_text("\n\n".join(blocks("CONTRIBUTING.md", "python")))
+    (config,) = blocks("CONTRIBUTING.md", "yaml")
+    (tmp_path / "stripes.yaml").write_text(config)
+    commands = blocks("CONTRIBUTING.md", "bash")[-1].splitlines()
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline", "PYTHONPATH": str(tmp_path)}
+    for command in commands:
+        best = next(tmp_path.glob("runs/stripes/*/best.ckpt"), Path("none"))
+        args = command.replace("runs/stripes/TIME/best.ckpt", str(best)).split()[3:]
+        code = ["-c", "from visiontasks.cli import main; main()", *args]
+        run = subprocess.run([sys.executable, *code], cwd=tmp_path, env=env, capture_output=True, text=True)
+        assert run.returncode == 0, run.stderr
+        assert "exact" in run.stdout
 
 
 def test_every_lower_bound_says_what_needs_it() -> None:

@@ -18,22 +18,25 @@ from torch.nn import functional as F
 
 import visiontasks
 from visiontasks.callbacks import ClosedFormStart, Panels
-from visiontasks.callbacks.panels import _wandb_image
+from visiontasks.callbacks.panels import Panel, _layers
+from visiontasks.callbacks.wandb import _picture
 from visiontasks.cli import main
-from visiontasks.core.draw import draw, legend, palette
+from visiontasks.core.draw import legend, palette
 from visiontasks.core.errors import InputError
+from visiontasks.core.geometry import Frame
 from visiontasks.data import MaskFolder, OxfordIIITPet, Shapes, VisionDataModule
 from visiontasks.data.datasets.base import VisionDataset
-from visiontasks.data.masks import count_masks
 from visiontasks.losses import CrossEntropy, Dice, Focal, Jaccard, Lovasz, Tversky, WeightedSum
 from visiontasks.models import Backbone, BoxHead, FCNHead, LabelHead, MaskHead, SMPHead, UNetHead
 from visiontasks.models.heads.fcn import bilinear
-from visiontasks.models.heads.mask import original_classes
 from visiontasks.predict import Predictor
 from visiontasks.predict.tiles import tiled_mask
 from visiontasks.predict.torch_network import TorchNetwork
-from visiontasks.targets.metrics import confusion, mask_score
+from visiontasks.targets import Known, find_target
+from visiontasks.targets.mask import restore_mask
+from visiontasks.targets.sample import draw_sample, predict_samples
 from visiontasks.tasks import SegmentationTask, VisionTask
+from visiontasks.tasks.figures import StageFigures
 from visiontasks.tasks.restore import restore_task
 
 SMALL: dict[str, Any] = {"decoder": "Unet", "width": 0.125}
@@ -115,7 +118,8 @@ def test_a_head_answers_each_pixel_of_any_size(name: str, size: tuple[int, int])
     logits = head(backbone(make_images(2, 3, *size), pyramid=True))
     assert logits.shape == (2, 5, *size)
     assert logits.isfinite().all()
-    assert head.predict(logits)["mask"].dtype == torch.uint8
+    assert head.postprocess(logits.bfloat16()).dtype == torch.float32
+    assert torch.equal(head.postprocess(logits), logits)  # they are resized before a class is chosen
     logits.sum().backward()
     assert all(parameter.grad is not None for parameter in head.parameters())
 
@@ -157,8 +161,8 @@ def test_a_decoder_does_not_mind_the_scale_of_the_maps() -> None:
     channels = small_backbone().channels
     head = SMPHead(channels, 3, coarse=False, **SMALL).train()
     strides = [1, 2, 4, 8, 16, 32, 32]
-    draw = torch.Generator().manual_seed(0)
-    maps = [torch.randn(2, n, 64 // s, 64 // s, generator=draw) for n, s in zip(channels, strides, strict=True)]
+    generator = torch.Generator().manual_seed(0)
+    maps = [torch.randn(2, n, 64 // s, 64 // s, generator=generator) for n, s in zip(channels, strides, strict=True)]
     with torch.no_grad():
         scaled = [maps[0], *(10 ** (level % 3) * part for level, part in enumerate(maps[1:]))]
         torch.testing.assert_close(head(scaled), head(maps), atol=1e-3, rtol=1e-3)
@@ -214,7 +218,7 @@ def test_a_mask_needs_two_classes_and_a_loss_of_classes() -> None:
     with pytest.raises(InputError, match="SMPHead: 0 classes of pixels; it needs two"):
         SMPHead(small_backbone().channels, 0)
     with pytest.raises(InputError, match="no pixel of the training masks has a class"):
-        SMPHead(small_backbone().channels, 2, **SMALL).setup({"masks": count_masks([], 2)})
+        SMPHead(small_backbone().channels, 2, **SMALL).setup(count_masks([], 2))
 
 
 @pytest.mark.parametrize(
@@ -247,7 +251,12 @@ def test_ignored_pixels_have_no_gradient_and_an_ignored_batch_no_loss(loss: Any)
     assert not logits.grad.any()
 
 
-# class weights and the floor
+# class weights and the baseline
+
+
+def count_masks(masks: Any, classes: int) -> dict[str, np.ndarray]:
+    known = (Known(mask, lambda: Frame(1, 1, 1), f"mask {i}") for i, mask in enumerate(masks))
+    return find_target("mask").summary(known, [str(number) for number in range(classes)])
 
 
 def test_class_weights_follow_from_the_pixels() -> None:
@@ -256,7 +265,7 @@ def test_class_weights_follow_from_the_pixels() -> None:
         np.array([[0, 0, 2, 2]], np.uint8),
         np.array([[0, 0, 255, 255]], np.uint8),
     ]
-    counts = count_masks([*masks, None], 4)
+    counts = count_masks(masks, 4)
     assert counts["pixels"].tolist() == [7, 1, 2, 0]
     assert counts["totals"].tolist() == [10, 4, 4, 0]
     frequency = [7 / 10, 1 / 4, 2 / 4]  # the median is 1/2
@@ -267,9 +276,11 @@ def test_class_weights_follow_from_the_pixels() -> None:
     }
     for kind, weights in expected.items():
         loss = CrossEntropy(class_weights=kind)  # ty: ignore[invalid-argument-type]
-        loss.set_label_counts(counts["pixels"], counts["pixels"] / counts["totals"].clamp(min=1))
-        assert loss.weights is not None
-        assert loss.weights.tolist() == pytest.approx([*weights, 1.0])
+        head = SMPHead(small_backbone().channels, 4, loss=loss, **SMALL)
+        head.setup(counts)
+        assert head.criterion.weights.tolist() == pytest.approx([*weights, 1.0])
+        assert head.shares.tolist() == pytest.approx([0.7, 0.1, 0.2, 0])
+        assert loss.weights is None  # the head has a copy
 
 
 def camvid(split: str, root: Path) -> MaskFolder:
@@ -282,27 +293,32 @@ def test_a_class_that_has_no_name_is_an_error() -> None:
         count_masks([np.zeros((2, 2), np.uint8), np.full((2, 2), 7, np.uint8)], 3)
 
 
-def test_the_floor_of_camvid_is_the_class_at_each_place(shared_data: Path) -> None:
+def test_the_baseline_of_camvid_is_the_class_at_each_place(shared_data: Path) -> None:
     """A mean IoU of 0.170 on the test part, as computed by hand at full resolution."""
     if not (root := shared_data / "camvid").is_dir():
         pytest.skip("no CamVid")
     train, test = camvid("train", root), camvid("test", root)
     head = SMPHead(small_backbone().channels, 11, **SMALL)
-    head.setup({"masks": count_masks((train.mask(i) for i in range(0, len(train), 2)), 11)})
-    floor = head.metrics("test")["miou"]
+    head.setup(count_masks((train.mask(i) for i in range(0, len(train), 2)), 11))
+    kind, counts = find_target("mask"), []
     for i in range(0, len(test), 4):
-        truth = [torch.from_numpy(test.mask(i))]
-        floor.update(head.floor(truth), truth)
-    assert float(floor.compute()) == pytest.approx(0.170, abs=0.01)
+        truth = {"mask": test.mask(i)}
+        guess = kind.prediction(head.baseline().numpy(), Frame(*truth["mask"].shape, 64), train.mask_names)
+        counts.append(kind.counts(truth, guess, train.mask_names))
+    assert float(kind.figures(np.stack(counts))["miou"]) == pytest.approx(0.170, abs=0.01)
 
 
-def test_the_floor_is_the_majority_where_places_say_nothing() -> None:
+def test_the_baseline_is_the_majority_where_places_say_nothing() -> None:
     head = SMPHead(small_backbone().channels, 3, **SMALL)
     masks = [np.zeros((8, 8), np.uint8), np.zeros((6, 9), np.uint8), np.full((5, 5), 2, np.uint8)]
-    head.setup({"masks": count_masks(masks, 3)})
-    target = [torch.zeros(7, 5, dtype=torch.uint8), torch.ones(3, 4, dtype=torch.uint8)]
-    assert [mask.unique().tolist() for mask in head.floor(target)] == [[0], [0]]
-    assert [mask.shape for mask in head.floor(target)] == [(7, 5), (3, 4)]
+    head.setup(count_masks(masks, 3))
+    assert head.baseline().shape == (64, 64)
+    assert head.baseline().dtype == torch.float32
+    spec = {"mask_names": ["a", "b", "c"], "image_size": 32, "resize": "letterbox"}
+    outputs = {"mask": head.baseline().expand(2, 64, 64).numpy()}
+    found = [sample["mask"] for sample in predict_samples(outputs, [(7, 5), (3, 4)], spec)]
+    assert [np.unique(mask).tolist() for mask in found] == [[0], [0]]
+    assert [mask.shape for mask in found] == [(7, 5), (3, 4)]
 
 
 # back to the pixels of the original
@@ -311,16 +327,24 @@ def test_the_floor_is_the_majority_where_places_say_nothing() -> None:
 @pytest.mark.parametrize("resize", ["stretch", "letterbox"])
 def test_masks_are_scored_at_the_resolution_of_the_labels(resize: Any) -> None:
     data = VisionDataModule(Photos, 32, resize, augment="none", batch_size=6)
-    head = SMPHead(small_backbone().channels, 2, **SMALL)
+    head, kind = SMPHead(small_backbone().channels, 2, **SMALL), find_target("mask")
     (batch, *_) = data.loader("val")
     assert batch["mask"].shape == (6, 32, 32)
-    assert [tuple(mask.shape) for mask in batch["original_mask"]][:4] == [(24, 40), (29, 37), (34, 34), (39, 31)]
-    assert (batch["original_mask"][2] == 255).all()
+    assert (batch["mask"][2] == 255).all()
+    truths = batch["truth"]
+    shapes = [truth["mask"].shape if truth else None for truth in truths]
+    assert shapes == [(24, 40), (29, 37), None, (39, 31), (44, 28), None]
     logits = F.one_hot(batch["mask"].clamp(max=1).long(), 2).permute(0, 3, 1, 2).float()  # a perfect network
-    found, truth = head.scored(logits, batch, data.spec)
-    for i in (0, 1, 3):
-        assert found[i].shape == truth[i].shape
-        assert float(mask_score(confusion(found[i], truth[i], 2))) > 0.85
+    found = list(predict_samples({"mask": head.postprocess(logits).numpy()}, batch["size"].tolist(), data.spec))
+    for i in (0, 1, 3, 4):
+        assert found[i]["mask"].shape == truths[i]["mask"].shape
+        counts = kind.counts(truths[i], found[i], data.spec["mask_names"])
+        assert counts[0].sum() == truths[i]["mask"].size
+        assert float(kind.figures(counts[None])["miou"]) > 0.85
+    figures = StageFigures("val", {"mask": head}, data.spec)
+    figures.add_batch({"mask": logits}, batch)
+    pairs = [(found[i]["mask"], truths[i]["mask"]) for i in (0, 1, 3, 4)]
+    assert figures.values()["miou"] == pytest.approx(numpy_miou(*map(list, zip(*pairs, strict=True)), 2))
 
 
 @pytest.mark.parametrize(
@@ -334,11 +358,15 @@ def test_logits_come_back_to_the_pixels_of_the_original(size: tuple[int, int], r
     top, left = (32 - height) // 2, (32 - width) // 2
     part = logits[None, :, top : top + height, left : left + width]
     expected = F.interpolate(part, size, mode="bilinear").argmax(1)[0]
-    assert torch.equal(original_classes(logits, *size, 32, resize).long(), expected)
+    np.testing.assert_array_equal(restore_mask(logits.numpy(), Frame(*size, 32, resize)), expected)
+    spec = {"mask_names": [*"abcd"], "image_size": 32, "resize": resize}
+    (sample,) = predict_samples({"mask": logits[None].numpy()}, [size], spec)
+    assert sample["size"] == size
+    np.testing.assert_array_equal(sample["mask"], expected)
 
 
 def test_a_mask_that_resizing_cuts_is_refused() -> None:
-    with pytest.raises(InputError, match=r"data\.resize: crop leaves pixels out"):
+    with pytest.raises(InputError, match=r"data\.resize: crop cuts off pixels that a mask must answer"):
         make_task(VisionDataModule(Photos, 32, "crop"))
 
 
@@ -365,7 +393,7 @@ def test_segmentation_learns_photos_and_counts_what_is_right(tmp_path: Path, res
     trainer.fit(task, data)
     before = trainer.callback_metrics
     assert task.monitor == "val/miou"
-    assert before["train/miou"] > before["val/miou_floor"] + 0.1
+    assert before["train/miou"] > before["val/miou_baseline"] + 0.1
     trainer.test(task, data, verbose=False)
     found = {name: float(value) for name, value in trainer.callback_metrics.items()}
     test = data.dataset("test")
@@ -379,9 +407,17 @@ def test_segmentation_learns_photos_and_counts_what_is_right(tmp_path: Path, res
     tables = task.tables()["mask"]
     assert float(tables["iou"].mean()) == pytest.approx(found["test/miou"], abs=1e-6)
     assert tables["confusion"].sum() == sum(t.size for t in truth)
-    worst = [quality for quality, *_ in panels.worst]
-    assert worst == sorted(worst)
+    worst = [panel.loss for panel in panels.worst]
+    assert worst == sorted(worst, reverse=True)
     assert len(worst) == 5
+    with torch.no_grad():  # the worst are those of the highest loss of each image
+        head, (batch,) = (
+            task.heads["mask"].eval(),
+            VisionDataModule(data.make_dataset, 64, resize, batch_size=6).loader("test"),
+        )
+        outputs = task.eval()(batch["image"])["mask"]
+        losses = [float(head.loss(outputs[i : i + 1], batch["mask"][i : i + 1])) for i in range(6)]
+    np.testing.assert_allclose(worst, sorted(losses)[:0:-1], rtol=1e-3)
     for stage in ("val", "test"):  # two in a row, each three pictures wide, and a legend below
         height, width, _ = np.asarray(Image.open(tmp_path / f"{stage}_panels.png")).shape
         assert width == 2 * 3 * 64 + 4
@@ -439,7 +475,7 @@ def test_weights_may_be_averaged(tmp_path: Path) -> None:
     head = task.heads["mask"]
     assert isinstance(head, MaskHead)
     fresh = SMPHead(task.backbone.channels, 5, **SMALL)
-    fresh.setup({"masks": data.mask_counts})
+    fresh.setup(data.summary("mask"))
     assert torch.equal(head.trivial.round(), fresh.trivial)
 
 
@@ -485,7 +521,7 @@ def test_one_backbone_answers_label_box_and_mask(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path, 8, callbacks=[ClosedFormStart(heads=["label", "bbox"]), Panels(str(tmp_path))])
     trainer.fit(task, data)
     found = trainer.callback_metrics
-    assert {"val/accuracy", "val/iou", "val/miou", "val/miou_floor", "val/iou_floor"} <= set(found)
+    assert {"val/accuracy", "val/iou", "val/miou", "val/miou_baseline", "val/iou_baseline"} <= set(found)
     assert all(value.isfinite() for value in found.values())
     trainer.test(task, data, verbose=False)
     assert set(task.tables()) == {"label", "bbox", "mask"}
@@ -647,7 +683,7 @@ def test_the_palette_is_pascal_vocs() -> None:
 def test_a_mask_is_drawn_over_its_image() -> None:
     image, mask = np.full((20, 30, 3), 100, np.uint8), np.zeros((20, 30), np.uint8)
     mask[5:10], mask[15:] = 1, 255
-    picture = draw(image, {"mask": mask}, [])
+    picture = draw_sample(image, {"mask": mask}, {"class_names": [], "mask_names": []})
     assert (picture[5:10] == [114, 50, 50]).all()
     assert (picture[:5] == 100).all()
     assert (picture[15:] == 100).all()
@@ -663,9 +699,13 @@ def test_a_legend_has_a_row_where_names_need_one() -> None:
 
 def test_masks_go_to_weights_and_biases_in_its_own_form() -> None:
     mask = np.zeros((20, 20), np.uint8)
-    row = (0.5, np.zeros((20, 20, 3), np.uint8), {"mask": mask}, {"mask": mask + 1})
-    image = _wandb_image(row, [], ["ground", "square"])
+    panel = Panel(0.5, np.zeros((20, 20, 3), np.uint8), {"mask": mask}, {"mask": mask + 1})
+    names = ["ground", "square"]
+    image = _picture(*_layers(panel, {"class_names": [], "mask_names": names}), [], names)
     assert set(image._masks) == {"target", "prediction"}
+    assert not image._boxes
+    nothing = _picture(*_layers(panel._replace(target={}), {"class_names": [], "mask_names": names}), [], names)
+    assert set(nothing._masks) == {"prediction"}
 
 
 # real sets

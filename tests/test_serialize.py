@@ -36,7 +36,7 @@ class OwnHead(LabelHead):
         self.temper = temper
 
 
-class Colour(enum.StrEnum):
+class Color(enum.StrEnum):
     RED = "red"
 
 
@@ -112,7 +112,7 @@ def test_defaults_are_written_out() -> None:
         ({"backbone_lr_ratio": np.float64(0.5)}, "model.backbone_lr_ratio"),
         ({"backbone_lr_ratio": torch.tensor(0.5)}, "model.backbone_lr_ratio"),
         ({"spec": {**SPEC, "class_names": np.array(["a", "b"])}}, "model.spec.class_names"),
-        ({"spec": {**SPEC, "class_names": ["a", Colour.RED]}}, r"model.spec.class_names\[1\]"),
+        ({"spec": {**SPEC, "class_names": ["a", Color.RED]}}, r"model.spec.class_names\[1\]"),
         ({"spec": {**SPEC, "extra": math}}, "model.spec.extra"),
         ({"spec": {**SPEC, "extra": {1: "a"}}}, "model.spec.extra"),
         ({"head": partial(LabelHead, loss=nn.CrossEntropyLoss())}, "model.head.loss"),

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from visiontasks.cli import main
 from visiontasks.cli.detect import average_precision
 from visiontasks.core.errors import InputError
+from visiontasks.core.sample import FILL
 from visiontasks.data import Scenes, VocBoxes, Windows
 from visiontasks.data.datasets.base import VisionDataset
-from visiontasks.data.datasets.windows import GRAY, Window, cut
+from visiontasks.data.datasets.windows import Window, cut
 from visiontasks.models import Backbone, BoxHead, LabelHead
 from visiontasks.models.classic.plain import Stage, classic
 from visiontasks.predict.sliding import Detector, fully_convolutional
@@ -137,11 +138,11 @@ def test_an_object_window_has_its_object_near_the_middle(windows: Windows) -> No
         corner = np.array([left, top, left, top])
         np.testing.assert_allclose(back, true.clip(corner, corner + side), atol=1e-3)
         assert low <= (true[2:] - true[:2]).max() / side <= high
-        centre = (true[:2] + true[2:]) / 2 - [left, top]
-        assert np.abs(centre / side - 0.5).max() <= windows.shift + 1e-9
+        center = (true[:2] + true[2:]) / 2 - [left, top]
+        assert np.abs(center / side - 0.5).max() <= windows.shift + 1e-9
 
 
-def test_background_holds_no_centred_object_of_fitting_size(windows: Windows) -> None:
+def test_background_holds_no_centered_object_of_fitting_size(windows: Windows) -> None:
     (low, high), near = windows.share, 0
     for i in np.nonzero(windows.labels() == 4)[0]:
         assert "bbox" not in windows.target(i)
@@ -158,9 +159,9 @@ def test_a_window_beyond_the_image_is_gray() -> None:
     image = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
     part = cut(image, -1, 2, 4, 4)
     np.testing.assert_array_equal(part[:2, 1:], image[2:, :3])
-    assert (part[2:] == GRAY).all()
-    assert (part[:, 0] == GRAY).all()
-    assert (cut(image, 50, 50, 4, 6) == GRAY).all()
+    assert (part[2:] == FILL).all()
+    assert (part[:, 0] == FILL).all()
+    assert (cut(image, 50, 50, 4, 6) == FILL).all()
 
 
 def test_windows_do_not_depend_on_order_and_differ_by_split() -> None:

@@ -65,7 +65,7 @@ def test_only_loggers_of_weights_and_biases_get_anything(run: FakeRun, loggers: 
 
 def test_boxes_and_masks_can_be_switched_on_and_off(run: FakeRun, loggers: list) -> None:
     box = {"box": np.array([1, 2, 11, 12], np.float32), "label": 1, "caption": "dog 0.25"}
-    layers = {"target": {"mask": IMAGE[..., 0]}, "prediction": {"boxes": [box, box], "mask": IMAGE[..., 0] + 1}}
+    layers = {"target": {"classes": IMAGE[..., 0]}, "prediction": {"boxes": [box, box], "classes": IMAGE[..., 0] + 1}}
     rows = [(IMAGE, "cat / dog", layers), (IMAGE, "", {"target": {"boxes": []}})]
     log_boxes_and_masks(loggers, "val/panels", rows, ["cat", "dog"], ["ground", "square"])
     image, empty = run.logged["val/panels"]

@@ -55,7 +55,7 @@ class ClosedFormStart(Callback):
                 features = task.backbone(batch["image"].to(device), task.needs_pyramid)
                 for key, head in heads.items():
                     designs[key].append(head.design(features).float().cpu())
-                    targets[key].append(task.target(batch, key).cpu())
+                    targets[key].append(batch[key].cpu())
                     _check_size(key, designs[key][0].shape[1], samples)
                 targets["index"].append(batch["index"])
         index = _gather(trainer, torch.cat(targets["index"]))

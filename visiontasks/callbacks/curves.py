@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_only
+
+from visiontasks.core.files import read_csv
 
 
 class Curves(Callback):
@@ -38,8 +39,7 @@ def draw_curves(metrics: Path, names: list[str], output: Path) -> None:
     """
     from matplotlib.figure import Figure  # without pyplot: no window system, no global state
 
-    with metrics.open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_csv(metrics)
     figure = Figure(figsize=(5 * len(names), 3.6), layout="constrained")
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         for stage in ("train", "val"):

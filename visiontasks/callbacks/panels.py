@@ -1,40 +1,48 @@
-"""The images that a model does worst on, as pictures."""
+"""Pictures of the images that a model does worst on."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
-from torch import Tensor
 
-from visiontasks.core.draw import PREDICTED, TRUE, caption, draw, grid, legend
-from visiontasks.core.sample import IGNORE_MASK, Batch, Sample
+from visiontasks.callbacks.wandb import log_boxes_and_masks
+from visiontasks.core.draw import PREDICTED, TRUE, Canvas, grid, legend
+from visiontasks.core.geometry import Frame
+from visiontasks.core.sample import Batch, Sample
+from visiontasks.targets import find_target, names_of
+from visiontasks.targets.sample import draw_on, draw_sample, predict_sample
 
-SHOWN = ("label", "score", "bbox", "mask")
-Row = tuple[float, np.ndarray, Sample, Sample]  # how good it is, the image, its target and its prediction
+
+class Panel(NamedTuple):
+    """An image as the network sees it, its loss, its targets and its prediction in pixels of it."""
+
+    loss: float
+    image: np.ndarray
+    target: Sample
+    prediction: Sample
 
 
 class Panels(Callback):
     """Draws the worst images of the last validation, or of a test: target green, prediction vermilion.
 
-    They are the images of the first process, as the network sees them, the worst first: by the quality
-    of the first head, IoU or the probability of the true class. Where there are masks, the image, its target and its
-    prediction stand side by side, and a legend below. `val_panels.png` or `test_panels.png`, and in W&B with boxes and
-    masks that can be switched on and off.
+    They are the images of the first process, as the network sees them, with the highest loss of the first head first.
+    Where there are masks, the image, its target and its prediction stand side by side, with a legend below. The files
+    are `val_panels.png` and `test_panels.png`; in W&B boxes and masks can be switched on and off.
 
     Args:
         directory: Where the pictures go; nothing is written if not given.
-        count: How many images.
+        count: Number of images.
     """
 
     def __init__(self, directory: str | None = None, count: int = 16) -> None:
         self.directory, self.count = directory, count
-        self.worst: list[Row] = []
+        self.worst: list[Panel] = []
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
         self.worst = []
@@ -67,74 +75,74 @@ class Panels(Callback):
     def on_test_end(self, trainer: Trainer, pl_module: Any) -> None:
         self._show(trainer, pl_module, "test")
 
+    @torch.no_grad()
     def _keep(self, task: Any, outputs: dict[str, Any], batch: Batch) -> None:
         key, head = next(iter(task.heads.items()))
-        quality = head.quality(outputs[key], task.target(batch, key))
-        quality = quality.nan_to_num(2.0)  # what has no target is no mistake
-        limit = self.worst[-1][0] if len(self.worst) == self.count else float("inf")
-        chosen = [i for i in quality.argsort().tolist()[: self.count] if float(quality[i]) < limit]
-        if not chosen:
-            return
-        images = batch["image"][chosen].permute(0, 2, 3, 1).cpu().numpy()
-        height, width = images.shape[1:3]
-        target = {key: _array(task.target(batch, key)[chosen]) for key in task.heads}
-        predicted: dict[str, np.ndarray] = {}
-        for name, task_head in task.heads.items():
-            found = task_head.predict(outputs[name][chosen]).items()
-            predicted |= {key: _array(value) for key, value in found if key in SHOWN}
-        for number, i in enumerate(chosen):
-            true, guess = ({key: values[number] for key, values in part.items()} for part in (target, predicted))
-            for sample in (true, guess):
-                if "bbox" in sample:
-                    sample["bbox"] = sample["bbox"] * [width, height, width, height]
-            self.worst.append((float(quality[i]), images[number], true, guess))
-        self.worst = sorted(self.worst, key=lambda row: row[0])[: self.count]
+        losses = [float(head.loss(outputs[key][i : i + 1], batch[key][i : i + 1])) for i in range(len(batch["index"]))]
+        limit = self.worst[-1].loss if len(self.worst) == self.count else 0.0
+        chosen = [i for i in np.argsort(losses)[::-1][: self.count].tolist() if losses[i] > limit]
+        self.worst += [_panel(task, outputs, batch, i, losses[i]) for i in chosen]
+        self.worst = sorted(self.worst, key=lambda panel: -panel.loss)[: self.count]
 
     def _show(self, trainer: Trainer, task: Any, stage: str) -> None:
         if not self.worst:
             return
-        names, mask_names = task.spec["class_names"], task.spec.get("mask_names", [])
+        dense = [key for key in task.heads if find_target(key).dense]
+        names = [name for key in dense for name in names_of(task.spec, key)]
         if self.directory:
-            masks = "mask" in task.heads
-            sheet = grid([_picture(row, names, masks) for row in self.worst], columns=2 if masks else 4)
-            parts = [sheet, legend(mask_names, sheet.shape[1])] if masks else [sheet]
+            sheet = grid([_picture(panel, task.spec, bool(dense)) for panel in self.worst], columns=2 if dense else 4)
+            parts = [sheet, legend(names, sheet.shape[1])] if dense else [sheet]
             Image.fromarray(np.concatenate(parts)).save(Path(self.directory, f"{stage}_panels.png"))
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                pictures = [_wandb_image(row, names, mask_names) for row in self.worst]
-                logger.experiment.log({f"{stage}/panels": pictures})
+        rows = (_layers(panel, task.spec) for panel in self.worst)
+        log_boxes_and_masks(trainer.loggers, f"{stage}/panels", rows, task.spec.get("class_names", []), names)
 
 
-def _array(values: Tensor) -> np.ndarray:
-    return (values.float() if values.is_floating_point() else values).cpu().numpy()
+def _panel(task: Any, outputs: dict[str, Any], batch: Batch, number: int, loss: float) -> Panel:
+    image = batch["image"][number].permute(1, 2, 0).cpu().numpy()
+    size = image.shape[:2]
+    frame = Frame(*batch["size"][number].tolist(), size, task.spec["resize"])
+    truth = {key: value for key, value in batch["truth"][number].items() if key in task.heads}
+    target = {key: find_target(key).resize(value, frame) for key, value in truth.items()}
+    chosen = slice(number, number + 1)
+    found = {key: head.postprocess(outputs[key][chosen])[0].float().cpu().numpy() for key, head in task.heads.items()}
+    return Panel(loss, image, target, predict_sample(found, Frame(*size, size), task.spec))
 
 
-def _picture(row: Row, class_names: list[str], masks: bool) -> np.ndarray:
-    """One picture with both boxes; where there are masks the image, its target and its prediction side by side."""
-    _, image, target, predicted = row
-    if not masks:
-        return draw(draw(image, {**target, "label": None}, class_names, TRUE), predicted, class_names, PREDICTED)
-    return np.hstack([image, draw(image, target, class_names, TRUE), draw(image, predicted, class_names, PREDICTED)])
+def _picture(panel: Panel, spec: dict[str, Any], side_by_side: bool) -> np.ndarray:
+    """Draws target and prediction on one picture, or both beside the image."""
+    if side_by_side:
+        pairs = ((panel.target, TRUE), (panel.prediction, PREDICTED))
+        return np.hstack([panel.image, *(draw_sample(panel.image, part, spec, color) for part, color in pairs)])
+    canvas = Canvas(panel.image, TRUE)
+    draw_on(canvas, panel.target, spec)
+    return draw_sample(canvas.picture(caption=False), panel.prediction, spec)
 
 
-def _wandb_image(row: Row, class_names: list[str], mask_names: list[str]) -> Any:
-    import wandb
+class _Recorder(Canvas):
+    """Records what target kinds draw, as `log_boxes_and_masks` takes it."""
 
-    _, image, target, predicted = row
-    labels = dict(enumerate(class_names))
-    boxes, masks = {}, {}
-    for name, sample in (("target", target), ("prediction", predicted)):
-        if "bbox" in sample and np.isfinite(sample["bbox"]).all():
-            x1, y1, x2, y2 = (float(value) for value in sample["bbox"])
-            box = {
-                "position": {"minX": x1, "minY": y1, "maxX": x2, "maxY": y2},
-                "domain": "pixel",
-                "class_id": int(sample.get("label", 0)),
-                "box_caption": caption(sample, class_names) or name,
-            }
-            boxes[name] = {"box_data": [box], "class_labels": labels}
-        if "mask" in sample:
-            known = {**dict(enumerate(mask_names)), IGNORE_MASK: "ignored"}
-            masks[name] = {"mask_data": sample["mask"], "class_labels": known}
-    text = f"{caption(target, class_names)} / {caption(predicted, class_names)}"
-    return wandb.Image(image, boxes=boxes or None, masks=masks or None, caption=text.strip(" /") or None)
+    def __init__(self) -> None:
+        self.boxes: list[np.ndarray] = []
+        self.texts: list[str] = []
+        self.layer: dict[str, Any] = {}
+
+    def paint(self, mask: np.ndarray) -> None:
+        self.layer["classes"] = mask
+
+    def box(self, box: np.ndarray) -> None:
+        self.boxes += [box] if np.isfinite(box).all() else []
+
+    def caption(self, text: str) -> None:
+        self.texts.append(text)
+
+
+def _layers(panel: Panel, spec: dict[str, Any]) -> tuple[np.ndarray, str, dict[str, Any]]:
+    layers, captions = {}, []
+    for name, sample in (("target", panel.target), ("prediction", panel.prediction)):
+        record = _Recorder()
+        draw_on(record, sample, spec)
+        captions.append(caption := ", ".join(record.texts))
+        label = max(0, int(sample.get("label", 0)))
+        boxes = [{"box": box, "label": label, "caption": caption or name} for box in record.boxes]
+        layers[name] = {**record.layer, "boxes": boxes}
+    return panel.image, " / ".join(captions).strip(" /"), layers

@@ -1,28 +1,27 @@
-"""What came out: a table on the screen, files in the run directory."""
+"""The results of a run: a table in the terminal, and files in the run directory."""
 
 from __future__ import annotations
 
-import csv
 import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
 
-from visiontasks.core.sample import names_of
+from visiontasks.callbacks.wandb import log_pictures, log_table
+from visiontasks.core.files import write_csv
+from visiontasks.targets import find_target
 
 NAMED, NUMBERED = 100, 20  # classes, at most, whose names or numbers are drawn
 
 
 class Results(Callback):
-    """Prints the metrics next to the floor, a trivial predictor's score, after fit, validate and test.
+    """Prints the metrics beside the baseline, the score of a trivial predictor, after fit, validate and test.
 
     After a fit: each metric of the last epoch, and of the epoch in which the monitored one was best; and before the
     first, where the trainer's `num_sanity_val_steps` is -1, the whole validation set.
@@ -39,9 +38,7 @@ class Results(Callback):
         self.before: dict[str, float] = {}
         self.best_epoch = 0
 
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
-        if trainer.sanity_checking or trainer.state.fn != "fit":
-            return
+    def _remember_best(self, trainer: Trainer, pl_module: Any) -> None:
         found, monitor = _values(trainer, "val"), pl_module.monitor
         if found.get(monitor, float("-inf")) > self.best.get(monitor, float("-inf")):
             self.best, self.best_epoch = found, trainer.current_epoch
@@ -60,72 +57,67 @@ class Results(Callback):
         self._print("fit", columns)
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
-        if trainer.state.fn == "validate":
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._remember_best(trainer, pl_module)
+        elif trainer.state.fn == "validate":
             self._print("validate", {"value": _values(trainer, "val")})
 
     def on_test_end(self, trainer: Trainer, pl_module: Any) -> None:
         tables = pl_module.tables()  # on every rank: it gathers
         self._print("test", {"value": _values(trainer, "test")})
-        for prefix in ("", "mask_"):  # label and box share their classes
-            chosen = {key: table for key, table in tables.items() if (key == "mask") == bool(prefix)}
-            if chosen:
-                names = names_of(pl_module.spec, next(iter(chosen)))
-                self._write({k: v for table in chosen.values() for k, v in table.items()}, names, prefix, trainer)
+        groups: dict[str, dict[str, Any]] = {}
+        for key, found in tables.items():  # label and box share their classes
+            groups.setdefault(find_target(key).names_key, {}).update(found)
+        for names_key, found in groups.items():
+            prefix = names_key.removesuffix("names").removeprefix("class_")
+            self._write(found, pl_module.spec[names_key], prefix, trainer)
 
     @rank_zero_only
     def _print(self, title: str, columns: dict[str, dict[str, float]]) -> None:
         table = Table(title=title, title_justify="left")
         table.add_column("metric")
-        for name in [*columns, "floor"]:
+        for name in [*columns, "baseline"]:
             table.add_column(name, justify="right")
         values = list(columns.values())
         names = [
-            name for name in dict.fromkeys(name for column in values for name in column) if not name.endswith("_floor")
+            name
+            for name in dict.fromkeys(name for column in values for name in column)
+            if not name.endswith("_baseline")
         ]
         for name in names:
-            floor = next((column[f"{name}_floor"] for column in values if f"{name}_floor" in column), None)
+            baseline = next((column[f"{name}_baseline"] for column in values if f"{name}_baseline" in column), None)
             cells = [f"{column[name]:.4f}" if name in column else "" for column in values]
-            table.add_row(name, *cells, "" if floor is None else f"{floor:.4f}")
+            table.add_row(name, *cells, "" if baseline is None else f"{baseline:.4f}")
         Console().print(table)
 
     @rank_zero_only
-    def _write(self, tables: dict[str, Tensor], class_names: list[str], prefix: str, trainer: Trainer) -> None:
+    def _write(self, tables: dict[str, np.ndarray], names: list[str], prefix: str, trainer: Trainer) -> None:
         per_class = {name: values.tolist() for name, values in tables.items() if values.ndim == 1}
-        if not per_class:
-            return
+        matrices = {name: matrix for name, matrix in tables.items() if matrix.ndim == 2}
+        rows = [{"class": name, **{k: v[i] for k, v in per_class.items()}} for i, name in enumerate(names)]
         view = Table(title="per class", title_justify="left")
-        for name in ["class", *per_class]:
+        for name in rows[0]:
             view.add_column(name, justify="left" if name == "class" else "right")
-        for i, name in enumerate(class_names):
-            view.add_row(name, *(f"{values[i]:.4f}" for values in per_class.values()))
+        for row in rows:
+            view.add_row(*(value if isinstance(value, str) else f"{value:.4f}" for value in row.values()))
         Console().print(view)
-        rows = [[name, *(values[i] for values in per_class.values())] for i, name in enumerate(class_names)]
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                logger.log_table(f"test/{prefix}per_class", columns=["class", *per_class], data=rows)
-                for title, matrix in tables.items():
-                    if matrix.ndim == 2:
-                        picture = draw_confusion(matrix.cpu().numpy(), class_names)
-                        logger.log_image(f"test/{prefix}{title}", [picture])
+        log_table(trainer.loggers, f"test/{prefix}per_class", [*rows[0]], [[*row.values()] for row in rows])
         if self.directory:
-            _write_csv(Path(self.directory, f"test_{prefix}per_class.csv"), ["class", *per_class], rows)
-            for title, matrix in tables.items():
-                if matrix.ndim == 2:
-                    rows = [[name, *row] for name, row in zip(class_names, matrix.tolist(), strict=True)]
-                    path = Path(self.directory, f"test_{prefix}{title}.csv")
-                    _write_csv(path, ["true \\ predicted", *class_names], rows)
-                    picture = draw_confusion(matrix.cpu().numpy(), class_names)
-                    Image.fromarray(picture).save(path.with_suffix(".png"))
+            write_csv(Path(self.directory, f"test_{prefix}per_class.csv"), rows)
+        for title, matrix in matrices.items():
+            picture = draw_confusion(matrix, names)
+            log_pictures(trainer.loggers, f"test/{prefix}{title}", [picture])
+            if self.directory:
+                path = Path(self.directory, f"test_{prefix}{title}.csv")
+                pairs = zip(names, matrix.tolist(), strict=True)
+                lines = [{"true \\ predicted": name, **dict(zip(names, row, strict=True))} for name, row in pairs]
+                write_csv(path, lines)
+                Image.fromarray(picture).save(path.with_suffix(".png"))
 
 
 def _values(trainer: Trainer, stage: str) -> dict[str, float]:
     metrics = trainer.callback_metrics.items()
     return {name: float(value) for name, value in metrics if name.startswith(f"{stage}/") and "_step" not in name}
-
-
-def _write_csv(path: Path, header: list[str], rows: list[list]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([header, *rows])
 
 
 def draw_confusion(matrix: np.ndarray, class_names: list[str]) -> np.ndarray:
@@ -152,7 +144,7 @@ def draw_confusion(matrix: np.ndarray, class_names: list[str]) -> np.ndarray:
         for row, column in np.ndindex(*matrix.shape):
             # of pixels there may be millions: their share
             text = f"{matrix[row, column]}" if matrix.max() < 10_000 else f"{shares[row, column]:.2f}"
-            colour = "white" if shares[row, column] > 0.5 else "black"
-            axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
+            color = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, text, ha="center", va="center", color=color, fontsize=8)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -114,7 +114,8 @@ def log_boxes_and_masks(
         loggers: Of a trainer.
         name: Of the row of images.
         rows: For each image: uint8 (H, W, 3), a caption, and layers such as `target` and `prediction`. A layer may have
-            `boxes`, a list of {"box": xyxy in pixels, "label": int, "caption": str}, and `mask`, uint8 (H, W).
+            `boxes`, a list of {"box": xyxy in pixels, "label": int, "caption": str}, and `classes` of the pixels, uint8
+            (H, W).
         class_names: Of the labels.
         mask_names: Of the values of a mask.
     """
@@ -144,7 +145,7 @@ def _picture(
     for name, layer in layers.items():
         if found := layer.get("boxes"):
             boxes[name] = {"box_data": [_box(**one) for one in found], "class_labels": labels}
-        if (mask := layer.get("mask")) is not None:
+        if (mask := layer.get("classes")) is not None:
             masks[name] = {"mask_data": mask, "class_labels": values}
     return wandb.Image(image, boxes=boxes or None, masks=masks or None, caption=caption or None)
 

@@ -180,7 +180,7 @@ def _inspect(parser: Arguments) -> None:
     new.add_argument("--steps", type=int, default=10, help="of pgd (default: 10)")
     new = part("explain", "Where in the image an answer comes from.", images=True)
     new.add_argument("--method", choices=("gradcam", "occlusion"), default="gradcam", help="(default: gradcam)")
-    new.add_argument("--key", choices=("label", "bbox", "mask"), help="which answer (default: the first)")
+    new.add_argument("--key", help="key of the head, such as mask (default: the first)")
     new.add_argument("--class", dest="classes", action="append", default=[], help="a class (default: the predicted)")
     new.add_argument("--window", type=int, help="side of the occluding window in pixels")
 

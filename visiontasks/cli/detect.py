@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,14 +14,14 @@ from rich.progress import track
 from torchmetrics.detection import MeanAveragePrecision
 
 from visiontasks.cli.imports import import_modules
-from visiontasks.core.draw import draw
 from visiontasks.core.errors import InputError
-from visiontasks.core.files import make_folder
+from visiontasks.core.files import make_folder, write_csv
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.data.datasets.windows import BACKGROUND
 from visiontasks.predict.sliding import Detector
 from visiontasks.predict.sources import find_sources
 from visiontasks.predict.torch_network import find_device
+from visiontasks.targets.sample import draw_sample, row_of
 from visiontasks.tasks.restore import restore_task
 
 Objects = dict[str, np.ndarray]
@@ -63,21 +63,20 @@ def write_detections(folder: Path, found: Iterable[tuple[str, np.ndarray, Object
         found: Of each image its name, its pixels and what `Detector.detect` gives.
         names: Name of every class.
     """
-    part, count = folder / "detections.csv.part", 0
+    rows: list[dict[str, Any]] = []
+    spec = {"class_names": names}
     (folder / "overlays").mkdir(exist_ok=True)
-    with part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-        writer = csv.writer(file)
-        writer.writerow(HEADER)
-        for index, (name, picture, objects) in enumerate(found):
-            for box, label, score in reversed(list(zip(*(objects[key] for key in objects), strict=True))):
-                picture = draw(picture, {"bbox": box, "label": label, "score": score}, names)
-            for box, label, score in zip(*(objects[key] for key in objects), strict=True):
-                writer.writerow([name, names[label], f"{score:.6f}", *(f"{x:.2f}" for x in box)])
-                count += 1
-            stem = Path(name).stem.encode("ascii", "replace").decode().replace("?", "_")
-            Image.fromarray(picture).save(folder / "overlays" / f"{index:05d}_{stem}.png")
-    part.replace(folder / "detections.csv")
-    return count
+    for index, (name, picture, objects) in enumerate(found):
+        samples = [
+            dict(zip(("bbox", "label", "score"), one, strict=True)) for one in zip(*objects.values(), strict=True)
+        ]
+        for sample in reversed(samples):  # the best one on top
+            picture = draw_sample(picture, sample, spec)
+        rows += [{"path": name, **row_of(sample, spec)} for sample in samples]
+        stem = Path(name).stem.encode("ascii", "replace").decode().replace("?", "_")
+        Image.fromarray(picture).save(folder / "overlays" / f"{index:05d}_{stem}.png")
+    write_csv(folder / "detections.csv", rows, HEADER)
+    return len(rows)
 
 
 def main(options: argparse.Namespace, more: Sequence[str]) -> None:

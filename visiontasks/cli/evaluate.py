@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,12 +12,13 @@ from rich.table import Table
 from visiontasks.cli.imports import import_modules, trust_of
 from visiontasks.cli.opening import open_data
 from visiontasks.core.errors import InputError
-from visiontasks.core.files import make_folder, whole_file, write_json
+from visiontasks.core.files import make_folder, write_csv, write_json
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.data.splits import MissingSplit
 from visiontasks.evaluate.bootstrap import Interval, bootstrap
-from visiontasks.evaluate.counts import Counts, count, count_floor, figures
+from visiontasks.evaluate.counts import Counts, count, count_baseline
 from visiontasks.predict.predictor import Predictor
+from visiontasks.targets import find_target
 
 Row = dict[str, str | float]
 
@@ -46,24 +46,23 @@ def main(options: argparse.Namespace, more: Sequence[str]) -> None:
     if len(models) == 1 and options.tta:
         names, views, models = ["plain", "views"], [[], options.tta], models * 2
     counts = [count(model, dataset, tta=tta, **how) for model, tta in zip(models, views, strict=True)]
-    rows = figure_rows(counts, count_floor(keys, data, split), names, options.draws, dataset)
+    rows = figure_rows(counts, count_baseline(keys, data, split), names, options.draws, dataset)
     write_rows(folder, rows, {"models": options.model, "tta": options.tta, "split": split, "images": len(dataset)})
     _print(rows, f"{split}, {len(dataset)} images")
     print(f"written to {folder}")
 
 
 def figure_rows(
-    counts: list[Counts], floor: Counts, names: Sequence[str], draws: int, dataset: VisionDataset
+    counts: list[Counts], baseline: Counts, names: Sequence[str], draws: int, dataset: VisionDataset
 ) -> list[Row]:
     """A row for each figure: `metric`, `class`, its value with `low` and `high` for each model, their difference, and
-    the `floor`."""
+    the `baseline`."""
     rows: list[Row] = []
     for key in counts[0]:
         parts = {name: bootstrap(key, one[key], draws) for name, one in zip(names, counts, strict=False)}
         if len(counts) == 2:
             parts["difference"] = bootstrap(key, counts[0][key], draws, counts[1][key])
-        trivial = figures(key, floor[key].sum(0))
-        classes = list(dataset.mask_names if key == "mask" else dataset.class_names)
+        trivial, classes = find_target(key).figures(baseline[key]), dataset.names(key)
         for metric in next(iter(parts.values())):
             per_class = metric.startswith("class/")
             for place, name in enumerate(classes if per_class else [""]):
@@ -71,19 +70,13 @@ def figure_rows(
                 for title, intervals in parts.items():
                     row |= _cells(title if len(parts) > 1 else "", intervals[metric][place])
                 value = trivial[metric]
-                rows.append({**row, "floor": float(value[place] if per_class else value)})
+                rows.append({**row, "baseline": float(value[place] if per_class else value)})
     return rows
 
 
 def write_rows(folder: Path, rows: list[Row], about: dict[str, object]) -> None:
     """Writes `evaluation.csv` and `evaluation.json`, the same rows with what they are about."""
-    with (
-        whole_file(folder / "evaluation.csv") as path,
-        path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
-    ):
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(folder / "evaluation.csv", rows)
     write_json(folder / "evaluation.json", {**about, "figures": rows})
 
 
@@ -96,12 +89,12 @@ def _print(rows: list[Row], title: str) -> None:
     """Each figure as `value [low, high]`; of two models their values and the difference so."""
     starts = [name.removesuffix("value") for name in rows[0] if name.endswith("value")]
     table = Table(title=title, title_justify="left")
-    for name in ("metric", "class", *(start.strip() or "value" for start in starts), "floor"):
+    for name in ("metric", "class", *(start.strip() or "value" for start in starts), "baseline"):
         table.add_column(name, justify="left" if name in ("metric", "class") else "right")
     for row in rows:
         cells = [_shown(row[f"{start}value"]) for start in starts]
         cells[-1] += f" [{_shown(row[f'{starts[-1]}low'])}, {_shown(row[f'{starts[-1]}high'])}]"
-        table.add_row(str(row["metric"]), str(row["class"]), *cells, _shown(row["floor"]))
+        table.add_row(str(row["metric"]), str(row["class"]), *cells, _shown(row["baseline"]))
     Console().print(table)
 
 

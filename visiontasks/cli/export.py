@@ -11,28 +11,28 @@ from visiontasks.cli.opening import open_data
 from visiontasks.core.errors import InputError
 from visiontasks.core.files import make_folder
 from visiontasks.core.serialize import Trusted
-from visiontasks.export.exported import Exported, Judges, dataset_sources, export
+from visiontasks.export.exported import Exported, ValidationImages, dataset_sources, export
 from visiontasks.predict.sources import find_sources
 
 
 def main(options: argparse.Namespace, more: Sequence[str]) -> None:
     """Exports, and says what was proven."""
     trust = import_modules(options.imports)
-    judges = _judges(options, more, trust)
+    images = _validation_images(options, more, trust)
     suffix = ("int8." if options.int8 else "") + options.format
     path = options.output or Path(options.checkpoint).with_suffix(f".{suffix}")
     make_folder(path.parent)
     how = (options.format, options.resize, options.int8, options.max_drop, trust)
-    exported = export(options.checkpoint, path, judges, *how)
+    exported = export(options.checkpoint, path, images, *how)
     _print(exported)
 
 
-def _judges(options: argparse.Namespace, more: Sequence[str], trust: Trusted) -> Judges:
+def _validation_images(options: argparse.Namespace, more: Sequence[str], trust: Trusted) -> ValidationImages:
     samples = find_sources(options.samples) if options.samples else None
     if samples and not (options.resize or options.int8):
         if more:
             raise InputError(f"export: unrecognized arguments: {' '.join(more)}.")
-        return Judges(samples)
+        return ValidationImages(samples)
     config = options.config or Path(options.checkpoint).parent / "config.yaml"
     if not config.is_file():
         raise InputError(
@@ -42,21 +42,15 @@ def _judges(options: argparse.Namespace, more: Sequence[str], trust: Trusted) ->
     data = open_data(config, more, options.config is None, trust)
     validation = data.dataset("val")
     sources = samples or dataset_sources(validation, options.images)
-    return Judges(sources, validation, data.dataset("train"))
+    return ValidationImages(sources, validation, data.dataset("train"))
 
 
 def _print(exported: Exported) -> None:
     content = exported.content
     print(f"{exported.path}: {content['bytes'] / 2**20:.1f} MB, sha256 {content['sha256'][:12]}...")
     if parity := content.get("parity"):
-        parts = [f"as the checkpoint on {parity['images']} images:"]
-        if parity["labels_equal"] is not None:
-            parts.append(f"labels equal, scores within {parity['largest_score_difference']:.1e}")
-        if parity["largest_box_difference"] is not None:
-            parts.append(f"boxes within {parity['largest_box_difference']:.1e} pixels")
-        if parity["equal_pixels"] is not None:
-            parts.append(f"{parity['equal_pixels']:.4%} of the pixels equal")
-        print("  " + parts[0], ", ".join(parts[1:]))
+        parts = [f"{name} differs by at most {value:.1e}" for name, value in parity["differences"].items()]
+        print(f"  as the checkpoint on {parity['images']} images: {', '.join(parts)}")
     for name, pair in content.get("figures", {}).items():
         print(f"  {name}: {pair['exported']:.4f}, of the checkpoint {pair['checkpoint']:.4f}")
     if speed := content.get("speed"):

@@ -6,7 +6,7 @@ import argparse
 import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,19 +18,20 @@ from torch import Tensor
 
 from visiontasks.cli.imports import import_modules
 from visiontasks.cli.opening import open_data, open_task
-from visiontasks.core.draw import PREDICTED, draw, grid
+from visiontasks.core.draw import grid, titled
 from visiontasks.core.errors import InputError
-from visiontasks.core.geometry import height_width
-from visiontasks.core.resize import OnlyResize
-from visiontasks.core.sample import names_of
+from visiontasks.core.geometry import Frame, height_width
+from visiontasks.core.resize import to_picture
+from visiontasks.core.sample import Sample
 from visiontasks.data import VisionDataModule
 from visiontasks.inspect.attack import accuracy_under_attack, attack, draw_difference
 from visiontasks.inspect.explain import draw_heat, explain
 from visiontasks.inspect.features import draw_filters, draw_maps, features, filters, find_layer
 from visiontasks.inspect.layers import layers
 from visiontasks.inspect.maximize import maximize
-from visiontasks.models.heads.base import Head
 from visiontasks.predict.sources import find_sources
+from visiontasks.targets import names_of
+from visiontasks.targets.sample import draw_sample, predict_sample
 from visiontasks.tasks import VisionTask
 from visiontasks.tasks.restore import restore_task
 
@@ -48,9 +49,8 @@ class Opened(NamedTuple):
     def batches(self, sources: Sequence[str], count: int) -> Iterable[dict[str, Any]]:
         """Of the images of these files and folders, or else the first `count` of the validation set, one at a time."""
         if sources:
-            resize = OnlyResize(self.task.spec["image_size"], self.task.spec["resize"])
-            for index, source in enumerate(find_sources(sources)):
-                picture = resize({"image": source.read()}, 0, index)["image"]
+            for source in find_sources(sources):
+                picture = to_picture(source.read(), self.task.spec)
                 image = torch.from_numpy(picture).permute(2, 0, 1)[None]
                 yield {"image": image, "name": Path(source.name).stem}
             return
@@ -133,7 +133,7 @@ def show_maximize(opened: Opened, options: Any) -> None:
     pictures = []
     for unit, title in track(list(titles.items()), "Climbing", transient=True):
         image = maximize(task, unit, options.layer, **settings).permute(1, 2, 0).numpy()
-        pictures.append(draw(image, {"label": 0}, [title], PREDICTED))
+        pictures.append(titled(image, title))
     opened.save(f"maximize-{options.layer or 'classes'}", grid(pictures))
 
 
@@ -144,17 +144,17 @@ def show_attack(opened: Opened, options: Any) -> None:
     how = {"radius": options.radius, "method": options.method, "steps": options.steps}
     for batch in opened.batches(options.source, options.count):
         image = batch["image"]
-        before = _answer(task, image)
+        before = _predict(task, image)
         moved = attack(task, image, torch.tensor([before["label"]]), **how)
-        after = _answer(task, moved)
+        after = _predict(task, moved)
         first, last = (part[0].permute(1, 2, 0).numpy() for part in (image, moved))
         pictures += [
-            draw(first, before, task.spec["class_names"]),
+            draw_sample(first, before, task.spec),
             draw_difference(first, last, options.radius),
-            draw(last, after, task.spec["class_names"]),
+            draw_sample(last, after, task.spec),
         ]
         Image.fromarray(last).save(opened.directory / "adversarial" / f"{len(rows):05d}_{batch['name']}.png")
-        names = [task.spec["class_names"][answer["label"]] for answer in (before, after)]
+        names = [answer["class_name"] for answer in (before, after)]
         rows.append(
             {"image": batch["name"], "before": names[0], "score_before": before["score"]}
             | {"after": names[1], "score_after": after["score"]}
@@ -177,26 +177,16 @@ def show_explain(opened: Opened, options: Any) -> None:
         image = batch["image"]
         weights = explain(task, image, options.key, target, options.method, options.window).cpu().numpy()
         picture = image[0].permute(1, 2, 0).numpy()
-        pictures += [draw(picture, _answer(task, image), task.spec["class_names"]), draw_heat(picture, weights)]
+        pictures += [draw_sample(picture, _predict(task, image), spec), draw_heat(picture, weights)]
     opened.save(f"explain-{key}-{options.method}", grid(pictures, 2))
 
 
-def _answer(task: VisionTask, image: Tensor) -> dict[str, Any]:
-    """The prediction of one image as the network sees it, in its own pixels, ready to be drawn."""
+def _predict(task: VisionTask, image: Tensor) -> Sample:
+    """Predicts one image as the network sees it, in its own pixels."""
     height, width = image.shape[-2:]
     with torch.no_grad():
-        outputs = task(image)
-    found = {
-        name: value
-        for key, head in task.heads.items()
-        for name, value in cast(Head, head).predict(outputs[key]).items()
-    }
-    known = {key: found[key][0].item() for key in ("label", "score") if key in found}
-    if "bbox" in found:
-        known["bbox"] = found["bbox"][0].numpy() * [width, height, width, height]
-    if "mask" in found:
-        known["mask"] = found["mask"][0].numpy()
-    return known
+        outputs = {key: output[0].float().numpy() for key, output in task.postprocess(image).items()}
+    return predict_sample(outputs, Frame(height, width, (height, width)), task.spec)
 
 
 def _class(name: str, names: Sequence[str]) -> int:

@@ -1,4 +1,4 @@
-"""What training will see, as pictures: each augmentation by itself, and a batch."""
+"""The command `visiontasks preview`: pictures of what training will see."""
 
 from __future__ import annotations
 
@@ -13,41 +13,42 @@ from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 
 from visiontasks.callbacks.wandb import log_pictures
-from visiontasks.core.draw import TRUE, draw, grid
-from visiontasks.core.resize import resize_sample
+from visiontasks.core.draw import TRUE, grid, titled
 from visiontasks.core.sample import Sample
 from visiontasks.data import VisionDataModule
 from visiontasks.data.augment import Augment
+from visiontasks.targets.sample import draw_sample, resize_sample
 
 DRAWS = 5
 
 
 def preview(data: VisionDataModule, index: int = 0) -> dict[str, np.ndarray]:
-    """Draws the augmentation of a training image, and the first training batch, with what is known of them.
+    """Draws the augmentation of a training image, and the first training batch, with their targets.
 
     Args:
         data: The data of a config.
         index: Place of the image in the training set.
 
     Returns:
-        Pictures, uint8 (H, W, 3): `augmentation` has a row for each transform, always applied, whose name is on the
-        unchanged image at its left, and a last row for all of them, every picture brought to `image_size`; `batch`
-        has all images of a batch as they are.
+        Pictures, uint8 (H, W, 3): `augmentation` has one row per transform, always applied, with its name on the
+        unchanged image at the left, and a last row for all of them, every picture at `image_size`; `batch` has all
+        images of a batch as they are.
     """
     augment, size = data.augment, data.image_size
-    sample, names = data.dataset("train")[index], data.dataset("train").class_names
+    sample = data.dataset("train")[index]
     rows = [(type(step).__name__, Augment([_always(step)], size, data.resize, data.seed)) for step in augment.steps()]
     pictures = []
     for title, transform in [*rows, ("all", augment)]:
-        whole = resize_sample(dict(sample), size, data.resize)
-        pictures.append(draw(whole["image"], {"label": 0}, [title], TRUE))
+        pictures.append(titled(resize_sample(sample, size, data.resize)["image"], title, TRUE))
         for epoch in range(DRAWS):
-            moved = transform(dict(sample), epoch, index)
-            pictures.append(_drawn(resize_sample(moved, size, "stretch"), names))
-    batch = next(iter(data.loader("train", training=True)))
+            moved = resize_sample(transform(sample, epoch, index), size, "stretch")
+            pictures.append(_drawn(moved, data.spec))
+    loader = data.loader("train", training=True)
+    batches: Any = loader.dataset
+    epoch, indices = next(iter(loader.sampler))
     return {
         "augmentation": grid(pictures, DRAWS + 1),
-        "batch": grid([_drawn(_sample(batch, i), names) for i in range(len(batch["index"]))]),
+        "batch": grid([_drawn(batches.sample(epoch, i), data.spec) for i in indices]),
     }
 
 
@@ -65,18 +66,5 @@ def _always(step: Any) -> Any:
     return step
 
 
-def _drawn(sample: Sample, names: Sequence[str]) -> np.ndarray:
-    return draw(sample["image"], sample, names, TRUE)
-
-
-def _sample(batch: dict[str, Any], number: int) -> Sample:
-    """One image of a batch with its label, box in pixels, and mask."""
-    image = batch["image"][number].permute(1, 2, 0).numpy()
-    sample: Sample = {"image": image}
-    for key in ("label", "bbox", "mask"):
-        if key in batch:
-            sample[key] = batch[key][number].numpy()
-    if "bbox" in sample:
-        height, width = image.shape[:2]
-        sample["bbox"] = sample["bbox"] * [width, height, width, height]
-    return sample
+def _drawn(sample: Sample, spec: dict[str, Any]) -> np.ndarray:
+    return draw_sample(sample["image"], sample, spec, TRUE)

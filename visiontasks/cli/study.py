@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import re
@@ -20,6 +19,7 @@ from visiontasks.callbacks.wandb import finish_runs
 from visiontasks.cli.parser import read_yaml
 from visiontasks.cli.training import main as run
 from visiontasks.core.errors import InputError
+from visiontasks.core.files import read_csv, write_csv
 from visiontasks.tasks.checkpoint import read_checkpoint
 
 KEYS = {"config", "steps", "seeds", "cumulative"}
@@ -100,7 +100,7 @@ def run_study(study: Study, directory: Path, more: Sequence[str] = ()) -> list[d
     directory.mkdir(parents=True, exist_ok=True)
     os.environ["WANDB_RUN_GROUP"] = directory.name
     table = directory / "results.csv"
-    rows = _read(table)
+    rows: list[dict[str, Any]] = [*read_csv(table)]
     done = {(row["step"], int(row["seed"])) for row in rows}
     for step in study.steps:
         for seed in study.seeds:
@@ -108,7 +108,7 @@ def run_study(study: Study, directory: Path, more: Sequence[str] = ()) -> list[d
             _remember(run_directory, {"config": step.config.read_text("utf-8"), **step.arguments, "more": list(more)})
             if (step.name, seed) not in done:
                 rows.append({"step": step.name, "seed": seed, **_run(step, seed, run_directory, more)})
-                _write(table, rows)
+                write_csv(table, rows)
     _draw(rows, directory)
     return rows
 
@@ -145,7 +145,7 @@ def _run(step: Step, seed: int, directory: Path, more: Sequence[str]) -> dict[st
         "epochs": read_checkpoint(last)["epoch"] + 1,
         "seconds": round(seconds),
         **{f"train/{name}": train[f"val/{name}"] for name in ("loss", metric)},
-        **{name: test[name] for name in ("test/loss", f"test/{metric}", f"test/{metric}_floor")},
+        **{name: test[name] for name in ("test/loss", f"test/{metric}", f"test/{metric}_baseline")},
     }
 
 
@@ -159,31 +159,14 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _read(table: Path) -> list[dict[str, Any]]:
-    if not table.is_file():
-        return []
-    with table.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def _write(table: Path, rows: list[dict[str, Any]]) -> None:
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    new = table.with_suffix(".new")
-    with new.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)
-    new.replace(table)
-
-
 def curve(directory: Path, name: str) -> dict[int, float]:
     """A figure of a run by its epoch, counted from 1; of several fits, each from where the last stopped, the newest."""
-    rows = [row for path in sorted(directory.glob("fit/*/*/metrics.csv")) for row in _read(path)]
+    rows = [row for path in sorted(directory.glob("fit/*/*/metrics.csv")) for row in read_csv(path)]
     return {int(row["epoch"]) + 1: float(row[name]) for row in rows if row.get(name)}
 
 
 def _draw(rows: Sequence[dict[str, Any]], directory: Path) -> None:
-    """Loss and monitored metric of validation over the epochs, a line for each run, a colour for each step."""
+    """Loss and monitored metric of validation over the epochs, a line for each run, a color for each step."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13, 4), layout="constrained")
@@ -191,8 +174,8 @@ def _draw(rows: Sequence[dict[str, Any]], directory: Path) -> None:
     for place, axis in enumerate(figure.subplots(1, 2)):
         known = set()
         for row in rows:
-            metric = next(name for name, value in row.items() if name.endswith("_floor") and value not in (None, ""))
-            name = ("val/loss", metric.replace("test/", "val/").removesuffix("_floor"))[place]
+            metric = next((k for k, v in row.items() if k.endswith("_baseline") and v not in (None, "")), "test/loss")
+            name = ("val/loss", metric.replace("test/", "val/").removesuffix("_baseline"))[place]
             points = curve(directory / f"{row['step']}-{row['seed']}", name)
             label = None if place or row["step"] in known else row["step"]
             axis.plot(list(points), list(points.values()), color=f"C{steps.index(row['step']) % 10}", label=label)

@@ -41,7 +41,7 @@ EXPECTED_WARNINGS = (
     "The dirpath has changed",  # a resumed fit has a run directory of its own
     ".*isinstance.treespec, LeafSpec.",
     ".*It is recommended to use .self.log.*sync_dist=True",  # figures are computed over all processes already
-    ".*no transform to process it",  # colours alone: boxes stay where they are
+    ".*no transform to process it",  # colors alone: boxes stay where they are
 )
 LOADERS = ("dataloaders", "train_dataloaders", "val_dataloaders")
 

@@ -1,79 +1,83 @@
-"""An image and what is known of it, as a picture."""
+"""Pictures of images with what is known of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from visiontasks.core.sample import IGNORE_MASK, Sample
+from visiontasks.core.sample import IGNORE_MASK
 
-TRUE, PREDICTED = (0, 158, 115), (213, 94, 0)  # green and vermilion of Okabe and Ito 2008: told apart by everyone
+Color = tuple[int, int, int]  # RGB, 0..255
+TRUE, PREDICTED = (0, 158, 115), (213, 94, 0)  # green and vermilion of Okabe and Ito 2008: everyone tells them apart
 
 
-def draw(
-    image: np.ndarray, sample: Sample, class_names: Sequence[str], colour: tuple[int, int, int] = PREDICTED
-) -> np.ndarray:
-    """Draws a sample or prediction on its image: the mask, the box, and beside it the class with its score.
+class Canvas:
+    """A copy of an image that target kinds draw on.
 
     Args:
-        image: uint8 (H, W, 3), RGB; left as it is.
-        sample: Any of `label` (int), `score` (0..1), `bbox` (xyxy in pixels of the image) and `mask` (uint8 (H, W));
-            of the mask the classes from 1 on are coloured.
-        class_names: Name of every class.
-        colour: Of box and caption, RGB.
-
-    Returns:
-        uint8 (H, W, 3).
+        image: uint8 (H, W, 3), RGB.
+        color: Color of boxes and captions.
     """
-    if "mask" in sample:
-        mask = sample["mask"]
+
+    def __init__(self, image: np.ndarray, color: Color = PREDICTED) -> None:
+        self.color, self._corner = color, (0.0, 0.0)
+        self._captions: list[str] = []
+        self._image = Image.fromarray(image).convert("RGB")
+        self._line = max(10, max(self._image.size) // 24)  # height of a line of text in pixels
+
+    def paint(self, mask: np.ndarray) -> None:
+        """Mixes in the colors of a mask's classes, uint8 (H, W), from class 1 on."""
+        image = np.array(self._image)
         shown = (mask > 0) & (mask != IGNORE_MASK)
-        colours = palette()[mask[shown]].astype(np.uint16)
-        image = image.copy()
-        image[shown] = (image[shown] + colours) // 2
-    picture = Image.fromarray(image).convert("RGB")
-    pen = ImageDraw.Draw(picture)
-    size = max(10, max(picture.size) // 24)
-    corner = (0.0, 0.0)
-    box = sample.get("bbox")
-    if box is not None and np.isfinite(box).all():
-        pen.rectangle([float(value) for value in box], outline=colour, width=max(2, size // 8))
-        corner = (float(box[0]), max(0.0, float(box[1]) - 1.3 * size))
-    if text := caption(sample, class_names):
-        font = ImageFont.load_default(size)
-        left, top, right, bottom = pen.textbbox(corner, text, font)
-        shift = min(0, picture.width - right - 2)
-        pen.rectangle([left + shift, top, right + shift + 2, bottom + 2], fill=colour)
-        pen.text((corner[0] + shift, corner[1]), text, "white", font)
-    return np.asarray(picture)
+        image[shown] = (image[shown] + palette()[mask[shown]].astype(np.uint16)) // 2
+        self._image = Image.fromarray(image)
+
+    def box(self, box: np.ndarray) -> None:
+        """Draws a box xyxy in pixels of the image, unless it is NaN; captions go to its corner."""
+        if np.isfinite(box).all():
+            corners = [float(value) for value in box]
+            ImageDraw.Draw(self._image).rectangle(corners, outline=self.color, width=max(2, self._line // 8))
+            self._corner = corners[0], max(0.0, corners[1] - 1.3 * self._line)
+
+    def caption(self, text: str) -> None:
+        """Adds a text to the caption."""
+        self._captions += [text] if text else []
+
+    def picture(self, caption: bool = True) -> np.ndarray:
+        """Returns the picture, uint8 (H, W, 3), with the caption or without."""
+        if caption and (text := ", ".join(self._captions)):
+            pen, font = ImageDraw.Draw(self._image), ImageFont.load_default(self._line)
+            left, top, right, bottom = pen.textbbox(self._corner, text, font)
+            shift = min(0, self._image.width - right - 2)
+            pen.rectangle([left + shift, top, right + shift + 2, bottom + 2], fill=self.color)
+            pen.text((self._corner[0] + shift, self._corner[1]), text, "white", font)
+        return np.asarray(self._image)
 
 
-def caption(sample: Sample, class_names: Sequence[str]) -> str:
-    """The name of the class and the score, as far as they are known."""
-    label, score = sample.get("label"), sample.get("score")
-    known: list[Any] = [] if label is None or label < 0 else [class_names[int(label)]]
-    return " ".join(known + ([] if score is None else [f"{float(score):.2f}"]))
+def titled(image: np.ndarray, title: str, color: Color = PREDICTED) -> np.ndarray:
+    """Returns a copy of an image, uint8 (H, W, 3), with a title in its corner."""
+    canvas = Canvas(image, color)
+    canvas.caption(title)
+    return canvas.picture()
 
 
 @cache
 def palette() -> np.ndarray:
-    """The colour of each class index in a mask, uint8 (256, 3), RGB: Pascal VOC's, whose bits are the index's."""
+    """Returns the color of each class index, uint8 (256, 3), RGB: Pascal VOC's, whose bits are the index's."""
     bits = (np.arange(256)[:, None] >> np.arange(9)) & 1  # of an index, the lowest first; the last is always 0
     weights = 1 << np.arange(7, 4, -1)
-    return np.stack([bits[:, channel:8:3] @ weights[: len(range(channel, 8, 3))] for channel in range(3)], 1).astype(
-        np.uint8
-    )
+    channels = [bits[:, channel:8:3] @ weights[: len(range(channel, 8, 3))] for channel in range(3)]
+    return np.stack(channels, 1).astype(np.uint8)
 
 
-def legend(class_names: Sequence[str], width: int) -> np.ndarray:
-    """The name of each class beside its colour, in rows, on white: uint8 (h, width, 3)."""
+def legend(names: Sequence[str], width: int) -> np.ndarray:
+    """Draws the name of each class beside its color, in rows, on white: uint8 (h, width, 3)."""
     font = ImageFont.load_default(14)
     places, x, y = [], 4, 4
-    for name in class_names:
+    for name in names:
         length = 24 + int(font.getlength(name)) + 12
         if x > 4 and x + length > width:
             x, y = 4, y + 22
@@ -81,8 +85,8 @@ def legend(class_names: Sequence[str], width: int) -> np.ndarray:
         x += length
     picture = Image.new("RGB", (width, y + 22), "white")
     pen = ImageDraw.Draw(picture)
-    for (x, y), name, colour in zip(places, class_names, palette().tolist(), strict=False):
-        pen.rectangle([x, y, x + 16, y + 16], fill=tuple(colour), outline="black")
+    for (x, y), name, color in zip(places, names, palette().tolist(), strict=False):
+        pen.rectangle([x, y, x + 16, y + 16], fill=tuple(color), outline="black")
         pen.text((x + 22, y), name, "black", font)
     return np.asarray(picture)
 

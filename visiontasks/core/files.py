@@ -1,10 +1,11 @@
-"""Files that are there whole or not at all."""
+"""Files that are written completely or not at all."""
 
 from __future__ import annotations
 
+import csv
 import json
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from secrets import token_hex
@@ -29,7 +30,7 @@ def make_folder(path: Path) -> None:
 
 
 @contextmanager
-def whole_file(path: Path) -> Generator[Path]:
+def atomic_write(path: Path) -> Generator[Path]:
     """Gives the path of a new file beside this one; it takes its place at the end, and is removed after an error.
 
     Raises:
@@ -56,9 +57,26 @@ def cannot_be_written(path: Path) -> Generator[None]:
         raise InputError(f"{path}: cannot be written ({error.strerror}).") from None
 
 
+def write_csv(path: Path, rows: Sequence[dict[str, Any]], columns: Sequence[str] = ()) -> None:
+    """Writes rows as a CSV file; its header has the given columns, then those of all rows in order of appearance."""
+    columns = list(dict.fromkeys([*columns, *(name for row in rows for name in row)]))
+    with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Reads the rows of a CSV file that this package wrote; none where there is no file."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
 def write_json(path: Path, content: Any) -> None:
     """Writes plain data as JSON, which has no NaN: null stands for it."""
-    with whole_file(path) as part:
+    with atomic_write(path) as part:
         part.write_text(json.dumps(_without_nan(content), indent=1, allow_nan=False), "utf-8")
 
 

@@ -1,68 +1,38 @@
-"""How an image comes to the size of the batch."""
+"""Brings images and masks to the size of the picture that a network sees."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import cv2
 import numpy as np
 
-from visiontasks.core.errors import InputError
-from visiontasks.core.geometry import Placement, Resize, Size, height_width, place, resize_boxes
-from visiontasks.core.sample import IGNORE_MASK, Sample
+from visiontasks.core.geometry import Frame, height_width
+from visiontasks.core.sample import FILL, IGNORE_MASK
 
 
-class OnlyResize:
-    """What val, test and predict do to a sample: no draw, and a mask is kept at its own resolution too.
-
-    Args:
-        image_size: Size of the picture in pixels.
-        resize: How an image comes to it.
-        crop_share: If less than 1, the picture is the centre of a larger one, as most pretrained networks are
-            evaluated: this share of its height and width. For images without box and mask.
-    """
-
-    def __init__(self, image_size: Size, resize: Resize = "stretch", crop_share: float = 1.0) -> None:
-        self.image_size, self.resize = image_size, resize
-        height, width = height_width(image_size)
-        self.whole = int(height / crop_share), int(width / crop_share)
-
-    def __call__(self, sample: Sample, epoch: int, index: int) -> Sample:
-        known = {"original_mask": sample["mask"]} if "mask" in sample else {}
-        sample = resize_sample({**sample}, self.whole, self.resize)
-        height, width = height_width(self.image_size)
-        if (height, width) != self.whole:
-            top, left = (self.whole[0] - height) // 2, (self.whole[1] - width) // 2
-            sample["image"] = np.ascontiguousarray(sample["image"][top : top + height, left : left + width])
-        return {**sample, **known}
+def resize_image(image: np.ndarray, frame: Frame) -> np.ndarray:
+    """Resizes an image, uint8 (H, W, 3), to its picture."""
+    new = frame.placement
+    return _put(image, frame, FILL, interpolation(frame.height, frame.width, new.height, new.width))
 
 
-def resize_sample(sample: Sample, size: Size, mode: Resize) -> Sample:
-    """Brings the image of a sample to a size in pixels, its box and mask with it; see `place`.
-
-    Raises:
-        InputError: `crop` cuts the box away.
-    """
-    height, width = sample["image"].shape[:2]
-    whole = height_width(size)
-    if (height, width) == whole:
-        return sample
-    new = place(height, width, size, mode)
-    sample["image"] = _put(sample["image"], new, whole, 114, interpolation(height, width, new.height, new.width))
-    if "mask" in sample:
-        sample["mask"] = _put(sample["mask"], new, whole, IGNORE_MASK, cv2.INTER_NEAREST_EXACT)
-    if "bbox" in sample:
-        sample["bbox"] = resize_boxes(sample["bbox"], height, width, size, mode)
-        if mode == "crop" and (sample["bbox"][2:] <= sample["bbox"][:2]).any():
-            raise InputError("`resize: crop` cuts its box away. Use `resize: letterbox` or `stretch`.")
-    return sample
+def resize_mask(mask: np.ndarray, frame: Frame) -> np.ndarray:
+    """Resizes a mask of classes, uint8 (H, W), to the picture; what is outside the image is 255."""
+    return _put(mask, frame, IGNORE_MASK, cv2.INTER_NEAREST_EXACT)
 
 
 def interpolation(height: int, width: int, new_height: int, new_width: int) -> int:
-    """Averaging where an image shrinks to half or less, else bilinear, which is ten times as fast."""
+    """Averages where an image shrinks to half or less, else bilinear, which is ten times as fast."""
     shrinks = min(height / new_height, width / new_width) >= 2
     return cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
 
 
-def _put(image: np.ndarray, new: Placement, whole: tuple[int, int], fill: int, interpolation: int) -> np.ndarray:
+def _put(image: np.ndarray, frame: Frame, fill: int, interpolation: int) -> np.ndarray:
+    whole = height_width(frame.size)
+    if image.shape[:2] == whole:
+        return image
+    new = frame.placement
     image = cv2.resize(image, (new.width, new.height), interpolation=interpolation)
     top, left = new.top, new.left
     if top >= 0 and left >= 0 and image.shape[:2] != whole:
@@ -70,3 +40,22 @@ def _put(image: np.ndarray, new: Placement, whole: tuple[int, int], fill: int, i
         border = [fill] * (3 if image.ndim == 3 else 1)
         return cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_CONSTANT, value=border)
     return np.ascontiguousarray(image[max(0, -top) :, max(0, -left) :][: whole[0], : whole[1]])
+
+
+def to_picture(image: np.ndarray, spec: dict[str, Any]) -> np.ndarray:
+    """Resizes an image as val, test and predict see it.
+
+    Args:
+        image: uint8 (H, W, 3).
+        spec: `image_size` and `resize` of a model; `crop_share`, if given, is the share of the height and width of a
+            larger picture whose center is cut out, as most pretrained networks are evaluated.
+
+    Returns:
+        uint8 (h, w, 3) of `image_size`, C-contiguous.
+    """
+    height, width = height_width(spec["image_size"])
+    share = spec.get("crop_share", 1.0)
+    whole = int(height / share), int(width / share)
+    picture = resize_image(image, Frame(*image.shape[:2], whole, spec["resize"]))
+    top, left = (whole[0] - height) // 2, (whole[1] - width) // 2
+    return np.ascontiguousarray(picture[top : top + height, left : left + width])

@@ -16,8 +16,9 @@ import numpy as np
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.geometry import Resize, Size, height_width
-from visiontasks.core.resize import resize_sample
-from visiontasks.core.sample import IGNORE_MASK, Sample
+from visiontasks.core.sample import FILL, IGNORE_MASK, Sample
+from visiontasks.targets import find_target
+from visiontasks.targets.sample import resize_sample, targets_of
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network for its version when imported
 cv2.setNumThreads(0)  # one thread a loader worker; OpenCV's pool does not survive a fork
@@ -81,19 +82,19 @@ class Augment:
 
     def __call__(self, sample: Sample, epoch: int, index: int) -> Sample:
         """Returns a new sample of the sample contract, of `train_size`."""
-        has_box = "bbox" in sample
-        pipeline = self._pipelines[has_box]
+        targets = targets_of(sample)
+        given: dict[str, Any] = {}
+        for key, value in targets.items():
+            given |= find_target(key).to_augment(value)
+        pipeline = self._pipelines["bboxes" in given]
         rng = np.random.default_rng([self.seed, epoch, index])
         pipeline.set_random_state(rng, random.Random(int(rng.integers(1 << 62))))
-        given = {key: sample[key] for key in ("image", "mask") if key in sample}
-        if not has_box:
-            return resize_sample({**sample, **pipeline(**given)}, self.train_size, self.resize)
         for _ in range(DRAWS):
-            moved = pipeline(**given, bboxes=sample["bbox"][None])
-            boxes = moved.pop("bboxes")
-            if len(boxes):
-                box = np.asarray(boxes[0][:4], np.float32)
-                return resize_sample({**sample, **moved, "bbox": box}, self.train_size, self.resize)
+            moved = pipeline(image=sample["image"], **given)
+            found = {key: find_target(key).from_augment(value, moved) for key, value in targets.items()}
+            if all(value is not None for value in found.values()):
+                sample = {**sample, "image": moved["image"], **found}
+                return resize_sample(sample, self.train_size, self.resize)
         raise InputError(f"{DRAWS} draws of the augmentation cut half of its box away. Use weaker crops and shifts.")
 
 
@@ -117,7 +118,9 @@ def preset(name: str, image_size: Size, resize: Resize = "stretch", train_size: 
                 ObjectCrop(size, scale=(0.25, 1.0), **whole),
                 A.HorizontalFlip(),
                 # after the crop, which would cut a turned box askew; a reflected border would hold a second box
-                ObjectAffine(scale=(0.8, 1.0), rotate=(-20, 20), shear=(-8, 8), fill=114, fill_mask=IGNORE_MASK, p=0.5),
+                ObjectAffine(
+                    scale=(0.8, 1.0), rotate=(-20, 20), shear=(-8, 8), fill=FILL, fill_mask=IGNORE_MASK, p=0.5
+                ),
                 ColorJitter(0.4, 0.4, 0.4, 0.05, p=0.8),
                 A.ToGray(p=0.05),
                 A.GaussianBlur(p=0.1),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from torch.utils.data import Dataset, DistributedSampler
@@ -16,7 +16,7 @@ from visiontasks.data.datasets.base import VisionDataset
 Key = tuple[int, list[int]]  # epoch and indices: the epoch travels with the work, to persistent workers too
 
 
-class BatchSampler(DistributedSampler):
+class ExactBatchSampler(DistributedSampler):
     """Yields the keys of one rank's batches; every sample exactly once over all ranks.
 
     The order is a pure function of (seed, epoch). It is cut into batches whose sizes differ by at most
@@ -78,9 +78,13 @@ class BatchDataset(Dataset):
     """
 
     def __init__(
-        self, dataset: VisionDataset, transform: Callable[[Sample, int, int], Sample], batch_size: int
+        self,
+        dataset: VisionDataset,
+        transform: Callable[[Sample, int, int], Sample],
+        batch_size: int,
+        names: Mapping[str, Sequence[str]],
     ) -> None:
-        self.dataset, self.transform, self.batch_size = dataset, transform, batch_size
+        self.dataset, self.transform, self.batch_size, self.names = dataset, transform, batch_size, names
 
     def __len__(self) -> int:
         return math.ceil(len(self.dataset) / self.batch_size)
@@ -90,9 +94,10 @@ class BatchDataset(Dataset):
             start = index * self.batch_size
             index = (0, list(range(start, min(start + self.batch_size, len(self.dataset)))))
         epoch, indices = index
-        return collate([self._sample(epoch, i) for i in indices])
+        return collate([self.sample(epoch, i) for i in indices], self.names)
 
-    def _sample(self, epoch: int, index: int) -> Sample:
+    def sample(self, epoch: int, index: int) -> Sample:
+        """Reads and transforms one sample."""
         sample = self.dataset[index]
         try:
             return self.transform(sample, epoch, index)

@@ -6,7 +6,7 @@ import gc
 import math
 import os
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -17,13 +17,14 @@ from rich.progress import track
 from torch.utils.data import DataLoader
 
 from visiontasks.core.errors import InputError
-from visiontasks.core.geometry import Resize, Size, height_width, resize_boxes
-from visiontasks.core.resize import OnlyResize
+from visiontasks.core.geometry import Frame, Resize, Size, height_width
+from visiontasks.core.sample import Batch
 from visiontasks.data.augment import Augment, Preset
-from visiontasks.data.batches import BatchDataset, BatchSampler
+from visiontasks.data.batches import BatchDataset, ExactBatchSampler
 from visiontasks.data.datasets.base import VisionDataset
-from visiontasks.data.masks import count_masks
+from visiontasks.data.eval_transform import EvalTransform
 from visiontasks.data.splits import MissingSplit
+from visiontasks.targets import Known, find_target, target_kinds
 
 
 class VisionDataModule(LightningDataModule):
@@ -33,7 +34,7 @@ class VisionDataModule(LightningDataModule):
         dataset: Called with train, val or test; a dataset class with all but its split given.
         image_size: Size of the images in a batch in pixels: of a square, or height and width.
         resize: How an image comes to that size: `stretch` changes the aspect, `letterbox` pads,
-            `crop` cuts the centre square out.
+            `crop` cuts the center square out.
         augment: Augmentation of the training images: a preset, or a list of albumentations, each a
             `class_path` with `init_args`.
         batch_size: Samples a batch and device, at most.
@@ -66,6 +67,7 @@ class VisionDataModule(LightningDataModule):
         self.augment = Augment(augment, image_size, resize, seed, train_size)
         self.batch_size, self.num_workers, self.balance, self.seed = batch_size, num_workers, balance, seed
         self._datasets: dict[str, VisionDataset] = {}
+        self._summaries: dict[str, dict[str, np.ndarray]] = {}
 
     def dataset(self, split: str) -> VisionDataset:
         """The dataset of a split, made once.
@@ -76,58 +78,73 @@ class VisionDataModule(LightningDataModule):
         if split not in self._datasets:
             made = self.make_dataset(split)
             train = made if split == "train" else self.dataset("train")
-            for key in ("class_names", "mask_names"):
-                if (found := getattr(made, key)) != (known := getattr(train, key)):
-                    raise InputError(f"{key}: {split} has {found}, train {known}. Give both the same.")
+            for key in target_kinds():
+                if (found := made.names(key)) != (known := train.names(key)):
+                    names_key = find_target(key).names_key
+                    raise InputError(f"{names_key}: {split} has {found}, train {known}. Give both the same.")
             self._datasets[split] = made
         return self._datasets[split]
 
     @property
     def spec(self) -> dict[str, Any]:
-        """What a model has to know of the data: `class_names`, `mask_names`, `image_size` and `resize`."""
+        """What a model has to know of the data: the names of the classes, `image_size` and `resize`."""
         train, size = self.dataset("train"), self.image_size
-        names = {"class_names": list(train.class_names), "mask_names": list(train.mask_names)}
-        return {**names, "image_size": size if isinstance(size, int) else list(size), "resize": self.resize}
+        names = {kind.names_key: train.names(key) for key, kind in target_kinds().items()}
+        known = {name: value for name, value in names.items() if value or name in ("class_names", "mask_names")}
+        return {**known, "image_size": size if isinstance(size, int) else list(size), "resize": self.resize}
 
-    def summary(self) -> dict[str, Any]:
-        """What the training split holds.
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        """Keys of the targets that at least one training image has.
 
-        A `fingerprint`, and as far as they are known `label_counts`, int64 (classes,); `boxes`, float32 (N, 4),
-        xyxy as in a batch, without augmentation.
+        Raises:
+            InputError: One belongs to no target kind.
         """
-        return self._summary
+        train = self.dataset("train")
+        known = {key: find_target(key) for target in self._targets for key in target}
+        return (*known, *(key for key, kind in target_kinds().items() if kind.dense and train.names(key)))
 
     @cached_property
-    def _summary(self) -> dict[str, Any]:
-        train = self.dataset("train")
-        known: dict[str, Any] = {"fingerprint": train.fingerprint()}
-        targets = [train.target(index) for index in range(len(train))]
-        if labels := [target["label"] for target in targets if "label" in target]:
-            known["label_counts"] = torch.from_numpy(np.bincount(labels, minlength=len(train.class_names)))
-        found = {index: target["bbox"] for index, target in enumerate(targets) if "bbox" in target}
-        if boxes := [resize_boxes(box, *train.size(i), self.image_size, self.resize) for i, box in found.items()]:
-            height, width = height_width(self.image_size)
-            known["boxes"] = torch.from_numpy(np.stack(boxes)) / torch.tensor([width, height] * 2)
-        return known
+    def fingerprint(self) -> str:
+        """Short hash of the training set; see `VisionDataset.fingerprint`."""
+        return self.dataset("train").fingerprint()
 
     @cached_property
-    def mask_counts(self) -> dict[str, torch.Tensor]:
-        """How often each class occurs in the training masks, and where, of one pass over them: see `count_masks`."""
+    def _targets(self) -> list[dict[str, Any]]:
         train = self.dataset("train")
-        rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        return [train.target(index) for index in range(len(train))]
+
+    def summary(self, key: str) -> dict[str, np.ndarray]:
+        """Sums up the training values of a target, counted once; see `Target.summary`."""
+        if key not in self._summaries:
+            self._summaries[key] = self._dense_summary(key) if find_target(key).dense else self._summary(key, 0, 1)
+        return self._summaries[key]
+
+    def _summary(self, key: str, rank: int, ranks: int) -> dict[str, np.ndarray]:
+        train, kind = self.dataset("train"), find_target(key)
         share = range(rank, len(train), ranks)
-        masks = (train.mask(index) for index in track(share, "Counting pixels", transient=True, disable=rank > 0))
+        shown = track(share, "Counting pixels", transient=True, disable=rank > 0 or not kind.dense)
+        values = ((train.mask(i) if kind.dense else self._targets[i].get(key), i) for i in shown)
+        known = (Known(v, partial(self._frame, train, i), train.name(i)) for v, i in values if v is not None)
+        return kind.summary(known, train.names(key))
+
+    def _dense_summary(self, key: str) -> dict[str, np.ndarray]:
+        """Reading every mask takes a while: each process reads a part, and the sums are added."""
+        rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         every: list[Any]
         try:
-            every = [count_masks(masks, len(train.mask_names), lambda number: train.name(share[number]))] * ranks
+            every = [self._summary(key, rank, ranks)] * ranks
         except InputError as error:
-            every = [error] * ranks  # told to all: a rank alone would leave the others waiting
+            every = [error] * ranks  # all processes must know: the others would wait for this one
         if ranks > 1:
             torch.distributed.all_gather_object(every, every[rank])
-        for counts in every:
-            if isinstance(counts, InputError):
-                raise counts
-        return {name: torch.stack([counts[name] for counts in every]).sum(0) for name in every[0]}
+        for part in every:
+            if isinstance(part, InputError):
+                raise part
+        return {name: np.sum([part[name] for part in every], axis=0) for name in every[0]}
+
+    def _frame(self, dataset: VisionDataset, index: int) -> Frame:
+        return Frame(*dataset.size(index), self.image_size, self.resize)
 
     @cached_property
     def channel_statistics(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -184,13 +201,14 @@ class VisionDataModule(LightningDataModule):
             weights = 1 / np.bincount(labels)[labels]
         if self.trainer and not ranks:
             ranks = {"rank": self.trainer.global_rank, "num_replicas": self.trainer.world_size}
-        sampler = BatchSampler(len(dataset), self.batch_size, training, weights, self.seed, **ranks)
-        transform = self.augment if training or augment else OnlyResize(self.image_size, self.resize)
-        workers = self._workers()
+        sampler = ExactBatchSampler(len(dataset), self.batch_size, training, weights, self.seed, **ranks)
+        transform = self.augment if training or augment else EvalTransform(self.image_size, self.resize)
+        names, workers = {key: dataset.names(key) for key in self.keys}, self._workers()
         return DataLoader(
-            dataset=BatchDataset(dataset, transform, self.batch_size),
+            dataset=BatchDataset(dataset, transform, self.batch_size, names),
             sampler=sampler,
             batch_size=None,  # a key is a whole batch already
+            collate_fn=_as_is,
             num_workers=workers,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=workers > 0,
@@ -203,6 +221,11 @@ class VisionDataModule(LightningDataModule):
         if not self.trainer or self.trainer.strategy.root_device.type == "cpu":
             return 0
         return min(8, (os.cpu_count() or 1) // self.trainer.num_devices)
+
+
+def _as_is(batch: Any) -> Batch:
+    """torch would make tensors of the arrays in `truth`."""
+    return batch
 
 
 def _start_worker(number: int) -> None:

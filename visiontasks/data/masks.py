@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
-import torch
 from PIL import Image, ImageOps
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.images import MAX_PIXELS, read_bytes, shown
-from visiontasks.core.sample import IGNORE_MASK, PLACES
+from visiontasks.core.sample import IGNORE_MASK
 
 FORMATS = ("PNG", "BMP", "TIFF", "GIF", "WEBP", "JPEG")
 MAX_CLASSES = IGNORE_MASK
 
 
-class MaskCode:
+class MaskEncoding:
     """How the classes are written in the pixels of a mask.
 
     By default the pixel is the class's index: of gray and 1-bit images the value, of palette images the place in
@@ -29,32 +27,32 @@ class MaskCode:
     Args:
         num_classes: Number of classes, at most 255.
         values: If given, the pixel value of each class in turn.
-        colours: If given, the colour of each class in turn, RGB, 0..255; palette images are taken by colour too.
-        ignore: Values, or colours, of pixels that do not count.
+        colors: If given, the color of each class in turn, RGB, 0..255; palette images are taken by color too.
+        ignore: Values, or colors, of pixels that do not count.
 
     Raises:
-        InputError: There are not as many values or colours as classes, two are the same, or both are given.
+        InputError: There are not as many values or colors as classes, two are the same, or both are given.
     """
 
     def __init__(
         self,
         num_classes: int,
         values: Sequence[int] | None = None,
-        colours: Sequence[Sequence[int]] | None = None,
+        colors: Sequence[Sequence[int]] | None = None,
         ignore: Sequence[int] | Sequence[Sequence[int]] = (),
     ) -> None:
         if not 1 <= num_classes <= MAX_CLASSES:
             raise InputError(f"class_names: a mask tells 1 to {MAX_CLASSES} classes apart; found {num_classes}.")
-        if values is not None and colours is not None:
-            raise InputError("values and colours: a mask is written in one of them; give only that.")
-        self.by_colour = colours is not None
-        name = "colours" if self.by_colour else "values"
-        given = colours if colours is not None else values if values is not None else range(num_classes)
+        if values is not None and colors is not None:
+            raise InputError("values and colors: a mask is written in one of them; give only that.")
+        self.by_color = colors is not None
+        name = "colors" if self.by_color else "values"
+        given = colors if colors is not None else values if values is not None else range(num_classes)
         if len(given) != num_classes:
             raise InputError(f"{name}: {len(given)} for {num_classes} classes; give one a class, in their order.")
         codes = [self._code(value, name) for value in given]
         ignored = [self._code(value, "ignore") for value in ignore]
-        if not self.by_colour and IGNORE_MASK not in codes + ignored:
+        if not self.by_color and IGNORE_MASK not in codes + ignored:
             ignored.append(IGNORE_MASK)
         known = codes + ignored
         if twice := sorted({code for code in known if known.count(code) > 1}):
@@ -82,7 +80,7 @@ class MaskCode:
             known = ", ".join(self._shown(int(code)) for code in self._known)
             raise InputError(
                 f"{shown(path)}: {counts.max()} pixels are {value}, which is no class{others}. Known are {known}. "
-                f"Declare it in `{'colours' if self.by_colour else 'values'}` or `ignore`."
+                f"Declare it in `{'colors' if self.by_color else 'values'}` or `ignore`."
             )
         return self._classes[places]
 
@@ -96,65 +94,28 @@ class MaskCode:
                 if image.width * image.height > MAX_PIXELS:
                     raise InputError(f"{shown(path)}: {image.width}x{image.height} pixels, limit {MAX_PIXELS:,}.")
                 image = ImageOps.exif_transpose(image)
-                if self.by_colour or not image.mode.startswith(("1", "L", "P", "I")) or image.mode == "LA":
+                if self.by_color or not image.mode.startswith(("1", "L", "P", "I")) or image.mode == "LA":
                     image = image.convert("RGB")
                 pixels = np.asarray(image).astype(np.int64)
         except InputError:
             raise
         except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ValueError ...
             raise InputError(f"{shown(path)}: broken or no mask ({error}). Replace the file or remove it.") from None
-        if self.by_colour:
+        if self.by_color:
             return pixels @ np.array([1 << 16, 1 << 8, 1])
         if pixels.ndim == 3:
             if (pixels != pixels[..., :1]).any():
-                raise InputError(f"{shown(path)}: a mask in colours; declare the colour of each class in `colours`.")
+                raise InputError(f"{shown(path)}: a mask in colors; declare the color of each class in `colors`.")
             pixels = pixels[..., 0]
         return pixels
 
     def _code(self, value: object, name: str) -> int:
         parts = list(value) if isinstance(value, (list, tuple)) else [value]
-        limit, count = (255, 3) if self.by_colour else (65535, 1)
+        limit, count = (255, 3) if self.by_color else (65535, 1)
         if len(parts) != count or not all(isinstance(part, int) and 0 <= part <= limit for part in parts):
-            expected = "[red, green, blue], each 0..255" if self.by_colour else "a pixel value, 0..65535"
+            expected = "[red, green, blue], each 0..255" if self.by_color else "a pixel value, 0..65535"
             raise InputError(f"{name}: {value!r} is not {expected}.")
         return sum(int(part) << shift for part, shift in zip(parts[::-1], (0, 8, 16), strict=False))
 
     def _shown(self, code: int) -> str:
-        return str([code >> 16, code >> 8 & 255, code & 255] if self.by_colour else code)
-
-
-def count_masks(
-    masks: Iterable[np.ndarray | None], num_classes: int, name: Callable[[int], str] = "mask {}".format
-) -> dict[str, torch.Tensor]:
-    """Counts the classes of masks, uint8 (H, W), of which 255 is none; what is not there is left out.
-
-    Args:
-        masks: The masks.
-        num_classes: Number of classes.
-        name: What an error calls the mask of a number.
-
-    Returns:
-        `pixels` of each class and `totals`, the pixels of all masks in which it occurs, both int64 (C,); `places`, in
-        how many masks each class is at each place, int64 (C, 64, 64).
-
-    Raises:
-        InputError: A mask has a class that there is not.
-    """
-    pixels, totals = np.zeros(num_classes, np.int64), np.zeros(num_classes, np.int64)
-    places = np.zeros((num_classes, PLACES, PLACES), np.int64)
-    classes = np.arange(num_classes, dtype=np.uint8)[:, None, None]
-    for number, mask in enumerate(masks):
-        if mask is not None:
-            found = np.bincount(mask.ravel(), minlength=256)
-            if (strange := found[num_classes:IGNORE_MASK].nonzero()[0]).size:
-                raise InputError(
-                    f"{name(number)} has pixels of class {num_classes + strange[0]}, and mask_names are {num_classes}. "
-                    "Name all classes, or make others 255."
-                )
-            found = found[:num_classes]
-            pixels += found
-            totals += np.where(found > 0, found.sum(), 0)
-            places += cv2.resize(mask, (PLACES, PLACES), interpolation=cv2.INTER_NEAREST_EXACT) == classes
-    return {
-        name: torch.from_numpy(array) for name, array in (("pixels", pixels), ("totals", totals), ("places", places))
-    }
+        return str([code >> 16, code >> 8 & 255, code & 255] if self.by_color else code)

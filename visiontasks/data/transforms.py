@@ -9,16 +9,16 @@ import albumentations as A
 import cv2
 import numpy as np
 
-from visiontasks.core.geometry import Resize, Size, place
+from visiontasks.core.geometry import Resize, Size, fit_into
 from visiontasks.core.resize import interpolation
-from visiontasks.core.sample import IGNORE_MASK
+from visiontasks.core.sample import FILL, IGNORE_MASK
 
 Corners = tuple[int, int, int, int]  # xyxy in pixels
 
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 RGB_TO_YIQ = np.array([LUMA, [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])  # NTSC
 YIQ_TO_RGB = np.linalg.inv(RGB_TO_YIQ)
-# the parts of a colour: its gray, its chroma, and its chroma turned by a quarter
+# the parts of a color: its gray, its chroma, and its chroma turned by a quarter
 GRAY, CHROMA, TURNED = (
     YIQ_TO_RGB @ np.array(part) @ RGB_TO_YIQ
     for part in (
@@ -30,7 +30,7 @@ GRAY, CHROMA, TURNED = (
 
 
 class ColorJitter(A.ImageOnlyTransform):
-    """Random brightness, contrast, saturation and hue as one affine map of the colours.
+    """Random brightness, contrast, saturation and hue as one affine map of the colors.
 
     One pass over the pixels instead of one for each change, at a tenth of the time of
     albumentations' transform of the same name. Image: uint8 (H, W, 3).
@@ -126,7 +126,7 @@ class ObjectCrop(A.RandomResizedCrop):
     def _draw(self, height: int, width: int) -> Corners:
         """A window that lies inside the image, or the image inside it, in each direction."""
         draw = self.py_random.uniform
-        whole = place(height, width, self.image_size, self.resize)
+        whole = fit_into(height, width, self.image_size, self.resize)
         area = draw(*self.scale)
         area = 1 / area if draw(0, 1) < self.zoom_out else area
         ratio = math.exp(draw(*map(math.log, self.ratio)))
@@ -137,7 +137,7 @@ class ObjectCrop(A.RandomResizedCrop):
 
     def apply(self, img: np.ndarray, crop_coords: Corners, **params: Any) -> np.ndarray:
         x1, y1, x2, y2 = crop_coords
-        return self._cut(img, crop_coords, 114, interpolation(y2 - y1, x2 - x1, *self.size))
+        return self._cut(img, crop_coords, FILL, interpolation(y2 - y1, x2 - x1, *self.size))
 
     def apply_to_mask(self, mask: np.ndarray, crop_coords: Corners, **params: Any) -> np.ndarray:
         return self._cut(mask, crop_coords, IGNORE_MASK, cv2.INTER_NEAREST_EXACT)

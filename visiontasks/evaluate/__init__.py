@@ -1,6 +1,6 @@
-"""How good a model is on a split: figures with their uncertainty beside the floor, and two models side by side."""
+"""How good a model is on a split: figures with confidence intervals beside the baseline, and two models compared."""
 
 from visiontasks.evaluate.bootstrap import Interval, bootstrap
-from visiontasks.evaluate.counts import count, count_floor, figures
+from visiontasks.evaluate.counts import count, count_baseline
 
-__all__ = ["Interval", "bootstrap", "count", "count_floor", "figures"]
+__all__ = ["Interval", "bootstrap", "count", "count_baseline"]

@@ -1,4 +1,4 @@
-"""How far a figure would be another on other images of the kind."""
+"""Confidence intervals of figures."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from visiontasks.evaluate.counts import figures
+from visiontasks.targets import find_target
 
 
 class Interval(NamedTuple):
-    """A figure with what it would be on other images of the kind: the middle 95 % of the bootstrap over images."""
+    """A figure with its 95 % confidence interval (bootstrap over images)."""
 
     value: float
     low: float
@@ -20,25 +20,25 @@ class Interval(NamedTuple):
 def bootstrap(
     key: str, counts: np.ndarray, draws: int = 2000, other: np.ndarray | None = None
 ) -> dict[str, list[Interval]]:
-    """Figures with intervals, of images drawn with replacement (Efron and Tibshirani 1993, section 13.3).
+    """Computes figures with intervals from images drawn with replacement (Efron and Tibshirani 1993, section 13.3).
 
     Args:
-        key: What was answered.
-        counts: Of each image, (N, 3, classes).
-        draws: How many times so many images are drawn.
-        other: Of another model on the same images: the figures are then its less those of the first, of the same
-            draws.
+        key: Key of the target.
+        counts: Of each image, (N, rows, classes).
+        draws: How many times N images are drawn.
+        other: Counts of another model on the same images: the figures are then its figures less those of the first
+            model, on the same draws.
 
     Returns:
-        By the names of `figures` one interval, or one for each class.
+        By the names of `Target.figures` one interval, or one for each class.
     """
     rng, number = np.random.default_rng(0), len(counts)
-    models = [counts] if other is None else [counts, other]
-    flat = np.concatenate([one.reshape(number, -1) for one in models], 1)
-    drawn = [np.bincount(rng.integers(number, size=number), minlength=number) @ flat for _ in range(draws)]
-    every = np.stack([flat.sum(0), *drawn])
-    parts = [figures(key, part.reshape(-1, *counts.shape[1:])) for part in np.split(every, len(models), 1)]
-    found = parts[0] if other is None else {name: parts[1][name] - values for name, values in parts[0].items()}
+    drawn = [np.bincount(rng.integers(number, size=number), minlength=number) for _ in range(draws)]
+    times = np.stack([np.ones(number, int), *drawn])
+    kind = find_target(key)
+    found = kind.figures(counts, times)
+    if other is not None:
+        found = {name: values - found[name] for name, values in kind.figures(other, times).items()}
     intervals = {}
     for name, values in found.items():
         columns = values.reshape(len(values), -1)

@@ -14,19 +14,21 @@ import numpy as np
 from rich.progress import track
 
 from visiontasks.core.errors import InputError
-from visiontasks.core.files import whole_file, write_json
+from visiontasks.core.files import atomic_write, write_json
 from visiontasks.core.geometry import height_width
-from visiontasks.core.resize import OnlyResize
+from visiontasks.core.resize import to_picture
 from visiontasks.core.serialize import Trusted
 from visiontasks.data.datasets.base import VisionDataset
-from visiontasks.evaluate import count, figures
+from visiontasks.evaluate import count
 from visiontasks.export.gate import compare
-from visiontasks.export.graph import AnswerGraph, describe_graph, write_onnx, write_pt2
+from visiontasks.export.graph import OutputGraph, describe_graph, write_onnx, write_pt2
 from visiontasks.export.int8 import quantize
-from visiontasks.predict.networks import Network, open_network
+from visiontasks.predict.description import Network
+from visiontasks.predict.networks import open_network
 from visiontasks.predict.predictor import Predictor
 from visiontasks.predict.sources import Source
 from visiontasks.predict.torch_network import TorchNetwork
+from visiontasks.targets import find_target
 from visiontasks.tasks.checkpoint import VERSION_KEY, read_checkpoint
 from visiontasks.tasks.restore import restore_task
 
@@ -43,7 +45,7 @@ class Exported(NamedTuple):
     content: dict[str, Any]
 
 
-class Judges(NamedTuple):
+class ValidationImages(NamedTuple):
     """What an exported file is judged by.
 
     Attributes:
@@ -60,7 +62,7 @@ class Judges(NamedTuple):
 def export(
     checkpoint: str,
     path: Path,
-    judges: Judges,
+    images: ValidationImages,
     kind: Format = "onnx",
     resizes: bool = False,
     int8: bool = False,
@@ -77,7 +79,7 @@ def export(
     Args:
         checkpoint: What is exported.
         path: The new file.
-        judges: Images to judge it by.
+        images: Images to judge it by.
         kind: `onnx`, or `pt2` for torch.export.
         resizes: The graph takes images of any size and resizes them itself; for `resize: stretch`.
         int8: Weights and activations of 8 bits, in ONNX.
@@ -92,30 +94,30 @@ def export(
     reference = Predictor(TorchNetwork(task, "cpu"))
     check_options(path, task.spec, kind, resizes, int8)
     judged = resizes or int8
-    if judged and (judges.validation is None or (int8 and judges.training is None)):
+    if judged and (images.validation is None or (int8 and images.training is None)):
         raise InputError("--resize and --int8 are judged by the validation set: give the config with `-c CONFIG`.")
     limit = (2.0 if int8 else 0.2) if max_drop is None else max_drop
-    any_size = reference.network.any_size and reference.network.keys == ("mask",) and not resizes
+    any_size = reference.network.any_size and reference.is_dense and not resizes
     any_size = any_size and min(height_width(task.spec["image_size"])) > SMALLEST
     described = describe_graph(task, any_size, resizes, read_checkpoint(checkpoint)[VERSION_KEY])
     report: dict[str, Any] = {"checkpoint": str(checkpoint), "format": kind, "resizes": resizes, "int8": int8}
     failures: list[str] = []
-    with whole_file(path) as part:
-        (write_onnx if kind == "onnx" else write_pt2)(AnswerGraph(task, resizes), described, part)
+    with atomic_write(path) as part:
+        (write_onnx if kind == "onnx" else write_pt2)(OutputGraph(task, resizes), described, part)
         exported = Predictor(open_network(str(part), trust=True, device="cpu"))
         if not resizes:
-            parity = compare(reference, exported, judges.sources).as_dict()
+            parity = compare(reference, exported, images.sources).as_dict()
             report["parity_before_int8" if int8 else "parity"] = parity
             failures = parity["disagreements"]
         if judged and not failures:
-            assert judges.validation is not None
+            assert images.validation is not None
             if int8:
-                assert judges.training is not None
+                assert images.training is not None
                 plain = exported.network
-                quantize(part, calibration_pictures(judges.training, task.spec, resizes), part)
+                quantize(part, calibration_pictures(images.training, task.spec, resizes), part)
                 exported = Predictor(open_network(str(part)))
-                report["speed"] = speed(plain, exported.network, judges.training, task.spec, resizes)
-            report["figures"], failures = _judge(reference, exported, judges.validation, limit)
+                report["speed"] = speed(plain, exported.network, images.training, task.spec, resizes)
+            report["figures"], failures = _compare_figures(reference, exported, images.validation, limit)
         if failures:
             for stale in (path, Path(f"{path}.sha256")):  # of an earlier export, which is not this checkpoint's
                 stale.unlink(missing_ok=True)
@@ -125,7 +127,7 @@ def export(
         if failures:
             more = f" and {len(failures) - 1} more" if len(failures) > 1 else ""
             raise InputError(f"{path}: not exported, it does not answer as {checkpoint}: {failures[0]}{more}.")
-    with whole_file(Path(f"{path}.sha256")) as part:
+    with atomic_write(Path(f"{path}.sha256")) as part:
         part.write_text(f"{report['sha256']}  {path.name}\n", "utf-8")
     return Exported(path, Path(f"{path}.json"), report)
 
@@ -146,10 +148,9 @@ def check_options(path: Path, spec: dict[str, Any], kind: Format, resizes: bool,
 
 def calibration_pictures(dataset: VisionDataset, spec: dict[str, Any], whole: bool = False) -> Iterable[np.ndarray]:
     """Evenly spaced images of a set as the network sees them, uint8 (1, 3, H, W); `whole` leaves their size."""
-    resize = OnlyResize(spec["image_size"], spec["resize"])
     for index in track(spaced(len(dataset), CALIBRATION), "Calibrating", transient=True):
         image = dataset.image(index)
-        picture = image if whole else resize({"image": image}, 0, index)["image"]
+        picture = image if whole else to_picture(image, spec)
         yield np.ascontiguousarray(picture.transpose(2, 0, 1)[None])
 
 
@@ -182,17 +183,17 @@ def speed(
     return {"images_per_second": 1 / first, "int8_images_per_second": 1 / second, "times_faster": first / second}
 
 
-def _judge(
+def _compare_figures(
     reference: Predictor, exported: Predictor, dataset: VisionDataset, limit: float
 ) -> tuple[dict[str, Any], list[str]]:
     """The first figure of each head of both, and what falls by more than the limit."""
     found, failures = {}, []
     counts = [count(predictor, dataset) for predictor in (reference, exported)]
     for key in counts[0]:
-        before, after = (figures(key, one[key].sum(0)) for one in counts)
-        name = next(iter(before))
+        kind = find_target(key)
+        before, after, name = kind.figures(counts[0][key]), kind.figures(counts[1][key]), kind.monitor
         found[name] = {"checkpoint": float(before[name]), "exported": float(after[name])}
-        if not 100 * (before[name] - after[name]) <= limit:
+        if not 100 * (max(0, before[name]) - max(0, after[name])) <= limit:  # R2 may be far below 0
             failures.append(f"{name} falls from {before[name]:.4f} to {after[name]:.4f}, by more than {limit} points")
     return found, failures
 

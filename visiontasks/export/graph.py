@@ -18,14 +18,14 @@ from visiontasks.core.compat import exact_padding
 from visiontasks.core.draw import palette
 from visiontasks.core.errors import InputError
 from visiontasks.core.geometry import height_width
-from visiontasks.predict.networks import SPEC
+from visiontasks.predict.description import SPEC
 from visiontasks.tasks import VisionTask
 
 OPSET = 18  # the first whose Resize can average where an image shrinks
 LARGEST = 2**31  # bytes of an ONNX file, a protobuf message
 
 
-class AnswerGraph(nn.Module):
+class OutputGraph(nn.Module):
     """What is exported: normalization, backbone, heads, and what makes their outputs answers.
 
     Args:
@@ -39,15 +39,15 @@ class AnswerGraph(nn.Module):
         self.size = height_width(task.spec["image_size"])
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """From uint8 (B, 3, H, W) to the values of `Answers`, in the order of the task's heads."""
+        """From uint8 (B, 3, H, W) to the values of `Outputs`, in the order of the task's heads."""
         if self.resizes:
             image = F.interpolate(image.float(), self.size, mode="bilinear", align_corners=False, antialias=True)
             image = self.task.backbone.normalizer(image.clamp(0, 255) / 255)
-        return tuple(self.task.answers(image).values())
+        return tuple(self.task.postprocess(image).values())
 
 
 def describe_graph(task: VisionTask, any_size: bool, resizes: bool, checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """What an exported file says of itself: names, colours, sizes, versions.
+    """What an exported file says of itself: names, colors, sizes, versions.
 
     Args:
         task: The model.
@@ -62,12 +62,12 @@ def describe_graph(task: VisionTask, any_size: bool, resizes: bool, checkpoint: 
         "any_size": any_size,
         "resizes": resizes,
         "input": "image: uint8 (batch, 3, height, width), RGB",
-        "mask_colours": dict(zip(names, palette()[: len(names)].tolist(), strict=True)),
+        "mask_colors": dict(zip(names, palette()[: len(names)].tolist(), strict=True)),
         "made_from": {key: value for key, value in checkpoint.items() if key != "spec"},
     }
 
 
-def write_onnx(graph: AnswerGraph, described: dict[str, Any], path: Path) -> None:
+def write_onnx(graph: OutputGraph, described: dict[str, Any], path: Path) -> None:
     """Writes an ONNX file with all weights inside.
 
     Raises:
@@ -101,7 +101,7 @@ def write_onnx(graph: AnswerGraph, described: dict[str, Any], path: Path) -> Non
     program.save(str(path), external_data=False)
 
 
-def write_pt2(graph: AnswerGraph, described: dict[str, Any], path: Path) -> None:
+def write_pt2(graph: OutputGraph, described: dict[str, Any], path: Path) -> None:
     """Writes a program of torch.export.
 
     Raises:
@@ -118,7 +118,7 @@ def write_pt2(graph: AnswerGraph, described: dict[str, Any], path: Path) -> None
             raise InputError(f"the program cannot be saved ({reason}). Take `--format onnx`.") from error
 
 
-def _program(graph: AnswerGraph, image: Tensor, shapes: dict[int, Any]) -> torch.export.ExportedProgram:
+def _program(graph: OutputGraph, image: Tensor, shapes: dict[int, Any]) -> torch.export.ExportedProgram:
     try:
         with torch.no_grad(), exact_padding():
             return torch.export.export(graph, (image,), dynamic_shapes=(shapes,), strict=False)
@@ -126,7 +126,7 @@ def _program(graph: AnswerGraph, image: Tensor, shapes: dict[int, Any]) -> torch
         raise InputError(f"the network cannot be exported: {str(error).splitlines()[0]}") from error
 
 
-def _example(graph: AnswerGraph, described: dict[str, Any]) -> tuple[Tensor, dict[int, Any]]:
+def _example(graph: OutputGraph, described: dict[str, Any]) -> tuple[Tensor, dict[int, Any]]:
     """Two pictures, and which of their dimensions may be others."""
     height, width = graph.size
     if graph.resizes:

@@ -37,8 +37,7 @@ def attack(
     Raises:
         InputError: The model tells no classes of whole images apart, or a number is not positive.
     """
-    if "label" not in task.heads:
-        raise InputError(f"attack: the model answers {', '.join(task.heads)}; an attack needs a label to change.")
+    check_label(task, "attack")
     if radius < 1 or steps < 1:
         raise InputError(f"attack: radius={radius} and steps={steps} must be at least 1.")
     task.eval()
@@ -57,6 +56,12 @@ def attack(
         else:
             moved = pgd.perturb(pixels, reach, 2.5 * reach / steps, steps, labels)
     return (moved.detach() * 255).round().clamp(0, 255).byte()
+
+
+def check_label(task: VisionTask, command: str) -> None:
+    """Refuses a model that does not tell classes of whole images apart."""
+    if "label" not in task.heads:
+        raise InputError(f"{command}: the model answers {', '.join(task.heads)}; it needs a head of `label`.")
 
 
 class Robustness(NamedTuple):
@@ -82,12 +87,12 @@ def accuracy_under_attack(
     Raises:
         InputError: As in `attack`, or there is no image with a label.
     """
-    task.eval()
+    check_label(task.eval(), "attack")
     device, right = next(task.parameters()).device, []
     for batch in batches:
-        images, labels = batch["image"].to(device), batch.get("label", torch.tensor(IGNORE_LABEL)).to(device)
-        known = (labels != IGNORE_LABEL).expand(len(images))
-        if known.any():
+        labels = batch.get("label", torch.full_like(batch["index"], IGNORE_LABEL)).to(device)
+        images = batch["image"].to(device)
+        if (known := labels != IGNORE_LABEL).any():
             images, labels = images[known], labels[known]
             both = (images, attack(task, images, labels, radius, method, steps))
             with torch.no_grad():

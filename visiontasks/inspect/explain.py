@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, cast
 
 import matplotlib
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from visiontasks.core.errors import InputError
+from visiontasks.models import Head
 from visiontasks.tasks import VisionTask
 
 Method = Literal["gradcam", "occlusion"]
@@ -66,7 +67,7 @@ def explain(
                     .attribute(pixels, shape, stride, GRAY, column, perturbations_per_eval=16)[0]
                     .mean(0)
                 )
-        found += part.abs() if score.key == "bbox" else part.clamp(min=0)
+        found += part.clamp(min=0) if score.signed else part.abs()
     return found
 
 
@@ -86,32 +87,24 @@ class _Score(nn.Module):
             used = torch.autograd.grad(output.sum(), features, allow_unused=True)
         # the final one, unless the head is a decoder that only takes those before it
         self.place = max(number for number, gradient in enumerate(used) if gradient is not None)
-        self.output = output.detach()
-        self.labels = self.output.argmax(1)  # of a mask, a class for each pixel
+        self.output, self.head = output.detach(), cast(Head, task.heads[self.key])
+        self.signed = self.head.column(self.output) is not None
 
     def forward(self, pixels: Tensor) -> Tensor:
         features = self.task.backbone(self.task.backbone.normalizer(pixels), self.task.needs_pyramid)
         features[self.place] = self.final_map(features[self.place])
-        output = self.task.heads[self.key](features)
-        if self.key != "mask":
-            return output
-        taken = F.one_hot(self.labels, output.shape[1]).movedim(-1, 1)
-        return (output * taken).sum((2, 3)) / taken.sum((2, 3)).clamp(min=1)
+        return self.head.explained(self.head(features), self.output)
 
     def columns(self, target: int | None) -> list[int]:
-        count = self.output.shape[1]
-        if self.key == "bbox":
+        count, predicted = self.output.shape[1], self.head.column(self.output)
+        if predicted is None:
             return list(range(count))
-        if target is None:
-            shares = self.labels.flatten().bincount(minlength=count)
-            others = shares[1:] if self.key == "mask" and shares[1:].any() else shares
-            return [int(others.argmax()) + count - len(others)]
-        if not 0 <= target < count:
+        if target is not None and not 0 <= target < count:
             raise InputError(f"class {target}: the model has 0 to {count - 1}.")
-        return [target]
+        return [predicted if target is None else target]
 
 
 def draw_heat(image: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Lays weights (H, W), not negative, over an image in colour, the strongest brightest: uint8 (H, W, 3)."""
-    colours = matplotlib.colormaps["inferno"](weights / max(float(weights.max()), 1e-12))[:, :, :3] * 255
-    return ((image.astype(np.float32) + colours) / 2).round().astype(np.uint8)
+    """Lays weights (H, W), not negative, over an image in color, the strongest brightest: uint8 (H, W, 3)."""
+    colors = matplotlib.colormaps["inferno"](weights / max(float(weights.max()), 1e-12))[:, :, :3] * 255
+    return ((image.astype(np.float32) + colors) / 2).round().astype(np.uint8)

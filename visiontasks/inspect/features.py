@@ -87,7 +87,7 @@ def draw_maps(maps: Tensor) -> np.ndarray:
 
 
 def draw_filters(weights: Tensor) -> np.ndarray:
-    """Draws filters (outputs, inputs, kh, kw): of three inputs in colour, else a row for each output.
+    """Draws filters (outputs, inputs, kh, kw): of three inputs in color, else a row for each output.
 
     Each filter is drawn about gray, which is 0, by its largest weight.
     """

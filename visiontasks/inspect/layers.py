@@ -40,7 +40,7 @@ class Layer(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """How many pixels a unit of a tensor sees, and by how many its neighbour's differ: each by height and width."""
+    """How many pixels a unit of a tensor sees, and by how many its neighbor's differ: each by height and width."""
 
     field: tuple[float, float] = (1, 1)
     step: tuple[float, float] = (1, 1)

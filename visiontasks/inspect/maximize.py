@@ -8,6 +8,7 @@ from torchvision.transforms.v2.functional import gaussian_blur
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.geometry import height_width
+from visiontasks.inspect.attack import check_label
 from visiontasks.inspect.features import find_layer
 from visiontasks.tasks import VisionTask
 
@@ -83,8 +84,8 @@ class _Answer:
     """How much a unit answers normalized images, as a scalar."""
 
     def __init__(self, task: VisionTask, unit: int, layer: str | None, softmax: bool) -> None:
-        if layer is None and "label" not in task.heads:
-            raise InputError("maximize: the model has no classes of whole images. Name a layer with --layer.")
+        if layer is None:
+            check_label(task, "maximize without --layer")
         self.task, self.unit, self.softmax = task, unit, softmax
         self.name, self.module = (None, None) if layer is None else find_layer(task, layer)
 

@@ -1,15 +1,14 @@
-"""What torch, torchvision and SMP lack or get wrong."""
+"""Losses that torch, torchvision and SMP lack or get wrong."""
 
 from visiontasks.losses.base import Loss
-from visiontasks.losses.boxes import BoxCIoU, BoxDIoU, BoxGIoU, BoxIoU, BoxLoss, BoxMSE, BoxSmoothL1
-from visiontasks.losses.cross_entropy import CrossEntropy
-from visiontasks.losses.focal import Focal
-from visiontasks.losses.lovasz import Lovasz
-from visiontasks.losses.mse import ProbabilityMSE
-from visiontasks.losses.overlap import Dice, Jaccard, Tversky
+from visiontasks.losses.boxes import BoxCIoU, BoxDIoU, BoxGIoU, BoxIoU, BoxLoss, BoxMSE, BoxSmoothL1, box_iou
+from visiontasks.losses.overlap import Dice, Jaccard, Lovasz, Tversky
+from visiontasks.losses.pointwise import CrossEntropy, Focal, ProbabilityMSE
+from visiontasks.losses.regression import MSE, SmoothL1, ValueLoss
 from visiontasks.losses.weighted_sum import BoxGIoUL1, WeightedSum
 
 __all__ = [
+    "MSE",
     "BoxCIoU",
     "BoxDIoU",
     "BoxGIoU",
@@ -25,6 +24,9 @@ __all__ = [
     "Loss",
     "Lovasz",
     "ProbabilityMSE",
+    "SmoothL1",
     "Tversky",
+    "ValueLoss",
     "WeightedSum",
+    "box_iou",
 ]

@@ -1,4 +1,4 @@
-"""What a loss is."""
+"""The contract of a loss."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from visiontasks.core.serialize import Configurable
 
 
 class Loss(Configurable, nn.Module, ABC):
-    """A loss over classes: logits against class indices, or against probabilities where labels are mixed.
+    """Base class of losses; a loss of classes compares logits with class indices, or with probabilities if mixed.
 
     Attributes:
-        kind: What it compares: `classes`, or, for a `BoxLoss`, `boxes`.
+        kind: What the loss compares: `classes`, or `boxes` for a `BoxLoss`, or `values` for a `ValueLoss`.
     """
 
     kind: str = "classes"
 
     def set_label_counts(self, counts: Tensor, frequencies: Tensor | None = None) -> None:
-        """Tells how often each class occurs in the training set; most losses do not care.
+        """Reads how often each class occurs in the training set; most losses ignore it.
 
         Args:
-            counts: Of labels, or of pixels, or their shares: float or int64 (C,).
-            frequencies: Of pixels the share that the class has of the images in which it occurs, float (C,).
+            counts: Number of labels or pixels of each class, or their shares: float or int64 (C,).
+            frequencies: Share of each class among the pixels of the images in which it occurs, float (C,).
         """
 
     @abstractmethod
@@ -37,19 +37,19 @@ class Loss(Configurable, nn.Module, ABC):
             target: Class indices, int64 (B, ...), where -100 is ignored; or probabilities, float (B, C, ...).
 
         Returns:
-            Float scalar; 0 with a zero gradient where every target is ignored.
+            Float scalar; 0 with a zero gradient if every target is ignored.
         """
 
 
 def class_terms(values: Tensor, target: Tensor) -> Tensor:
-    """What a target picks of values (B, C, ...): its class's value, or the probabilities' mean; (B, ...)."""
+    """Selects each target's value from values (B, C, ...), or averages them by its probabilities: (B, ...)."""
     if target.is_floating_point():
         return (values * target).sum(1)
     return values.gather(1, target.clamp(min=0).unsqueeze(1)).squeeze(1)
 
 
 def target_weights(target: Tensor, class_weights: Tensor | None = None) -> Tensor:
-    """Weight of each target, float (B, ...): of its class, 1 if not given, and 0 where it is ignored."""
+    """Returns the weight of each target, float (B, ...): of its class (default 1), and 0 where it is ignored."""
     if target.is_floating_point():
         shares = target.float().movedim(1, -1)
         return (shares if class_weights is None else shares * class_weights).sum(-1)
@@ -58,5 +58,5 @@ def target_weights(target: Tensor, class_weights: Tensor | None = None) -> Tenso
 
 
 def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
-    """Mean of values by weights of the same shape; 0 with a zero gradient where all weights are 0."""
+    """Averages values by weights of the same shape; 0 with a zero gradient if all weights are 0."""
     return (values * weights).sum() / weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)

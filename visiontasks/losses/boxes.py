@@ -1,4 +1,4 @@
-"""Losses of one box against another."""
+"""Losses of boxes."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from torchvision.ops import complete_box_iou_loss, distance_box_iou_loss, genera
 from visiontasks.losses.base import Loss, weighted_mean
 
 
+def box_iou(boxes: Tensor, others: Tensor) -> Tensor:
+    """Computes the IoU of each pair of xyxy boxes, float (B, 4): (B,); 0 if neither box has an area, NaN for NaN."""
+    low, high = torch.maximum(boxes[:, :2], others[:, :2]), torch.minimum(boxes[:, 2:], others[:, 2:])
+    inside = (high - low).clamp(min=0).prod(1)
+    union = (boxes[:, 2:] - boxes[:, :2]).prod(1) + (others[:, 2:] - others[:, :2]).prod(1) - inside
+    return inside / union.clamp(min=torch.finfo(union.dtype).tiny)
+
+
 class BoxLoss(Loss):
-    """A loss of boxes, xyxy relative to the image.
+    """Base class of losses of xyxy boxes relative to the image.
 
     Shape:
-        output, target float (B, 4); result ().
+        output float (B, 4), xmin < xmax and ymin < ymax; target float (B, 4), NaN if unknown; result ().
     """
 
     kind = "boxes"
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
-        """Computes the mean over all targets that are known.
-
-        Args:
-            output: Boxes with xmin < xmax and ymin < ymax, float (B, 4).
-            target: Float (B, 4); NaN where there is none.
-
-        Returns:
-            Float scalar; 0 with a zero gradient where no target is known.
-        """
+        """Computes the mean over all known targets; 0 with a zero gradient if there are none."""
         known = target.isfinite().all(1)
-        # a NaN times zero would be NaN again, in the gradient too
+        # a weight of 0 is not enough: NaN times 0 is NaN, in the gradient too
         safe = torch.where(known[:, None], target.float(), target.new_tensor([0.0, 0.0, 1.0, 1.0]).float())
         return weighted_mean(self.values(output.float(), safe), known.float())
 
     @abstractmethod
     def values(self, output: Tensor, target: Tensor) -> Tensor:
-        """The loss of each pair, float (B,)."""
+        """Computes the loss of each pair, float (B,)."""
 
 
 class BoxMSE(BoxLoss):
@@ -49,10 +49,10 @@ class BoxMSE(BoxLoss):
 
 
 class BoxSmoothL1(BoxLoss):
-    """Mean smooth L1 of the four coordinates (Girshick 2015, eq. 3, over beta: |d| - beta / 2 beyond beta).
+    """Mean smooth L1 of the four coordinates (Girshick 2015, eq. 3, divided by beta: |d| - beta / 2 beyond beta).
 
     Args:
-        beta: Error below which it is quadratic, a share of the image.
+        beta: Error below which the loss is quadratic, as a share of the image.
     """
 
     def __init__(self, beta: float = 0.1) -> None:
@@ -64,31 +64,28 @@ class BoxSmoothL1(BoxLoss):
 
 
 class BoxIoU(BoxLoss):
-    """1 - intersection over union (Yu et al. 2016, there as its logarithm); no gradient where boxes do not meet."""
+    """1 - IoU (Yu et al. 2016, who use its logarithm); boxes that do not overlap get no gradient."""
 
     def values(self, output: Tensor, target: Tensor) -> Tensor:
-        low, high = torch.maximum(output[:, :2], target[:, :2]), torch.minimum(output[:, 2:], target[:, 2:])
-        inside = (high - low).clamp(min=0).prod(1)
-        union = (output[:, 2:] - output[:, :2]).prod(1) + (target[:, 2:] - target[:, :2]).prod(1) - inside
-        return 1 - inside / union.clamp(min=1e-7)
+        return 1 - box_iou(output, target)
 
 
 class BoxGIoU(BoxLoss):
-    """1 - GIoU: boxes that do not meet are drawn together (Rezatofighi et al. 2019, algorithm 1)."""
+    """1 - GIoU: it also pulls boxes together that do not overlap (Rezatofighi et al. 2019, algorithm 1)."""
 
     def values(self, output: Tensor, target: Tensor) -> Tensor:
         return generalized_box_iou_loss(output, target)
 
 
 class BoxDIoU(BoxLoss):
-    """1 - IoU plus the squared distance of the centres over the enclosing diagonal's (Zheng et al. 2020, eq. 7)."""
+    """1 - IoU + squared distance of the centers / squared diagonal of the enclosing box (Zheng et al. 2020, eq. 7)."""
 
     def values(self, output: Tensor, target: Tensor) -> Tensor:
         return distance_box_iou_loss(output, target)
 
 
 class BoxCIoU(BoxLoss):
-    """DIoU and a term for the aspect (Zheng et al. 2020, eq. 10)."""
+    """DIoU loss plus a term for the aspect ratio (Zheng et al. 2020, eq. 10)."""
 
     def values(self, output: Tensor, target: Tensor) -> Tensor:
         return complete_box_iou_loss(output, target)

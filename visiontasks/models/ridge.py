@@ -1,11 +1,12 @@
-"""Ridge regression whose strength is chosen by exact leave-one-out."""
+"""Ridge regression with a penalty chosen by exact leave-one-out."""
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 
@@ -15,8 +16,8 @@ class Ridge(NamedTuple):
     Attributes:
         weight: Float (T, D).
         bias: Float (T,).
-        strength: The penalty on the squared weights.
-        left_out: Prediction of each sample by the fit without it, float (N, T).
+        strength: Penalty on the squared weights.
+        left_out: Prediction for each sample by the fit without it, float (N, T).
     """
 
     weight: Tensor
@@ -24,19 +25,24 @@ class Ridge(NamedTuple):
     strength: float
     left_out: Tensor
 
+    def copy_to(self, layer: nn.Linear, factor: float = 1.0) -> None:
+        """Sets the weight and bias of a layer to those of the fit times a factor."""
+        with torch.no_grad():
+            layer.weight.copy_(factor * self.weight)
+            layer.bias.copy_(factor * self.bias)
+
 
 def fit_ridge(design: Tensor, target: Tensor, group: Tensor | None = None) -> Ridge:
-    """Fits target = weight design + bias, with the penalty of least leave-one-out error.
+    """Fits target = weight design + bias with the penalty that has the smallest leave-one-out error.
 
-    One eigendecomposition serves all penalties: of the covariance (D, D), or of the Gram matrix
-    (N, N) where there are fewer samples than features. The left-out residuals of the samples of a group are
-    their residuals times (I - H)^-1, H their block of the hat matrix (Golub, Heath and Wahba 1979,
-    section 2; the bias is not penalized and adds 1 / N to H).
+    One eigendecomposition serves all penalties: of the covariance (D, D), or of the Gram matrix (N, N) if there are
+    fewer samples than features. The left-out residuals of a group are its residuals times (I - H)^-1, where H is its
+    block of the hat matrix (Golub, Heath and Wahba 1979, section 2; the bias is not penalized and adds 1 / N to H).
 
     Args:
         design: Float (N, D).
         target: Float (N, T).
-        group: If given, samples to be left out together, int64 (N,); all groups must be of one size.
+        group: If given, samples with the same value are left out together, int64 (N,); all groups have one size.
     """
     group = torch.arange(len(design)) if group is None else group
     order = group.argsort(stable=True)
@@ -44,27 +50,20 @@ def fit_ridge(design: Tensor, target: Tensor, group: Tensor | None = None) -> Ri
     x, y = design[order], target[order]
     mean_x, mean_y = x.mean(0), y.mean(0)
     x, y = x.sub_(mean_x), y - mean_y
-    if len(x) > x.shape[1]:
-        values, v = torch.linalg.eigh((x.T @ x).double())
-        kept = values > values[-1] * 1e-7
-        values, v = values[kept], v[:, kept].to(x.dtype)
-        u = x @ v / values.sqrt().to(x.dtype)
-    else:
-        values, u = torch.linalg.eigh((x @ x.T).double())
-        kept = values > values[-1] * 1e-7
-        values, u = values[kept], u[:, kept].to(x.dtype)
-        v = x.T @ u / values.sqrt().to(x.dtype)
+    many = len(x) > x.shape[1]
+    values, vectors = torch.linalg.eigh((x.T @ x if many else x @ x.T).double())
+    kept = values > values[-1] * 1e-7
+    values, vectors = values[kept], vectors[:, kept].to(x.dtype)
+    others = (x if many else x.T) @ vectors / values.sqrt().to(x.dtype)
+    u, v = (others, vectors) if many else (vectors, others)
     uy, blocks = u.T @ y, u.unflatten(0, (groups, -1))
-    best = None
+    best = torch.inf, 0.0, y
     for strength in values.mean() * torch.logspace(-4, 3, 57, dtype=torch.float64, device=values.device):
         shrink = (values / (values + strength)).to(x.dtype)
         hat = (blocks * shrink) @ blocks.mT + 1 / len(x)
         residual = (y - u @ (shrink[:, None] * uy)).unflatten(0, (groups, -1))
         residual = torch.linalg.solve(torch.eye(hat.shape[1]).to(hat) - hat, residual).flatten(0, 1)
-        error = float(residual.square().mean())
-        if best is None or error < best[0]:
-            best = (error, float(strength), residual)
-    assert best is not None
+        best = min(best, (float(residual.square().mean()), float(strength), residual), key=itemgetter(0))
     _, strength, residual = best
     weight = (v @ ((values.sqrt() / (values + strength)).to(x.dtype)[:, None] * uy)).T
     left_out = torch.empty_like(target)
@@ -73,13 +72,13 @@ def fit_ridge(design: Tensor, target: Tensor, group: Tensor | None = None) -> Ri
 
 
 def fit_temperature(outputs: Tensor, labels: Tensor) -> float:
-    """The factor on outputs that makes their softmax the best probabilities of the labels.
+    """Returns the factor on outputs for which their softmax predicts the labels with the least cross-entropy.
 
-    Where all labels are right it would be infinite: as in Platt 1999 (section 2.2), one more sample of each class is
-    thought of at every place.
+    It would be infinite if all predictions were right, so labels are smoothed as in Platt 1999 (section 2.2): one
+    sample of each class is added to N samples of the label.
 
     Args:
-        outputs: Of samples that the fit has not seen, float (N, C).
+        outputs: Outputs for samples that the fit has not seen, float (N, C).
         labels: Class indices, int64 (N,).
     """
     samples, classes = outputs.shape

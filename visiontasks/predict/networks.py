@@ -1,40 +1,14 @@
-"""What prediction needs of a model, whatever runs it."""
+"""Opens a model by what it is: a checkpoint, an exported file or a pretrained network."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any, Protocol, get_args
-
-import numpy as np
 
 from visiontasks.core.errors import InputError
-from visiontasks.core.geometry import Resize, height_width
 from visiontasks.core.serialize import Trusted
-from visiontasks.predict.answers import Answers
+from visiontasks.predict.description import Network
 
 SUFFIXES = (".onnx", ".pt2")
-SPEC = "visiontasks"  # where an exported file keeps its description, as JSON
-
-
-class Network(Protocol):
-    """A trained model that answers pictures.
-
-    Attributes:
-        spec: `class_names`, `mask_names`, `image_size` and `resize`.
-        keys: What it answers, of `label`, `bbox` and `mask`.
-        any_size: Whether a picture may be of another size than `image_size`.
-        resizes: Whether it brings images of any size to `image_size` itself.
-    """
-
-    spec: dict[str, Any]
-    keys: tuple[str, ...]
-    any_size: bool
-    resizes: bool
-
-    def __call__(self, images: np.ndarray) -> Answers:
-        """Answers pictures, uint8 (B, 3, H, W), RGB."""
-        ...
 
 
 def open_network(
@@ -76,30 +50,3 @@ def open_network(
             "(`trust=True` in Python); else ask for the .onnx file."
         )
     return torch_network.ExportedNetwork(model, device)
-
-
-def read_description(text: str | None, path: str) -> dict[str, Any]:
-    """Reads what an exported file says of itself; see `describe_graph`.
-
-    Raises:
-        InputError: It says nothing, or not what `export` writes.
-    """
-    try:
-        described = json.loads(text or "")
-        spec, keys = described["spec"], described["keys"]
-        sound = (
-            all(isinstance(name, str) for name in [*spec["class_names"], *spec["mask_names"]])
-            and all(isinstance(side, int) and side > 0 for side in height_width(spec["image_size"]))
-            and spec["resize"] in get_args(Resize)
-            and 0 < spec.get("crop_share", 1.0) <= 1
-            and keys
-            and {*keys} <= {"label", "bbox", "mask"}
-            and {described["any_size"], described["resizes"]} <= {True, False}
-        )
-    except (ValueError, KeyError, TypeError, AttributeError):
-        sound, described = False, {}
-    if not sound:
-        raise InputError(
-            f"{path}: not exported by visiontasks ({SPEC!r} is not in its metadata, or not as it should be)."
-        )
-    return described

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from visiontasks.core.errors import InputError
-from visiontasks.predict.answers import Answers
-from visiontasks.predict.networks import SPEC, read_description
+from visiontasks.predict.description import SPEC, read_description
 from visiontasks.predict.protobuf import names_other_files
+from visiontasks.targets.sample import Outputs
 
 
 class OnnxNetwork:
@@ -51,7 +51,7 @@ class OnnxNetwork:
             raise InputError(f"{path}: says that it answers {self.keys}, but answers {found}. Export it anew.")
         self.any_size, self.resizes = described["any_size"], described["resizes"]
 
-    def __call__(self, images: np.ndarray) -> Answers:
-        """Answers pictures, uint8 (B, 3, H, W), RGB."""
+    def __call__(self, images: np.ndarray) -> Outputs:
+        """Computes the post-processed outputs of pictures, uint8 (B, 3, H, W), RGB."""
         found: Any = self.session.run(None, {"image": np.ascontiguousarray(images)})
         return dict(zip(self.keys, found, strict=True))

@@ -11,14 +11,16 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from visiontasks.core.errors import InputError
-from visiontasks.core.resize import OnlyResize
+from visiontasks.core.resize import to_picture
 from visiontasks.core.sample import Sample
 from visiontasks.core.serialize import Trusted
-from visiontasks.predict.answers import predictions
-from visiontasks.predict.networks import Network, open_network
+from visiontasks.predict.augmentation import TestTimeAugmentation
+from visiontasks.predict.description import Network
+from visiontasks.predict.networks import open_network
 from visiontasks.predict.sources import Given, Source, given_sources
 from visiontasks.predict.tiles import tiled_mask
-from visiontasks.predict.views import Views
+from visiontasks.targets import find_target
+from visiontasks.targets.sample import predict_samples
 
 LARGE = 3 * 2**22  # bytes of a picture, from which on each is seen alone
 
@@ -50,7 +52,7 @@ class Predictor:
 
     def __init__(self, network: Network) -> None:
         self.network, self.spec = network, network.spec
-        self.class_names: list[str] = network.spec["class_names"]
+        self.class_names: list[str] = network.spec.get("class_names", [])
 
     @classmethod
     def open(
@@ -72,7 +74,7 @@ class Predictor:
             images: Paths, Pillow images, or uint8 arrays (H, W, 3) in RGB; or one of them.
             batch_size: Images at a time.
             tile: If given, a mask is predicted at the image's own resolution, in tiles of so many pixels.
-            tta: Test-time augmentation: of `hflip`, `vflip`, and scales such as `1.25`; see `Views`.
+            tta: Test-time augmentation: of `hflip`, `vflip`, and scales such as `1.25`; see `TestTimeAugmentation`.
 
         Returns:
             A dict for each image, in order, with its `index` and `size` (height, width); where there is a class `label`
@@ -106,20 +108,19 @@ class Predictor:
         """
         if batch_size < 1:
             raise InputError(f"batch_size={batch_size}: expected the number of images at a time.")
-        network = Views(self.network, tta) if tta else self.network
+        network = TestTimeAugmentation(self.network, tta) if tta else self.network
         if tile is not None:
             self.check_tile(tile)
         whole = tile is not None or self.network.resizes
         if whole:  # a large photo is a hundred times a picture
             batch_size = 1 if tile is not None else min(batch_size, 4)
-        resize = OnlyResize(self.spec["image_size"], self.spec["resize"], self.spec.get("crop_share", 1.0))
 
         def read(numbered: tuple[int, Source]) -> Read:
             index, source = numbered
             try:
                 image = source.read()
                 size = image.shape[:2]
-                picture = image if whole else resize({"image": image}, 0, index)["image"]
+                picture = image if whole else to_picture(image, self.spec)
             except InputError as error:
                 return Read(source, index, (0, 0), np.empty(0), error)
             return Read(source, index, size, picture)
@@ -129,13 +130,18 @@ class Predictor:
             for _, same in groupby(batch, lambda item: item.picture.shape if item.picture.size < LARGE else item.index):
                 yield from _predict(network, list(same), self.spec, tile)
 
+    @property
+    def is_dense(self) -> bool:
+        """Whether the model answers one target, of each pixel."""
+        return len(self.network.keys) == 1 and find_target(self.network.keys[0]).dense
+
     def check_tile(self, tile: int) -> None:
         """Refuses tiles where they make no sense.
 
         Raises:
             InputError: The model does not predict masks alone, takes one size only, or a tile would have no pixel.
         """
-        if self.network.keys != ("mask",):
+        if not self.is_dense:
             raise InputError(
                 f"tile={tile}: tiles are for masks alone; this model answers {', '.join(self.network.keys)}."
             )
@@ -150,11 +156,12 @@ def _predict(
 ) -> Iterator[tuple[Source, Sample]]:
     if tile is not None:
         for item in items:
-            mask = tiled_mask(lambda tiles: network(tiles)["mask"], item.picture, tile)
-            yield item.source, {"index": item.index, "size": item.size, "mask": mask}
+            (key,) = network.keys
+            mask = tiled_mask(lambda tiles, key=key: network(tiles)[key], item.picture, tile)
+            yield item.source, {"index": item.index, "size": item.size, key: mask}
         return
-    answers = network(np.stack([item.picture for item in items]).transpose(0, 3, 1, 2))
-    for item, sample in zip(items, predictions(answers, [item.size for item in items], spec), strict=True):
+    outputs = network(np.stack([item.picture for item in items]).transpose(0, 3, 1, 2))
+    for item, sample in zip(items, predict_samples(outputs, [item.size for item in items], spec), strict=True):
         yield item.source, {"index": item.index, **sample}
 
 

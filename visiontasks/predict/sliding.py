@@ -22,7 +22,8 @@ from torchvision.ops import batched_nms
 from visiontasks.core.errors import InputError
 from visiontasks.core.geometry import height_width
 from visiontasks.core.resize import interpolation
-from visiontasks.data.datasets.windows import BACKGROUND, GRAY
+from visiontasks.core.sample import FILL
+from visiontasks.data.datasets.windows import BACKGROUND
 from visiontasks.models import BoxHead, LabelHead
 from visiontasks.models.heads.base import Head
 from visiontasks.tasks import VisionTask
@@ -109,13 +110,13 @@ class Detector:
         device = next(self.backbone.parameters()).device
         maps = self.maps(torch.from_numpy(canvas).permute(2, 0, 1)[None].to(device))
         outputs = {key: output[0].flatten(1).T for key, output in maps.items()}  # of each window, row by row
-        probabilities = self.heads["label"].scores(outputs["label"])
+        probabilities = self.heads["label"].postprocess(outputs["label"])
         probabilities[:, self.class_names.index(BACKGROUND)] = -1
         scores, labels = probabilities.max(1)
         windows = torch.nonzero(scores >= self.threshold)[:, 0]
         columns = maps["label"].shape[3]
         corners = torch.stack([windows % columns, windows // columns], 1) * self.stride - margin
-        boxes = self.heads["bbox"].scores(outputs["bbox"][windows]) * self.window + corners.repeat(1, 2)
+        boxes = self.heads["bbox"].postprocess(outputs["bbox"][windows]) * self.window + corners.repeat(1, 2)
         ends = boxes.new_tensor([wide, tall] * 2)
         boxes = torch.minimum(boxes.clamp(min=0), ends) * (boxes.new_tensor([width, height] * 2) / ends)
         return boxes, labels[windows], scores[windows]
@@ -133,7 +134,7 @@ class Detector:
         margin = max(0, (self.window - self.stride) // 2)
         steps = [max(0, math.ceil((side + 2 * margin - self.window) / self.stride)) for side in image.shape[:2]]
         tall, wide = (count * self.stride + self.window for count in steps)
-        canvas = np.full((tall, wide, 3), GRAY, np.uint8)
+        canvas = np.full((tall, wide, 3), FILL, np.uint8)
         canvas[margin : margin + image.shape[0], margin : margin + image.shape[1]] = image
         return canvas, margin
 

@@ -11,8 +11,8 @@ from torch.export.passes import move_to_device_pass
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.serialize import Trusted
-from visiontasks.predict.answers import Answers
-from visiontasks.predict.networks import SPEC, read_description
+from visiontasks.predict.description import SPEC, read_description
+from visiontasks.targets.sample import Outputs
 from visiontasks.tasks import VisionTask
 from visiontasks.tasks.pretrained import pretrained_task
 from visiontasks.tasks.restore import restore_task
@@ -45,10 +45,10 @@ class TorchNetwork:
         return cls(pretrained_task(name, pretrained), device)
 
     @torch.inference_mode()
-    def __call__(self, images: np.ndarray) -> Answers:
-        """Answers pictures, uint8 (B, 3, H, W), RGB."""
-        answers = self.task.answers(torch.from_numpy(images).to(self.device))
-        return {key: answer.float().cpu().numpy() for key, answer in answers.items()}
+    def __call__(self, images: np.ndarray) -> Outputs:
+        """Computes the post-processed outputs of pictures, uint8 (B, 3, H, W), RGB."""
+        outputs = self.task.postprocess(torch.from_numpy(images).to(self.device))
+        return {key: output.float().cpu().numpy() for key, output in outputs.items()}
 
 
 class ExportedNetwork:
@@ -78,8 +78,8 @@ class ExportedNetwork:
         self.any_size, self.resizes = described["any_size"], described["resizes"]
 
     @torch.inference_mode()
-    def __call__(self, images: np.ndarray) -> Answers:
-        """Answers pictures, uint8 (B, 3, H, W), RGB."""
+    def __call__(self, images: np.ndarray) -> Outputs:
+        """Computes the post-processed outputs of pictures, uint8 (B, 3, H, W), RGB."""
         try:
             found = self.module(torch.from_numpy(images).to(self.device))
         except RuntimeError as error:
@@ -87,7 +87,7 @@ class ExportedNetwork:
                 raise
             height, width = images.shape[-2:]
             raise InputError(f"pictures of {height} x {width} pixels are not for this program: {error}") from None
-        return {key: answer.cpu().numpy() for key, answer in zip(self.keys, found, strict=True)}
+        return {key: output.cpu().numpy() for key, output in zip(self.keys, found, strict=True)}
 
 
 def takes_any_size(task: VisionTask) -> bool:

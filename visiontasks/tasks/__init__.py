@@ -4,6 +4,7 @@ from visiontasks.tasks.base import VisionTask
 from visiontasks.tasks.classification import ClassificationTask
 from visiontasks.tasks.localization import LocalizationTask
 from visiontasks.tasks.optimizer import DefaultAdamW
+from visiontasks.tasks.regression import RegressionTask
 from visiontasks.tasks.schedules import Constant, Cosine, Exponential, InverseTime, Schedule, Step
 from visiontasks.tasks.segmentation import SegmentationTask
 
@@ -15,6 +16,7 @@ __all__ = [
     "Exponential",
     "InverseTime",
     "LocalizationTask",
+    "RegressionTask",
     "Schedule",
     "SegmentationTask",
     "Step",

@@ -1,10 +1,9 @@
-"""What every task does: the loop, written once."""
+"""The base of all tasks: a backbone with heads, and the training loop."""
 
 from __future__ import annotations
 
 import math
 import os
-import subprocess
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -20,12 +19,15 @@ from torchmetrics import MeanMetric
 from visiontasks.core.compat import load_training_data
 from visiontasks.core.errors import InputError
 from visiontasks.core.geometry import height_width
-from visiontasks.core.sample import Batch, names_key, names_of
+from visiontasks.core.sample import Batch
 from visiontasks.core.serialize import Configurable, serialize
 from visiontasks.models.backbone import Backbone
 from visiontasks.models.heads.base import Head, Stage
+from visiontasks.targets import names_of
 from visiontasks.tasks.checkpoint import VERSION_KEY
+from visiontasks.tasks.figures import StageFigures
 from visiontasks.tasks.optimizer import DefaultAdamW
+from visiontasks.tasks.provenance import provenance
 from visiontasks.tasks.schedules import Cosine, Phase, Schedule, lr_factor
 from visiontasks.tasks.weights import start_from
 
@@ -68,13 +70,15 @@ class VisionTask(Configurable, LightningModule):
         self.make_optimizer, self.backbone_lr_ratio = optimizer, backbone_lr_ratio
         self.phases = [Phase(0, schedule)]
         backbone.set_image_size(spec["image_size"])
-        if "mask" in heads and spec["resize"] == "crop":
-            raise InputError("data.resize: crop leaves pixels out that a mask must answer. Use letterbox or stretch.")
         made = {key: make(backbone.channels, len(names_of(spec, key))) for key, make in heads.items()}
         self.heads = nn.ModuleDict(made)
         for key, head in self._heads():
             if head.key != key:
                 raise InputError(f"heads: {type(head).__name__} answers {head.key!r}, not {key!r}. Rename the key.")
+            if head.target.dense and spec["resize"] == "crop":
+                raise InputError(
+                    f"data.resize: crop cuts off pixels that a {key} must answer. Use letterbox or stretch."
+                )
         self.loss_weights = dict.fromkeys(heads, 1.0) | (loss_weights or {})
         if unknown := sorted(self.loss_weights.keys() - heads.keys()):
             raise InputError(f"loss_weights: no head answers {unknown[0]!r}; the heads are {sorted(heads)}.")
@@ -84,12 +88,9 @@ class VisionTask(Configurable, LightningModule):
             self.train()
         # a metric and not a logged number: that would be averaged wrongly over ranks of different size
         self.mean_loss = nn.ModuleDict({stage: MeanMetric(nan_strategy="disable") for stage in STAGES})
-        self.train_metrics = self._per_head(lambda head: head.metrics("train"))
-        self.val_metrics = self._per_head(lambda head: head.metrics("val"))
-        self.test_metrics = self._per_head(lambda head: head.metrics("test"))
-        self.val_floor = self._per_head(lambda head: head.metrics("val")[head.monitor])
-        self.test_floor = self._per_head(lambda head: head.metrics("test")[head.monitor])
-        self.test_tables = self._per_head(lambda head: head.tables())
+        heads_by_key = dict(self._heads())
+        stages: tuple[Stage, ...] = ("train", "val", "test")
+        self.figures = nn.ModuleDict({f"{stage}_": StageFigures(stage, heads_by_key, spec) for stage in stages})
         if weights:
             start_from(self, weights)
         self.to(memory_format=torch.channels_last)
@@ -99,7 +100,7 @@ class VisionTask(Configurable, LightningModule):
     @property
     def monitor(self) -> str:
         """The metric that tells the best model; more is better."""
-        return f"val/{next(iter(self._heads()))[1].monitor}"
+        return f"val/{next(iter(self._heads()))[1].target.monitor}"
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Computes every head's output of uint8 (or normalized float) images (B, 3, H, W)."""
@@ -107,19 +108,47 @@ class VisionTask(Configurable, LightningModule):
         return {key: head(features) for key, head in self._heads()}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        loss, _ = self._step(batch, "train")
+        outputs, loss = self._step(batch, "train")
+        self._figures("train").add_training_batch(outputs, batch)
         self.log("train/loss_step", loss, on_step=True, on_epoch=False)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        return self._step(batch, "val")[1]
+        outputs, _ = self._step(batch, "val")
+        self._figures("val").add_batch(outputs, batch)
+        return outputs
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        return self._step(batch, "test")[1]
+        outputs, _ = self._step(batch, "test")
+        self._figures("test").add_batch(outputs, batch)
+        return outputs
 
-    def answers(self, images: Tensor) -> dict[str, Tensor]:
-        """What a prediction is made of: see `Answers`, in torch."""
-        return {key: dict(self._heads())[key].answer(output) for key, output in self(images).items()}
+    def postprocess(self, images: Tensor) -> dict[str, Tensor]:
+        """Computes what predictions are built from: see `Outputs`, in torch."""
+        outputs = self(images)
+        return {key: head.postprocess(outputs[key]) for key, head in self._heads()}
+
+    def tables(self) -> dict[str, dict[str, Any]]:
+        """Returns the results of a test that are no single figures; see `StageFigures.tables`."""
+        return self._figures("test").tables()
+
+    def on_train_epoch_start(self) -> None:
+        self._figures("train").reset()
+
+    def on_validation_epoch_start(self) -> None:
+        self._figures("val").reset()
+
+    def on_test_epoch_start(self) -> None:
+        self._figures("test").reset()
+
+    def on_train_epoch_end(self) -> None:
+        self._log_figures("train")
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_figures("val")
+
+    def on_test_epoch_end(self) -> None:
+        self._log_figures("test")
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # dropout as a function of the step: the same after a resume
@@ -132,16 +161,22 @@ class VisionTask(Configurable, LightningModule):
         data = getattr(self.trainer, "datamodule", None)
         if data is None or not hasattr(data, "summary"):
             return
-        for key in self.heads:
+        for key, head in self._heads():
+            if key not in data.keys:
+                raise InputError(
+                    f"{type(head).__name__} answers {key!r}, and the training set has none; it has "
+                    f"{', '.join(data.keys) or 'no target'}. Use a dataset with {key!r}, or another head."
+                )
             if (found := names_of(data.spec, key)) != (known := names_of(self.spec, key)):
-                raise InputError(f"{names_key(key)}: the data has {found}, the model {known}. Train anew.")
-        if stage == "fit":
-            for key, head in self._heads():
-                head.setup({**data.summary(), **({"masks": data.mask_counts} if key == "mask" else {})})
-            if self.backbone.normalization == "dataset":
-                self.backbone.normalizer.set_statistics(*data.channel_statistics)
-            elif self.backbone.normalization == "zca":
-                self.backbone.normalizer.set_statistics(*data.pixel_statistics)
+                raise InputError(
+                    f"{head.target.names_key}: the data has {found}, the model {known}. Retrain the model."
+                )
+            if stage == "fit":
+                head.setup(data.summary(key))
+        if stage == "fit" and self.backbone.normalization == "dataset":
+            self.backbone.normalizer.set_statistics(*data.channel_statistics)
+        elif stage == "fit" and self.backbone.normalization == "zca":
+            self.backbone.normalizer.set_statistics(*data.pixel_statistics)
 
     def configure_optimizers(self) -> Any:
         """One group for the heads and one for the backbone, from the start: a resume finds the same two."""
@@ -161,74 +196,42 @@ class VisionTask(Configurable, LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        from visiontasks import __version__
-
         data = getattr(self.trainer, "datamodule", None)
-        checkpoint[VERSION_KEY] = {
-            "version": __version__,
-            "torch": str(torch.__version__),
-            "commit": _git_commit(),
-            "data": data.summary()["fingerprint"] if hasattr(data, "summary") else None,
-            "spec": self.spec,
-        }
+        checkpoint[VERSION_KEY] = provenance(getattr(data, "fingerprint", None), self.spec)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         spec = checkpoint.get(VERSION_KEY, {}).get("spec", self.spec)
-        for key in self.heads:
+        for key, head in self._heads():
             if (found := names_of(spec, key)) != (known := names_of(self.spec, key)):
                 raise InputError(
-                    f"{names_key(key)}: the checkpoint tells {found} apart, the data has {known}. Use that data, or "
-                    "start a new fit with `--model.weights`."
+                    f"{head.target.names_key}: the checkpoint has {found}, the data {known}. Use that data, "
+                    "or start a new fit with `--model.weights`."
                 )
         for key in ("image_size", "resize"):
             if spec[key] != self.spec[key]:
                 rank_zero_info(f"data.{key}: {spec[key]} in the checkpoint, {self.spec[key]} from now on.")
 
-    def _step(self, batch: Batch, stage: Stage) -> tuple[Tensor, dict[str, Tensor]]:
+    def _step(self, batch: Batch, stage: Stage) -> tuple[dict[str, Tensor], Tensor]:
         outputs = self(batch["image"])
-        mean: dict[str, Any] = {"on_step": False, "on_epoch": True, "batch_size": len(batch["index"])}
         total = torch.zeros((), device=self.device)
         for key, head in self._heads():
-            output, target = outputs[key], self.target(batch, key)
-            # mixed labels, where a callback has made them, are for the loss; the metrics keep to the true ones
-            total = total + self.loss_weights[key] * head.loss(output, batch.get(f"mixed_{key}", target))
-            if stage == "train":
-                scores, truth = head.scores(output.detach()), target
-            else:
-                scores, truth = head.scored(output, {**batch, key: target}, self.spec)
-                floor = getattr(self, f"{stage}_floor")[key]
-                floor.update(head.floor(truth), truth)
-                self.log(f"{stage}/{head.monitor}_floor", floor, **mean)
-            for name, metric in getattr(self, f"{stage}_metrics")[key].items():
-                metric.update(scores, truth)
-                self.log(f"{stage}/{name}", metric, prog_bar=name == head.monitor, **mean)
-            if stage == "test":
-                self.test_tables[key].update(scores, truth)
-        self.observe(outputs, batch, stage)
-        loss: Any = self.mean_loss[f"{stage}_"]
-        loss.update(total.detach().expand(len(batch["index"])))  # torchmetrics 1.9 drops weights where NaN may pass
-        self.log(f"{stage}/loss", loss, **mean)
-        return total, outputs
+            if key not in batch:
+                raise InputError(f"{type(head).__name__} answers {key!r}, which the batch lacks; it has {[*batch]}.")
+            # mixed labels, where a callback has made them, are for the loss; the figures keep to the true ones
+            loss = head.loss(outputs[key], batch.get(f"mixed_{key}", batch[key]))
+            total = total + self.loss_weights[key] * loss
+        mean: Any = self.mean_loss[f"{stage}_"]
+        mean.update(total.detach().expand(len(batch["index"])))  # torchmetrics 1.9 drops weights where NaN may pass
+        self.log(f"{stage}/loss", mean, on_step=False, on_epoch=True, batch_size=len(batch["index"]))
+        return outputs, total
 
-    def target(self, batch: Batch, key: str) -> Tensor:
-        """The batch's value of a key; where no sample of it has one, what the key's head leaves out."""
-        if key in batch:
-            return batch[key]
-        return dict(self._heads())[key].no_target(batch["image"])
+    def _log_figures(self, stage: Stage) -> None:
+        calibrate = stage == "val" and self.trainer.state.fn == "fit" and not self.trainer.sanity_checking
+        for name, value in self._figures(stage).values(calibrate).items():
+            self.log(f"{stage}/{name}", value, prog_bar=f"val/{name}" == self.monitor)
 
-    def observe(self, outputs: dict[str, Tensor], batch: Batch, stage: Stage) -> None:
-        """Updates and logs what more than one head has a part in; most tasks have nothing of the kind."""
-
-    def on_test_start(self) -> None:
-        for tables in self.test_tables.values():
-            tables.reset()
-
-    def tables(self) -> dict[str, dict[str, Tensor]]:
-        """The results of a test that are not single numbers, such as the confusion matrix: by key, then by name."""
-        return {key: tables.compute() for key, tables in self.test_tables.items()}
-
-    def _per_head(self, make: Callable[[Head], nn.Module]) -> Any:
-        return nn.ModuleDict({key: make(head) for key, head in self._heads()})
+    def _figures(self, stage: Stage) -> StageFigures:
+        return self.figures[f"{stage}_"]  # ty: ignore[invalid-explicit-return]
 
     def _heads(self) -> Iterable[tuple[str, Head]]:
         return self.heads.items()  # ty: ignore[invalid-explicit-return]
@@ -238,12 +241,3 @@ def step_seed(trainer: Trainer, salt: int = 0) -> int:
     """A seed for the draws of one training step and rank, another for each salt."""
     seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))  # where seed_everything leaves it
     return hash((seed, trainer.fit_loop.total_batch_idx, trainer.global_rank, salt)) & 0x7FFFFFFF
-
-
-def _git_commit() -> str | None:
-    """The commit of the working directory, if it is one of git's."""
-    try:
-        run = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return run.stdout.strip() or None

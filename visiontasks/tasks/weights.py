@@ -7,7 +7,7 @@ from typing import Any
 from lightning.pytorch.utilities import rank_zero_info
 
 from visiontasks.core.errors import InputError
-from visiontasks.core.sample import names_of
+from visiontasks.targets import names_of
 from visiontasks.tasks.checkpoint import VERSION_KEY, read_checkpoint
 
 

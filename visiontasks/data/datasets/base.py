@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.sample import Sample
+from visiontasks.targets import find_target, target_kinds
 
 
 class VisionDataset(Dataset, ABC):
@@ -37,7 +38,7 @@ class VisionDataset(Dataset, ABC):
 
     @abstractmethod
     def target(self, index: int) -> dict[str, Any]:
-        """What is known of one image, without reading it: `label`, `bbox` in pixels, or none."""
+        """What is known of one image without reading it: `label`, `bbox` in pixels, ..., or nothing."""
 
     def objects(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """All objects of one image, without reading it: boxes, float32 (N, 4), xyxy in pixels, and labels, int64 (N,).
@@ -64,6 +65,19 @@ class VisionDataset(Dataset, ABC):
             raise InputError(f"{self.name(index)}: its mask has {found} pixels, the image {expected}. Export it anew.")
         return mask
 
+    def names(self, key: str) -> list[str]:
+        """Names of the classes of a target; empty where there are none."""
+        return list(getattr(self, find_target(key).names_key, ()))
+
+    def truth(self, index: int, shape: tuple[int, ...]) -> dict[str, Any]:
+        """All targets of an image of this height and width.
+
+        Raises:
+            InputError: Its mask has another size.
+        """
+        mask = self.checked_mask(index, shape)
+        return {**self.target(index), **({} if mask is None else {"mask": mask})}
+
     @abstractmethod
     def name(self, index: int) -> str:
         """Where a sample comes from: a path or another name that is the same on every machine."""
@@ -86,19 +100,16 @@ class VisionDataset(Dataset, ABC):
 
     def fingerprint(self) -> str:
         """Short hash of names, labels and boxes, not of pixels: tells whether two runs saw the same data."""
-        digest = hashlib.sha256("\n".join([*self.class_names, *self.mask_names]).encode())
+        names = [name for key in target_kinds() for name in self.names(key)]
+        digest = hashlib.sha256("\n".join(names).encode())
         for index in range(len(self)):
-            target = self.target(index)
-            box = target["bbox"].tolist() if "bbox" in target else ""
-            line = f"{self.name(index)}\t{target.get('label')}{box}\n"
-            digest.update(line.encode(errors="surrogateescape"))
+            target = {key: np.asarray(value).tolist() for key, value in self.target(index).items()}
+            digest.update(f"{self.name(index)}\t{target}\n".encode(errors="surrogateescape"))
         return digest.hexdigest()[:16]
 
     def __getitem__(self, index: int) -> Sample:
         image = self.image(index)
-        mask = self.checked_mask(index, image.shape)
-        known = {} if mask is None else {"mask": mask}
-        return {"image": image, "index": index, "size": image.shape[:2], **self.target(index), **known}
+        return {"image": image, "index": index, "size": image.shape[:2], **self.truth(index, image.shape)}
 
 
 def check_class_names(class_names: list[str], where: str) -> None:

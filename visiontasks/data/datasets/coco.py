@@ -10,7 +10,15 @@ from typing import Any, NamedTuple
 from lightning.pytorch.utilities import rank_zero_info
 
 from visiontasks.core.errors import InputError
-from visiontasks.data.datasets.objects import Annotation, Boxes, Objects, ObjectSet, Record, file_inside, stated_size
+from visiontasks.data.datasets.objects import (
+    Annotation,
+    ObjectSet,
+    OnInvalidBox,
+    OnSeveralObjects,
+    Record,
+    file_inside,
+    stated_size,
+)
 from visiontasks.data.splits import SPLITS, MissingSplit, Splits
 
 
@@ -52,8 +60,8 @@ class CocoBoxes(ObjectSet):
         split: str,
         annotations: str,
         images: str,
-        objects: Objects = "largest",
-        boxes: Boxes = "error",
+        objects: OnSeveralObjects = "largest",
+        boxes: OnInvalidBox = "error",
         splits: Splits = Splits(),
     ) -> None:
         names, found, chosen = read_coco(split, annotations, images, splits)

@@ -12,7 +12,7 @@ from visiontasks.core.errors import InputError
 from visiontasks.core.images import EXTENSIONS, read_image
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.data.datasets.objects import file_inside, without_copies
-from visiontasks.data.masks import MaskCode
+from visiontasks.data.masks import MaskEncoding
 from visiontasks.data.splits import MissingSplit, Splits
 
 Pair = tuple[Path, Path]
@@ -33,9 +33,9 @@ class MaskFolder(VisionDataset):
         masks: Folder of the masks, in the same way.
         lists: File with a line an image, from `root`; `{split}` as above. A line is the path of an image and of its
             mask, from `root`, or the name of both without folder and extension.
-        values: If given, the pixel value of each class; by default its index. See `MaskCode`.
-        colours: If given, the colour of each class, RGB.
-        ignore: Values, or colours, of pixels that do not count; 255 is one if no class has it.
+        values: If given, the pixel value of each class; by default its index. See `MaskEncoding`.
+        colors: If given, the color of each class, RGB.
+        ignore: Values, or colors, of pixels that do not count; 255 is one if no class has it.
         splits: How a folder without lists is divided.
 
     Raises:
@@ -52,7 +52,7 @@ class MaskFolder(VisionDataset):
         masks: str = "masks",
         lists: str | None = None,
         values: list[int] | None = None,
-        colours: list[list[int]] | None = None,
+        colors: list[list[int]] | None = None,
         ignore: list[int] | list[list[int]] = [],  # noqa: B006 - never changed, and jsonargparse shows it
         splits: Splits = Splits(),
     ) -> None:
@@ -60,7 +60,7 @@ class MaskFolder(VisionDataset):
         if not self.root.is_dir():
             raise InputError(f"{root}: no such folder. `data.dataset.init_args.root` must hold images and masks.")
         self.class_names, self.mask_names = [], class_names
-        self._code = MaskCode(len(class_names), values, colours, ignore)
+        self._code = MaskEncoding(len(class_names), values, colors, ignore)
         folders = [self.root / text.replace("{split}", split) for text in (images, masks)]
         by_folder = "{split}" in images
         if (lists or by_folder) and split == "train" and splits != Splits():

@@ -16,8 +16,8 @@ from visiontasks.core.errors import InputError
 from visiontasks.core.images import read_image, read_size
 from visiontasks.data.datasets.base import VisionDataset
 
-Objects = Literal["largest", "first", "skip", "error"]
-Boxes = Literal["error", "clip"]
+OnSeveralObjects = Literal["largest", "first", "skip", "error"]
+OnInvalidBox = Literal["error", "clip"]
 Box = tuple[float, float, float, float]
 LEAST_SIDE = 1.0  # pixels: what is smaller cannot be seen
 
@@ -31,12 +31,14 @@ class Annotation(NamedTuple):
 
 
 class Record(NamedTuple):
-    """An image file, its name in the set, all its objects, and the stated height and width (none if not known)."""
+    """An image file, its name in the set, all its objects, the stated height and width (None if unknown), and other
+    targets of it by key."""
 
     path: Path
     name: str
     annotations: list[Annotation]
     size: tuple[int, int] | None = None
+    others: dict[str, Any] = {}  # noqa: RUF012 - never changed
 
 
 class ObjectSet(VisionDataset):
@@ -61,8 +63,8 @@ class ObjectSet(VisionDataset):
         self,
         records: Sequence[Record],
         class_names: list[str],
-        objects: Objects = "largest",
-        boxes: Boxes = "error",
+        objects: OnSeveralObjects = "largest",
+        boxes: OnInvalidBox = "error",
         held_out: Sequence[Path] = (),
     ) -> None:
         self.class_names = class_names
@@ -75,9 +77,9 @@ class ObjectSet(VisionDataset):
             if record.path not in copies:
                 found = self._checked(record, boxes)
                 chosen = self._choose(found, objects, record)
-                if chosen:
-                    others = [annotation for annotation in found if annotation is not chosen]
-                    self._records.append(record._replace(annotations=[chosen, *others]))
+                if chosen or record.others:
+                    rest = [annotation for annotation in found if annotation is not chosen]
+                    self._records.append(record._replace(annotations=[chosen, *rest] if chosen else []))
         told = ", ".join(f"{count} {what}" for what, count in self._told.items() if count)
         if told:
             rank_zero_info(f"{type(self).__name__}: {len(self._records)} of {len(records)} images are used; {told}.")
@@ -99,9 +101,12 @@ class ObjectSet(VisionDataset):
         return self._sizes[path]
 
     def target(self, index: int) -> dict[str, Any]:
-        label, box, _ = self._records[index].annotations[0]
+        record = self._records[index]
+        if not record.annotations:
+            return record.others
+        label, box, _ = record.annotations[0]
         known = {} if box is None else {"bbox": np.array(box, np.float32)}
-        return {"label": self.class_names.index(label), **known}
+        return {"label": self.class_names.index(label), **known, **record.others}
 
     def objects(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         known = [(box, self.class_names.index(label)) for label, box, _ in self._records[index].annotations if box]
@@ -111,7 +116,7 @@ class ObjectSet(VisionDataset):
     def name(self, index: int) -> str:
         return self._records[index].name
 
-    def _checked(self, record: Record, boxes: Boxes) -> list[Annotation]:
+    def _checked(self, record: Record, boxes: OnInvalidBox) -> list[Annotation]:
         """The annotations of an image that can be used, with mended boxes if that is wanted."""
         found = []
         if record.size and record.annotations and record.size != (size := self._size(record.path)):
@@ -135,8 +140,8 @@ class ObjectSet(VisionDataset):
             found.append(annotation._replace(box=box))
         return found
 
-    def _choose(self, found: list[Annotation], objects: Objects, record: Record) -> Annotation | None:
-        if not found:
+    def _choose(self, found: list[Annotation], objects: OnSeveralObjects, record: Record) -> Annotation | None:
+        if not (found or record.others):
             self._told["left out without an object"] += 1
         if len(found) < 2:
             return found[0] if found else None
@@ -152,7 +157,7 @@ class ObjectSet(VisionDataset):
         return found[0] if objects == "first" else max(found, key=area)
 
 
-def mend_box(box: Box, size: tuple[int, int], boxes: Boxes, where: str) -> Box | None:
+def mend_box(box: Box, size: tuple[int, int], boxes: OnInvalidBox, where: str) -> Box | None:
     """The box if it lies inside its image, else, with `boxes="clip"`, what of it does; none if that has no area.
 
     Args:

@@ -1,4 +1,4 @@
-"""Pictures of coloured shapes, generated on the fly."""
+"""Pictures of colored shapes, generated on the fly."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ KINDS = ("circle", "square", "triangle", "star")
 
 
 class Shapes(VisionDataset):
-    """One to three coloured shapes on a textured background; nothing is read or downloaded.
+    """One to three colored shapes on a textured background; nothing is read or downloaded.
 
     The largest shape is the main one: `label` is its kind, `bbox` its box and `mask` its pixels
-    (0 background, 1 + label inside). It is never covered by the others.
+    (0 background, 1 + label inside); `value` is its area as a share of the picture. It is never covered by the others.
 
     Args:
         split: train, val or test: three disjoint streams of pictures.
         count: Number of pictures in train; val and test have a quarter of it.
         size: Height and width in pixels.
         difficulty: 0..1. Noise of the background, number and size of the distracting shapes, and
-            how close the colours may come to the background's.
+            how close the colors may come to the background's.
         seed: Another seed gives other pictures.
     """
 
@@ -36,7 +36,7 @@ class Shapes(VisionDataset):
             raise InputError(f"split {split!r} is not one of {', '.join(SPLITS)}.")
         if not 0 <= difficulty <= 1 or size < 16 or count < 4:
             raise InputError(f"Shapes: difficulty={difficulty} must be in 0..1, size={size} >= 16, count={count} >= 4.")
-        self.class_names, self.mask_names = list(KINDS), ["background", *KINDS]
+        self.class_names, self.mask_names, self.value_names = list(KINDS), ["background", *KINDS], ["area"]
         self._count = count if split == "train" else count // 4
         self._key = (seed, SPLITS.index(split))
         self._split, self._pixels, self.difficulty = split, size, difficulty
@@ -48,7 +48,7 @@ class Shapes(VisionDataset):
         return self[index]["image"]
 
     def target(self, index: int) -> dict[str, Any]:
-        return {key: self[index][key] for key in ("label", "bbox")}
+        return {key: self[index][key] for key in ("label", "bbox", "value")}
 
     def mask(self, index: int) -> np.ndarray:
         return self[index]["mask"]
@@ -71,10 +71,10 @@ class Shapes(VisionDataset):
 @lru_cache(maxsize=1)  # target() and image() of one sample come one after the other
 def _draw(key: tuple[int, int], index: int, size: int, difficulty: float, label: int) -> Sample:
     rng = np.random.default_rng([*key, index])
-    image, colour = _background(rng, size, difficulty)
+    image, color = _background(rng, size, difficulty)
     radius = size * rng.uniform(0.18, 0.3)
-    centre = rng.uniform(radius, size - radius, 2)
-    main = _outline(rng, label, centre, radius)
+    center = rng.uniform(radius, size - radius, 2)
+    main = _outline(rng, label, center, radius)
     mask = np.zeros((size, size), np.uint8)
     cv2.fillPoly(mask, [main], label + 1)
     for _ in range(rng.integers(0, 3)):
@@ -83,38 +83,39 @@ def _draw(key: tuple[int, int], index: int, size: int, difficulty: float, label:
         covered = np.zeros_like(mask)
         cv2.fillPoly(covered, [other], 1)
         if not mask[cv2.dilate(covered, np.ones((3, 3), np.uint8)) > 0].any():
-            _paint(image, covered, rng, colour, difficulty)
-    _paint(image, mask, rng, colour, difficulty)
+            _paint(image, covered, rng, color, difficulty)
+    _paint(image, mask, rng, color, difficulty)
     ys, xs = np.nonzero(mask)
     bbox = np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1], np.float32)
-    return {"image": image, "index": index, "size": (size, size), "label": label, "bbox": bbox, "mask": mask}
+    known = {"label": label, "bbox": bbox, "mask": mask, "value": np.array([len(xs) / size**2], np.float32)}
+    return {"image": image, "index": index, "size": (size, size), **known}
 
 
 def _background(rng: np.random.Generator, size: int, difficulty: float) -> tuple[np.ndarray, np.ndarray]:
-    colour = rng.uniform(40, 215, 3)
+    color = rng.uniform(40, 215, 3)
     contrast = 10 + 40 * difficulty
     cells = rng.normal(0, contrast, (int(rng.integers(3, 9)),) * 2 + (3,)).astype(np.float32)
-    image = colour + cv2.resize(cells, (size, size), interpolation=cv2.INTER_CUBIC)
+    image = color + cv2.resize(cells, (size, size), interpolation=cv2.INTER_CUBIC)
     image += rng.normal(0, contrast / 3, image.shape)
-    return image.clip(0, 255).astype(np.uint8), colour
+    return image.clip(0, 255).astype(np.uint8), color
 
 
-def _outline(rng: np.random.Generator, kind: int, centre: np.ndarray, radius: float) -> np.ndarray:
+def _outline(rng: np.random.Generator, kind: int, center: np.ndarray, radius: float) -> np.ndarray:
     """Corners of a circle (a polygon of many), square, triangle or five-pointed star: int32 (N, 2)."""
     corners = (48, 4, 3, 10)[kind]
     angles = rng.uniform(0, 2 * np.pi) + np.arange(corners) * 2 * np.pi / corners
     radii = np.where(np.arange(corners) % 2, 0.45 if kind == 3 else 1, 1) * radius
-    return np.rint(centre + np.stack([np.cos(angles), np.sin(angles)], 1) * radii[:, None]).astype(np.int32)
+    return np.rint(center + np.stack([np.cos(angles), np.sin(angles)], 1) * radii[:, None]).astype(np.int32)
 
 
 def _paint(
     image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, background: np.ndarray, difficulty: float
 ) -> None:
-    colour = rng.uniform(0, 255, 3)
-    while np.abs(colour - background).max() < 110 - 60 * difficulty:
-        colour = rng.uniform(0, 255, 3)
+    color = rng.uniform(0, 255, 3)
+    while np.abs(color - background).max() < 110 - 60 * difficulty:
+        color = rng.uniform(0, 255, 3)
     noise = rng.normal(0, 5 + 15 * difficulty, image.shape)
-    image[:] = np.where(mask[..., None] > 0, (colour + noise).clip(0, 255), image)
+    image[:] = np.where(mask[..., None] > 0, (color + noise).clip(0, 255), image)
 
 
 class Scenes(VisionDataset):
@@ -128,7 +129,7 @@ class Scenes(VisionDataset):
         size: Height and width in pixels.
         radii: Smallest and largest radius of a shape as a share of `size`; in between evenly over its logarithm.
         most: Shapes in a picture, at most; as often one as so many. One that finds no free place is left out.
-        difficulty: 0..1. Noise of the background and how close the colours may come to the background's.
+        difficulty: 0..1. Noise of the background and how close the colors may come to the background's.
         seed: Another seed gives other pictures.
     """
 
@@ -187,20 +188,20 @@ def _draw_scene(
     key: tuple[int, int], index: int, size: int, radii: tuple[float, float], most: int, difficulty: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng([*key, index])
-    image, colour = _background(rng, size, difficulty)
+    image, color = _background(rng, size, difficulty)
     drawn: list[tuple[np.ndarray, float]] = []
     boxes, labels = [], []
     for radius in sorted(size * np.exp(rng.uniform(*np.log(radii), rng.integers(1, most + 1))), reverse=True):
         places = rng.uniform(radius + 1, size - radius - 1, (20, 2))
         free = (p for p in places if all(np.hypot(*(p - other)) > radius + r + 2 for other, r in drawn))
-        if (centre := next(free, None)) is None:
+        if (center := next(free, None)) is None:
             continue
-        drawn.append((centre, radius))
+        drawn.append((center, radius))
         labels.append(int(rng.integers(len(KINDS))))
-        corners = _outline(rng, labels[-1], centre, radius)
+        corners = _outline(rng, labels[-1], center, radius)
         (left, top), (right, bottom) = corners.min(0), corners.max(0) + 1
         inside = np.zeros((bottom - top, right - left), np.uint8)
         cv2.fillPoly(inside, [corners - [left, top]], 1)
-        _paint(image[top:bottom, left:right], inside, rng, colour, difficulty)
+        _paint(image[top:bottom, left:right], inside, rng, color, difficulty)
         boxes.append([left, top, right, bottom])
     return image, np.array(boxes, np.float32), np.array(labels, np.int64)

@@ -6,11 +6,20 @@ import csv
 import io
 from pathlib import Path
 
+import numpy as np
 from lightning.pytorch.utilities import rank_zero_info
 
 from visiontasks.core.errors import InputError
 from visiontasks.data.datasets.base import check_class_names
-from visiontasks.data.datasets.objects import Annotation, Box, Boxes, Objects, ObjectSet, Record, file_inside
+from visiontasks.data.datasets.objects import (
+    Annotation,
+    Box,
+    ObjectSet,
+    OnInvalidBox,
+    OnSeveralObjects,
+    Record,
+    file_inside,
+)
 from visiontasks.data.splits import SPLITS, MissingSplit, Splits
 
 BOX_COLUMNS = ("xmin", "ymin", "xmax", "ymax")
@@ -21,7 +30,8 @@ class CsvTable(ObjectSet):
 
     Commas, semicolons or tabs may divide the columns. Labels are names or numbers; the classes are
     the labels that occur, in alphabetical (or numerical) order. Columns xmin, ymin, xmax and ymax are a box in
-    pixels, empty where there is none; rows of one image are then its objects.
+    pixels, empty where there is none; rows of one image are then its objects. `value_columns` are numbers per image,
+    empty where one is unknown; a table with them needs no label.
 
     Args:
         split: train, val or test.
@@ -35,6 +45,7 @@ class CsvTable(ObjectSet):
         class_names: If given, the classes and their order; any other label is an error.
         objects: Of several objects take the `largest` box or the `first`, `skip` the image, or raise an `error`.
         boxes: A box that is not inside its image is an `error`, or is clipped to it; what then has no area is dropped.
+        value_columns: Columns of numbers to predict, the `value` of an image.
 
     Raises:
         MissingSplit: There is no such split.
@@ -52,27 +63,34 @@ class CsvTable(ObjectSet):
         group_column: str | None = None,
         splits: Splits = Splits(),
         class_names: list[str] | None = None,
-        objects: Objects = "largest",
-        boxes: Boxes = "error",
+        objects: OnSeveralObjects = "largest",
+        boxes: OnInvalidBox = "error",
+        value_columns: list[str] = [],  # noqa: B006 - never changed, and jsonargparse shows it
     ) -> None:
         folder = Path(root) if root else Path(path).parent
-        rows = _read_rows(path, [path_column, label_column, *filter(None, (split_column, group_column))])
+        required = [path_column, *([] if value_columns else [label_column])]
+        rows = _read_rows(path, [*required, *filter(None, (split_column, group_column))], value_columns)
+        has_labels = label_column in rows[0]
         has_boxes = all(column in rows[0] for column in BOX_COLUMNS)
-        found = class_names or _sorted_labels({row[label_column] for row in rows})
-        if not has_boxes:  # one class and a box is localization
+        found = class_names or _sorted_labels({row[label_column] for row in rows} - {""} if has_labels else set())
+        if has_labels and not has_boxes:  # one class and a box is localization
             check_class_names(found, path)
+        self.value_names = value_columns
         records: dict[str, Record] = {}
         first: list[int] = []  # row of each record
         for number, row in enumerate(rows):
             where, name = f"{path}, row {number + 2}", row[path_column]
-            if row[label_column] not in found:
-                raise InputError(f"{where}: {label_column} {row[label_column]!r} is not one of {found}.")
-            annotation = Annotation(row[label_column], _box(row, where) if has_boxes else None, where)
             key = name if has_boxes else where
             if key not in records:
-                records[key] = Record(folder / name, name, [])
+                others = {"value": _numbers(row, value_columns, where)} if value_columns else {}
+                records[key] = Record(folder / name, name, [], others=others)
                 first.append(number)
-            records[key].annotations.append(annotation)
+            if not has_labels or (value_columns and not row[label_column]):
+                continue
+            if row[label_column] not in found:
+                raise InputError(f"{where}: {label_column} {row[label_column]!r} is not one of {found}.")
+            box = _box(row, where) if has_boxes else None
+            records[key].annotations.append(Annotation(row[label_column], box, where))
         listed = list(records.values())
         groups = [rows[i][group_column] for i in first] if group_column else None
         column = split_column or "split"
@@ -85,12 +103,12 @@ class CsvTable(ObjectSet):
                 names = sorted({row[column] for row in rows})
                 raise MissingSplit(f"{path}: no row of the split {split!r}; there are {names}.")
         else:
-            labels = [found.index(record.annotations[0].label) for record in listed]
+            labels = [found.index(r.annotations[0].label) if r.annotations else len(found) for r in listed]
             chosen = splits.indices(split, labels, groups).tolist()
         divided = has_boxes and split == "train" and column not in rows[0]
         held_out = sorted(set(range(len(listed))) - set(chosen)) if divided else []
         for i in [*chosen, *held_out]:
-            file_inside(folder, listed[i].name, listed[i].annotations[0].where)
+            file_inside(folder, listed[i].name, f"{path}, row {first[i] + 2}")
         paths = [listed[i].path for i in held_out]
         super().__init__([listed[i] for i in chosen], found, objects, boxes, paths)
 
@@ -121,7 +139,17 @@ def _box(row: dict[str, str], where: str) -> Box | None:
     return x1, y1, x2, y2
 
 
-def _read_rows(path: str, required: list[str]) -> list[dict[str, str]]:
+def _numbers(row: dict[str, str], columns: list[str], where: str) -> np.ndarray:
+    """The numbers of one image, float32 (columns,), NaN where a cell is empty."""
+    try:
+        return np.array([float(row[column] or "nan") for column in columns], np.float32)
+    except ValueError:
+        found = [row[column] for column in columns]
+        raise InputError(f"{where}: {', '.join(columns)} must be numbers, or empty; found {found}.") from None
+
+
+def _read_rows(path: str, required: list[str], optional: list[str]) -> list[dict[str, str]]:
+    """Reads the rows; cells of the required columns must not be empty, those of the optional ones may be."""
     try:
         text = Path(path).read_text("utf-8-sig")  # spreadsheets put a byte order mark first
     except FileNotFoundError:
@@ -132,7 +160,7 @@ def _read_rows(path: str, required: list[str]) -> list[dict[str, str]]:
         raise InputError(f"{path}: not UTF-8 at byte {error.start}. Save the table as UTF-8.") from None
     header = text.partition("\n")[0]
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=header.count))
-    for column in required:
+    for column in [*required, *optional]:
         if column not in (reader.fieldnames or ()):
             raise InputError(f"{path}: no column {column!r}; the header has {list(reader.fieldnames or ())}.")
     rows = []

@@ -17,10 +17,10 @@ from visiontasks.core.images import read_image, read_size
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.data.datasets.objects import Box, area, mend_box
 from visiontasks.data.datasets.voc import read_voc
-from visiontasks.data.masks import MaskCode
+from visiontasks.data.masks import MaskEncoding
 from visiontasks.data.splits import Splits
 
-TRIMAP = MaskCode(2, values=[2, 1], ignore=[3])  # 1 is the animal, 2 the background, 3 the border between them
+TRIMAP = MaskEncoding(2, values=[2, 1], ignore=[3])  # 1 is the animal, 2 the background, 3 the border between them
 
 
 @contextmanager

@@ -9,7 +9,15 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.images import EXTENSIONS
-from visiontasks.data.datasets.objects import Annotation, Box, Boxes, Objects, ObjectSet, Record, stated_size
+from visiontasks.data.datasets.objects import (
+    Annotation,
+    Box,
+    ObjectSet,
+    OnInvalidBox,
+    OnSeveralObjects,
+    Record,
+    stated_size,
+)
 from visiontasks.data.splits import MissingSplit, Splits
 
 MAX_BYTES = 10_000_000
@@ -48,8 +56,8 @@ class VocBoxes(ObjectSet):
         root: str,
         images: str | None = None,
         annotations: str | None = None,
-        objects: Objects = "largest",
-        boxes: Boxes = "error",
+        objects: OnSeveralObjects = "largest",
+        boxes: OnInvalidBox = "error",
         splits: Splits = Splits(),
         class_names: list[str] | None = None,
     ) -> None:

@@ -10,11 +10,11 @@ import numpy as np
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.resize import interpolation
+from visiontasks.core.sample import FILL
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.data.splits import SPLITS
 
 BACKGROUND = "background"
-GRAY = 114  # what a letterbox pads with
 SHIFT_MARGIN, SIZE_MARGIN = 1.5, 1.25  # background begins so many times beyond what still counts as an object's window
 DRAWS = 200
 
@@ -31,7 +31,7 @@ class Window(NamedTuple):
 class Windows(VisionDataset):
     """Square windows of images: some with one object near the middle, the others `background`, the last class.
 
-    An object's window has its centre within `shift` of the window's and its longer side within `share` of it, so that
+    An object's window has its center within `shift` of the window's and its longer side within `share` of it, so that
     one of the places and scales at which the network is later applied shows every object so. Background is any
     other window, of nothing, of a part of an object, or of one much too small or large; what is hardly off is neither.
     Background has no box, so only the label learns from it: the objectness is 1 minus its probability. What is outside
@@ -44,7 +44,7 @@ class Windows(VisionDataset):
         per_image: Windows of each image.
         background: Share of windows without an object, 0..1; half of these are drawn near one.
         share: Least and greatest longer side of an object as a share of the window.
-        shift: Greatest distance of an object's centre from the window's, in x and in y, as a share of the window; half
+        shift: Greatest distance of an object's center from the window's, in x and in y, as a share of the window; half
             the backbone's stride divided by `size` leaves no gap.
         seed: Another seed gives other windows.
     """
@@ -106,7 +106,7 @@ class Windows(VisionDataset):
         return (share >= low / size) & (share <= high * size) & (shift.max(1) <= self.shift * far)
 
     def _places(self, window: Window, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Longer sides, (N,), and distances of the centres in x and y, (N, 2), as shares of the window."""
+        """Longer sides, (N,), and distances of the centers in x and y, (N, 2), as shares of the window."""
         middle = np.array([window.left, window.top]) + window.side / 2
         low, high = boxes[:, :2], boxes[:, 2:]
         return (high - low).max(1) / window.side, np.abs((low + high) / 2 - middle) / window.side
@@ -155,7 +155,7 @@ class Windows(VisionDataset):
 def cut(image: np.ndarray, left: int, top: int, side: int, size: int) -> np.ndarray:
     """A square of an image, uint8 (H, W, 3), gray where it reaches beyond, brought to a size in pixels."""
     height, width = image.shape[:2]
-    part = np.full((side, side, 3), GRAY, np.uint8)
+    part = np.full((side, side, 3), FILL, np.uint8)
     x1, y1, x2, y2 = max(0, left), max(0, top), min(width, left + side), min(height, top + side)
     if x1 < x2 and y1 < y2:
         part[y1 - top : y2 - top, x1 - left : x2 - left] = image[y1:y2, x1:x2]

@@ -1,4 +1,4 @@
-"""Filters that nobody trained."""
+"""A network with handmade filters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SIDE = 7
 
 
 def filters_by_hand() -> dict[str, Tensor]:
-    """Identity, edges, sharpening and Gaussian blur of 3x3 values in the middle of 7x7, and two lines of 7: by name."""
+    """Returns, by name, identity, edges, sharpening and blur (3x3 values centered in 7x7) and two lines of 7 pixels."""
     small = {
         "identity": torch.tensor([[0.0, 0, 0], [0, 1, 0], [0, 0, 0]]),
         "edges": torch.tensor([[-1.0, -1, -1], [-1, 8, -1], [-1, -1, -1]]),
@@ -26,7 +26,7 @@ def filters_by_hand() -> dict[str, Tensor]:
 
 @classic(size=224, channels=1)
 def by_hand(in_chans: int) -> list[Stage]:
-    """One convolution of six filters set by hand, in the order of `filters_by_hand`, over the mean of the channels."""
+    """One convolution with the six filters of `filters_by_hand`, in that order, on the mean of the channels."""
     filters = torch.stack([*filters_by_hand().values()])
     conv = nn.Conv2d(in_chans, len(filters), SIDE, padding=SIDE // 2, bias=False)
     with torch.no_grad():

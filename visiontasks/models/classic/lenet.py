@@ -7,16 +7,16 @@ from torch import Tensor, nn
 
 from visiontasks.models.classic.plain import Stage, classic
 
-# table I: from which of S2's six maps each of C3's sixteen is made
+# table I: the maps of S2 (of six) that each of the sixteen maps of C3 takes as input
 PARTS = [[(first + step) % 6 for step in range(count)] for count in (3, 4) for first in range(6)]
 PARTS += [[0, 1, 3, 4], [1, 2, 4, 5], [0, 2, 3, 5], [0, 1, 2, 3, 4, 5]]
 
 
 @classic(size=28, channels=1)
 def lenet5(in_chans: int) -> list[Stage]:
-    """LeNet-5 as it is mostly built today: every map of C3 sees all of S2, pooling without weights, a linear output.
+    """LeNet-5 in its usual modern form: C3 takes all maps of S2, pooling has no weights, the output is linear.
 
-    With ten classes of 28x28 pixels 61,706 weights. Of larger images the last maps are larger than 1x1.
+    It has 61,706 weights with ten classes of 28x28 pixels. For larger images the last maps are larger than 1x1.
     """
     return [
         Stage(nn.Sequential(nn.Conv2d(in_chans, 6, 5, padding=2), nn.Tanh()), 6),
@@ -28,10 +28,10 @@ def lenet5(in_chans: int) -> list[Stage]:
 
 @classic(size=28, channels=1)
 def lenet5_1998(in_chans: int) -> list[Stage]:
-    """LeNet-5 as published (LeCun et al. 1998, section II.B): C3 sees parts of S2, pooling with trained weights.
+    """LeNet-5 as published (LeCun et al. 1998, section II.B): C3 takes parts of S2, pooling has trained weights.
 
-    Of gray images it has the published 60,000 weights; the output, the distances of its input to a vector for each
-    class, is `LabelHead(distance=True)`.
+    It has the published 60,000 weights for gray images. `LabelHead(distance=True)` is its output: the distances of
+    the features to one vector per class.
     """
     return [
         Stage(nn.Sequential(nn.Conv2d(in_chans, 6, 5, padding=2), ScaledTanh()), 6),
@@ -42,14 +42,14 @@ def lenet5_1998(in_chans: int) -> list[Stage]:
 
 
 class ScaledTanh(nn.Module):
-    """1.7159 tanh(2/3 x): 1 and -1 stay what they are (appendix A)."""
+    """1.7159 tanh(2/3 x), which maps 1 to 1 and -1 to -1 (appendix A)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return 1.7159 * torch.tanh(2 / 3 * x)
 
 
 class TrainedPool(nn.Module):
-    """The sum of 2x2 values of a map, times a coefficient of the map, plus a bias of the map: S2 and S4."""
+    """Sum of 2x2 values, times one coefficient per map, plus one bias per map: S2 and S4."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -61,10 +61,10 @@ class TrainedPool(nn.Module):
 
 
 class PartialConv2d(nn.Module):
-    """A convolution of which each output map is made from some of the input maps only: C3.
+    """Convolution in which each output map takes only some of the input maps: C3.
 
     Args:
-        parts: The input maps of each output map.
+        parts: Numbers of the input maps of each output map.
         size: Height and width of the kernels.
     """
 

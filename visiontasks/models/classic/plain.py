@@ -1,4 +1,4 @@
-"""What the classic networks have in common: stages in a row, and timm's way of asking for their maps."""
+"""Base of the classic networks: sequential stages with timm's interface for feature maps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 
 class Stage(NamedTuple):
-    """Layers, how many channels come out of them, and the factor by which they make the map smaller."""
+    """Layers, the number of their output channels, and the factor by which they reduce the size of the map."""
 
     layers: nn.Module
     channels: int
@@ -21,11 +21,7 @@ class Stage(NamedTuple):
 
 
 class PlainNet(nn.Module):
-    """Stages in a row; what comes out of the last one is the final map.
-
-    Args:
-        stages: In order.
-    """
+    """Sequential stages; the output of the last stage is the final map."""
 
     def __init__(self, stages: Sequence[Stage]) -> None:
         super().__init__()
@@ -38,7 +34,7 @@ class PlainNet(nn.Module):
         ]
 
     def forward_intermediates(self, x: Tensor, indices: int | list[int] | None = None) -> tuple[Tensor, list[Tensor]]:
-        """As timm has it: the final map, and the maps that `indices` take (the last so many, or all)."""
+        """Returns the final map and the maps that `indices` selects (all, the last n, or a list), as timm does."""
         numbers = range(len(self.stages))
         taken = numbers[-indices:] if isinstance(indices, int) else [numbers[i] for i in indices or numbers]
         maps = []
@@ -56,11 +52,11 @@ class PlainNet(nn.Module):
 
 
 def classic(size: int, channels: int = 3) -> Callable[[Any], Callable[..., PlainNet]]:
-    """Registers a network with timm under the name of the function that makes its stages for so many input channels.
+    """Registers a network with timm under the name of a function that makes its stages from `in_chans`.
 
     Args:
-        size: Height and width in pixels of the images that it was published for.
-        channels: Channels of these.
+        size: Height and width in pixels of the images for which the network was published.
+        channels: Number of channels of these images.
     """
     config = {"input_size": (channels, size, size), "mean": (0.5,) * channels, "std": (0.5,) * channels}
 

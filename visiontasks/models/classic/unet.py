@@ -1,4 +1,4 @@
-"""U-Net's contracting path."""
+"""Contracting path of U-Net."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ CHANNELS = (64, 128, 256, 512, 1024)
 
 @classic(size=256)
 def unet2015(in_chans: int) -> list[Stage]:
-    """The contracting path of U-Net: at each stride two 3x3 convolutions with ReLU, 2x2 max pooling between.
+    """Contracting path of U-Net: two 3x3 convolutions with ReLU at each stride, 2x2 max pooling between strides.
 
-    Ronneberger, Fischer and Brox 2015, section 2, figure 1, with padded convolutions: 19 million weights.
+    Ronneberger, Fischer and Brox 2015, section 2, figure 1, with padded convolutions; it has 19 million weights.
     """
     return _stages(in_chans, batch_norm=False)
 
 
 @classic(size=256)
 def unet2015_bn(in_chans: int) -> list[Stage]:
-    """The same with batch norm behind each convolution."""
+    """`unet2015` with batch norm after each convolution."""
     return _stages(in_chans, batch_norm=True)
 
 
@@ -36,7 +36,7 @@ def _stages(in_chans: int, batch_norm: bool) -> list[Stage]:
 
 
 def double_conv(inputs: int, outputs: int, batch_norm: bool) -> nn.Sequential:
-    """Two padded 3x3 convolutions, each with ReLU."""
+    """Makes two padded 3x3 convolutions, each with ReLU."""
     layers: list[nn.Module] = []
     for width in (inputs, outputs):
         norm = [nn.BatchNorm2d(outputs)] if batch_norm else []
@@ -45,7 +45,7 @@ def double_conv(inputs: int, outputs: int, batch_norm: bool) -> nn.Sequential:
 
 
 def init_he(module: nn.Module) -> None:
-    """Draws the weights of all convolutions from a normal distribution of variance 2 / fan-in, as the paper does."""
+    """Draws the weights of all convolutions from a normal distribution of variance 2 / fan-in, as in the paper."""
     for part in module.modules():
         if isinstance(part, nn.Conv2d):
             nn.init.kaiming_normal_(part.weight, nonlinearity="relu")

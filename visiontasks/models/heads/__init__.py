@@ -1,4 +1,4 @@
-"""Each head answers one key of a sample."""
+"""Heads: each one predicts one key of a sample."""
 
 from visiontasks.models.heads.base import Head
 from visiontasks.models.heads.box import BoxHead
@@ -7,5 +7,6 @@ from visiontasks.models.heads.label import LabelHead
 from visiontasks.models.heads.mask import MaskHead
 from visiontasks.models.heads.smp import SMPHead
 from visiontasks.models.heads.unet import UNetHead
+from visiontasks.models.heads.value import ValueHead
 
-__all__ = ["BoxHead", "FCNHead", "Head", "LabelHead", "MaskHead", "SMPHead", "UNetHead"]
+__all__ = ["BoxHead", "FCNHead", "Head", "LabelHead", "MaskHead", "SMPHead", "UNetHead", "ValueHead"]

@@ -1,115 +1,141 @@
-"""What a head is."""
+"""The contract of a head."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Literal
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
 from visiontasks.core.errors import InputError
-from visiontasks.core.sample import Batch
+from visiontasks.core.sample import Sample
 from visiontasks.core.serialize import Configurable
 from visiontasks.losses import Loss
+from visiontasks.targets import Target, find_target
 
 Stage = Literal["train", "val", "test"]
 
 
 class Head(Configurable, nn.Module, ABC):
-    """Answers one key of a sample from a backbone's features.
+    """Base class of heads, which predict one key of a sample from the features of a backbone.
 
-    A subclass takes `channels` (of every feature map) and `num_classes` as its first two arguments,
-    and the loss among the others. Options come after them.
+    A subclass takes these two arguments first, then its options, with the loss among them.
+
+    Args:
+        channels: Channels of each feature map.
+        num_classes: Number of classes.
 
     Attributes:
-        key: The key of the sample that it answers.
-        monitor: The metric of its own that tells the best model.
-        needs_pyramid: Whether it uses more than the backbone's final map.
+        key: Key of the target kind that the head predicts.
+        needs_pyramid: Whether the head uses more than the final map of the backbone.
     """
 
     key: ClassVar[str]
-    monitor: ClassVar[str]
     needs_pyramid: ClassVar[bool] = False
 
+    @property
+    def target(self) -> Target:
+        """Target kind of the head."""
+        return find_target(self.key)
+
     def check_loss(self, loss: Loss, kind: str) -> None:
-        """Refuses a loss of another kind: some would take the wrong tensors without a word."""
+        """Raises an InputError if a loss is of another kind: some would accept the wrong tensors."""
         if loss.kind != kind:
             raise InputError(
-                f"{type(self).__name__}.loss: {type(loss).__name__} compares {loss.kind}; take one of {kind}."
+                f"{type(self).__name__}.loss: {type(loss).__name__} compares {loss.kind}; use a loss of {kind}."
             )
 
     def setup(self, summary: dict[str, Any]) -> None:
-        """Reads what it needs of the training set, once before a fit.
-
-        Args:
-            summary: `VisionDataModule.summary`, and for a head of masks `masks`: its `mask_counts`.
-        """
+        """Reads the `summary` of its target kind for the training set; called once before a fit."""
 
     @abstractmethod
     def forward(self, features: list[Tensor]) -> Tensor:
-        """Computes the output from feature maps (B, C, h, w) as `Backbone.forward` returns them, the final one last."""
+        """Computes the output from feature maps (B, C, h, w) as `Backbone.forward` returns them, the final map last."""
 
     @abstractmethod
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """The scalar loss of an output against the batch's value of `key`."""
+        """Computes the scalar loss of an output and the value of `key` in the batch."""
 
     @abstractmethod
-    def predict(self, output: Tensor) -> dict[str, Tensor]:
-        """The prediction of an output: a batch with the keys of a sample, and `score`."""
-
-    def answer(self, output: Tensor) -> Tensor:
-        """What a prediction is made of, wherever the network runs: float, to be averaged over views of an image."""
-        return self.scores(output)
+    def postprocess(self, output: Tensor) -> Tensor:
+        """Computes the output of the target kind, from which predictions are made: float (B, ...)."""
 
     @abstractmethod
-    def metrics(self, stage: Stage) -> MetricCollection:
-        """The metrics of a stage; each is updated with scores and their target."""
+    def counts(self, output: Tensor, target: Tensor) -> Tensor:
+        """Computes the counts of a training batch for the figures, on its device; see `Target.counts`.
 
-    def tables(self) -> MetricCollection:
-        """The results of a test that are not single numbers; updated as the metrics are."""
+        Returns:
+            The sum over the batch, (rows, classes), or (B, rows, classes) if the target kind is not additive.
+        """
+
+    @abstractmethod
+    def baseline(self) -> Tensor:
+        """Returns the output of the trivial predictor, which knows only the training targets."""
+
+    def calibrate(self, counts: np.ndarray) -> np.ndarray:
+        """Chooses the settings of predictions from the validation counts during a fit; returns the counts with them."""
+        return counts
+
+    def extras(self, stage: Stage) -> MetricCollection:
+        """Returns metrics that need more than the counts; `extra_inputs` updates each of them."""
         return MetricCollection({})
 
-    @abstractmethod
-    def floor(self, target: Any) -> Any:
-        """The scores of a trivial predictor that has only seen the training targets, for these targets."""
+    def extra_inputs(self, predictions: list[Sample], truths: list[Sample]) -> tuple[Tensor, Tensor]:
+        """Returns the scores and targets of images for the extras."""
+        raise NotImplementedError
 
-    @abstractmethod
-    def quality(self, output: Tensor, target: Tensor) -> Tensor:
-        """How good each output is, float (B,), 0..1, the more the better; NaN where there is no target."""
+    def explained(self, output: Tensor, of: Tensor) -> Tensor:
+        """Reduces an output to one value per column, float (B, columns), for Grad-CAM and occlusion to explain.
 
-    @abstractmethod
-    def no_target(self, images: Tensor) -> Tensor:
-        """The targets of a batch of images, (B, 3, H, W), that have none."""
-
-    def scores(self, output: Tensor) -> Tensor:
-        """What the metrics take in place of the output, where that is not the output itself."""
+        Args:
+            output: Output for changed images.
+            of: Output for the original image, which defines the predicted classes.
+        """
         return output
 
-    def scored(self, output: Tensor, batch: Batch, spec: dict[str, Any]) -> tuple[Any, Any]:
-        """The scores that metrics of val and test take, and their target."""
-        return self.scores(output), batch[self.key]
+    def column(self, output: Tensor) -> int | None:
+        """Returns the column of the predicted class of one image; None if all columns are explained together."""
+        return int(output.argmax())
 
     def design(self, features: list[Tensor]) -> Tensor:
-        """What the last, linear layer sees: float (B, D).
+        """Computes the input of the last, linear layer: float (B, D).
 
         Raises:
-            InputError: This head has no closed form.
+            InputError: The head has no closed form.
         """
         raise InputError(
             f"{type(self).__name__} as it is configured has no closed form: its last layer must be its only one. "
-            "Remove its hidden layers, leave it out of ClosedFormStart's `heads`, or remove that callback."
+            "Remove its hidden layers, remove it from ClosedFormStart's `heads`, or remove that callback."
         )
 
     def solve(self, design: Tensor, target: Tensor, index: Tensor) -> dict[str, float]:
         """Sets the last layer to the closed-form solution.
 
         Args:
-            design: Of the whole training set, once or more often, float (N, D).
-            target: The value of `key` of the same samples.
-            index: Place of each in the training set, int64 (N,): the same for one picture's augmentations.
+            design: Design of the training set, with one or more augmentations of each image, float (N, D).
+            target: Values of `key` of the same samples.
+            index: Index of each sample in the training set, int64 (N,): equal for augmentations of one image.
 
         Returns:
-            What was chosen on the way, by name.
+            Chosen hyperparameters and scores of the fit, by name.
         """
         raise TypeError(f"{type(self).__name__} has a design() but no solve(): a head has both or neither.")
+
+
+def class_counts(taken: Tensor, target: Tensor, num_classes: int, ignored: int) -> Tensor:
+    """Counts, per class, the targets, the predictions, and the correct predictions: int64 (3, classes).
+
+    Args:
+        taken: Predicted class indices, any shape.
+        target: True class indices, of the same shape.
+        num_classes: Number of classes.
+        ignored: Target value that is not counted.
+    """
+    true, taken = (part.flatten().long() for part in (target, taken))
+    # ignored targets go into an extra class, because boolean indexing would wait for the device
+    true, taken = (torch.where(target.flatten() == ignored, num_classes, part) for part in (true, taken))
+    right = torch.where(true == taken, true, num_classes)
+    return torch.stack([part.bincount(minlength=num_classes + 1)[:-1] for part in (true, taken, right)])

@@ -15,19 +15,17 @@ from visiontasks.models.heads.mask import MaskHead, levels
 
 
 class FCNHead(MaskHead):
-    """FCN-32s, 16s or 8s: class scores of the final map, those of finer maps added on the way up.
+    """FCN-32s, 16s or 8s: class scores of the final map, upsampled and added to those of finer maps.
 
-    Long, Shelhamer and Darrell 2015, section 4.2: a 1x1 convolution scores each map; the sum is brought to the next
-    finer map by a transposed convolution that starts as bilinear interpolation and is learnt, the last one to the
-    pixels by bilinear interpolation; the scores of finer maps start at zero. The backbone's final map takes the place
-    of the paper's fully connected layers made convolutions.
+    Long, Shelhamer and Darrell 2015, section 4.2: a 1x1 convolution scores each map. A learned transposed convolution,
+    which starts as bilinear interpolation, upsamples the sum to the next finer map; fixed bilinear interpolation
+    upsamples the last sum to the pixels. The scores of finer maps start at zero. The final map of the backbone replaces
+    the convolutionalized fully connected layers of the paper.
 
     Args:
-        channels: Channels of each feature map.
-        num_classes: Number of classes.
-        stride: Of the finest map that is used: 32, 16 or 8.
+        stride: Stride of the finest map that is used: 32, 16 or 8.
         dropout: Probability of dropping a channel of the final map, 0..1.
-        loss: Logits against masks.
+        loss: Loss of classes.
 
     Raises:
         InputError: The backbone has no map of one of the strides.
@@ -59,13 +57,12 @@ class FCNHead(MaskHead):
     def decode(self, features: list[Tensor]) -> Tensor:
         scores = self.score(self.dropout(features[-1]))
         for stride, skip, up in zip(self.finer, self.skips, self.up, strict=True):
-            fine = skip(features[STRIDES.index(stride)])
-            scores = up(scores) + fine
+            scores = up(scores) + skip(features[STRIDES.index(stride)])
         return scores
 
 
 def bilinear(channels: int, step: int) -> nn.ConvTranspose2d:
-    """A transposed convolution that makes maps `step`, an even number, times as large, at first bilinearly."""
+    """Makes a transposed convolution that upsamples by `step`, an even number, and starts as bilinear interpolation."""
     size = 2 * step
     up = nn.ConvTranspose2d(channels, channels, size, stride=step, padding=step // 2, bias=False)
     ramp = 1 - (torch.arange(size) - (size - 1) / 2).abs() / step

@@ -1,41 +1,42 @@
-"""Which class."""
+"""Classification head: one class per image."""
 
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import Any, Literal
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torchmetrics import MetricCollection
+from torchmetrics import Metric, MetricCollection
+from torchmetrics.classification import (
+    MulticlassAccuracy,
+    MulticlassAUROC,
+    MulticlassCalibrationError,
+    MulticlassConfusionMatrix,
+)
 
 from visiontasks.core.errors import InputError
-from visiontasks.core.sample import IGNORE_LABEL
+from visiontasks.core.sample import IGNORE_LABEL, Sample
 from visiontasks.losses import CrossEntropy, Loss
-from visiontasks.models.heads.base import Head, Stage
+from visiontasks.models.heads.base import Head, Stage, class_counts
+from visiontasks.models.heads.pool import Pool, linear, pool, pooled_width
 from visiontasks.models.ridge import fit_ridge, fit_temperature
-from visiontasks.targets.metrics import label_metrics, label_tables
-
-Pool = Literal["avg", "max", "avgmax", "flatten"]
 
 
 class LabelHead(Head):
-    """Pooled features, dense layers, one logit a class.
+    """Pooled features, dense layers, and one logit per class.
 
     Args:
-        channels: Channels of each feature map.
-        num_classes: Number of classes.
-        pool: Mean over the map, maximum, both side by side, or all its values: `flatten` keeps the
-            place, and with it one image size.
+        pool: `avg`, `max`, `avgmax` (both, concatenated), or `flatten`: all values of the map, for one image size only.
         hidden: Widths of the dense layers before the last, each followed by ReLU.
-        dropout: Probability of dropping a unit of the dense layers before the last, or without these a pooled feature,
-            0..1.
-        loss: Logits against labels.
-        distance: A logit is minus the squared distance of its input to a learnt vector of the class, as in LeNet-5
-            (LeCun et al. 1998, eq. 7), and not a linear function.
+        dropout: Probability of dropping a hidden unit, or a pooled feature if there are no hidden layers, 0..1.
+        loss: Loss of classes.
+        distance: A logit is minus the squared distance to a learned vector of the class, as in LeNet-5 (LeCun et al.
+            1998, eq. 7), instead of a linear function.
     """
 
-    key, monitor = "label", "accuracy"
+    key = "label"
 
     def __init__(
         self,
@@ -49,101 +50,82 @@ class LabelHead(Head):
     ) -> None:
         super().__init__()
         if num_classes < 2:
-            raise InputError(
-                f"LabelHead: {num_classes} class; classification needs at least two. Add images of others."
-            )
+            raise InputError(f"LabelHead: {num_classes} class; classification needs at least two. Add another class.")
         self.check_loss(loss, "classes")
         self.pool, self.num_classes = pool, num_classes
-        self.criterion = deepcopy(loss)  # a default is one object for all heads
-        width = {"avg": 1, "max": 1, "avgmax": 2, "flatten": 0}[pool] * channels[-1]
+        self.criterion = deepcopy(loss)  # all heads share the default object
+        width = pooled_width(pool, channels[-1])
         layers: list[nn.Module] = []
         for units in hidden:
-            layers += [_linear(width, units), nn.ReLU(), nn.Dropout(dropout)]
+            layers += [linear(width, units), nn.ReLU(), nn.Dropout(dropout)]
             width = units
         self.hidden = nn.Sequential(*layers)
         self.dropout = nn.Identity() if hidden else nn.Dropout(dropout)
         if distance and not width:
             raise InputError("LabelHead: distance and `pool: flatten` need a hidden layer between them.")
-        self.classifier = Distance(width, num_classes) if distance else _linear(width, num_classes)
+        self.classifier = Distance(width, num_classes) if distance else linear(width, num_classes)
         self.has_closed_form = not (hidden or distance)
-        self.prior: Tensor
-        self.register_buffer("prior", torch.full((num_classes,), 1 / num_classes))
+        self.prior = nn.Buffer(torch.full((num_classes,), 1 / num_classes))
         self.register_load_state_dict_post_hook(lambda head, _: head.criterion.set_label_counts(head.prior))
 
     def setup(self, summary: dict[str, Any]) -> None:
-        if "label_counts" not in summary:
-            raise InputError("LabelHead: the training set has no labels. Use a dataset with classes.")
-        counts = summary["label_counts"].to(self.prior.device)
-        self.prior.copy_(counts / counts.sum())
-        self.criterion.set_label_counts(counts)
+        self.prior.copy_(torch.from_numpy(self.target.baseline(summary)))
+        self.criterion.set_label_counts(torch.from_numpy(summary["counts"]).to(self.prior.device))
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """Returns logits, float (B, num_classes)."""
-        return self.classifier(self.dropout(self.hidden(self._bridge(features))))
+        """Computes logits, float (B, num_classes)."""
+        return self.classifier(self.dropout(self.hidden(pool(features[-1], self.pool))))
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         return self.criterion(output, target)
 
-    def predict(self, output: Tensor) -> dict[str, Tensor]:
-        """Returns `label` int64 (B,), its `score` (B,) and all `probabilities` (B, num_classes)."""
-        probabilities = self.scores(output)
-        score, label = probabilities.max(1)
-        return {"label": label, "score": score, "probabilities": probabilities}
-
-    def metrics(self, stage: Stage) -> MetricCollection:
-        return label_metrics(self.num_classes, stage)
-
-    def tables(self) -> MetricCollection:
-        return label_tables(self.num_classes)
-
-    def quality(self, output: Tensor, target: Tensor) -> Tensor:
-        """The probability of the true class."""
-        probability = self.scores(output).gather(1, target.clamp(min=0)[:, None])[:, 0]
-        return torch.where(target == IGNORE_LABEL, torch.nan, probability)
-
-    def no_target(self, images: Tensor) -> Tensor:
-        return torch.full((len(images),), IGNORE_LABEL, device=images.device)
-
-    def scores(self, output: Tensor) -> Tensor:
+    def postprocess(self, output: Tensor) -> Tensor:
+        """Computes probabilities, float (B, num_classes)."""
         return output.float().softmax(1)
 
-    def floor(self, target: Tensor) -> Tensor:
-        """The share of each class in the training set: its best guess is the majority class."""
-        return self.prior.expand(len(target), -1)
+    def counts(self, output: Tensor, target: Tensor) -> Tensor:
+        return class_counts(output.argmax(1), target, self.num_classes, IGNORE_LABEL)
+
+    def baseline(self) -> Tensor:
+        return self.prior
+
+    def extras(self, stage: Stage) -> MetricCollection:
+        """Returns `top5` (if there are more than five classes); for a test also `auroc` (mean over classes, one against
+        the rest), `ece` (expected calibration error, 15 bins; Guo et al. 2017, eq. 3) and the `confusion` matrix."""
+        common: dict[str, Any] = {"num_classes": self.num_classes, "ignore_index": IGNORE_LABEL, "validate_args": False}
+        found: dict[str, Metric] = {}
+        if self.num_classes > 5:
+            found["top5"] = MulticlassAccuracy(top_k=5, average="micro", **common)
+        if stage == "test":
+            found["auroc"] = MulticlassAUROC(average="macro", **common)
+            found["ece"] = MulticlassCalibrationError(n_bins=15, **common)
+            found["confusion"] = MulticlassConfusionMatrix(**common)
+        return MetricCollection(dict(found), compute_groups=False)
+
+    def extra_inputs(self, predictions: list[Sample], truths: list[Sample]) -> tuple[Tensor, Tensor]:
+        """Stacks the probabilities and labels of images."""
+        scores = np.stack([prediction["probabilities"] for prediction in predictions])
+        return torch.from_numpy(scores), torch.tensor([truth.get("label", IGNORE_LABEL) for truth in truths])
 
     def design(self, features: list[Tensor]) -> Tensor:
-        return self._bridge(features) if self.has_closed_form else super().design(features)
+        return pool(features[-1], self.pool) if self.has_closed_form else super().design(features)
 
     def solve(self, design: Tensor, target: Tensor, index: Tensor) -> dict[str, float]:
-        """Ridge regression on one-hot labels, then the temperature that makes its outputs logits."""
+        """Solves ridge regression on one-hot labels, then scales its outputs to logits by a temperature."""
         known = target != IGNORE_LABEL
         design, target = design[known], target[known]
         ridge = fit_ridge(design, nn.functional.one_hot(target, self.num_classes).to(design.dtype), index[known])
         factor = fit_temperature(ridge.left_out, target)
         assert isinstance(self.classifier, nn.Linear)
-        with torch.no_grad():
-            self.classifier.weight.copy_(factor * ridge.weight)
-            self.classifier.bias.copy_(factor * ridge.bias)
+        ridge.copy_to(self.classifier, factor)
         accuracy = (ridge.left_out.argmax(1) == target).float().mean()
         return {"strength": ridge.strength, "temperature": factor, "left_out_accuracy": float(accuracy)}
 
-    def _bridge(self, features: list[Tensor]) -> Tensor:
-        final = features[-1]
-        match self.pool:
-            case "avg":
-                return final.mean((2, 3))
-            case "max":
-                return final.amax((2, 3))
-            case "avgmax":
-                return torch.cat([final.mean((2, 3)), final.amax((2, 3))], 1)
-            case "flatten":
-                return final.flatten(1)
-
 
 class Distance(nn.Module):
-    """Minus the squared distances of float (B, D) to the vectors of the classes: (B, C).
+    """Minus the squared distances of features, float (B, D), to the vectors of the classes: (B, C).
 
-    The vectors start as random corners of a cube, -1 and 1, as the published ones are drawn by hand.
+    The vectors start as random corners of a cube, -1 and 1; the published ones are drawn by hand.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -152,8 +134,3 @@ class Distance(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return -(x[:, None] - self.vectors).square().sum(2)
-
-
-def _linear(inputs: int, outputs: int) -> nn.Linear:
-    """A width of 0 is not known before the first batch."""
-    return nn.Linear(inputs, outputs) if inputs else nn.LazyLinear(outputs)

@@ -1,4 +1,4 @@
-"""The decoders of segmentation-models-pytorch."""
+"""Decoders of segmentation-models-pytorch."""
 
 from __future__ import annotations
 
@@ -17,22 +17,19 @@ Decoder = Literal["Unet", "UnetPlusPlus", "FPN", "DeepLabV3Plus", "Segformer"]
 
 
 class SMPHead(MaskHead):
-    """A decoder of segmentation-models-pytorch, as wide as there by default, on any backbone with a pyramid.
+    """A decoder of segmentation-models-pytorch, with its default widths, on any backbone with a pyramid.
 
-    Two things are not in SMP's models: batch norm brings the backbone's maps to one scale (those of networks with
-    linear bottlenecks differ tenfold, and the coarse ones would be lost beside the fine ones), and `coarse`.
-
-    `DeepLabV3Plus` reads the deepest map at stride 16: give the backbone `output_stride: 16`.
+    It differs from SMP's models in `coarse` and in batch norm on the maps of the backbone, which brings them to one
+    scale: in networks with linear bottlenecks they differ tenfold, and the fine maps would dominate the coarse ones.
+    `DeepLabV3Plus` reads the deepest map at stride 16: set `output_stride: 16` in the backbone.
 
     Args:
-        channels: Channels of each feature map.
-        num_classes: Number of classes.
         decoder: `Unet`, `UnetPlusPlus` (Zhou et al. 2018), `FPN` (Kirillov et al. 2019), `DeepLabV3Plus` (Chen et
             al. 2018) or `Segformer` (Xie et al. 2021).
         width: Factor on the channels of the decoder.
-        coarse: Add class scores of the backbone's final map to the decoder's logits, as FCN-32s has them (Long et al.
-            2015, section 4.2): through ten new layers alone the classes take long to be learnt.
-        loss: Logits against masks.
+        coarse: Add class scores of the final map of the backbone to the logits, as in FCN-32s (Long et al. 2015,
+            section 4.2), because ten new layers alone learn the classes slowly.
+        loss: Loss of classes.
 
     Raises:
         InputError: The backbone has no map of a stride that the decoder reads.
@@ -53,11 +50,10 @@ class SMPHead(MaskHead):
         needed = [2, 4] if dilated else [2, 3, 4, 5]
         if not set(needed) <= set(known) or known[-1] != needed[-1]:
             strides, found = (", ".join(str(2**level) for level in some) for some in (needed, known))
-            mend = "Take a network with a pyramid, and no `output_stride`."
-            if dilated:
-                mend = "Take a network with a pyramid, and set the backbone's `output_stride: 16`."
-            raise InputError(f"SMPHead: {decoder} reads maps of strides {strides}; the backbone has {found}. {mend}")
-        self.levels = needed if decoder in ("FPN", "DeepLabV3Plus") else known  # what it reads
+            fix = "set the backbone's `output_stride: 16`" if dilated else "remove `output_stride`"
+            message = f"SMPHead: {decoder} reads maps of strides {strides}; the backbone has {found}."
+            raise InputError(f"{message} Take a network with a pyramid, and {fix}.")
+        self.levels = needed if decoder in ("FPN", "DeepLabV3Plus") else known  # the ones that the decoder reads
         self.depth = needed[-1]
         self.decoder, inputs, kernel = _make(decoder, channels[: self.depth + 1], width)
         self.classifier = nn.Conv2d(inputs, num_classes, kernel, padding=kernel // 2)
@@ -76,20 +72,18 @@ class SMPHead(MaskHead):
 
 
 def _make(name: str, channels: Sequence[int], width: float) -> tuple[nn.Module, int, int]:
-    """The decoder, its output channels and the size of the last convolution: as SMP's models of these names."""
+    """Returns the decoder, its output channels and the kernel size of the last convolution, as in SMP's models."""
     channels = list(channels)
-    wide = [max(1, round(width * count)) for count in (256, 128, 64, 32, 16)]
-    make = smp_decoder(name)  # not before it is used: it imports torchvision
+    widths = [max(1, round(width * count)) for count in (256, 128, 64, 32, 16)]
+    make = smp_decoder(name)  # called only when needed, because it imports torchvision
     match name:
         case "Unet" | "UnetPlusPlus":
-            decoder, outputs, kernel = make(channels, wide), wide[-1], 3
+            decoder, outputs = make(channels, widths), widths[-1]
         case "FPN":
-            decoder = make(channels, pyramid_channels=wide[0], segmentation_channels=wide[1])
-            outputs, kernel = wide[1], 1
+            decoder, outputs = make(channels, pyramid_channels=widths[0], segmentation_channels=widths[1]), widths[1]
         case "DeepLabV3Plus":
-            decoder = make(channels, 4, wide[0], (12, 24, 36), 16, True, 0.5)
-            outputs, kernel = wide[0], 1
+            decoder, outputs = make(channels, 4, widths[0], (12, 24, 36), 16, True, 0.5), widths[0]
         case _:
-            decoder, outputs, kernel = make(channels, segmentation_channels=wide[0]), wide[0], 1
+            decoder, outputs = make(channels, segmentation_channels=widths[0]), widths[0]
     initialize_smp_decoder(decoder)
-    return decoder, outputs, kernel
+    return decoder, outputs, 3 if name.startswith("Unet") else 1

@@ -1,4 +1,4 @@
-"""U-Net's expanding path."""
+"""Expanding path of U-Net."""
 
 from __future__ import annotations
 
@@ -12,21 +12,19 @@ from visiontasks.models.heads.mask import MaskHead, levels
 
 
 class UNetHead(MaskHead):
-    """The expanding path of U-Net: up-convolution, the map of that stride beside it, two 3x3 convolutions.
+    """Expanding path of U-Net: an up-convolution, the map of that stride concatenated, and two 3x3 convolutions.
 
     Ronneberger, Fischer and Brox 2015, section 2, with padded convolutions. On the backbone `unet2015` it is the
-    published network; on any other it uses what maps there are.
+    published network; on any other backbone it uses the available maps.
 
     Args:
-        channels: Channels of each feature map.
-        num_classes: Number of classes.
-        width: Channels at stride 1; twice as many at every coarser one.
-        batch_norm: Put batch norm behind each 3x3 convolution, which the paper did not have yet.
+        width: Channels at stride 1; each coarser level has twice as many.
+        batch_norm: Add batch norm after each 3x3 convolution; the paper has none.
         dropout: Probability of dropping a channel of the deepest map, 0..1.
-        loss: Logits against masks.
+        loss: Loss of classes.
 
     Raises:
-        InputError: The backbone's maps are all of one stride.
+        InputError: All maps of the backbone have one stride.
     """
 
     def __init__(

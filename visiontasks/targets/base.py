@@ -1,0 +1,168 @@
+"""The contract of a target kind."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from visiontasks.core.draw import Canvas
+from visiontasks.core.errors import InputError
+from visiontasks.core.geometry import Frame
+from visiontasks.core.sample import Sample
+
+
+class Difference(NamedTuple):
+    """How far a prediction is from the expected one: what was compared, by how much it differs, and the limit."""
+
+    name: str
+    value: float
+    limit: float
+
+
+class Known(NamedTuple):
+    """A value of the training set, the frame of its image (a function: it may have to read the file) and its name."""
+
+    value: Any
+    frame: Callable[[], Frame]
+    name: str
+
+
+class Target(ABC):
+    """Everything that is special about one key of a sample, in numpy.
+
+    A *value* is what a dataset knows of an image, in pixels of the image. An *output* is what a head post-processes
+    for one image, in its picture: float32.
+
+    Attributes:
+        key: Key of a sample, a batch and a prediction.
+        names_key: Where a spec lists the names of its classes (or numbers), and the attribute of a dataset.
+        monitor: First of the `figures`, the one that chooses the best model; more is better.
+        dense: Whether an output has a score for each pixel.
+        additive: Whether the counts of images may be summed; if not, the figures need those of each image.
+    """
+
+    key: ClassVar[str]
+    names_key: ClassVar[str] = "class_names"
+    monitor: ClassVar[str]
+    dense: ClassVar[bool] = False
+    additive: ClassVar[bool] = True
+
+    def to_augment(self, value: Any) -> dict[str, Any]:
+        """Returns the arguments by which albumentations moves a value with its image."""
+        return {}
+
+    def from_augment(self, value: Any, moved: dict[str, Any]) -> Any:
+        """Returns the value that albumentations has moved, or None if it was lost."""
+        return value
+
+    def resize(self, value: Any, frame: Frame) -> Any:
+        """Moves a value from the image to its picture.
+
+        Raises:
+            InputError: Nothing of it is left.
+        """
+        return value
+
+    @abstractmethod
+    def missing(self, size: tuple[int, int], names: Sequence[str]) -> Any:
+        """Returns the value of a picture of height and width that has none: losses and figures leave it out."""
+
+    def collate(self, values: Sequence[Any], size: tuple[int, int], names: Sequence[str]) -> np.ndarray:
+        """Stacks the values of pictures of one height and width; None stands for a missing one."""
+        return np.stack([self.missing(size, names) if value is None else value for value in values])
+
+    def merge(self, outputs: Sequence[np.ndarray], flips: Sequence[tuple[int, ...]]) -> np.ndarray:
+        """Averages the outputs (B, ...) of several views of the same pictures.
+
+        Args:
+            outputs: The first one is of the picture itself; others may be of other sizes.
+            flips: The axes along which each view was flipped: -1 left and right, -2 up and down.
+        """
+        return np.mean(outputs, axis=0)
+
+    @abstractmethod
+    def prediction(self, output: np.ndarray, frame: Frame, names: Sequence[str]) -> Sample:
+        """Makes a prediction of an output, in pixels of the image."""
+
+    @abstractmethod
+    def row(self, prediction: Sample, names: Sequence[str]) -> dict[str, Any]:
+        """Returns what a table says of a prediction: plain values by column."""
+
+    @abstractmethod
+    def draw(self, canvas: Canvas, sample: Sample, names: Sequence[str]) -> None:
+        """Draws a sample or prediction, whose values are in pixels of the canvas."""
+
+    @abstractmethod
+    def summary(self, values: Iterable[Known], names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Sums up the training set: what heads, class weights and the baseline need.
+
+        Args:
+            values: Of each image that has one.
+            names: Names of the classes.
+        """
+
+    @abstractmethod
+    def baseline(self, summary: dict[str, np.ndarray]) -> np.ndarray:
+        """Returns the output of the trivial predictor, which has seen the training values and no image."""
+
+    @abstractmethod
+    def counts(self, truth: Sample, prediction: Sample, names: Sequence[str]) -> np.ndarray:
+        """Counts what one image adds to the figures: float64 (rows, classes); zeros (or NaN) without a true value."""
+
+    @abstractmethod
+    def figures(self, counts: np.ndarray, times: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """Computes the figures of a set.
+
+        Args:
+            counts: Of each image, float64 (N, rows, classes).
+            times: How often each image counts, (draws, N); each once if not given.
+
+        Returns:
+            By name, float64 (draws,), the monitored one first; of each class (draws, classes), NaN where it does not
+            occur, by names that begin with `class/`. Without `times` the first axis is left out.
+        """
+
+    @abstractmethod
+    def compare(self, expected: Sample, found: Sample) -> list[Difference]:
+        """Compares two predictions of one image, of a checkpoint and of what was exported from it."""
+
+    def totals(self, counts: np.ndarray, times: np.ndarray | None) -> np.ndarray:
+        """Sums the counts of the images: float64 (rows, draws, classes), or (rows, classes) without `times`."""
+        if times is None:
+            return counts.sum(0)
+        drawn = times @ counts.reshape(len(counts), -1)
+        return drawn.reshape(len(times), *counts.shape[1:]).swapaxes(0, 1)
+
+
+def target_kinds() -> dict[str, Target]:
+    """Returns every target kind by its key, in the order of a table's columns: numbers, labels, boxes, masks."""
+    found = sorted(_subclasses(Target), key=lambda cls: cls.key, reverse=True)
+    return {cls.key: cls() for cls in sorted(found, key=lambda cls: cls.dense)}
+
+
+def find_target(key: str) -> Target:
+    """Returns the kind of a key.
+
+    Raises:
+        InputError: There is none.
+    """
+    kinds = target_kinds()
+    if key not in kinds:
+        raise InputError(
+            f"{key!r} is not the key of a target kind; there are {', '.join(kinds)}. Rename the key, or add a kind to "
+            "visiontasks/targets."
+        )
+    return kinds[key]
+
+
+def names_of(spec: dict[str, Any], key: str) -> list[str]:
+    """Returns the names of the classes that a head of this key tells apart."""
+    return spec.get(find_target(key).names_key, [])
+
+
+def _subclasses(cls: type[Target]) -> list[type[Target]]:
+    """The subclasses with a key of their own, at any depth."""
+    return [found for child in cls.__subclasses__() for found in (child, *_subclasses(child)) if "key" in vars(found)]

@@ -1,0 +1,83 @@
+"""All target kinds of a sample at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from visiontasks.core.draw import PREDICTED, Canvas, Color
+from visiontasks.core.geometry import Frame, Size
+from visiontasks.core.resize import resize_image
+from visiontasks.core.sample import COMMON_KEYS, Sample
+from visiontasks.targets.base import find_target, names_of, target_kinds
+
+Outputs = dict[str, np.ndarray]
+"""Post-processed outputs of a batch of pictures, by key, float32 (B, ...): what predictions are built from, identical
+in torch and ONNX. What each is says the kind of its key."""
+
+
+def targets_of(sample: Sample) -> dict[str, Any]:
+    """Returns the targets of a sample, without its image.
+
+    Raises:
+        InputError: A key belongs to no target kind.
+    """
+    targets = {key: value for key, value in sample.items() if key not in COMMON_KEYS}
+    for key in targets:
+        find_target(key)
+    return targets
+
+
+def resize_sample(sample: Sample, size: Size, mode: Any) -> Sample:
+    """Resizes the image of a sample to its picture, and moves its targets with it.
+
+    Raises:
+        InputError: Nothing is left of a target.
+    """
+    frame = Frame(*sample["image"].shape[:2], size, mode)
+    moved = {key: find_target(key).resize(value, frame) for key, value in targets_of(sample).items()}
+    return {**sample, "image": resize_image(sample["image"], frame), **moved}
+
+
+def predict_sample(outputs: Outputs, frame: Frame, spec: dict[str, Any]) -> Sample:
+    """Makes the prediction of one image from its outputs, each without the axis of the batch.
+
+    Returns:
+        `size` (height, width) and what each kind's `prediction` makes, in pixels of the image.
+    """
+    prediction: Sample = {"size": (frame.height, frame.width)}
+    for key, output in outputs.items():
+        prediction |= find_target(key).prediction(output, frame, names_of(spec, key))
+    return prediction
+
+
+def predict_samples(outputs: Outputs, sizes: Iterable[Sequence[int]], spec: dict[str, Any]) -> Iterator[Sample]:
+    """Makes one prediction per image of a batch; `sizes` are the heights and widths of the images."""
+    for number, (height, width) in enumerate(sizes):
+        frame = Frame(height, width, spec["image_size"], spec["resize"])
+        yield predict_sample({key: output[number] for key, output in outputs.items()}, frame, spec)
+
+
+def draw_on(canvas: Canvas, sample: Sample, spec: dict[str, Any]) -> None:
+    """Draws a sample or prediction, whose values are in pixels of the canvas."""
+    for key, kind in reversed(target_kinds().items()):  # boxes over masks, captions beside boxes
+        if key in sample:
+            kind.draw(canvas, sample, names_of(spec, key))
+
+
+def draw_sample(image: np.ndarray, sample: Sample, spec: dict[str, Any], color: Color = PREDICTED) -> np.ndarray:
+    """Draws a sample or prediction on a copy of its image, uint8 (H, W, 3)."""
+    canvas = Canvas(image, color)
+    draw_on(canvas, sample, spec)
+    return canvas.picture()
+
+
+def row_of(prediction: Sample, spec: dict[str, Any]) -> dict[str, Any]:
+    """Returns what a table says of a prediction: plain values by column."""
+    columns: dict[str, Any] = {}
+    for key, kind in target_kinds().items():
+        if key in prediction:
+            columns |= kind.row(prediction, names_of(spec, key))
+    return columns

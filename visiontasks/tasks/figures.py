@@ -1,0 +1,128 @@
+"""The figures of one stage (train, val or test): what each image adds, over all processes, until the epoch ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from visiontasks.core.sample import Batch
+from visiontasks.models.heads.base import Head, Stage
+from visiontasks.targets import Target, names_of
+from visiontasks.targets.sample import Outputs, predict_samples
+
+
+class Tally:
+    """Counts of a target kind, summed or listed.
+
+    It is no metric of torchmetrics: those become bfloat16 with the model and stop counting at 256.
+
+    Args:
+        target: The kind, which tells whether counts may be summed.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.parts: list[Any] = []
+
+    def add(self, counts: np.ndarray | Tensor) -> None:
+        """Adds the counts of one image, (rows, classes), or those of a training batch; see `Head.counts`."""
+        if self.target.additive and self.parts:
+            self.parts[0] = self.parts[0] + counts
+        else:
+            self.parts.append(counts)
+
+    def gather(self) -> np.ndarray:
+        """Returns the counts of all processes, float64 (N, rows, classes), N 1 where they are summed."""
+        own = [np.asarray(part.cpu() if isinstance(part, Tensor) else part, np.float64) for part in self.parts]
+        every: list[Any] = [own]
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            every = [None] * torch.distributed.get_world_size()
+            torch.distributed.all_gather_object(every, own)
+        rows = np.concatenate([one if one.ndim == 3 else one[None] for part in every for one in part])
+        return rows.sum(0, keepdims=True) if self.target.additive else rows
+
+
+class StageFigures(nn.Module):
+    """Counts of every head of a task in one stage, those of its baseline, and the metrics that need more than counts.
+
+    Args:
+        stage: train, val or test.
+        heads: The heads by key; they stay the task's own.
+        spec: The task's.
+    """
+
+    def __init__(self, stage: Stage, heads: Mapping[str, Head], spec: dict[str, Any]) -> None:
+        super().__init__()
+        self.stage, self.spec = stage, spec
+        self.heads = dict(heads)  # a plain dict: a ModuleDict would be saved twice
+        self.extras: Any = nn.ModuleDict({key: head.extras(stage) for key, head in heads.items()})
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets everything."""
+        self.tallies = {key: Tally(head.target) for key, head in self.heads.items()}
+        self.baselines = {key: Tally(head.target) for key, head in self.heads.items()}
+        for extras in self.extras.values():
+            extras.reset()
+
+    def add_training_batch(self, outputs: dict[str, Tensor], batch: Batch) -> None:
+        """Adds a training batch, at the resolution of the network and without leaving the device."""
+        for key, head in self.heads.items():
+            self.tallies[key].add(head.counts(outputs[key].detach(), batch[key]))
+
+    def add_batch(self, outputs: dict[str, Tensor], batch: Batch) -> None:
+        """Adds a batch of val or test image by image, at the resolution of the targets."""
+        found = {key: head.postprocess(outputs[key].detach()).float().cpu().numpy() for key, head in self.heads.items()}
+        count, sizes = len(batch["index"]), batch["size"].tolist()
+        trivial = {key: head.baseline().expand(count, *head.baseline().shape) for key, head in self.heads.items()}
+        arrays = {key: output.float().cpu().numpy() for key, output in trivial.items()}
+        spec = {**self.spec, "image_size": tuple(batch["image"].shape[-2:])}
+        predictions, guesses = list(predict_samples(found, sizes, spec)), predict_samples(arrays, sizes, spec)
+        for prediction, guess, truth in zip(predictions, guesses, batch["truth"], strict=True):
+            for key, head in self.heads.items():
+                names = names_of(spec, key)
+                self.tallies[key].add(head.target.counts(truth, prediction, names))
+                self.baselines[key].add(head.target.counts(truth, guess, names))
+        for key, extras in self.extras.items():
+            if len(extras):
+                device = outputs[key].device
+                extras.update(*(part.to(device) for part in self.heads[key].extra_inputs(predictions, batch["truth"])))
+
+    def values(self, calibrate: bool = False) -> dict[str, float]:
+        """Computes the figures of all heads by name, and `<monitor>_baseline` of each.
+
+        Args:
+            calibrate: Let the heads choose thresholds by these counts first.
+        """
+        found: dict[str, float] = {}
+        for key, head in self.heads.items():
+            if not self.tallies[key].parts:
+                continue
+            counts = self.tallies[key].gather()
+            figures = head.target.figures(head.calibrate(counts) if calibrate else counts)
+            if self.stage == "train":
+                figures = {head.target.monitor: figures[head.target.monitor]}
+            else:
+                trivial = head.target.figures(self.baselines[key].gather())[head.target.monitor]
+                figures[f"{head.target.monitor}_baseline"] = trivial
+            found |= {name: float(value) for name, value in figures.items() if not name.startswith("class/")}
+            found |= {name: float(value) for name, value in self._extra_values(key).items() if not value.ndim}
+        return found
+
+    def tables(self) -> dict[str, Outputs]:
+        """Computes what is no single figure: by key, then by name one value per class, or a matrix, rows true."""
+        found: dict[str, Outputs] = {}
+        for key, head in self.heads.items():
+            figures = head.target.figures(self.tallies[key].gather())
+            found[key] = {
+                name.removeprefix("class/"): one for name, one in figures.items() if name.startswith("class/")
+            }
+            found[key] |= {name: value.cpu().numpy() for name, value in self._extra_values(key).items() if value.ndim}
+        return found
+
+    def _extra_values(self, key: str) -> dict[str, Tensor]:
+        return self.extras[key].compute() if len(self.extras[key]) else {}

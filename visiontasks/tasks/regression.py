@@ -1,0 +1,39 @@
+"""Regression: numbers per image."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from visiontasks.models import Backbone, ValueHead
+from visiontasks.tasks.base import HeadFactory, OptimizerFactory, VisionTask
+from visiontasks.tasks.optimizer import DefaultAdamW
+from visiontasks.tasks.schedules import Cosine, Schedule
+
+
+class RegressionTask(VisionTask):
+    """One or more numbers per image.
+
+    Args:
+        spec: `value_names`, `image_size` and `resize`: `VisionDataModule.spec`.
+        backbone: The source of features.
+        head: Called with the backbone's channels and the number of numbers.
+        optimizer: Called with the parameter groups.
+        schedule: Factor on the learning rate over time.
+        backbone_lr_ratio: The backbone's learning rate as a share of the head's.
+        weights: Checkpoint of another run to start from; a head of other numbers is created from scratch.
+        compile: Compile the backbone.
+    """
+
+    def __init__(
+        self,
+        spec: dict[str, Any],
+        backbone: Backbone,
+        head: HeadFactory = ValueHead,
+        optimizer: OptimizerFactory = DefaultAdamW,
+        schedule: Schedule = Cosine(),
+        backbone_lr_ratio: float = 1.0,
+        weights: str | None = None,
+        compile: bool = False,
+    ) -> None:
+        heads = {"value": head}
+        super().__init__(spec, backbone, heads, None, optimizer, schedule, backbone_lr_ratio, weights, compile)
