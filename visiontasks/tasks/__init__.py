@@ -3,6 +3,7 @@
 from visiontasks.tasks.base import VisionTask
 from visiontasks.tasks.classification import ClassificationTask
 from visiontasks.tasks.localization import LocalizationTask
+from visiontasks.tasks.multilabel import MultilabelTask
 from visiontasks.tasks.optimizer import DefaultAdamW
 from visiontasks.tasks.regression import RegressionTask
 from visiontasks.tasks.schedules import Constant, Cosine, Exponential, InverseTime, Schedule, Step
@@ -16,6 +17,7 @@ __all__ = [
     "Exponential",
     "InverseTime",
     "LocalizationTask",
+    "MultilabelTask",
     "RegressionTask",
     "Schedule",
     "SegmentationTask",

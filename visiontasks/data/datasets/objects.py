@@ -16,7 +16,7 @@ from visiontasks.core.errors import InputError
 from visiontasks.core.images import read_image, read_size
 from visiontasks.data.datasets.base import VisionDataset
 
-OnSeveralObjects = Literal["largest", "first", "skip", "error"]
+OnSeveralObjects = Literal["largest", "first", "skip", "error", "labels"]
 OnInvalidBox = Literal["error", "clip"]
 Box = tuple[float, float, float, float]
 LEAST_SIDE = 1.0  # pixels: what is smaller cannot be seen
@@ -67,7 +67,8 @@ class ObjectSet(VisionDataset):
         boxes: OnInvalidBox = "error",
         held_out: Sequence[Path] = (),
     ) -> None:
-        self.class_names = class_names
+        self.class_names, self._all_names = ([] if objects == "labels" else class_names), class_names
+        self.labels_names = class_names if objects == "labels" else []
         self._told: Counter[str] = Counter()
         copies = same_files([record.path for record in records], held_out)
         self._told["left out, the same file as one held out"] = len(copies)
@@ -76,6 +77,11 @@ class ObjectSet(VisionDataset):
         for record in records:
             if record.path not in copies:
                 found = self._checked(record, boxes)
+                if objects == "labels":
+                    occurs = {annotation.label for annotation in found}
+                    labels = np.array([name in occurs for name in class_names], np.float32)
+                    record = record._replace(others={**record.others, "labels": labels})
+                    found = []
                 chosen = self._choose(found, objects, record)
                 if chosen or record.others:
                     rest = [annotation for annotation in found if annotation is not chosen]
@@ -106,10 +112,10 @@ class ObjectSet(VisionDataset):
             return record.others
         label, box, _ = record.annotations[0]
         known = {} if box is None else {"bbox": np.array(box, np.float32)}
-        return {"label": self.class_names.index(label), **known, **record.others}
+        return {"label": self._all_names.index(label), **known, **record.others}
 
     def objects(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        known = [(box, self.class_names.index(label)) for label, box, _ in self._records[index].annotations if box]
+        known = [(box, self._all_names.index(label)) for label, box, _ in self._records[index].annotations if box]
         boxes, labels = zip(*known, strict=True) if known else ((), ())
         return np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, np.int64)
 
@@ -128,8 +134,8 @@ class ObjectSet(VisionDataset):
                 )
             self._told["of another size than stated"] += 1
         for annotation in record.annotations:
-            if annotation.label not in self.class_names:
-                raise InputError(f"{annotation.where}: class {annotation.label!r} is not one of {self.class_names}.")
+            if annotation.label not in self._all_names:
+                raise InputError(f"{annotation.where}: class {annotation.label!r} is not one of {self._all_names}.")
             box = annotation.box
             if box is not None:
                 box = mend_box(box, self._size(record.path), boxes, annotation.where)

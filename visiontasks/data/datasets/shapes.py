@@ -20,7 +20,8 @@ class Shapes(VisionDataset):
     """One to three colored shapes on a textured background; nothing is read or downloaded.
 
     The largest shape is the main one: `label` is its kind, `bbox` its box and `mask` its pixels
-    (0 background, 1 + label inside); `value` is its area as a share of the picture. It is never covered by the others.
+    (0 background, 1 + label inside); `value` is its area as a share of the picture, and `labels` are the
+    kinds of all shapes that can be seen. It is never covered by the others.
 
     Args:
         split: train, val or test: three disjoint streams of pictures.
@@ -37,6 +38,7 @@ class Shapes(VisionDataset):
         if not 0 <= difficulty <= 1 or size < 16 or count < 4:
             raise InputError(f"Shapes: difficulty={difficulty} must be in 0..1, size={size} >= 16, count={count} >= 4.")
         self.class_names, self.mask_names, self.value_names = list(KINDS), ["background", *KINDS], ["area"]
+        self.labels_names = list(KINDS)
         self._count = count if split == "train" else count // 4
         self._key = (seed, SPLITS.index(split))
         self._split, self._pixels, self.difficulty = split, size, difficulty
@@ -48,7 +50,7 @@ class Shapes(VisionDataset):
         return self[index]["image"]
 
     def target(self, index: int) -> dict[str, Any]:
-        return {key: self[index][key] for key in ("label", "bbox", "value")}
+        return {key: self[index][key] for key in ("label", "bbox", "value", "labels")}
 
     def mask(self, index: int) -> np.ndarray:
         return self[index]["mask"]
@@ -77,17 +79,22 @@ def _draw(key: tuple[int, int], index: int, size: int, difficulty: float, label:
     main = _outline(rng, label, center, radius)
     mask = np.zeros((size, size), np.uint8)
     cv2.fillPoly(mask, [main], label + 1)
+    kinds = np.zeros((size, size), np.uint8)  # which shape is seen at each pixel, 1 + its kind
     for _ in range(rng.integers(0, 3)):
         small = radius * rng.uniform(0.2, 0.3 + 0.4 * difficulty)
-        other = _outline(rng, int(rng.integers(4)), rng.uniform(small, size - small, 2), small)
+        kind = int(rng.integers(len(KINDS)))
+        other = _outline(rng, kind, rng.uniform(small, size - small, 2), small)
         covered = np.zeros_like(mask)
         cv2.fillPoly(covered, [other], 1)
         if not mask[cv2.dilate(covered, np.ones((3, 3), np.uint8)) > 0].any():
             _paint(image, covered, rng, color, difficulty)
+            kinds[covered > 0] = kind + 1
     _paint(image, mask, rng, color, difficulty)
+    seen = np.isin(np.arange(1, len(KINDS) + 1), np.where(mask > 0, mask, kinds)).astype(np.float32)
     ys, xs = np.nonzero(mask)
     bbox = np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1], np.float32)
     known = {"label": label, "bbox": bbox, "mask": mask, "value": np.array([len(xs) / size**2], np.float32)}
+    known["labels"] = seen
     return {"image": image, "index": index, "size": (size, size), **known}
 
 

@@ -31,7 +31,8 @@ class CsvTable(ObjectSet):
     Commas, semicolons or tabs may divide the columns. Labels are names or numbers; the classes are
     the labels that occur, in alphabetical (or numerical) order. Columns xmin, ymin, xmax and ymax are a box in
     pixels, empty where there is none; rows of one image are then its objects. `value_columns` are numbers per image,
-    empty where one is unknown; a table with them needs no label.
+    empty where one is unknown; several labels per image are columns of 0 and 1 or a list in the label column. A table
+    with either needs no label.
 
     Args:
         split: train, val or test.
@@ -46,6 +47,8 @@ class CsvTable(ObjectSet):
         objects: Of several objects take the `largest` box or the `first`, `skip` the image, or raise an `error`.
         boxes: A box that is not inside its image is an `error`, or is clipped to it; what then has no area is dropped.
         value_columns: Columns of numbers to predict, the `value` of an image.
+        labels_columns: Columns of 0 and 1, empty where it is unknown, one per class: the `labels` of an image.
+        labels_separator: If given, what separates several classes in the label column, such as `;`.
 
     Raises:
         MissingSplit: There is no such split.
@@ -66,16 +69,23 @@ class CsvTable(ObjectSet):
         objects: OnSeveralObjects = "largest",
         boxes: OnInvalidBox = "error",
         value_columns: list[str] = [],  # noqa: B006 - never changed, and jsonargparse shows it
+        labels_columns: list[str] = [],  # noqa: B006
+        labels_separator: str | None = None,
     ) -> None:
         folder = Path(root) if root else Path(path).parent
-        required = [path_column, *([] if value_columns else [label_column])]
-        rows = _read_rows(path, [*required, *filter(None, (split_column, group_column))], value_columns)
-        has_labels = label_column in rows[0]
+        optional = [*value_columns, *labels_columns, *([label_column] if labels_separator else [])]
+        required = [path_column, *([] if optional else [label_column])]
+        rows = _read_rows(path, [*required, *filter(None, (split_column, group_column))], optional)
+        has_labels = label_column in rows[0] and not labels_separator
         has_boxes = all(column in rows[0] for column in BOX_COLUMNS)
         found = class_names or _sorted_labels({row[label_column] for row in rows} - {""} if has_labels else set())
         if has_labels and not has_boxes:  # one class and a box is localization
             check_class_names(found, path)
-        self.value_names = value_columns
+        names = labels_columns
+        if labels_separator:
+            parts = {part for row in rows for part in _parts(row[label_column], labels_separator)}
+            names = class_names or _sorted_labels(parts)
+            found = []
         records: dict[str, Record] = {}
         first: list[int] = []  # row of each record
         for number, row in enumerate(rows):
@@ -83,9 +93,13 @@ class CsvTable(ObjectSet):
             key = name if has_boxes else where
             if key not in records:
                 others = {"value": _numbers(row, value_columns, where)} if value_columns else {}
+                if labels_separator:
+                    others["labels"] = _listed(row[label_column], labels_separator, names, where)
+                elif labels_columns:
+                    others["labels"] = _decisions(row, labels_columns, where)
                 records[key] = Record(folder / name, name, [], others=others)
                 first.append(number)
-            if not has_labels or (value_columns and not row[label_column]):
+            if not has_labels or (optional and not row[label_column]):
                 continue
             if row[label_column] not in found:
                 raise InputError(f"{where}: {label_column} {row[label_column]!r} is not one of {found}.")
@@ -111,6 +125,8 @@ class CsvTable(ObjectSet):
             file_inside(folder, listed[i].name, f"{path}, row {first[i] + 2}")
         paths = [listed[i].path for i in held_out]
         super().__init__([listed[i] for i in chosen], found, objects, boxes, paths)
+        self.value_names = value_columns
+        self.labels_names = names or self.labels_names
 
 
 def _check_splits(rows: list[dict[str, str]], column: str, name: str | None, group: str | None, path: str) -> None:
@@ -146,6 +162,27 @@ def _numbers(row: dict[str, str], columns: list[str], where: str) -> np.ndarray:
     except ValueError:
         found = [row[column] for column in columns]
         raise InputError(f"{where}: {', '.join(columns)} must be numbers, or empty; found {found}.") from None
+
+
+def _decisions(row: dict[str, str], columns: list[str], where: str) -> np.ndarray:
+    """The labels of one image in columns of 0 and 1, float32 (columns,), NaN where a cell is empty."""
+    labels = _numbers(row, columns, where)
+    if (strange := np.isfinite(labels) & (labels != 0) & (labels != 1)).any():
+        column = columns[int(strange.argmax())]
+        raise InputError(f"{where}: {column} must be 0, 1 or empty; found {row[column]!r}.")
+    return labels
+
+
+def _parts(cell: str, separator: str) -> list[str]:
+    return [part.strip() for part in cell.split(separator) if part.strip()]
+
+
+def _listed(cell: str, separator: str, names: list[str], where: str) -> np.ndarray:
+    """The labels of one image in a list, float32 (names,)."""
+    parts = _parts(cell, separator)
+    if unknown := [part for part in parts if part not in names]:
+        raise InputError(f"{where}: {unknown[0]!r} is not one of {names}.")
+    return np.array([name in parts for name in names], np.float32)
 
 
 def _read_rows(path: str, required: list[str], optional: list[str]) -> list[dict[str, str]]:

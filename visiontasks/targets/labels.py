@@ -1,0 +1,113 @@
+"""`labels`: any number of classes per image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from visiontasks.core.draw import Canvas
+from visiontasks.core.geometry import Frame
+from visiontasks.core.sample import Sample
+from visiontasks.targets.base import Difference, Known, Target
+from visiontasks.targets.label import SCORES, mean_of_known
+
+
+class LabelsTarget(Target):
+    """Any number of classes per image: float32 (classes,), 0 or 1, NaN where it is unknown; in a batch (B, classes).
+
+    Output: float32 (2, classes), the probability of each class and the threshold from which on it is predicted.
+    """
+
+    key, names_key, monitor, additive = "labels", "labels_names", "map", False
+
+    def missing(self, size: tuple[int, int], names: Sequence[str]) -> np.ndarray:
+        return np.full(len(names), np.nan, np.float32)
+
+    def prediction(self, output: np.ndarray, frame: Frame, names: Sequence[str]) -> Sample:
+        """Makes `labels`, float32 (classes,), 0 or 1, and `labels_probabilities` and `labels_thresholds`, of the same
+        shape."""
+        probabilities, thresholds = output
+        labels = (probabilities >= thresholds).astype(np.float32)
+        return {"labels": labels, "labels_probabilities": probabilities, "labels_thresholds": thresholds}
+
+    def row(self, prediction: Sample, names: Sequence[str]) -> dict[str, Any]:
+        shares = zip(names, prediction["labels_probabilities"].tolist(), strict=True)
+        chosen = "; ".join(_chosen(prediction["labels"], names))
+        return {"labels": chosen, **{f"probability of {name}": round(share, 6) for name, share in shares}}
+
+    def draw(self, canvas: Canvas, sample: Sample, names: Sequence[str]) -> None:
+        canvas.caption(", ".join(_chosen(sample["labels"], names)))
+
+    def summary(self, values: Iterable[Known], names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Counts the images with each class and those where it is known: `positives` and `known`, int64 (classes,)."""
+        every = np.stack([value for value, _, _ in values])
+        return {"positives": np.nansum(every, 0).astype(np.int64), "known": np.isfinite(every).sum(0)}
+
+    def baseline(self, summary: dict[str, np.ndarray]) -> np.ndarray:
+        """Returns the share of the training images with each class, and the threshold 0.5."""
+        shares = summary["positives"] / np.maximum(summary["known"], 1)
+        return np.stack([shares, np.full_like(shares, 0.5)]).astype(np.float32)
+
+    def counts(self, truth: Sample, prediction: Sample, names: Sequence[str]) -> np.ndarray:
+        """Lists the probability, the true value (NaN where it is unknown) and the threshold of each class."""
+        true = truth.get("labels", self.missing((0, 0), names))
+        rows = [prediction["labels_probabilities"], true, prediction["labels_thresholds"]]
+        return np.stack(rows).astype(np.float64)
+
+    def figures(self, counts: np.ndarray, times: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """Computes mean average precision over the classes that occur (without interpolation, ties taken together), F1
+        averaged over these classes, and F1 of all decisions (`micro_f1`)."""
+        draws = np.ones((1, len(counts))) if times is None else times
+        probability, true, threshold = counts.swapaxes(0, 1)
+        weights = draws[:, :, None] * np.isfinite(true)
+        positive, taken = true == 1, probability >= threshold
+        both, occurs, chosen = (
+            np.einsum("dnc,nc->dc", weights, part) for part in (positive & taken, positive, taken & np.isfinite(true))
+        )
+        classes = range(counts.shape[2])
+        ap = np.stack([average_precision(probability[:, c], positive[:, c], weights[:, :, c]) for c in classes], 1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            f1 = np.where(occurs > 0, 2 * both / (occurs + chosen), np.nan)
+            found = {
+                "map": mean_of_known(ap),
+                "f1": mean_of_known(f1),
+                "micro_f1": 2 * both.sum(1) / (occurs + chosen).sum(1),
+                "class/ap": ap,
+                "class/f1": f1,
+                "class/precision": both / chosen,
+                "class/recall": both / occurs,
+            }
+        return found if times is not None else {name: values[0] for name, values in found.items()}
+
+    def compare(self, expected: Sample, found: Sample) -> list[Difference]:
+        far = np.abs(expected["labels_probabilities"] - found["labels_probabilities"])
+        near = np.abs(expected["labels_probabilities"] - expected["labels_thresholds"]) <= SCORES  # may fall either way
+        wrong = ((expected["labels"] != found["labels"]) & ~near).sum()
+        return [Difference("labels", float(wrong), 0), Difference("probability", float(far.max()), SCORES)]
+
+
+def average_precision(probabilities: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Computes the area under the curve of precision over recall, a step for each different probability.
+
+    Args:
+        probabilities: Of each image, (N,).
+        positive: Whether it has the class, (N,).
+        weights: How often each image counts, (draws, N).
+
+    Returns:
+        (draws,), NaN where no image has the class.
+    """
+    order = np.argsort(-probabilities, kind="stable")
+    ends = np.append(np.diff(probabilities[order]) != 0, True)
+    weights = weights[:, order]
+    right = np.cumsum(weights * positive[order], 1)[:, ends]
+    taken = np.cumsum(weights, 1)[:, ends]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        steps = np.diff(right, prepend=0) / right[:, -1:]
+        return np.where(right[:, -1] > 0, np.nansum(right / taken * steps, 1), np.nan)
+
+
+def _chosen(labels: np.ndarray, names: Sequence[str]) -> list[str]:
+    return [name for name, label in zip(names, labels, strict=True) if label == 1]
