@@ -1,7 +1,5 @@
 """Fine-tune pretrained backbones on your own images: classification, localization, segmentation."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from importlib import metadata
 from types import ModuleType
@@ -18,7 +16,7 @@ def load(
     trust: bool | Sequence[ModuleType | type] = False,
     device: str = "auto",
     pretrained: bool | str | None = None,
-) -> Predictor:
+) -> "Predictor":
     """Opens a trained checkpoint, a file that `export` wrote, or a pretrained network, for prediction.
 
     Args:

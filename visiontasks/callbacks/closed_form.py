@@ -1,7 +1,5 @@
 """Start the heads at the closed-form solution."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """Curves of loss and metric as a picture."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Mixup and cutmix."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """Pictures of the images that a model does worst on."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """Which learning rate to begin with."""
 
-from __future__ import annotations
-
 import csv
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The results of a run: a table in the terminal, and files in the run directory."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """All that knows Weights & Biases: a logger that neither asks nor waits, and what the other callbacks log with it."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from netrc import NetrcParseError, netrc

@@ -1,7 +1,5 @@
 """Arguments of the commands that do not train; nothing heavy is imported here, so `--help` is quick."""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path

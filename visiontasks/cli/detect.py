@@ -1,7 +1,5 @@
 """All objects of images, as files and as a figure."""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path

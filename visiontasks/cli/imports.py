@@ -1,7 +1,5 @@
 """Modules of the user's own: what `--imports` and a config's `imports` name."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

@@ -1,7 +1,5 @@
 """The command `visiontasks inspect`."""
 
-from __future__ import annotations
-
 import argparse
 import csv
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,5 @@
 """The command line: finds the command before anything heavy is imported."""
 
-from __future__ import annotations
-
 import logging
 import sys
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The one way to open a config: its data, its model, and the modules of the user's own that it names."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Reading configs: what is misspelt gets a suggestion, what would be dropped in silence an error."""
 
-from __future__ import annotations
-
 import re
 from difflib import get_close_matches
 from itertools import pairwise

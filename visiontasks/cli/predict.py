@@ -1,7 +1,5 @@
 """The command `visiontasks predict`."""
 
-from __future__ import annotations
-
 import argparse
 import time
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The command `visiontasks preview`: pictures of what training will see."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path

@@ -1,7 +1,5 @@
 """One run, one directory: where it lies, and what is always written there."""
 
-from __future__ import annotations
-
 import os
 from datetime import datetime
 from pathlib import Path

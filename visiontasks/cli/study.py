@@ -1,7 +1,5 @@
 """Runs that are compared: one command, one table, one picture."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

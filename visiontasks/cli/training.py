@@ -1,7 +1,5 @@
 """fit, validate, test, probe, preview and lr_find: LightningCLI with a run directory, loggers and helpful errors."""
 
-from __future__ import annotations
-
 import json
 import os
 import warnings
@@ -46,7 +44,7 @@ EXPECTED_WARNINGS = (
 LOADERS = ("dataloaders", "train_dataloaders", "val_dataloaders")
 
 
-def main(command: str, args: Sequence[str]) -> VisionCLI:
+def main(command: str, args: Sequence[str]) -> "VisionCLI":
     """Runs fit, validate, test, probe, preview or lr_find with the arguments of the command line."""
     if "LOCAL_RANK" not in os.environ:
         os.environ.pop(RUN_DIR, None)

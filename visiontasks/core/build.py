@@ -1,7 +1,5 @@
 """From plain data to objects: what a checkpoint or a config describes is built from a table of known classes."""
 
-from __future__ import annotations
-
 import dataclasses
 import inspect
 import math

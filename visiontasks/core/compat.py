@@ -4,8 +4,6 @@ Each names the library and the version in which it was last seen, and says why n
 in tests/test_compat.py that fails when the library changes the part.
 """
 
-from __future__ import annotations
-
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import partial

@@ -1,7 +1,5 @@
 """Pictures of images with what is known of them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cache
 

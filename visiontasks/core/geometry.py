@@ -1,7 +1,5 @@
 """Where an image lies in the picture that a network sees, and the arithmetic of boxes."""
 
-from __future__ import annotations
-
 from typing import Literal, NamedTuple
 
 import numpy as np

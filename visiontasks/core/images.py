@@ -1,7 +1,5 @@
 """Bytes to upright uint8 RGB: the one reader of training, prediction and every tool."""
 
-from __future__ import annotations
-
 import io
 import warnings
 from os import PathLike, fsdecode

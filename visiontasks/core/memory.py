@@ -1,7 +1,5 @@
 """Memory that is freed stays with the process: a CPU's activations are as large again in the next step."""
 
-from __future__ import annotations
-
 import ctypes
 import os
 import platform

@@ -1,7 +1,5 @@
 """Names that changed: what older checkpoints and configs say, and what it is called now."""
 
-from __future__ import annotations
-
 import sys
 from functools import cache
 from typing import Any

@@ -1,7 +1,5 @@
 """Brings images and masks to the size of the picture that a network sees."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import cv2

@@ -11,8 +11,6 @@ Every other key belongs to a target kind in `visiontasks.targets`. A sample that
 is never None. A prediction is a dict with the same keys, in pixels of the original image.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 Sample = dict[str, Any]

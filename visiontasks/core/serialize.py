@@ -3,8 +3,6 @@
 A checkpoint holds its model in this form, and `visiontasks.core.build` is the way back.
 """
 
-from __future__ import annotations
-
 import inspect
 import sys
 from collections.abc import Iterable, Sequence

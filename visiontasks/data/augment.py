@@ -1,7 +1,5 @@
 """Augmentation: what is done to a training sample between reading and batching."""
 
-from __future__ import annotations
-
 import importlib
 import inspect
 import os

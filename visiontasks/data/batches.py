@@ -1,7 +1,5 @@
 """Which samples make up each batch, and what a loader's worker does to build one."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 

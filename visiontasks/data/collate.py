@@ -1,7 +1,5 @@
 """Collates samples into a batch."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The one DataModule: any dataset, split, loaded and described."""
 
-from __future__ import annotations
-
 import gc
 import math
 import os

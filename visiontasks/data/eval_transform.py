@@ -1,7 +1,5 @@
 """The transform of validation and test: only a resize."""
 
-from __future__ import annotations
-
 from visiontasks.core.geometry import Resize, Size
 from visiontasks.core.sample import Sample
 from visiontasks.targets.sample import resize_sample, targets_of

@@ -1,7 +1,5 @@
 """Bytes of a mask file to one class index a pixel."""
 
-from __future__ import annotations
-
 import io
 import warnings
 from collections.abc import Sequence

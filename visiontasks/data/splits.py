@@ -1,7 +1,5 @@
 """Which samples belong to train, val and test, where a dataset does not say."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

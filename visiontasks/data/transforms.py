@@ -1,7 +1,5 @@
 """Transforms that albumentations lacks, or has at several times the cost."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Confidence intervals of figures."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What a model gets right on a split, image by image."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from functools import partial
 from typing import Any

@@ -1,7 +1,5 @@
 """Writes an exported file, and keeps it only if it passes."""
 
-from __future__ import annotations
-
 import hashlib
 import statistics
 import time

@@ -1,7 +1,5 @@
 """Whether an exported file answers as its checkpoint does, on real images, from pixels to predictions."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sized
 from dataclasses import asdict, dataclass, field
 from typing import Any

@@ -1,7 +1,5 @@
 """The graph of a task from uint8 pixels to answers, as an ONNX file or a program of torch.export."""
 
-from __future__ import annotations
-
 import json
 import logging
 import warnings

@@ -1,7 +1,5 @@
 """ONNX files with weights and activations of 8 bits."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager

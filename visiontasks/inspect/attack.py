@@ -1,7 +1,5 @@
 """Images changed by so little that nobody sees it, and no longer recognized."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 

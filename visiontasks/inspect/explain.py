@@ -1,7 +1,5 @@
 """Where in an image an answer comes from."""
 
-from __future__ import annotations
-
 from typing import Literal, cast
 
 import matplotlib

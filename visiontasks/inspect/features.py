@@ -1,7 +1,5 @@
 """The feature maps of a layer for an image, and its filters."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from difflib import get_close_matches
 from math import ceil

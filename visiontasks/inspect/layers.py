@@ -1,7 +1,5 @@
 """Every layer of a network: what comes out of it, what it costs, and how much of the image it sees."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from math import inf, prod
 from typing import Any, NamedTuple
@@ -45,7 +43,7 @@ class Seen(NamedTuple):
     field: tuple[float, float] = (1, 1)
     step: tuple[float, float] = (1, 1)
 
-    def over(self, kernel: Sequence[float], stride: Sequence[float] = (1, 1)) -> Seen:
+    def over(self, kernel: Sequence[float], stride: Sequence[float] = (1, 1)) -> "Seen":
         """After a window of so many units, moved by so many."""
         field = tuple(f + (k - 1) * s for f, k, s in zip(self.field, kernel, self.step, strict=True))
         step = tuple(s * by for s, by in zip(self.step, stride, strict=True))

@@ -1,7 +1,5 @@
 """Images that a unit answers most."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torchvision.transforms.v2.functional import gaussian_blur

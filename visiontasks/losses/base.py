@@ -1,7 +1,5 @@
 """The contract of a loss."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 
 import torch

@@ -1,7 +1,5 @@
 """Losses of several labels: each class is a decision of its own."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 import torch

@@ -1,7 +1,5 @@
 """Losses of the overlap of predicted and true pixels, per class."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """Losses that average over targets: cross-entropy, focal loss and squared error of probabilities."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 import torch

@@ -1,7 +1,5 @@
 """Losses of numbers."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 
 import torch

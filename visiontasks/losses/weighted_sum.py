@@ -1,7 +1,5 @@
 """A sum of losses."""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 from visiontasks.core.errors import InputError

@@ -1,14 +1,12 @@
 """Backbone: a timm network with its own normalization that computes features."""
 
-from __future__ import annotations
-
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Any, Literal, Self, final
 
 import timm
 import torch
@@ -156,7 +154,7 @@ class Backbone(Configurable, nn.Module):
                 parameter.requires_grad_(number >= first)
         self.train(self.training)
 
-    def train(self, mode: bool = True) -> Backbone:
+    def train(self, mode: bool = True) -> Self:
         """Sets the mode as `nn.Module.train` does, but keeps frozen modules in eval mode."""
         super().train(mode)
         for module in self._frozen_modules() if mode else ():

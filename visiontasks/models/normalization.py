@@ -1,7 +1,5 @@
 """Normalization of pixels before the first layer: part of the model, so that checkpoints contain it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """Ridge regression with a penalty chosen by exact leave-one-out."""
 
-from __future__ import annotations
-
 from operator import itemgetter
 from typing import NamedTuple
 

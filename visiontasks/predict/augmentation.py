@@ -1,7 +1,5 @@
 """Test-time augmentation: a network sees several views of a picture, and its outputs are averaged."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import product
 

@@ -1,7 +1,5 @@
 """What prediction needs to know of a model, whatever runs it."""
 
-from __future__ import annotations
-
 import json
 from typing import Any, Protocol, get_args
 

@@ -1,7 +1,5 @@
 """Opens a model by what it is: a checkpoint, an exported file or a pretrained network."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from visiontasks.core.errors import InputError

@@ -1,7 +1,5 @@
 """Exported ONNX files, run by onnxruntime alone."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

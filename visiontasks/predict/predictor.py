@@ -1,12 +1,10 @@
 """A trained model with its reader and preprocessing: images in, predictions out; without torch."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby, islice
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 
@@ -57,7 +55,7 @@ class Predictor:
     @classmethod
     def open(
         cls, model: str, trust: bool | Trusted = False, device: str = "auto", pretrained: bool | str | None = None
-    ) -> Predictor:
+    ) -> Self:
         """Opens a checkpoint, an exported file or a network of timm; see `open_network`."""
         return cls(open_network(model, trust, device, pretrained))
 

@@ -1,7 +1,5 @@
 """Looks into ONNX files before anything runs them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 # Which fields of which message hold which messages (onnx.proto3): model, graph, node, attribute, function, tensors

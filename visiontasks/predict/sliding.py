@@ -5,8 +5,6 @@ introduce detection: a coarse grid of places, one object a window. Where boxes a
 from whole images is the better tool: torchvision's `fasterrcnn_resnet50_fpn_v2`, `retinanet_resnet50_fpn_v2`.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from copy import deepcopy

@@ -1,7 +1,5 @@
 """What a model is asked about: images one after the other, from files, folders, patterns, lists and videos."""
 
-from __future__ import annotations
-
 import os
 import sys
 from codecs import BOM_UTF8

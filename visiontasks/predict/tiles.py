@@ -1,7 +1,5 @@
 """Masks of images that are too large to be seen at once."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

@@ -1,9 +1,8 @@
 """Checkpoints, pretrained networks and exported programs, run by torch."""
 
-from __future__ import annotations
-
 import zipfile
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
@@ -35,12 +34,12 @@ class TorchNetwork:
         self.any_size = takes_any_size(task)
 
     @classmethod
-    def from_checkpoint(cls, path: str, device: str = "auto", trust: Trusted = ()) -> TorchNetwork:
+    def from_checkpoint(cls, path: str, device: str = "auto", trust: Trusted = ()) -> Self:
         """Builds the model that a checkpoint describes and gives it its weights; see `restore_task`."""
         return cls(restore_task(path, trust), device)
 
     @classmethod
-    def from_pretrained(cls, name: str, pretrained: bool | str = True, device: str = "auto") -> TorchNetwork:
+    def from_pretrained(cls, name: str, pretrained: bool | str = True, device: str = "auto") -> Self:
         """Takes a network of timm as it is, with its own classes and preprocessing; see `open_network`."""
         return cls(pretrained_task(name, pretrained), device)
 

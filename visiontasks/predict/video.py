@@ -1,7 +1,5 @@
 """The frames of videos."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from functools import partial

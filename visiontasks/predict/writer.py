@@ -1,7 +1,5 @@
 """Predictions as files."""
 
-from __future__ import annotations
-
 import csv
 import json
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,5 @@
 """`label`: one class per image."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any
 

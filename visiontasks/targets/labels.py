@@ -1,7 +1,5 @@
 """`labels`: any number of classes per image."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`mask`: one class per pixel."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """All target kinds of a sample at once."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 

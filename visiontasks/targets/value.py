@@ -1,7 +1,5 @@
 """`value`: one or more numbers per image."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any
 

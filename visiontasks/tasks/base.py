@@ -1,7 +1,5 @@
 """The base of all tasks: a backbone with heads, and the training loop."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Callable, Iterable

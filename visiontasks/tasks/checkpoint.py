@@ -1,7 +1,5 @@
 """Reading checkpoints: the only `torch.load` of the project."""
 
-from __future__ import annotations
-
 import os
 import pickle
 import re

@@ -1,7 +1,5 @@
 """Which class an image shows."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from visiontasks.models import Backbone, LabelHead

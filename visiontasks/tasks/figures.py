@@ -1,7 +1,5 @@
 """The figures of one stage (train, val or test): what each image adds, over all processes, until the epoch ends."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Which object, and where."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from visiontasks.core.errors import InputError

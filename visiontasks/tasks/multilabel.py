@@ -1,7 +1,5 @@
 """Multilabel classification: any number of classes per image."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from visiontasks.models import Backbone, LabelsHead

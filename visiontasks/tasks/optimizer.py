@@ -1,7 +1,5 @@
 """The optimizer of a task that names none."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

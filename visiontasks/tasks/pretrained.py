@@ -1,7 +1,5 @@
 """A pretrained network as it is: its own classes and preprocessing, no training."""
 
-from __future__ import annotations
-
 from collections import Counter
 from typing import Any
 

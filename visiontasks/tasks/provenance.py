@@ -1,7 +1,5 @@
 """Where a checkpoint comes from."""
 
-from __future__ import annotations
-
 import subprocess
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Regression: numbers per image."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from visiontasks.models import Backbone, ValueHead

@@ -1,7 +1,5 @@
 """From a checkpoint to the model that it describes."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from torch import nn, optim

@@ -3,8 +3,6 @@
 Without state of their own they are exact after a resume, and start anew in each phase.
 """
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass

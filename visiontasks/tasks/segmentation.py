@@ -1,7 +1,5 @@
 """Which pixel is what."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from visiontasks.models import Backbone, SMPHead

@@ -1,7 +1,5 @@
 """Starting from the weights of another run."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_info

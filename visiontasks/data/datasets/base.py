@@ -1,7 +1,5 @@
 """What a dataset is."""
 
-from __future__ import annotations
-
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """COCO's JSON files, and the boxes in them."""
 
-from __future__ import annotations
-
 import json
 from collections import defaultdict
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Masks in COCO's JSON files."""
 
-from __future__ import annotations
-
 import re
 import reprlib
 from typing import Any, NamedTuple

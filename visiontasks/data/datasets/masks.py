@@ -1,7 +1,5 @@
 """Images with a mask each."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Images with annotated objects, of which one counts."""
 
-from __future__ import annotations
-
 import filecmp
 import math
 from collections import Counter, defaultdict

@@ -1,7 +1,5 @@
 """Pictures of colored shapes, generated on the fly."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import Any
 

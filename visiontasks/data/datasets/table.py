@@ -1,7 +1,5 @@
 """A CSV table of image files, labels and perhaps boxes."""
 
-from __future__ import annotations
-
 import csv
 import io
 from pathlib import Path

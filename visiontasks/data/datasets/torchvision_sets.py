@@ -1,7 +1,5 @@
 """Published sets, through torchvision's own readers."""
 
-from __future__ import annotations
-
 from collections.abc import Generator
 from contextlib import contextmanager, nullcontext
 from itertools import chain

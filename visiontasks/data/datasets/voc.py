@@ -1,7 +1,5 @@
 """Boxes in Pascal VOC's XML files."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from xml.etree import ElementTree
 

@@ -1,7 +1,5 @@
 """Pascal VOC's segmentation."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from visiontasks.core.errors import InputError

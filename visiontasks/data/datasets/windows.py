@@ -1,7 +1,5 @@
 """Windows cut out of images with objects: what a network that is to be slid over images trains on."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple
 

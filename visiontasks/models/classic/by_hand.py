@@ -1,7 +1,5 @@
 """A network with handmade filters."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """Networks for ImageNet: AlexNet and GoogLeNet."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

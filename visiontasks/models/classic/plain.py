@@ -1,7 +1,5 @@
 """Base of the classic networks: sequential stages with timm's interface for feature maps."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import wraps
 from itertools import accumulate

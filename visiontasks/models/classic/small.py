@@ -1,7 +1,5 @@
 """Small networks for CIFAR-10, MNIST and Fashion-MNIST."""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 from visiontasks.models.classic.plain import Stage, classic

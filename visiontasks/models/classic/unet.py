@@ -1,7 +1,5 @@
 """Contracting path of U-Net."""
 
-from __future__ import annotations
-
 from torch import nn
 
 from visiontasks.models.classic.plain import Stage, classic

@@ -1,7 +1,5 @@
 """Localization head: one box per image."""
 
-from __future__ import annotations
-
 from copy import deepcopy
 from typing import Any
 

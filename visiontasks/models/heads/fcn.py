@@ -1,7 +1,5 @@
 """Fully convolutional networks."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 from typing import Literal
 

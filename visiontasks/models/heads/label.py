@@ -1,7 +1,5 @@
 """Classification head: one class per image."""
 
-from __future__ import annotations
-
 from copy import deepcopy
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Multilabel head: any number of classes per image."""
 
-from __future__ import annotations
-
 from copy import deepcopy
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Segmentation heads: one class per pixel."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from copy import deepcopy
 from typing import Any

@@ -1,7 +1,5 @@
 """Pooling for heads of whole images."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 import torch

@@ -1,7 +1,5 @@
 """Decoders of segmentation-models-pytorch."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Literal
 

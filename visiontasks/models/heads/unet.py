@@ -1,7 +1,5 @@
 """Expanding path of U-Net."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

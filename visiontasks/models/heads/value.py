@@ -1,7 +1,5 @@
 """Regression head: one or more numbers per image."""
 
-from __future__ import annotations
-
 from copy import deepcopy
 from typing import Any
 
