@@ -12,8 +12,7 @@ import pytest
 from visiontasks.core.errors import InputError
 from visiontasks.core.geometry import Frame
 from visiontasks.core.sample import Sample
-from visiontasks.data.augment import Augment, preset
-from visiontasks.data.eval_transform import EvalTransform
+from visiontasks.data.augment import Augment, EvalTransform, preset
 from visiontasks.data.transforms import ColorJitter, ObjectAffine, ObjectCrop
 from visiontasks.targets.sample import resize_sample
 
@@ -179,7 +178,7 @@ def test_strong_marks_what_it_brings_in_from_outside_as_ignored() -> None:
 def test_a_box_that_always_leaves_the_image_is_an_error() -> None:
     sample = {**make_sample(), "bbox": np.array([0, 0, 5, 5], np.float32)}
     crop = {"class_path": "Crop", "init_args": {"x_min": 40, "y_min": 40, "x_max": 60, "y_max": 60}}
-    with pytest.raises(InputError, match="10 draws of the augmentation cut half of its box away"):
+    with pytest.raises(InputError, match="10 draws of the augmentation cut off half of its box"):
         Augment([crop], 32)(sample, 0, 17)
 
 
@@ -411,7 +410,7 @@ def test_a_choice_inside_a_list_takes_each_of_its_parts() -> None:
 
 
 LIST_FAULTS: dict[str, tuple[Any, str]] = {
-    "unknown preset": ("ligth", "unknown preset 'ligth'; there are none, light, medium, strong"),
+    "unknown preset": ("ligth", "unknown preset 'ligth'; use none, light, medium, strong"),
     "unknown transform": (
         [{"class_path": "HorizontalFlop"}],
         "no transform 'HorizontalFlop'; did you mean 'HorizontalFlip'",

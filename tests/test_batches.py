@@ -17,9 +17,8 @@ from PIL import Image
 from visiontasks.core.errors import InputError
 from visiontasks.core.sample import Batch, Sample
 from visiontasks.data import CsvTable, ImageFolder, Shapes, Splits, VisionDataModule, VisionDataset
-from visiontasks.data.batches import BatchDataset, ExactBatchSampler
-from visiontasks.data.collate import collate
-from visiontasks.data.eval_transform import EvalTransform
+from visiontasks.data.augment import EvalTransform
+from visiontasks.data.batches import BatchDataset, ExactBatchSampler, collate
 from visiontasks.data.splits import MissingSplit
 
 

@@ -16,9 +16,9 @@ from PIL import Image
 from visiontasks.core.errors import InputError
 from visiontasks.core.images import read_image, read_size
 from visiontasks.data import CocoBoxes, CsvTable, OxfordIIITPet, Splits, VisionDataModule, VocBoxes
+from visiontasks.data.augment import EvalTransform
 from visiontasks.data.batches import BatchDataset
-from visiontasks.data.datasets.objects import same_files
-from visiontasks.data.eval_transform import EvalTransform
+from visiontasks.data.datasets.records import same_files
 from visiontasks.data.splits import MissingSplit
 
 Object = tuple[str, tuple[Any, ...]]
@@ -134,7 +134,7 @@ def test_images_with_several_objects_are_skipped_and_counted(voc: Callable, capl
 
 
 def test_several_objects_are_an_error_if_that_is_wanted(voc: Callable) -> None:
-    with pytest.raises(InputError, match=r"a\.xml, object 2: a\.jpg has 2 objects, and one counts\. Set `objects: "):
+    with pytest.raises(InputError, match=r"a\.xml, object 2: a\.jpg has 2 objects, and only one can be"):
         VocBoxes("train", str(voc({"a": xml(TWO)})), objects="error", splits=ALL)
 
 
@@ -176,7 +176,7 @@ def test_voc_lists_say_what_belongs_to_a_split(voc: Callable) -> None:
     with pytest.raises(MissingSplit, match=r"test\.txt: no such list"):
         VocBoxes("test", str(root))
     (root / "ImageSets/Main/test.txt").write_text("a\nq\n")
-    with pytest.raises(InputError, match=r"test\.txt, line 2: there is no annotation q\.xml"):
+    with pytest.raises(InputError, match=r"test\.txt, line 2: the annotation q\.xml is missing"):
         VocBoxes("test", str(root))
 
 
@@ -398,11 +398,11 @@ ODD_COCO = {
     "image id": (coco(IMAGES, [mark(image=1)]), "annotation 5: image_id 1 is not an id of this file"),
     "category id": (coco(IMAGES, [mark(category=1)]), "annotation 5: category_id 1 is not an id"),
     "null id": (coco(IMAGES, [mark(image=None)]), "image_id None"),
-    "image twice": (coco([*IMAGES, IMAGES[0]], [mark()]), "the image id 7 stands twice"),
-    "category twice": (coco(IMAGES, [mark()], [{"id": 18, "name": "a"}] * 2), "the category id 18 stands twice"),
-    "one name": (coco(IMAGES, [mark()], [{"id": i, "name": "a"} for i in (18, 2)]), "two categories have one name"),
+    "image twice": (coco([*IMAGES, IMAGES[0]], [mark()]), "the image id 7 occurs twice"),
+    "category twice": (coco(IMAGES, [mark()], [{"id": 18, "name": "a"}] * 2), "the category id 18 occurs twice"),
+    "one name": (coco(IMAGES, [mark()], [{"id": i, "name": "a"} for i in (18, 2)]), "two categories share a name"),
     "no categories": ({"images": IMAGES, "annotations": []}, "'categories' must be a list of objects"),
-    "empty categories": (coco(IMAGES, []) | {"categories": []}, "no category in it"),
+    "empty categories": (coco(IMAGES, []) | {"categories": []}, "the file has no category"),
     "no name": (coco([{"id": 7}], [mark()]), "image 7 must have an integer id and a file_name"),
     "outside": (
         coco(IMAGES, [mark(bbox=[30, 2, 11, 20])]),

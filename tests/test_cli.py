@@ -248,7 +248,7 @@ def test_mistakes_in_arguments_are_named_with_the_nearest_right_one(
     [
         ("image_size:", "imagesize:", "Did you mean 'data.image_size'?"),
         ("root:", "rooot:", "Did you mean 'root'?"),
-        ("data:", "trainer: {}\ndata:", "the key 'trainer' stands twice"),
+        ("data:", "trainer: {}\ndata:", "the key 'trainer' appears twice"),
         ("\n  dataset: {class_path", " shapes.yaml\ndata.dataset: {class_path", "would be dropped"),
     ],
 )

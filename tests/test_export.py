@@ -205,7 +205,7 @@ def test_a_wrong_graph_is_caught_and_leaves_no_file(
     images = ValidationImages(dataset_sources(data.dataset("val")))
     for stale in ("m.pt2", "m.pt2.sha256"):
         (tmp_path / stale).touch()
-    with pytest.raises(InputError, match=r"m\.pt2: not exported, it does not answer as .*last\.ckpt: val/"):
+    with pytest.raises(InputError, match=r"m\.pt2: not exported, it differs from .*last\.ckpt: val/"):
         export(str(shapes_checkpoints[name]), tmp_path / "m.pt2", images, "pt2")
     assert [path.name for path in tmp_path.iterdir()] == ["m.pt2.json"]  # the earlier export is gone too
     assert json.loads((tmp_path / "m.pt2.json").read_text())["parity"]["disagreements"]
@@ -266,6 +266,6 @@ def test_mistakes_are_named(shapes_checkpoints: dict[str, Path], tmp_path: Path,
     assert "m.pt2: expected a name that ends with .onnx" in error(model, "--output", str(tmp_path / "m.pt2"))
     moved = tmp_path / "moved.ckpt"
     moved.write_bytes(shapes_checkpoints["mask"].read_bytes())
-    assert "config.yaml: no such config, which would tell real images" in error(str(moved))
+    assert "config.yaml: no such config with images to compare on" in error(str(moved))
     main(["export", str(moved), "--format", "pt2", "--samples", str(shapes_checkpoints["photos"])])
     assert (tmp_path / "moved.pt2").is_file()

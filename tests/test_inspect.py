@@ -165,7 +165,7 @@ def test_i1_filters_are_the_weights_drawn_about_gray() -> None:
 def test_i1_layers_are_found_by_their_end_and_misspelt_ones_suggested() -> None:
     task = classifier("lenet5", 28)
     assert find_layer(task, "stages.1.1")[0] == "backbone.net.stages.1.1"
-    with pytest.raises(InputError, match=r"more than one ends so: backbone.net.stages.0, "):
+    with pytest.raises(InputError, match=r"several layers match: backbone.net.stages.0, "):
         find_layer(task, "0")
     with pytest.raises(InputError, match=r"no such layer.*Did you mean 'backbone.net.stages.1.1'"):
         find_layer(task, "backbone.net.stage.1.1")
@@ -407,10 +407,10 @@ def test_inspect_takes_images_and_configs(run_directory: Path, tmp_path: Path, w
     [
         (["layers", "no.ckpt"], "no.ckpt: no such checkpoint"),
         (["features", "{run}", "--layer", "convv1"], "the model has no such layer"),
-        (["features", "{run}", "--layer", "classifier"], "and is no map"),
+        (["features", "{run}", "--layer", "classifier"], "is not a map"),
         (["explain", "{run}", "--class", "cat"], "--class cat: expected one of circle, square, triangle, star"),
         (["layers", "{run}", "--data.batch_size", "2"], "unrecognized arguments: --data.batch_size 2"),
-        (["attack", "{copy}"], "config.yaml: no such file, which would tell the images"),
+        (["attack", "{copy}"], "config.yaml: no such config for the images"),
     ],
 )
 def test_inspect_says_what_is_wrong(

@@ -194,7 +194,7 @@ ODD = {
         [{"id": 5, "image_id": 7, "category_id": 3}],
         "annotation 5: segmentation must be a list of polygons, or an RLE with size and counts; found None. Add it",
     ),
-    "empty": ([mark([])], r"found \[\]\. .* Where the file has boxes only, take `CocoBoxes`"),
+    "empty": ([mark([])], r"found \[\]\. .* If the file has only boxes, use `CocoBoxes`"),
     "text": ([mark("0 0 1 1")], "found '0 0 1 1'"),
     "odd": (
         [mark([BOX, BOX[:7]])],
@@ -222,7 +222,7 @@ ODD = {
         r"the RLE has size \[8, 6\], and the image \[height, width\] = \[6, 8\]\. Export it for this image",
     ),
     "no size": ([mark({"counts": [48]})], "the RLE has size None"),
-    "no counts": ([mark({"size": [6, 8]})], "the RLE's counts must be lengths of runs, .* found None. Export it anew"),
+    "no counts": ([mark({"size": [6, 8]})], "the RLE's counts must be lengths of runs, .* found None. Export it again"),
     "long": ([mark({"size": [6, 8], "counts": [40, 9]})], r"with the sum 6 x 8 = 48; found \[40, 9\]"),
     "short": ([mark({"size": [6, 8], "counts": [40, 7]})], r"found \[40, 7\]"),
     "negative": ([mark({"size": [6, 8], "counts": [50, -2]})], r"found \[50, -2\]"),
@@ -235,12 +235,12 @@ ODD = {
     ),
     "background": (
         [],
-        r"masks\.json: a category is named 'background', as the pixels of none\. Rename it",
+        r"masks\.json: a category is named 'background', like pixels without one\. Rename it",
         {"categories": [{"id": 0, "name": "background"}, {"id": 1, "name": "dog"}]},
     ),
     "many": (
         [],
-        "255 categories; a mask tells 254 and the background apart",
+        "255 categories; a mask can have 254",
         {"categories": [{"id": i, "name": str(i)} for i in range(255)]},
     ),
 }

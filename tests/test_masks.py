@@ -86,10 +86,10 @@ UNKNOWN = {
     "values": (
         {},
         [[4, 5], [5, 1]],
-        "2 pixels are 5, which is no class, and 1 values more are none. Known are 0, 1, 2, 255",
+        "2 pixels are 5, which is no class, and 1 other values are none. Known are 0, 1, 2, 255",
     ),
     "color": ({"colors": [RED, GREEN, BLUE]}, [[RED, BLACK]], r"1 pixels are \[0, 0, 0\], .* `colors` or `ignore`"),
-    "colors": ({}, [[RED, GREEN]], r"a\.png: a mask in colors; declare the color of each class in `colors`"),
+    "colors": ({}, [[RED, GREEN]], r"a\.png: the mask has colors; declare the color of each class in `colors`"),
 }
 
 
@@ -103,26 +103,26 @@ def test_a_pixel_of_no_class_is_an_error_with_file_value_and_count(tmp_path: Pat
 
 def test_the_noise_of_a_jpeg_is_an_error(tmp_path: Path) -> None:
     pixels = np.kron(np.random.default_rng(0).integers(0, 3, (8, 8)), np.ones((5, 5))).astype(np.uint8) * 100
-    with pytest.raises(InputError, match=r"a\.jpg: \d+ pixels are \d+, which is no class, and \d+ values more"):
+    with pytest.raises(InputError, match=r"a\.jpg: \d+ pixels are \d+, which is no class, and \d+ other values"):
         MaskEncoding(3, values=[0, 100, 200]).read(save(tmp_path / "a.jpg", pixels))
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"\x89PNG\r\n\x1a\n broken"])
 def test_a_file_that_is_no_mask_is_an_error_that_names_it(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.png").write_bytes(content)
-    with pytest.raises(InputError, match=r"a\.png: broken or no mask"):
+    with pytest.raises(InputError, match=r"a\.png: broken, or not a mask"):
         MaskEncoding(3).read(tmp_path / "a.png")
     with pytest.raises(InputError, match=r"b\.png: no such file"):
         MaskEncoding(3).read(tmp_path / "b.png")
 
 
 WRONG = {
-    "no class": ({"num_classes": 0}, "class_names: a mask tells 1 to 255 classes apart; found 0"),
+    "no class": ({"num_classes": 0}, "class_names: a mask can have 1 to 255 classes; found 0"),
     "too many": ({"num_classes": 256}, "found 256"),
     "both": ({"values": [0, 1], "colors": [RED, BLUE]}, "values and colors: "),
     "too few": ({"values": [1]}, "values: 1 for 2 classes"),
-    "twice": ({"values": [1, 1]}, "values, ignore: 1 stands twice"),
-    "class ignored": ({"colors": [RED, BLUE], "ignore": [BLUE]}, r"colors, ignore: \[0, 0, 255\] stands twice"),
+    "twice": ({"values": [1, 1]}, "values, ignore: 1 occurs twice"),
+    "class ignored": ({"colors": [RED, BLUE], "ignore": [BLUE]}, r"colors, ignore: \[0, 0, 255\] occurs twice"),
     "no color": ({"colors": [RED, 7]}, r"colors: 7 is not \[red, green, blue\]"),
     "color too large": ({"colors": [RED, [0, 0, 256]]}, r"colors: \[0, 0, 256\] is not"),
     "color for a value": ({"ignore": [BLACK]}, r"ignore: \[0, 0, 0\] is not a pixel value"),
@@ -261,7 +261,7 @@ def test_what_is_not_there_or_there_twice_is_an_error(write_pairs: Callable) -> 
     with pytest.raises(InputError, match="none: no images"):
         MaskFolder("train", root, NAMES, masks="none")
     Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(Path(root, "images", "a.png"))
-    with pytest.raises(InputError, match=r"has the same name but for the extension"):
+    with pytest.raises(InputError, match=r"has the same name except for the extension"):
         MaskFolder("train", root, NAMES)
 
 

@@ -95,7 +95,7 @@ def test_a_pattern_finds_files_at_any_depth_and_odd_names_are_no_patterns(tmp_pa
     assert find_sources([f"{tmp_path}/a/[x].jpg"]).paths == [tmp_path / "a/[x].jpg"]
     with pytest.raises(InputError, match=r"gone\*: no such file or folder"):
         find_sources([f"{tmp_path}/gone*"])
-    with pytest.raises(InputError, match="fits folders alone"):
+    with pytest.raises(InputError, match="matches only folders"):
         find_sources([f"{tmp_path}/a*"])
 
 
@@ -106,12 +106,12 @@ def test_a_list_has_a_path_a_line_from_its_own_folder(tmp_path: Path) -> None:
     found = find_sources([tmp_path / "set/list.txt"])
     assert found.paths == [tmp_path / "set" / name for name in ("b c.png", "a.png", odd)]
     (tmp_path / "set/wrong.txt").write_text("a.png\nhello\n")
-    with pytest.raises(InputError, match=r"wrong\.txt, line 2: no such file: '.*hello'\. Expected a path"):
+    with pytest.raises(InputError, match=r"wrong\.txt, line 2: no such file: '.*hello'\. Expected one path"):
         find_sources([tmp_path / "set/wrong.txt"])
     (tmp_path / "set/windows.txt").write_text("a.png\n", "utf-8-sig")
     assert find_sources([tmp_path / "set/windows.txt"]).paths == [tmp_path / "set/a.png"]
     touch(tmp_path, "none.txt")
-    with pytest.raises(InputError, match=r"none\.txt: empty; expected the path of an image in each line"):
+    with pytest.raises(InputError, match=r"none\.txt: empty; expected the path of one image per line"):
         find_sources([tmp_path / "none.txt"])
 
 

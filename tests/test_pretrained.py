@@ -129,7 +129,7 @@ def test_class_names_are_timms_and_all_differ() -> None:
         ("test_resnet", None, "the weights of test_resnet could not be fetched"),
         ("test_resnet", "nowhere.pth", "no such file: 'nowhere.pth'"),
         ("runs/best.ckpt", None, "no such checkpoint"),
-        ("runs/best.ckpt", "bundled", "has its weights. Leave it out"),
+        ("runs/best.ckpt", "bundled", "already has weights. Leave it out"),
     ],
 )
 def test_what_cannot_be_had_is_an_error(

@@ -108,7 +108,7 @@ def test_other_arguments_under_an_old_name_are_an_error(write: Any, capsys: Any)
     path = write(steps={"only": {"data.batch_size": 4}})
     with pytest.raises(SystemExit):
         main(["study", str(path)])
-    assert "begun with another config or other arguments" in capsys.readouterr().err
+    assert "started with another config or other arguments" in capsys.readouterr().err
 
 
 def test_steps_add_up_where_they_are_cumulative(write: Any) -> None:
@@ -122,10 +122,10 @@ def test_steps_add_up_where_they_are_cumulative(write: Any) -> None:
 FAULTS = {
     "expected `steps`": {"steps": {}},
     "the key 'step' is not one of config, cumulative, seeds, steps": {"step": {}, "steps": {"a": {}}},
-    "seeds: 3 is not a list of whole numbers": {"seeds": 3, "steps": {"a": {}}},
+    "seeds: 3 is not a list of integers": {"seeds": 3, "steps": {"a": {}}},
     "the step 'a/b': expected a name of letters": {"steps": {"a/b": {}}},
     "the step 'a': expected": {"steps": {"a": 5}},
-    "the step 'a' has no config: 'other.yaml' is not a file beside this one": {
+    "the step 'a' has no config: 'other.yaml' is not a file in the same folder": {
         "steps": {"a": {"config": "other.yaml"}}
     },
 }

@@ -64,11 +64,11 @@ def check_draws(key: str, counts: np.ndarray) -> None:
 
 def test_kinds_are_found_by_their_keys() -> None:
     kinds = target_kinds()
-    assert set(kinds) == {"label", "bbox", "mask", "value"}
+    assert set(kinds) == {"label", "labels", "bbox", "mask", "value"}
     assert list(kinds)[-1] == "mask"  # a dense one is drawn first and is last in a table
     assert [key for key, kind in kinds.items() if kind.dense] == ["mask"]
     assert all(kind.key == key == find_target(key).key for key, kind in kinds.items())
-    assert {kind.monitor for kind in kinds.values()} == {"accuracy", "iou", "miou", "r2"}
+    assert {kind.monitor for kind in kinds.values()} == {"accuracy", "map", "iou", "miou", "r2"}
     with pytest.raises(InputError, match=r"'boxes' is not the key of a target kind; there are .*Rename the key"):
         find_target("boxes")
 

@@ -17,19 +17,16 @@ def load(
     device: str = "auto",
     pretrained: bool | str | None = None,
 ) -> "Predictor":
-    """Opens a trained checkpoint, a file that `export` wrote, or a pretrained network, for prediction.
+    """Opens a trained checkpoint, an exported file or a pretrained network for prediction.
 
     Args:
-        model: `best.ckpt`, `last.ckpt`, an `.onnx` or a `.pt2` file; or timm's name of a network, with its own classes.
-        trust: Whether a `.pt2` file may be opened: reading one can run code that is in it. Or modules of your own, or
-            classes, that a checkpoint may name: a checkpoint itself imports nothing.
-        device: `cpu`, `cuda`, `cuda:1` ...; `auto` is a GPU if there is one.
-        pretrained: Weights of a network that is named: `true`, `bundled` or a path; see
+        model: A `best.ckpt`, `last.ckpt`, `.onnx` or `.pt2` file, or timm's name of a network with its own classes.
+        trust: Whether a `.pt2` file may be opened, which can run code that it contains; or your own modules or classes
+            that a checkpoint may name (a checkpoint itself imports nothing).
+        device: `cpu`, `cuda`, `cuda:1` ...; `auto` uses a GPU if there is one.
+        pretrained: Weights of a network given by name: `true`, `bundled` or a path; see
             `visiontasks.predict.networks.open_network`.
-
-    Returns:
-        See `visiontasks.predict.Predictor`.
     """
-    from visiontasks.predict import Predictor  # numpy and OpenCV take a while to import: only when asked for
+    from visiontasks.predict import Predictor  # imports numpy and OpenCV, which take a while
 
     return Predictor.open(model, trust, device, pretrained)

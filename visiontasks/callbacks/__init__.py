@@ -1,4 +1,4 @@
-"""Everything that is done around the loop."""
+"""Callbacks of the training loop."""
 
 from visiontasks.callbacks.closed_form import ClosedFormStart
 from visiontasks.callbacks.curves import Curves

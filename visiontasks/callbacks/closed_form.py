@@ -1,4 +1,4 @@
-"""Start the heads at the closed-form solution."""
+"""Closed-form solution of the heads before training."""
 
 from typing import Any
 
@@ -12,15 +12,15 @@ from visiontasks.core.errors import InputError
 
 
 class ClosedFormStart(Callback):
-    """Sets each head's last layer by ridge regression before a fit begins.
+    """Sets the last layer of each head by ridge regression before a fit begins.
 
-    One pass of the training images, only resized, through the untrained (pretrained) backbone; the
-    strength of the ridge is chosen by leave-one-out. Training then starts from a good head and
-    does not spoil the backbone with the gradients of a random one. A resumed fit is left alone.
+    It takes one pass of the training images, only resized, through the initial (pretrained) backbone, and chooses the
+    ridge penalty by leave-one-out. Training then starts from good heads, so that gradients of random heads do not harm
+    the backbone. A resumed fit is not changed.
 
     Args:
-        passes: Passes over the training set; from the second on it is augmented as in training.
-        heads: Keys of the heads to set, such as `label`; all if not given.
+        passes: Passes over the training set; from the second one on it is augmented as in training.
+        heads: Keys of the heads to set, such as `label`; by default all.
     """
 
     def __init__(self, passes: int = 1, heads: list[str] | None = None) -> None:
@@ -34,7 +34,7 @@ class ClosedFormStart(Callback):
 
     @torch.no_grad()
     def solve(self, trainer: Trainer, task: Any) -> None:
-        """Makes the pass and sets the heads of a `VisionTask`, on all ranks alike."""
+        """Makes the passes and sets the heads of a `VisionTask`, equally on all ranks."""
         if getattr(trainer, "datamodule", None) is None:
             raise InputError("ClosedFormStart needs the training set in order: give the Trainer a VisionDataModule.")
         if unknown := set(self.heads or []) - set(task.heads):
@@ -66,7 +66,7 @@ class ClosedFormStart(Callback):
 
 
 def _check_size(key: str, features: int, samples: int) -> None:
-    """Refuses what would end without memory, or never."""
+    """Raises `InputError` if the solution would need too much memory or time."""
     size = 4 * features * samples / 1e9
     if size > 8 or min(features, samples) > 20_000:
         raise InputError(
@@ -76,7 +76,7 @@ def _check_size(key: str, features: int, samples: int) -> None:
 
 
 def _gather(trainer: Trainer, part: Tensor) -> Tensor:
-    """Concatenates the ranks' rows, of which some may have one more than others."""
+    """Concatenates the rows of all ranks, whose numbers may differ by one."""
     if trainer.world_size == 1:
         return part
     parts: list[Tensor | None] = [None] * trainer.world_size

@@ -1,4 +1,4 @@
-"""Curves of loss and metric as a picture."""
+"""Curves of the loss and the monitored metric."""
 
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,9 @@ from visiontasks.core.files import read_csv
 
 
 class Curves(Callback):
-    """Draws train and val loss and the monitored metric over the epochs when a fit ends: `curves.png`.
+    """Draws the train and val curves of the loss and the monitored metric to `curves.png` when a fit ends.
 
-    The figures are those of the fit's `metrics.csv`, so it needs a CSVLogger.
+    It reads the `metrics.csv` of the fit, so it needs a CSVLogger.
     """
 
     @rank_zero_only
@@ -28,14 +28,8 @@ class Curves(Callback):
 
 
 def draw_curves(metrics: Path, names: list[str], output: Path) -> None:
-    """Draws `train/<name>` and `val/<name>` of a metrics.csv side by side, one picture a name.
-
-    Args:
-        metrics: File of a CSVLogger.
-        names: Metrics without their stage.
-        output: The PNG to write.
-    """
-    from matplotlib.figure import Figure  # without pyplot: no window system, no global state
+    """Draws `train/<name>` and `val/<name>` of the metrics.csv of a CSVLogger to a PNG, one plot per name."""
+    from matplotlib.figure import Figure  # pyplot would need a window system and global state
 
     rows = read_csv(metrics)
     figure = Figure(figsize=(5 * len(names), 3.6), layout="constrained")

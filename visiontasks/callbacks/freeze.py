@@ -1,4 +1,4 @@
-"""Train the heads first, then the backbone too."""
+"""Training of the heads before the backbone."""
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
@@ -10,19 +10,18 @@ from visiontasks.tasks.schedules import Phase, Schedule
 
 
 class FreezeBackbone(Callback):
-    """Keeps the backbone frozen for some epochs, then unfreezes it, whole or in part.
+    """Keeps the backbone frozen for some epochs, then unfreezes all or some of its stages.
 
-    What is frozen follows from the epoch alone, so a resumed fit goes on as if it had not stopped.
-    Where a learning rate or a schedule is given, a new phase begins with the unfreezing: its schedule
-    counts time anew. Otherwise the first one goes on.
+    The state depends on the epoch alone, so a resumed fit continues as if it had not stopped. If a learning rate or a
+    schedule is given, a new phase begins when the backbone is unfrozen, with a schedule that starts at time 0.
 
     Args:
-        epochs: Epochs with a frozen backbone; -1 freezes it throughout.
-        stages: Unfreeze only so many of the last stages; all if not given.
-        lr: Learning rate of the heads from then on; the backbone's keeps its ratio to it.
-        schedule: Schedule from then on; the task's, begun anew, if only `lr` is given.
-        momentum: Momentum of the optimizer from then on.
-        nesterov: Whether that is Nesterov's.
+        epochs: Epochs with a frozen backbone; -1 for all epochs.
+        stages: Number of last stages to unfreeze; by default all.
+        lr: Learning rate of the heads in the new phase; that of the backbone keeps its ratio to it.
+        schedule: Schedule of the new phase; by default that of the task.
+        momentum: Momentum of the optimizer after unfreezing.
+        nesterov: Whether it is Nesterov momentum.
     """
 
     def __init__(
@@ -51,13 +50,13 @@ class FreezeBackbone(Callback):
         model = trainer.strategy.model
         if isinstance(model, DistributedDataParallel) and not model.find_unused_parameters:
             raise InputError(
-                "FreezeBackbone: this strategy would never synchronize the parameters that are unfrozen later. "
+                "FreezeBackbone: this strategy would never synchronize parameters that are unfrozen later. "
                 "Use `--trainer.strategy ddp_find_unused_parameters_true` or `-c configs/ddp.yaml`."
             )
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, VisionTask)
-        # not before training starts: DDP synchronizes only what required a gradient when it wrapped the model
+        # not before training starts, because DDP ignores parameters that are frozen when it wraps the model
         if self.epochs < 0 or trainer.current_epoch < self.epochs:
             pl_module.backbone.freeze()
             return

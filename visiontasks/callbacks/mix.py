@@ -1,4 +1,4 @@
-"""Mixup and cutmix."""
+"""Mixup and CutMix."""
 
 from typing import Any
 
@@ -12,19 +12,18 @@ from visiontasks.tasks.base import step_seed
 class Mix(Callback):
     """Trains a classifier on mixtures of two images (torchvision's MixUp and CutMix).
 
-    The images are mixed after the backbone's normalization and only the loss sees the mixed labels;
-    the training accuracy is of the mixed images against the first one's label. The draws
-    are a function of seed, step and rank.
+    The images are mixed after the normalization of the backbone. Only the loss sees the mixed labels; the training
+    accuracy compares the mixed images with the label of the first one. Seed, step and rank determine the draws.
 
     Args:
-        mixup: Alpha of mixup's beta distribution (Zhang et al. 2018, section 2); 0 leaves it out.
-        cutmix: Alpha of cutmix's (Yun et al. 2019, section 3.1); 0 leaves it out. With both, one is drawn each step.
-        p: Share of the steps that are mixed.
+        mixup: Alpha of the beta distribution of mixup (Zhang et al. 2018, section 2); 0 for no mixup.
+        cutmix: The same of CutMix (Yun et al. 2019, section 3.1). With both, one is drawn in each step.
+        p: Share of the steps with mixed images, 0..1.
     """
 
     def __init__(self, mixup: float = 0.2, cutmix: float = 1.0, p: float = 1.0) -> None:
         if mixup < 0 or cutmix < 0 or not (mixup or cutmix):
-            raise InputError(f"Mix: mixup={mixup} and cutmix={cutmix} must not be negative, and one of them positive.")
+            raise InputError(f"Mix: mixup={mixup} and cutmix={cutmix} must not be negative, and one must be positive.")
         self.mixup, self.cutmix, self.p = mixup, cutmix, p
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:

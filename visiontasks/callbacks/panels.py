@@ -1,4 +1,4 @@
-"""Pictures of the images that a model does worst on."""
+"""Pictures of the images with the highest loss."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ from visiontasks.targets.sample import draw_on, draw_sample, predict_sample
 
 
 class Panel(NamedTuple):
-    """An image as the network sees it, its loss, its targets and its prediction in pixels of it."""
+    """An image as the network sees it, with its loss, target and prediction (in pixels of this image)."""
 
     loss: float
     image: np.ndarray
@@ -27,14 +27,14 @@ class Panel(NamedTuple):
 
 
 class Panels(Callback):
-    """Draws the worst images of the last validation, or of a test: target green, prediction vermilion.
+    """Draws the worst images of the last validation or of a test, with target (green) and prediction (vermilion).
 
-    They are the images of the first process, as the network sees them, with the highest loss of the first head first.
-    Where there are masks, the image, its target and its prediction stand side by side, with a legend below. The files
-    are `val_panels.png` and `test_panels.png`; in W&B boxes and masks can be switched on and off.
+    They are images of the first process as the network sees them, sorted by the loss of the first head. With masks, the
+    image, its target and its prediction are side by side, with a legend below. The files are `val_panels.png` and
+    `test_panels.png`; W&B can switch boxes and masks on and off.
 
     Args:
-        directory: Where the pictures go; nothing is written if not given.
+        directory: Folder of the pictures; if not given, none is written.
         count: Number of images.
     """
 
@@ -45,8 +45,7 @@ class Panels(Callback):
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
         self.worst = []
 
-    def on_test_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
-        self.worst = []
+    on_test_epoch_start = on_validation_epoch_start
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int, dataloader_idx: int = 0
@@ -54,11 +53,7 @@ class Panels(Callback):
         if trainer.is_global_zero:
             self._keep(pl_module, outputs, batch)
 
-    def on_test_batch_end(
-        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        if trainer.is_global_zero:
-            self._keep(pl_module, outputs, batch)
+    on_test_batch_end = on_validation_batch_end
 
     @rank_zero_only
     def on_fit_end(self, trainer: Trainer, pl_module: Any) -> None:
@@ -107,7 +102,7 @@ def _panel(task: Any, outputs: dict[str, Any], batch: Batch, number: int, loss: 
 
 
 def _picture(panel: Panel, spec: dict[str, Any], side_by_side: bool) -> np.ndarray:
-    """Draws target and prediction on one picture, or both beside the image."""
+    """Draws target and prediction on the image, or side by side with it."""
     if side_by_side:
         pairs = ((panel.target, TRUE), (panel.prediction, PREDICTED))
         return np.hstack([panel.image, *(draw_sample(panel.image, part, spec, color) for part, color in pairs)])
@@ -117,7 +112,7 @@ def _picture(panel: Panel, spec: dict[str, Any], side_by_side: bool) -> np.ndarr
 
 
 class _Recorder(Canvas):
-    """Records what target kinds draw, as `log_boxes_and_masks` takes it."""
+    """A canvas that records the drawings of target kinds for `log_boxes_and_masks`."""
 
     def __init__(self) -> None:
         self.boxes: list[np.ndarray] = []

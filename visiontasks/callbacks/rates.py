@@ -1,6 +1,5 @@
-"""Which learning rate to begin with."""
+"""Learning-rate finder."""
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +11,24 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from visiontasks.callbacks.freeze import FreezeBackbone
 from visiontasks.core.compat import end_fit_after_rates
 from visiontasks.core.errors import InputError
+from visiontasks.core.files import write_csv
 from visiontasks.tasks.base import VisionTask
 
 STEPS = 100
-SKIPPED = 10  # the first losses are too few to be a mean
+SKIPPED = 10  # first losses, whose running mean is over too few
 RANGE = (1e-6, 1.0)
 
 
 class LRFinder(Callback):
-    """Trains with a rate that grows from step to step, and ends the fit (Smith 2017, section 3.3).
+    """Trains with a learning rate that grows with each step, then ends the fit (Smith 2017, section 3.3).
 
-    The fit begins as the config has it, with heads in closed form and a frozen backbone where it says so; the
-    backbone keeps its share of the rate. Afterwards the model is as it was. Writes `lr_find.csv` (`lr` of the heads,
-    `loss`: running mean) and `lr_find.png`, and prints where the loss falls fastest.
+    The fit begins as in the config, including closed-form heads and a frozen backbone, and the backbone keeps its ratio
+    to the rate. The model is restored at the end. Writes `lr_find.csv` (`lr` of the heads, `loss`: running mean) and
+    `lr_find.png`, and prints the rate at which the loss falls fastest.
 
     Args:
-        directory: Where the files go.
-        steps: How many rates are tried.
+        directory: Folder of the files.
+        steps: Number of rates.
     """
 
     def __init__(self, directory: str, steps: int) -> None:
@@ -36,7 +36,7 @@ class LRFinder(Callback):
 
     def on_fit_start(self, trainer: Any, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, VisionTask)
-        # the finder sends the other callbacks away
+        # the finder runs without the other callbacks
         if any(isinstance(callback, FreezeBackbone) and callback.epochs for callback in trainer.callbacks):
             pl_module.backbone.freeze()
 
@@ -44,7 +44,7 @@ class LRFinder(Callback):
             heads, backbone = optimizer.param_groups
             backbone["lr"] = heads["lr"] * pl_module.backbone_lr_ratio
 
-        # not as a callback of the trainer: Lightning would put it before ClosedFormStart
+        # not as a callback of the trainer, because Lightning would run it before ClosedFormStart
         finder = LearningRateFinder(*RANGE, num_training_steps=self.steps, update_attr=False)
         end_fit_after_rates(finder)
         with_ratio = trainer.optimizers[0].register_step_pre_hook(keep_ratio)
@@ -60,8 +60,8 @@ class LRFinder(Callback):
     def _write(self, rates: np.ndarray, losses: np.ndarray) -> None:
         from matplotlib.figure import Figure
 
-        with (self.directory / "lr_find.csv").open("w", newline="") as file:
-            csv.writer(file).writerows([("lr", "loss"), *zip(rates.tolist(), losses.tolist(), strict=True)])
+        pairs = zip(rates.tolist(), losses.tolist(), strict=True)
+        write_csv(self.directory / "lr_find.csv", [{"lr": lr, "loss": loss} for lr, loss in pairs])
         rate = suggested_rate(rates, losses)
         figure = Figure(figsize=(6, 4), layout="constrained")
         axes = figure.subplots()
@@ -75,23 +75,18 @@ class LRFinder(Callback):
 
 
 def suggested_rate(rates: np.ndarray, losses: np.ndarray) -> float:
-    """The rate at which the loss falls fastest over the logarithm of the rate.
+    """Returns the rate at which the loss falls fastest over the logarithm of the (ascending) rates, both float (N,).
 
-    Lightning's own suggestion divides by the step of the rate itself, which is least where nothing is learnt yet: there
-    the noise wins.
-
-    Args:
-        rates: Ascending, float (N,).
-        losses: Loss at each, float (N,).
+    Lightning's suggestion divides by the difference of the rates themselves, which amplifies noise at small rates.
 
     Raises:
-        InputError: There are too few finite losses to tell.
+        InputError: There are too few finite losses.
     """
     known = np.isfinite(losses)
     known[:SKIPPED] = False
     if known.sum() < 3:
         raise InputError(
-            f"lr_find: {known.sum()} usable losses, the first {SKIPPED} left out; 3 are the least. Give more steps: "
+            f"lr_find: {known.sum()} usable losses without the first {SKIPPED}, expected at least 3. Increase "
             "--trainer.max_steps."
         )
     slope = np.gradient(losses[known], np.log10(rates[known]))

@@ -1,4 +1,4 @@
-"""The results of a run: a table in the terminal, and files in the run directory."""
+"""Results of a run as tables in the terminal and files in the run directory."""
 
 import math
 from pathlib import Path
@@ -15,19 +15,18 @@ from visiontasks.callbacks.wandb import log_pictures, log_table
 from visiontasks.core.files import write_csv
 from visiontasks.targets import find_target
 
-NAMED, NUMBERED = 100, 20  # classes, at most, whose names or numbers are drawn
+NAMED, NUMBERED = 100, 20  # maximum number of classes with names and with numbers in the picture
 
 
 class Results(Callback):
-    """Prints the metrics beside the baseline, the score of a trivial predictor, after fit, validate and test.
+    """Prints the metrics and the baseline (the score of a trivial predictor) after fit, validate and test.
 
-    After a fit: each metric of the last epoch, and of the epoch in which the monitored one was best; and before the
-    first, where the trainer's `num_sanity_val_steps` is -1, the whole validation set.
-    After a test also the tables: per class, and the confusion matrix, which become CSV files in `directory` and a
-    picture, and in W&B a table and the same picture.
+    After a fit it prints the metrics of the last epoch and of the epoch with the best monitored metric, and those
+    before the first epoch if the trainer's `num_sanity_val_steps` is -1 (the whole validation set). After a test it
+    adds the results per class and the confusion matrix, as CSV files and a picture in `directory`, and in W&B.
 
     Args:
-        directory: Where the files go; nothing is written if not given.
+        directory: Folder of the files; if not given, none is written.
     """
 
     def __init__(self, directory: str | None = None) -> None:
@@ -35,11 +34,6 @@ class Results(Callback):
         self.best: dict[str, float] = {}
         self.before: dict[str, float] = {}
         self.best_epoch = 0
-
-    def _remember_best(self, trainer: Trainer, pl_module: Any) -> None:
-        found, monitor = _values(trainer, "val"), pl_module.monitor
-        if found.get(monitor, float("-inf")) > self.best.get(monitor, float("-inf")):
-            self.best, self.best_epoch = found, trainer.current_epoch
 
     def on_sanity_check_end(self, trainer: Trainer, pl_module: Any) -> None:
         if math.isinf(trainer.num_sanity_val_steps):
@@ -55,16 +49,17 @@ class Results(Callback):
         self._print("fit", columns)
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
-        if trainer.state.fn == "fit" and not trainer.sanity_checking:
-            self._remember_best(trainer, pl_module)
-        elif trainer.state.fn == "validate":
-            self._print("validate", {"value": _values(trainer, "val")})
+        found, monitor = _values(trainer, "val"), pl_module.monitor
+        if trainer.state.fn == "validate":
+            self._print("validate", {"value": found})
+        elif not trainer.sanity_checking and found.get(monitor, -math.inf) > self.best.get(monitor, -math.inf):
+            self.best, self.best_epoch = found, trainer.current_epoch
 
     def on_test_end(self, trainer: Trainer, pl_module: Any) -> None:
-        tables = pl_module.tables()  # on every rank: it gathers
+        tables = pl_module.tables()  # gathers, so all ranks must call it
         self._print("test", {"value": _values(trainer, "test")})
         groups: dict[str, dict[str, Any]] = {}
-        for key, found in tables.items():  # label and box share their classes
+        for key, found in tables.items():  # label and box share their class names
             groups.setdefault(find_target(key).names_key, {}).update(found)
         for names_key, found in groups.items():
             prefix = names_key.removesuffix("names").removeprefix("class_")
@@ -77,15 +72,10 @@ class Results(Callback):
         for name in [*columns, "baseline"]:
             table.add_column(name, justify="right")
         values = list(columns.values())
-        names = [
-            name
-            for name in dict.fromkeys(name for column in values for name in column)
-            if not name.endswith("_baseline")
-        ]
-        for name in names:
-            baseline = next((column[f"{name}_baseline"] for column in values if f"{name}_baseline" in column), None)
+        for name in dict.fromkeys(name for column in values for name in column if not name.endswith("_baseline")):
             cells = [f"{column[name]:.4f}" if name in column else "" for column in values]
-            table.add_row(name, *cells, "" if baseline is None else f"{baseline:.4f}")
+            baselines = [f"{column[key]:.4f}" for column in values if (key := f"{name}_baseline") in column]
+            table.add_row(name, *cells, *baselines[:1])
         Console().print(table)
 
     @rank_zero_only
@@ -119,12 +109,8 @@ def _values(trainer: Trainer, stage: str) -> dict[str, float]:
 
 
 def draw_confusion(matrix: np.ndarray, class_names: list[str]) -> np.ndarray:
-    """Draws a confusion matrix, (C, C), rows true: each cell by its share of the row, with its number where it fits.
-
-    Returns:
-        uint8 (H, W, 3), RGB.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # without pyplot: no window system, no global state
+    """Draws a confusion matrix, (C, C), rows true, colored by the share of each row: uint8 (H, W, 3), RGB."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # pyplot would need a window system and global state
     from matplotlib.figure import Figure
 
     count, total = len(class_names), matrix.sum(1, keepdims=True)
@@ -140,7 +126,7 @@ def draw_confusion(matrix: np.ndarray, class_names: list[str]) -> np.ndarray:
         axes.set_yticks(range(count), class_names)
     if count <= NUMBERED:
         for row, column in np.ndindex(*matrix.shape):
-            # of pixels there may be millions: their share
+            # counts of pixels are too long for a cell
             text = f"{matrix[row, column]}" if matrix.max() < 10_000 else f"{shares[row, column]:.2f}"
             color = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, text, ha="center", va="center", color=color, fontsize=8)

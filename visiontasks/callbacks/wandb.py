@@ -1,4 +1,4 @@
-"""All that knows Weights & Biases: a logger that neither asks nor waits, and what the other callbacks log with it."""
+"""The only module that uses Weights & Biases: a logger that never blocks, and log functions for the other callbacks."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,17 +18,16 @@ from visiontasks.core.sample import IGNORE_MASK
 
 
 class WandbLogger(LightningWandbLogger):
-    """Lightning's WandbLogger: online if a key is there (or WANDB_MODE says so), else offline.
+    """Lightning's WandbLogger, online if there is an API key (or WANDB_MODE says so), else offline.
 
-    A server that does not answer costs 10 seconds at the start, after which the run goes on offline,
-    and 15 at the end.
+    If the server does not respond, the run continues offline after 10 seconds, and waits up to 15 seconds at the end.
 
     Args:
         project: W&B project.
         name: Name of the run.
         group: Group of the run.
-        save_dir: Folder that gets `wandb/`; the run directory if not given.
-        offline: Keep the run on this machine until `wandb sync`; decided by the key if not given.
+        save_dir: Folder of `wandb/`; by default the run directory.
+        offline: Keep the run on this machine until `wandb sync`; by default if there is no API key.
     """
 
     def __init__(
@@ -39,7 +38,7 @@ class WandbLogger(LightningWandbLogger):
         save_dir: str | None = None,
         offline: bool | None = None,
     ) -> None:
-        import wandb  # a second: only when it is used
+        import wandb  # takes a second
 
         self.settings = wandb.Settings(init_timeout=10, finish_timeout=15)
         if offline is None:
@@ -50,19 +49,19 @@ class WandbLogger(LightningWandbLogger):
 
     @property
     def experiment(self) -> Any:
-        """The W&B run, begun at the first use."""
+        """The W&B run, created at the first use."""
         import wandb
 
         try:
             return super().experiment
         except wandb.errors.CommError as error:
-            rank_zero_warn(f"W&B does not answer ({error}); this run stays offline. `wandb sync` uploads it later.")
+            rank_zero_warn(f"W&B does not respond ({error}); this run stays offline. `wandb sync` uploads it later.")
             self.settings.mode = "offline"
             return super().experiment
 
 
 def has_key() -> bool:
-    """Whether the user has a W&B key, in WANDB_API_KEY or in the netrc file that `wandb login` writes."""
+    """Returns whether there is a W&B key in WANDB_API_KEY or in the netrc file that `wandb login` writes."""
     if os.environ.get("WANDB_API_KEY"):
         return True
     host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
@@ -73,7 +72,7 @@ def has_key() -> bool:
 
 
 def wandb_loggers(trainer: Trainer) -> list[LightningWandbLogger]:
-    """The W&B loggers of a trainer, ours and Lightning's."""
+    """Returns the W&B loggers of a trainer, ours and Lightning's."""
     return _only_wandb(trainer.loggers)
 
 
@@ -82,7 +81,7 @@ def _only_wandb(loggers: Iterable[Logger]) -> list[LightningWandbLogger]:
 
 
 def log_config(loggers: Iterable[Logger], config: dict[str, Any]) -> None:
-    """Logs settings to the W&B loggers among these; the functions below do the same with other things."""
+    """Logs settings to the W&B loggers among these, like all functions below."""
     for logger in _only_wandb(loggers):
         logger.experiment.config.update(config, allow_val_change=True)
 
@@ -108,14 +107,8 @@ def log_boxes_and_masks(
 ) -> None:
     """Logs images whose boxes and masks can be switched on and off.
 
-    Args:
-        loggers: Of a trainer.
-        name: Of the row of images.
-        rows: For each image: uint8 (H, W, 3), a caption, and layers such as `target` and `prediction`. A layer may have
-            `boxes`, a list of {"box": xyxy in pixels, "label": int, "caption": str}, and `classes` of the pixels, uint8
-            (H, W).
-        class_names: Of the labels.
-        mask_names: Of the values of a mask.
+    A row has an image, uint8 (H, W, 3), a caption, and layers such as `target` and `prediction`. A layer may have
+    `boxes`, a list of {"box": xyxy in pixels, "label": int, "caption": str}, and `classes` of the pixels, uint8 (H, W).
     """
     if chosen := _only_wandb(loggers):
         pictures = [_picture(*row, class_names, mask_names) for row in rows]
@@ -124,7 +117,7 @@ def log_boxes_and_masks(
 
 
 def finish_runs(loggers: Iterable[Logger]) -> None:
-    """Ends the W&B runs, so that a later logger begins another."""
+    """Ends the W&B runs, so that a later logger starts a new one."""
     for logger in _only_wandb(loggers):
         logger.experiment.finish()
 
@@ -154,14 +147,14 @@ def _box(box: Sequence[float], label: int, caption: str) -> dict[str, Any]:
 
 
 class BestCheckpointArtifact(Callback):
-    """Logs `best.ckpt` to W&B as an artifact of type `model` when a fit ends; offline it waits for `wandb sync`.
+    """Logs `best.ckpt` to W&B as an artifact of type `model` when a fit ends; offline runs need `wandb sync`.
 
-    Its name is `model-` and the run's id, or `name`, under which the runs of a project become versions of one model;
-    its metadata are the monitored metric's name and value.
+    Its metadata are the name and value of the monitored metric.
 
     Args:
-        name: Of the artifact; if not given each run has its own.
-        aliases: Further names of this version, such as `production`; `best` and `latest` always.
+        name: Name of the artifact, which makes the runs of a project versions of one model; by default `model-` and the
+            id of the run.
+        aliases: More names of this version, such as `production`, besides `best` and `latest`.
     """
 
     def __init__(self, name: str | None = None, aliases: list[str] | None = None) -> None:

@@ -1,13 +1,28 @@
-"""Arguments of the commands that do not train; nothing heavy is imported here, so `--help` is quick."""
+"""Commands and their arguments; nothing heavy is imported here, so that `--help` is quick."""
 
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+COMMANDS = {  # the text before the colon is the description of the command
+    "fit": "Train a model: fit -c configs/quickstart.yaml",
+    "validate": "Compute metrics on the validation split: validate -c CONFIG --ckpt_path CHECKPOINT",
+    "test": "Compute metrics on the test split, also per class: test -c CONFIG --ckpt_path CHECKPOINT",
+    "probe": "Solve the heads in closed form on the frozen backbone, in one pass: probe -c CONFIG",
+    "preview": "Draw augmented training images with their targets: preview -c CONFIG",
+    "lr_find": "Try rising learning rates and report where the loss falls fastest: lr_find -c CONFIG",
+    "study": "Train several configs in turn and compare them: study STUDY.yaml",
+    "inspect": "Look inside a network: inspect layers|features|filters|maximize|attack|explain CHECKPOINT_OR_CONFIG",
+    "predict": "Predict images with a trained model: predict MODEL FILE_OR_FOLDER... --output DIR",
+    "evaluate": "Compute metrics with intervals for one model, or compare two: evaluate MODEL [MODEL] -c CONFIG",
+    "export": "Write a checkpoint as one file and check its predictions: export CHECKPOINT --format onnx|pt2",
+    "detect": "Find all objects in images with a model trained on Windows: detect CHECKPOINT FILE... --output DIR",
+}
+
 
 def at_least(minimum: int) -> Callable[[str], int]:
-    """The type of whole numbers from a minimum on."""
+    """Returns the argument type of integers that are not below a minimum."""
 
     def integer(text: str) -> int:
         if (number := int(text)) < minimum:
@@ -18,7 +33,7 @@ def at_least(minimum: int) -> Callable[[str], int]:
 
 
 COMMON: dict[str, dict[str, Any]] = {
-    "--batch_size": {"type": at_least(1), "default": 32, "help": "images at a time (default: 32)"},
+    "--batch_size": {"type": at_least(1), "default": 32, "help": "number of images per batch (default: 32)"},
     "--device": {"default": "auto", "help": "cpu, cuda, cuda:1 ... (default: a GPU if there is one)"},
     "--imports": {
         "action": "append",
@@ -27,16 +42,17 @@ COMMON: dict[str, dict[str, Any]] = {
         "help": "your own module whose classes a model or config may name; may be repeated",
     },
     "--trust": {"action": "store_true", "help": "open a .pt2 file, which can run code"},
-    "--tile": {"type": int, "help": "predict masks at each image's own resolution, in tiles of N pixels"},
+    "--tile": {"type": int, "help": "predict masks at the original resolution of each image, in tiles of N pixels"},
     "--tta": {"nargs": "+", "default": [], "metavar": "VIEW"},
 }
-CONFIG_BESIDE = "config of the data (default: config.yaml beside the model, of which nothing but the data is read)"
-CHANGES_DATA = "All other arguments change the config's data, such as --data.dataset.root PATH."
+CHECKPOINT = "best.ckpt or last.ckpt of a run"
+CONFIG_BESIDE = "config of the data (default: the data section of config.yaml in the folder of the model)"
+CHANGES_DATA = "All other arguments change the data of the config, such as --data.dataset.root PATH."
 CHANGES_CONFIG = "All other arguments change the config, such as --data.image_size 64, --trainer.default_root_dir DIR."
 
 
 class Arguments(argparse.ArgumentParser):
-    """Parses the arguments of one command; those after `epilog` are left to the config."""
+    """Parser of the arguments of one command; with `epilog`, unknown arguments belong to the config."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options, allow_abbrev=False)
@@ -48,13 +64,10 @@ class Arguments(argparse.ArgumentParser):
 
 
 def parse(command: str, args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Parses the arguments of a command; those that change a config are returned as they are.
-
-    Raises:
-        SystemExit: An argument is wrong, or help was asked for.
-    """
-    add, description, epilog = COMMANDS[command]
-    parser = Arguments(prog=f"visiontasks {command}", description=description, epilog=epilog)
+    """Parses the arguments of a command, and returns those that change a config as they are."""
+    add, epilog = ARGUMENTS[command]
+    description = COMMANDS[command].partition(":")[0]
+    parser = Arguments(prog=f"visiontasks {command}", description=f"{description}.", epilog=epilog)
     add(parser)
     options, more = parser.parse_known_args(args)
     if more and epilog is None:
@@ -63,135 +76,109 @@ def parse(command: str, args: Sequence[str]) -> tuple[argparse.Namespace, list[s
 
 
 def _predict(parser: Arguments) -> None:
-    parser.add_argument(
-        "model", help="best.ckpt or last.ckpt of a run, an exported file, or timm's name of a pretrained network"
-    )
-    parser.add_argument(
-        "source",
-        nargs="+",
-        help="images, folders with images at any depth, patterns, lists of paths (.txt), videos; - reads paths from "
-        "standard input",
-    )
-    parser.add_argument("--output", required=True, type=Path, help="folder for predictions.csv ...; made if need be")
-    parser.add_argument(
-        "--pretrained", help="weights of a network that is given by name: true (default, timm's hub), bundled or a path"
-    )
-    parser.add_argument("--probabilities", action="store_true", help="write the probability of every class too")
-    parser.add_argument("--overlays", action="store_true", help="draw each prediction on its image, in overlays/")
-    parser.add_argument("--num_workers", type=at_least(0), default=1, help="threads that read ahead (default: 1)")
-    parser.add_argument("--every", type=at_least(1), default=1, help="of a video, each n-th frame (default: 1)")
-    parser.add_argument("--skip_errors", action="store_true", help="leave out what cannot be read, and list it")
+    add = parser.add_argument
+    add("model", help=f"{CHECKPOINT}, an exported file, or timm's name of a pretrained network")
+    add("source", nargs="+", help="images, folders, patterns, lists of paths (.txt), videos; - reads paths from stdin")
+    add("--output", required=True, type=Path, help="folder for predictions.csv ...; created if it is missing")
+    add("--pretrained", help="weights of a network given by name: true (default, timm's hub), bundled or a path")
+    add("--probabilities", action="store_true", help="also write the probability of every class")
+    add("--overlays", action="store_true", help="draw each prediction on its image, in overlays/")
+    add("--num_workers", type=at_least(0), default=1, help="number of threads that read images (default: 1)")
+    add("--every", type=at_least(1), default=1, help="use every n-th frame of a video (default: 1)")
+    add("--skip_errors", action="store_true", help="skip what cannot be read, and list it")
     parser.add_common("--tta", help="average over views: hflip, vflip, scales such as 1.25")
     parser.add_common("--batch_size", "--tile", "--imports", "--trust", "--device")
 
 
 def _evaluate(parser: Arguments) -> None:
-    parser.add_argument("model", nargs="+", help="a checkpoint or an exported file, or two")
-    parser.add_argument("-c", "--config", type=Path, help=CONFIG_BESIDE)
-    parser.add_argument("--split", choices=("val", "test"), default="test", help="(default: test, else val)")
-    parser.add_argument("--output", type=Path, help="folder for the tables (default: evaluation/ beside the model)")
-    parser.add_argument("--draws", type=at_least(1), default=2000, help="of the bootstrap over images (default: 2000)")
-    parser.add_common("--tta", help="hflip, vflip, scales; one model: beside plain")
+    add = parser.add_argument
+    add("model", nargs="+", help="one or two checkpoints or exported files")
+    add("-c", "--config", type=Path, help=CONFIG_BESIDE)
+    add("--split", choices=("val", "test"), default="test", help="(default: test, or val if there is no test split)")
+    add("--output", type=Path, help="folder for the tables (default: evaluation/ in the folder of the model)")
+    add("--draws", type=at_least(1), default=2000, help="number of bootstrap draws over images (default: 2000)")
+    parser.add_common("--tta", help="hflip, vflip, scales; one model is compared with itself without views")
     parser.add_common("--batch_size", "--tile", "--imports", "--trust", "--device")
 
 
 def _export(parser: Arguments) -> None:
-    parser.add_argument("checkpoint", help="best.ckpt or last.ckpt of a run")
-    parser.add_argument(
-        "--format", choices=("onnx", "pt2"), default="onnx", help="pt2 is torch.export's (default: onnx)"
-    )
-    parser.add_argument("--output", type=Path, help="the file (default: beside the checkpoint, with its name)")
-    parser.add_argument("--resize", action="store_true", help="the file takes images of any size and resizes itself")
-    parser.add_argument(
-        "--int8", action="store_true", help="weights and activations of 8 bits, smaller and perhaps faster"
-    )
-    parser.add_argument(
-        "--max_drop",
-        type=float,
-        help="what --resize (default: 0.2) and --int8 (2) may cost in accuracy, IoU, in hundredths",
-    )
-    parser.add_argument("-c", "--config", type=Path, help=CONFIG_BESIDE)
-    parser.add_argument("--samples", nargs="+", help="images, folders ... to compare on, in place of the config's")
-    parser.add_argument(
-        "--images",
-        type=at_least(0),
-        default=256,
-        help="compare on so many of the validation set; 0: all (default: 256)",
-    )
+    add = parser.add_argument
+    add("checkpoint", help=CHECKPOINT)
+    add("--format", choices=("onnx", "pt2"), default="onnx", help="pt2 is for torch.export (default: onnx)")
+    add("--output", type=Path, help="path of the file (default: path of the checkpoint with another suffix)")
+    add("--resize", action="store_true", help="the file accepts images of any size and resizes them itself")
+    add("--int8", action="store_true", help="8-bit weights and activations, smaller and possibly faster")
+    add("--max_drop", type=float, help="allowed loss of accuracy or IoU, in hundredths (default: 0.2; with --int8: 2)")
+    add("-c", "--config", type=Path, help=CONFIG_BESIDE)
+    add("--samples", nargs="+", help="images, folders ... for the comparison, instead of the validation set")
+    add("--images", type=at_least(0), default=256, help="number of validation images, 0 for all (default: 256)")
     parser.add_common("--imports")
 
 
 def _detect(parser: Arguments) -> None:
-    parser.add_argument("checkpoint", help="best.ckpt or last.ckpt of a run")
-    parser.add_argument("source", nargs="+", help="image files, or folders with images at any depth")
-    parser.add_argument("--output", required=True, type=Path, help="folder for detections.csv and overlays/")
-    parser.add_argument(
-        "--scales",
-        type=float,
-        nargs="+",
-        default=(0.6, 0.85, 1.2, 1.7),
-        help="factors on each image's size (default: 0.6 0.85 1.2 1.7)",
-    )
-    parser.add_argument("--threshold", type=float, default=0.5, help="least probability of a box (default: 0.5)")
-    parser.add_argument("--iou", type=float, default=0.4, help="overlap above which a box is a double (default: 0.4)")
+    add = parser.add_argument
+    add("checkpoint", help=CHECKPOINT)
+    add("source", nargs="+", help="image files, or folders with images at any depth")
+    add("--output", required=True, type=Path, help="folder for detections.csv and overlays/")
+    scales = (0.6, 0.85, 1.2, 1.7)
+    add("--scales", type=float, nargs="+", default=scales, help="factors of the image size (default: 0.6 0.85 1.2 1.7)")
+    add("--threshold", type=float, default=0.5, help="lowest probability of a box (default: 0.5)")
+    add("--iou", type=float, default=0.4, help="overlap above which a box is a duplicate (default: 0.4)")
     parser.add_common("--imports", "--device")
 
 
 def _study(parser: Arguments) -> None:
-    parser.add_argument("study", type=Path, help="a study's file, such as configs/studies/cifar10.yaml")
+    parser.add_argument("study", type=Path, help="file of the study, such as configs/studies/cifar10.yaml")
     parser.add_argument("--output", type=Path, help="folder of its runs (default: runs/NAME OF THE FILE)")
 
 
 def _inspect(parser: Arguments) -> None:
     parts = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
 
-    def part(name: str, text: str, images: bool = False) -> Arguments:
+    def part(name: str, text: str, images: bool = False) -> Callable[..., argparse.Action]:
         new: Arguments = parts.add_parser(name, help=text, description=text, epilog=parser.epilog)
         new.set_defaults(images=images)
         new.add_argument("model", type=Path, help="a checkpoint, or a config (.yaml)")
         if images:
             new.add_argument("source", nargs="*", help="images or folders (default: the validation set of the config)")
-            new.add_argument("--count", type=int, default=8, help="so many of the validation set (default: 8)")
+            new.add_argument("--count", type=int, default=8, help="number of validation images (default: 8)")
         new.add_argument("--ckpt_path", type=Path, help="the trained weights for a config")
         new.add_common("--imports")
-        return new
+        return new.add_argument
 
+    layer = "name of the layer, or its end (default: the first convolution)"
     part("layers", "Output, weights, multiplications, memory and receptive field of each layer.")
-    new = part("features", "The feature maps of a layer for each image.", images=True)
-    new.add_argument("--layer", help="its name, or the end of it (default: the first convolution)")
-    new = part("filters", "The filters of a convolution.")
-    new.add_argument("--layer", help="its name, or the end of it (default: the first convolution)")
-    new = part("maximize", "The image that a class, or a unit of a layer, answers most.")
-    new.add_argument("--class", dest="classes", action="append", default=[], help="a class (default: the first 16)")
-    new.add_argument("--layer", help="a layer, in place of the classes")
-    new.add_argument("--unit", type=int, action="append", help="a unit of it (default: the first 16)")
-    new.add_argument("--softmax", action="store_true", help="of a class the probability, not the logit")
-    new.add_argument("--steps", type=int, default=200, help="(default: 200)")
-    new.add_argument("--rate", type=float, default=0.1, help="root mean square of a step (default: 0.1)")
-    new.add_argument("--decay", type=float, default=0.01, help="share of the image lost in a step (default: 0.01)")
-    new.add_argument("--blur", type=float, default=1.0, help="standard deviation in pixels (default: 1)")
-    new.add_argument("--clip", type=float, default=0.1, help="share of small pixels set to zero (default: 0.1)")
-    new.add_argument("--jitter", type=int, default=8, help="moves by at most so many pixels (default: 8)")
-    new = part("attack", "Images changed a little, and no longer recognized.", images=True)
-    new.add_argument("--radius", type=int, default=8, help="levels of 255 that a value may move (default: 8)")
-    new.add_argument("--method", choices=("fgsm", "pgd"), default="pgd", help="(default: pgd)")
-    new.add_argument("--steps", type=int, default=10, help="of pgd (default: 10)")
-    new = part("explain", "Where in the image an answer comes from.", images=True)
-    new.add_argument("--method", choices=("gradcam", "occlusion"), default="gradcam", help="(default: gradcam)")
-    new.add_argument("--key", help="key of the head, such as mask (default: the first)")
-    new.add_argument("--class", dest="classes", action="append", default=[], help="a class (default: the predicted)")
-    new.add_argument("--window", type=int, help="side of the occluding window in pixels")
+    add = part("features", "The feature maps of a layer for each image.", images=True)
+    add("--layer", help=layer)
+    add = part("filters", "The filters of a convolution.")
+    add("--layer", help=layer)
+    add = part("maximize", "The image that maximizes a class or a unit of a layer.")
+    add("--class", dest="classes", action="append", default=[], help="a class (default: the first 16)")
+    add("--layer", help="a layer, instead of the classes")
+    add("--unit", type=int, action="append", help="a unit of the layer (default: the first 16)")
+    add("--softmax", action="store_true", help="maximize the probability of a class, not the logit")
+    add("--steps", type=int, default=200, help="(default: 200)")
+    add("--rate", type=float, default=0.1, help="root mean square of a step (default: 0.1)")
+    add("--decay", type=float, default=0.01, help="share of the image that a step removes (default: 0.01)")
+    add("--blur", type=float, default=1.0, help="standard deviation in pixels (default: 1)")
+    add("--clip", type=float, default=0.1, help="share of the smallest pixels that are set to zero (default: 0.1)")
+    add("--jitter", type=int, default=8, help="largest shift in pixels (default: 8)")
+    add = part("attack", "Images with a small change that the network no longer recognizes.", images=True)
+    add("--radius", type=int, default=8, help="largest change of a value, in levels of 255 (default: 8)")
+    add("--method", choices=("fgsm", "pgd"), default="pgd", help="(default: pgd)")
+    add("--steps", type=int, default=10, help="number of steps of pgd (default: 10)")
+    add = part("explain", "The parts of an image that a prediction depends on.", images=True)
+    add("--method", choices=("gradcam", "occlusion"), default="gradcam", help="(default: gradcam)")
+    add("--key", help="key of the head, such as mask (default: the first)")
+    add("--class", dest="classes", action="append", default=[], help="a class (default: the predicted class)")
+    add("--window", type=int, help="side of the occluding window in pixels")
 
 
-COMMANDS: dict[str, tuple[Callable[[Arguments], None], str, str | None]] = {
-    "predict": (_predict, "Predict images with a trained model.", None),
-    "evaluate": (
-        _evaluate,
-        "Figures of a model on a split, with intervals; of two, their difference.",
-        CHANGES_DATA,
-    ),
-    "export": (_export, "Write a checkpoint as one file that runs elsewhere, if it answers alike.", CHANGES_DATA),
-    "detect": (_detect, "Find all objects of images with a model trained on Windows.", None),
-    "study": (_study, "Train configs in turn, compare them.", "All other arguments are those of fit, for every run."),
-    "inspect": (_inspect, "Look inside a network.", CHANGES_CONFIG),
+ARGUMENTS: dict[str, tuple[Callable[[Arguments], None], str | None]] = {
+    "predict": (_predict, None),
+    "evaluate": (_evaluate, CHANGES_DATA),
+    "export": (_export, CHANGES_DATA),
+    "detect": (_detect, None),
+    "study": (_study, "All other arguments are those of fit, for every run."),
+    "inspect": (_inspect, CHANGES_CONFIG),
 }

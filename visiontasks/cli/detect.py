@@ -1,4 +1,4 @@
-"""All objects of images, as files and as a figure."""
+"""The command `visiontasks detect`, and the average precision of a detector."""
 
 import argparse
 from collections.abc import Iterable, Sequence
@@ -27,21 +27,19 @@ HEADER = ("path", "label", "score", "xmin", "ymin", "xmax", "ymax")
 
 
 def average_precision(detector: Detector, dataset: VisionDataset) -> dict[str, float]:
-    """Average precision over a set of images with `objects`, as COCO computes it (torchmetrics, pycocotools).
+    """Computes the average precision over images with `objects` as in COCO (torchmetrics, pycocotools).
 
-    Args:
-        detector: Of a low threshold: the curve of precision and recall wants the doubtful boxes too.
-        dataset: Of the detector's classes.
+    The detector needs a low threshold, because the precision-recall curve needs uncertain boxes too.
 
     Returns:
         `map` over IoU 0.5:0.95, `map_50`, `map_75`, and the `map` of each class by its name.
 
     Raises:
-        InputError: The dataset has other classes.
+        InputError: The dataset and the detector have different classes.
     """
     names = [name for name in detector.class_names if name != BACKGROUND]
     if dataset.class_names != names:
-        raise InputError(f"class_names: the images have {dataset.class_names}, the model {names}. Take other images.")
+        raise InputError(f"class_names: the images have {dataset.class_names}, the model {names}. They must agree.")
     metric = MeanAveragePrecision(class_metrics=True)
     for index in track(range(len(dataset)), "Detecting", transient=True):
         boxes, labels = dataset.objects(index)
@@ -54,21 +52,16 @@ def average_precision(detector: Detector, dataset: VisionDataset) -> dict[str, f
 
 
 def write_detections(folder: Path, found: Iterable[tuple[str, np.ndarray, Objects]], names: list[str]) -> int:
-    """Writes `detections.csv`, a line a box, and `overlays/`, every image with its boxes; returns how many boxes.
+    """Writes `detections.csv`, one line per box, and `overlays/` into an existing folder; returns the number of boxes.
 
-    Args:
-        folder: Where the files go; it exists.
-        found: Of each image its name, its pixels and what `Detector.detect` gives.
-        names: Name of every class.
+    `found` yields the name and pixels of each image and the result of `Detector.detect`.
     """
     rows: list[dict[str, Any]] = []
-    spec = {"class_names": names}
+    spec, keys = {"class_names": names}, ("bbox", "label", "score")
     (folder / "overlays").mkdir(exist_ok=True)
     for index, (name, picture, objects) in enumerate(found):
-        samples = [
-            dict(zip(("bbox", "label", "score"), one, strict=True)) for one in zip(*objects.values(), strict=True)
-        ]
-        for sample in reversed(samples):  # the best one on top
+        samples = [dict(zip(keys, one, strict=True)) for one in zip(*objects.values(), strict=True)]
+        for sample in reversed(samples):  # the best box is drawn last, on top
             picture = draw_sample(picture, sample, spec)
         rows += [{"path": name, **row_of(sample, spec)} for sample in samples]
         stem = Path(name).stem.encode("ascii", "replace").decode().replace("?", "_")
@@ -78,13 +71,12 @@ def write_detections(folder: Path, found: Iterable[tuple[str, np.ndarray, Object
 
 
 def main(options: argparse.Namespace, more: Sequence[str]) -> None:
-    """The command `visiontasks detect`."""
+    """Detects the objects and writes them."""
     task = restore_task(options.checkpoint, import_modules(options.imports)).to(find_device(options.device))
     detector = Detector(task, options.scales, options.threshold, options.iou)
     sources = find_sources(options.source)
     make_folder(options.output)
-    images = ((source.name, source.read()) for source in sources)
+    images = ((source.name, source.read()) for source in track(sources, "Detecting", sources.count(), transient=True))
     found = ((name, image, detector.detect(image)) for name, image in images)
-    shown = track(found, "Detecting", sources.count(), transient=True)
-    count = write_detections(options.output, shown, detector.class_names)
+    count = write_detections(options.output, found, detector.class_names)
     print(f"{count} objects in {sources.count()} images: {options.output / 'detections.csv'}")

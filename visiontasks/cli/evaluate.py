@@ -13,7 +13,7 @@ from visiontasks.core.errors import InputError
 from visiontasks.core.files import make_folder, write_csv, write_json
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.data.splits import MissingSplit
-from visiontasks.evaluate.bootstrap import Interval, bootstrap
+from visiontasks.evaluate.bootstrap import bootstrap
 from visiontasks.evaluate.counts import Counts, count, count_baseline
 from visiontasks.predict.predictor import Predictor
 from visiontasks.targets import find_target
@@ -22,14 +22,13 @@ Row = dict[str, str | float]
 
 
 def main(options: argparse.Namespace, more: Sequence[str]) -> None:
-    """Predicts the split with one model or two, prints and writes what came out."""
+    """Predicts a split with one or two models, and prints and writes the metrics."""
     if len(options.model) > 2:
-        raise InputError(f"evaluate: {len(options.model)} models; give one, or two to compare.")
+        raise InputError(f"evaluate: {len(options.model)} models; expected one, or two to compare.")
     first, trust = Path(options.model[0]), import_modules(options.imports)
     data = open_data(options.config or first.parent / "config.yaml", more, options.config is None, trust)
-    split, dataset = options.split, None
     try:
-        dataset = data.dataset(split)
+        split, dataset = options.split, data.dataset(options.split)
     except MissingSplit as missing:
         print(f"No test split ({missing}) Evaluating on val instead.")
         split, dataset = "val", data.dataset("val")
@@ -39,13 +38,15 @@ def main(options: argparse.Namespace, more: Sequence[str]) -> None:
     models = [Predictor.open(path, trust_of(options, path), options.device) for path in options.model]
     keys = models[0].network.keys
     if any(model.network.keys != keys for model in models):
-        raise InputError(f"{options.model[1]} answers {models[1].network.keys}, {options.model[0]} {keys}.")
+        raise InputError(f"{options.model[1]} answers {models[1].network.keys}, {options.model[0]} answers {keys}.")
     names, views = options.model, [options.tta] * len(models)
     if len(models) == 1 and options.tta:
         names, views, models = ["plain", "views"], [[], options.tta], models * 2
     counts = [count(model, dataset, tta=tta, **how) for model, tta in zip(models, views, strict=True)]
     rows = figure_rows(counts, count_baseline(keys, data, split), names, options.draws, dataset)
-    write_rows(folder, rows, {"models": options.model, "tta": options.tta, "split": split, "images": len(dataset)})
+    about = {"models": options.model, "tta": options.tta, "split": split, "images": len(dataset)}
+    write_csv(folder / "evaluation.csv", rows)
+    write_json(folder / "evaluation.json", {**about, "figures": rows})
     _print(rows, f"{split}, {len(dataset)} images")
     print(f"written to {folder}")
 
@@ -53,8 +54,7 @@ def main(options: argparse.Namespace, more: Sequence[str]) -> None:
 def figure_rows(
     counts: list[Counts], baseline: Counts, names: Sequence[str], draws: int, dataset: VisionDataset
 ) -> list[Row]:
-    """A row for each figure: `metric`, `class`, its value with `low` and `high` for each model, their difference, and
-    the `baseline`."""
+    """Returns one row per figure with `value`, `low` and `high` per model, their difference, and `baseline`."""
     rows: list[Row] = []
     for key in counts[0]:
         parts = {name: bootstrap(key, one[key], draws) for name, one in zip(names, counts, strict=False)}
@@ -66,25 +66,14 @@ def figure_rows(
             for place, name in enumerate(classes if per_class else [""]):
                 row: Row = {"key": key, "metric": metric.removeprefix("class/"), "class": name}
                 for title, intervals in parts.items():
-                    row |= _cells(title if len(parts) > 1 else "", intervals[metric][place])
+                    start = f"{title} " if len(parts) > 1 else ""
+                    row |= {f"{start}{part}": number for part, number in intervals[metric][place]._asdict().items()}
                 value = trivial[metric]
                 rows.append({**row, "baseline": float(value[place] if per_class else value)})
     return rows
 
 
-def write_rows(folder: Path, rows: list[Row], about: dict[str, object]) -> None:
-    """Writes `evaluation.csv` and `evaluation.json`, the same rows with what they are about."""
-    write_csv(folder / "evaluation.csv", rows)
-    write_json(folder / "evaluation.json", {**about, "figures": rows})
-
-
-def _cells(title: str, interval: Interval) -> Row:
-    start = f"{title} " if title else ""
-    return {f"{start}value": interval.value, f"{start}low": interval.low, f"{start}high": interval.high}
-
-
 def _print(rows: list[Row], title: str) -> None:
-    """Each figure as `value [low, high]`; of two models their values and the difference so."""
     starts = [name.removesuffix("value") for name in rows[0] if name.endswith("value")]
     table = Table(title=title, title_justify="left")
     for name in ("metric", "class", *(start.strip() or "value" for start in starts), "baseline"):

@@ -14,15 +14,14 @@ from visiontasks.predict.sources import find_sources
 
 
 def main(options: argparse.Namespace, more: Sequence[str]) -> None:
-    """Exports, and says what was proven."""
+    """Exports a checkpoint and prints how the file was checked."""
     trust = import_modules(options.imports)
     images = _validation_images(options, more, trust)
     suffix = ("int8." if options.int8 else "") + options.format
     path = options.output or Path(options.checkpoint).with_suffix(f".{suffix}")
     make_folder(path.parent)
     how = (options.format, options.resize, options.int8, options.max_drop, trust)
-    exported = export(options.checkpoint, path, images, *how)
-    _print(exported)
+    _print(export(options.checkpoint, path, images, *how))
 
 
 def _validation_images(options: argparse.Namespace, more: Sequence[str], trust: Trusted) -> ValidationImages:
@@ -33,14 +32,10 @@ def _validation_images(options: argparse.Namespace, more: Sequence[str], trust: 
         return ValidationImages(samples)
     config = options.config or Path(options.checkpoint).parent / "config.yaml"
     if not config.is_file():
-        raise InputError(
-            f"{config}: no such config, which would tell real images to compare on. Give `-c CONFIG`, or "
-            "`--samples PATHS`."
-        )
+        raise InputError(f"{config}: no such config with images to compare on. Give `-c CONFIG` or `--samples PATHS`.")
     data = open_data(config, more, options.config is None, trust)
     validation = data.dataset("val")
-    sources = samples or dataset_sources(validation, options.images)
-    return ValidationImages(sources, validation, data.dataset("train"))
+    return ValidationImages(samples or dataset_sources(validation, options.images), validation, data.dataset("train"))
 
 
 def _print(exported: Exported) -> None:
@@ -48,9 +43,9 @@ def _print(exported: Exported) -> None:
     print(f"{exported.path}: {content['bytes'] / 2**20:.1f} MB, sha256 {content['sha256'][:12]}...")
     if parity := content.get("parity"):
         parts = [f"{name} differs by at most {value:.1e}" for name, value in parity["differences"].items()]
-        print(f"  as the checkpoint on {parity['images']} images: {', '.join(parts)}")
+        print(f"  same as the checkpoint on {parity['images']} images: {', '.join(parts)}")
     for name, pair in content.get("figures", {}).items():
-        print(f"  {name}: {pair['exported']:.4f}, of the checkpoint {pair['checkpoint']:.4f}")
+        print(f"  {name}: {pair['exported']:.4f}, checkpoint {pair['checkpoint']:.4f}")
     if speed := content.get("speed"):
         rate, factor = speed["int8_images_per_second"], speed["times_faster"]
         print(f"  {rate:.1f} images/s, {factor:.2f} times as many as without int8")

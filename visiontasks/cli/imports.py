@@ -1,4 +1,4 @@
-"""Modules of the user's own: what `--imports` and a config's `imports` name."""
+"""The user's own modules, which `--imports` and `imports` in a config name."""
 
 import argparse
 import os
@@ -12,11 +12,7 @@ from visiontasks.core.errors import InputError
 
 
 def import_modules(names: Any) -> list[ModuleType]:
-    """Imports modules of the user's own, from the working directory too.
-
-    Raises:
-        InputError: One is not there, or cannot be imported.
-    """
+    """Imports the user's own modules, also from the working directory; raises an InputError if that fails."""
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise InputError(f"imports: {names!r} is not a list of modules, such as [my_package.my_module].")
     if names and os.getcwd() not in sys.path:
@@ -31,7 +27,7 @@ def import_modules(names: Any) -> list[ModuleType]:
 
 
 def take_imports(args: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The modules that `--imports` names, and the other arguments."""
+    """Returns the modules that `--imports` names, and the other arguments."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--imports", action="append", default=[])
     options, others = parser.parse_known_args(args)
@@ -39,5 +35,5 @@ def take_imports(args: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def trust_of(options: argparse.Namespace, model: str) -> bool | list[ModuleType]:
-    """What the user lets a model do: run the code of a `.pt2` file, or name classes of imported modules."""
+    """Returns whether a model may run code (`.pt2` file), or else the imported modules whose classes it may name."""
     return options.trust if model.endswith(".pt2") else import_modules(options.imports)

@@ -1,8 +1,8 @@
 """The command `visiontasks inspect`."""
 
 import argparse
-import csv
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from visiontasks.cli.imports import import_modules
 from visiontasks.cli.opening import open_data, open_task
 from visiontasks.core.draw import grid, titled
 from visiontasks.core.errors import InputError
+from visiontasks.core.files import write_csv
 from visiontasks.core.geometry import Frame, height_width
 from visiontasks.core.resize import to_picture
 from visiontasks.core.sample import Sample
@@ -33,101 +34,81 @@ from visiontasks.targets.sample import draw_sample, predict_sample
 from visiontasks.tasks import VisionTask
 from visiontasks.tasks.restore import restore_task
 
-MANY = 16  # units of a layer, where none is named
-WIDTH = 140  # of the table of layers in characters, where the terminal is narrower
+MANY = 16  # units of a layer, if none is named
+WIDTH = 140  # least width of the table of layers in characters
 
 
 class Opened(NamedTuple):
-    """A model, the data of its config if that was read, and where pictures go."""
+    """A model, the data of its config if that was read, and the directory for pictures."""
 
     task: VisionTask
     data: VisionDataModule | None
     directory: Path
 
     def batches(self, sources: Sequence[str], count: int) -> Iterable[dict[str, Any]]:
-        """Of the images of these files and folders, or else the first `count` of the validation set, one at a time."""
+        """Yields each image of these files and folders, or else the first `count` images of the validation set."""
         if sources:
             for source in find_sources(sources):
-                picture = to_picture(source.read(), self.task.spec)
-                image = torch.from_numpy(picture).permute(2, 0, 1)[None]
-                yield {"image": image, "name": Path(source.name).stem}
+                image = torch.from_numpy(to_picture(source.read(), self.task.spec)).permute(2, 0, 1)
+                yield {"image": image[None], "name": Path(source.name).stem}
             return
         assert self.data is not None
-        dataset, left = self.data.dataset("val"), count
-        for batch in self.data.loader("val"):
-            for image, index in zip(batch["image"], batch["index"].tolist(), strict=True):
-                if not left:
-                    return
-                left -= 1
-                yield {"image": image[None], "name": Path(dataset.name(index)).stem}
+        dataset, loader = self.data.dataset("val"), self.data.loader("val")
+        pairs = (pair for batch in loader for pair in zip(batch["image"], batch["index"].tolist(), strict=True))
+        for image, index in islice(pairs, count):
+            yield {"image": image[None], "name": Path(dataset.name(index)).stem}
 
     def save(self, name: str, picture: np.ndarray) -> None:
         Image.fromarray(picture).save(self.directory / f"{name.replace('/', '_').replace(' ', '_')}.png")
 
-    def table(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
-        with (self.directory / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-
 
 def show_layers(opened: Opened, options: Any) -> None:
-    """layers.csv, and the same as a table."""
+    """Writes layers.csv and prints it as a table."""
     task = opened.task
     found = layers(task, torch.zeros(1, 3, *height_width(task.spec["image_size"]), dtype=torch.uint8))
-    rows: list[dict[str, Any]] = [
-        {
-            "layer": layer.name,
-            "kind": layer.kind,
-            "output": " x ".join(map(str, layer.output)),
-            "weights": layer.weights,
-            "multiplications": layer.multiplications,
-            "memory": layer.memory,
-            "field": " x ".join(f"{side:g}" for side in layer.field),
-        }
-        for layer in found
-    ]
-    opened.table("layers", rows)
+    names, rows = ("layer", "kind", "output", "weights", "multiplications", "memory", "field"), []
+    for layer in found:
+        output, field = " x ".join(map(str, layer.output)), " x ".join(f"{side:g}" for side in layer.field)
+        values = (layer.name, layer.kind, output, layer.weights, layer.multiplications, layer.memory, field)
+        rows.append(dict(zip(names, values, strict=True)))
+    write_csv(opened.directory / "layers.csv", rows)
     table = Table()
-    for name in rows[0]:
+    for name in names:
         table.add_column(name, justify="left" if name in ("layer", "kind") else "right", no_wrap=True)
     totals = {name: sum(row[name] for row in rows) for name in ("weights", "multiplications", "memory")}
     for row in [*rows, {"layer": "all", **totals}]:
-        cells = [row.get(name, "") for name in rows[0]]
+        cells = [row.get(name, "") for name in names]
         table.add_row(*(f"{cell:,}" if isinstance(cell, int) else cell for cell in cells))
     Console(width=max(Console().width, WIDTH)).print(table)
 
 
 def show_features(opened: Opened, options: Any) -> None:
-    """A picture for each image: the layer's units side by side."""
-    task = opened.task
-    layer, _ = find_layer(task, options.layer)
+    """Draws the units of a layer side by side, in one picture per image."""
+    layer, _ = find_layer(opened.task, options.layer)
     for batch in opened.batches(options.source, options.count):
-        maps = features(task, batch["image"], layer)
+        maps = features(opened.task, batch["image"], layer)
         if maps.ndim != 4:
-            raise InputError(f"--layer {layer}: what comes out has the shape {tuple(maps.shape[1:])}, and is no map.")
+            raise InputError(f"--layer {layer}: its output of shape {tuple(maps.shape[1:])} is not a map.")
         opened.save(f"features-{layer}-{batch['name']}", draw_maps(maps[0]))
 
 
 def show_filters(opened: Opened, options: Any) -> None:
-    """One picture: the layer's filters."""
-    task = opened.task
-    layer, _ = find_layer(task, options.layer)
-    opened.save(f"filters-{layer}", draw_filters(filters(task, layer)))
+    """Draws the filters of a layer in one picture."""
+    layer, _ = find_layer(opened.task, options.layer)
+    opened.save(f"filters-{layer}", draw_filters(filters(opened.task, layer)))
 
 
 def show_maximize(opened: Opened, options: Any) -> None:
-    """One picture: for each class, or each unit of a layer, the image that it answers most."""
+    """Draws the image that maximizes each class, or each unit of a layer, in one picture."""
     task, classes = opened.task, opened.task.spec["class_names"]
     if options.layer:
         units = options.unit or range(min(MANY, _units(task, options.layer)))
-        titles = {unit: f"{unit}" for unit in units}
+        titles = {unit: str(unit) for unit in units}
     else:
         chosen = [_class(name, classes) for name in options.classes] or range(min(MANY, len(classes)))
         titles = {unit: classes[unit] for unit in chosen}
-    settings = {
-        name: getattr(options, name) for name in ("steps", "rate", "decay", "blur", "clip", "jitter", "softmax")
-    }
+    names = ("steps", "rate", "decay", "blur", "clip", "jitter", "softmax")
+    settings = {name: getattr(options, name) for name in names}
     pictures = []
     for unit, title in track(list(titles.items()), "Climbing", transient=True):
         image = maximize(task, unit, options.layer, **settings).permute(1, 2, 0).numpy()
@@ -136,29 +117,22 @@ def show_maximize(opened: Opened, options: Any) -> None:
 
 
 def show_attack(opened: Opened, options: Any) -> None:
-    """attack.png, each row an image, what is added, and the sum; attack.csv; the images; of a set, its accuracy."""
+    """Writes attack.png with rows of image, change and sum, attack.csv, and the images; prints a set's accuracy."""
     task, rows, pictures = opened.task, [], []
     (opened.directory / "adversarial").mkdir(exist_ok=True)
     how = {"radius": options.radius, "method": options.method, "steps": options.steps}
     for batch in opened.batches(options.source, options.count):
-        image = batch["image"]
-        before = _predict(task, image)
+        image, before = batch["image"], _predict(task, batch["image"])
         moved = attack(task, image, torch.tensor([before["label"]]), **how)
         after = _predict(task, moved)
         first, last = (part[0].permute(1, 2, 0).numpy() for part in (image, moved))
-        pictures += [
-            draw_sample(first, before, task.spec),
-            draw_difference(first, last, options.radius),
-            draw_sample(last, after, task.spec),
-        ]
+        pictures += [draw_sample(first, before, task.spec), draw_difference(first, last, options.radius)]
+        pictures.append(draw_sample(last, after, task.spec))
         Image.fromarray(last).save(opened.directory / "adversarial" / f"{len(rows):05d}_{batch['name']}.png")
-        names = [answer["class_name"] for answer in (before, after)]
-        rows.append(
-            {"image": batch["name"], "before": names[0], "score_before": before["score"]}
-            | {"after": names[1], "score_after": after["score"]}
-        )
+        row = {"image": batch["name"], "before": before["class_name"], "score_before": before["score"]}
+        rows.append(row | {"after": after["class_name"], "score_after": after["score"]})
     opened.save("attack", grid(pictures, 3))
-    opened.table("attack", rows)
+    write_csv(opened.directory / "attack.csv", rows)
     print(f"{sum(row['before'] != row['after'] for row in rows)} of {len(rows)} predictions changed")
     if opened.data is not None and not options.source:
         loader = opened.data.loader("val")
@@ -167,7 +141,7 @@ def show_attack(opened: Opened, options: Any) -> None:
 
 
 def show_explain(opened: Opened, options: Any) -> None:
-    """explain.png, each row an image with its prediction, and where that comes from."""
+    """Writes explain.png with one row per image: its prediction, and the pixels that it depends on."""
     task, spec, pictures = opened.task, opened.task.spec, []
     key = options.key or next(iter(task.heads))
     target = _class(options.classes[0], names_of(spec, key)) if options.classes else None
@@ -180,7 +154,7 @@ def show_explain(opened: Opened, options: Any) -> None:
 
 
 def _predict(task: VisionTask, image: Tensor) -> Sample:
-    """Predicts one image as the network sees it, in its own pixels."""
+    """Predicts an image as the network sees it, in pixels of this image."""
     height, width = image.shape[-2:]
     with torch.no_grad():
         outputs = {key: output[0].float().numpy() for key, output in task.postprocess(image).items()}
@@ -199,11 +173,7 @@ def _units(task: Any, layer: str) -> int:
 
 
 def open_model(options: argparse.Namespace, more: Sequence[str]) -> Opened:
-    """Opens a checkpoint, or the model of a config, with the images if they are needed.
-
-    Raises:
-        InputError: A file or an argument cannot be used so.
-    """
+    """Opens a checkpoint, or the model of a config, with the data if it is needed."""
     is_config = options.model.suffix in (".yaml", ".yml")
     trust, checkpoint = import_modules(options.imports), options.ckpt_path if is_config else options.model
     if checkpoint is None:
@@ -213,13 +183,11 @@ def open_model(options: argparse.Namespace, more: Sequence[str]) -> Opened:
     if options.images and not options.source:
         config = options.model if is_config else checkpoint.parent / "config.yaml"
         if not config.is_file():
-            raise InputError(
-                f"{config}: no such file, which would tell the images. Name some, or give a config in place of the "
-                f"checkpoint and `--ckpt_path {checkpoint}`."
-            )
+            more = f"give a config instead of the checkpoint and `--ckpt_path {checkpoint}`."
+            raise InputError(f"{config}: no such config for the images. Name some images, or {more}")
         data = open_data(config, more, not is_config, trust)
     elif more:
-        raise InputError(f"inspect: unrecognized arguments: {' '.join(more)}. Only a config can be changed so.")
+        raise InputError(f"inspect: unrecognized arguments: {' '.join(more)}. They can only change a config.")
     directory = checkpoint.parent / "inspect"
     directory.mkdir(exist_ok=True)
     return Opened(task, data, directory)
@@ -229,7 +197,7 @@ SHOW = [show_layers, show_features, show_filters, show_maximize, show_attack, sh
 
 
 def main(options: argparse.Namespace, more: Sequence[str]) -> None:
-    """Opens the model and looks inside."""
+    """Opens the model and writes the pictures."""
     opened = open_model(options, more)
     next(show for show in SHOW if show.__name__ == f"show_{options.what}")(opened, options)
     print(f"written to {opened.directory}")

@@ -1,4 +1,4 @@
-"""The one way to open a config: its data, its model, and the modules of the user's own that it names."""
+"""Opening of the data and the model of a config."""
 
 import os
 from collections.abc import Sequence
@@ -24,9 +24,10 @@ def open_data(config: Path, more: Sequence[str] = (), beside: bool = False, trus
 
     Args:
         config: A config of `fit`, or the `config.yaml` of a run.
-        more: Arguments that change it, such as `--data.dataset.root PATH`.
-        beside: The user did not name it, it lies beside a model: then it may name no classes but `data_classes`.
-        trust: Modules of the user's own, or classes, that it may name then.
+        more: Arguments that change the config, such as `--data.dataset.root PATH`.
+        beside: Whether the config was found in the folder of a model instead of being named by the user; such a config
+            may only name `data_classes`.
+        trust: The user's own modules or classes, which such a config may name too.
 
     Raises:
         InputError: The file, a key or an argument is wrong.
@@ -41,19 +42,14 @@ def open_data(config: Path, more: Sequence[str] = (), beside: bool = False, trus
 
 
 def open_task(config: Path, more: Sequence[str] = ()) -> tuple[VisionTask, VisionDataModule, Path]:
-    """Builds the model and the data of a config that the user named.
-
-    Returns:
-        Both, and a new directory, as a fit would make it.
-    """
+    """Builds the model and the data of a config that the user named; creates a run directory like that of a fit."""
     content = _read(config)
     parser = _parser()
     parser.add_lightning_class_args(VisionTask, "model", subclass_mode=True)
     parser.link_arguments("data.spec", "model.init_args.spec", apply_on="instantiate")
     parser.add_argument("--trainer.default_root_dir", type=str | None)
-    trainer = content.get("trainer") or {}
-    given = {"trainer": {"default_root_dir": trainer.get("default_root_dir")}}
-    os.environ.pop(RUN_DIR, None)  # of an earlier run in this process
+    given = {"trainer": {"default_root_dir": (content.get("trainer") or {}).get("default_root_dir")}}
+    os.environ.pop(RUN_DIR, None)  # left by an earlier run in this process
     seed = content.get("seed_everything")
     seed_everything(seed if type(seed) is int else 0, verbose=False)
     opened = _open(parser, given | {key: content[key] for key in ("data", "model") if key in content}, more)
@@ -61,7 +57,7 @@ def open_task(config: Path, more: Sequence[str] = ()) -> tuple[VisionTask, Visio
 
 
 def data_classes(trust: Trusted = ()) -> dict[str, type]:
-    """The only classes that a config beside a model may name: see `class_table`."""
+    """Returns the only classes that a config found beside a model may name; see `class_table`."""
     import albumentations as A
 
     from visiontasks.data import transforms
@@ -72,7 +68,7 @@ def data_classes(trust: Trusted = ()) -> dict[str, type]:
 
 def _read(config: Path, beside: bool = False) -> dict[str, Any]:
     if not config.is_file():
-        raise InputError(f"{config}: no such config, which would tell the images. Give it with `-c CONFIG`.")
+        raise InputError(f"{config}: no such config for the data. Give one with `-c CONFIG`.")
     content = read_config(config)
     if not beside:
         import_modules(content.get("imports") or [])

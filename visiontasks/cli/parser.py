@@ -1,4 +1,4 @@
-"""Reading configs: what is misspelt gets a suggestion, what would be dropped in silence an error."""
+"""Reading of configs, with suggestions for misspelled names and errors for keys that would be silently dropped."""
 
 import re
 from difflib import get_close_matches
@@ -24,7 +24,7 @@ SECTIONS = ("trainer", "model", "data")
 
 
 class Parser(LightningArgumentParser):
-    """Takes no abbreviations, and suggests the nearest name where a key or a class is misspelt."""
+    """Parser without abbreviations, which suggests the nearest name for a misspelled key or class."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs, allow_abbrev=False)
@@ -39,7 +39,7 @@ class Parser(LightningArgumentParser):
 
 
 def suggestion(message: str, names: set[str]) -> str:
-    """`Did you mean ...?` for the first word of a message that is nearly a known name, or nothing."""
+    """Returns `Did you mean ...?` for the first word of a message that resembles a known name, or an empty string."""
     for word in re.findall(r"[A-Za-z_][\w.]*", message):
         close = get_close_matches(word.rstrip("."), names, 1, cutoff=0.8)
         if close and close[0] != word.rstrip("."):
@@ -48,11 +48,10 @@ def suggestion(message: str, names: set[str]) -> str:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Reads a config, with the sections that it includes from files in its folder.
+    """Reads a config with the sections that it includes from files in its folder.
 
-    Raises:
-        InputError: It is not there or no config, a key stands twice, or a section is included and changed beside that,
-            which jsonargparse would drop without a word.
+    Raises an InputError if the file is missing or not a config, if a key appears twice, or if a section is both
+    included and changed; jsonargparse would silently drop the change.
     """
     content = read_yaml(path)
     if not isinstance(content, dict | None):
@@ -62,7 +61,7 @@ def read_config(path: Path) -> dict[str, Any]:
         section = str(key).partition(".")[0]
         if section != key and isinstance(content.get(section), str):
             raise InputError(
-                f"{path}: {key} stands beside `{section}: {content[section]}` and would be dropped. "
+                f"{path}: {key} next to `{section}: {content[section]}` would be dropped. "
                 f"Copy the section here, or give {key} in a second config file or as an argument."
             )
     included = {key: path.parent / value for key, value in content.items() if isinstance(value, str) and value}
@@ -70,11 +69,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def read_yaml(path: Path) -> Any:
-    """Reads a YAML file; see `load_yaml`.
-
-    Raises:
-        InputError: It is not there, or is not YAML.
-    """
+    """Reads a YAML file by `load_yaml`; raises an InputError if it is missing or not YAML."""
     if not path.is_file():
         raise InputError(f"{path}: no such file.")
     try:
@@ -84,7 +79,7 @@ def read_yaml(path: Path) -> Any:
 
 
 def load_yaml(text: str) -> Any:
-    """Reads YAML as jsonargparse does; old names become those of today, and a key that stands twice is an error."""
+    """Reads YAML like jsonargparse, but replaces old names by those of today and refuses duplicate keys."""
     _check_keys(text)
     content = _plain_yaml(text)
     check_bounds(content, "the content")
@@ -106,7 +101,7 @@ def _check_keys(text: str) -> None:
             for first, again in pairwise(sorted(keys, key=lambda key: key.value)):
                 if first.value == again.value:
                     line = again.start_mark.line + 1
-                    raise yaml.YAMLError(f"the key {again.value!r} stands twice, the second time in line {line}.")
+                    raise yaml.YAMLError(f"the key {again.value!r} appears twice, again in line {line}.")
 
 
 _plain_yaml = get_loader("yaml")

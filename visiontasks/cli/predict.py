@@ -14,15 +14,11 @@ from visiontasks.predict.predictor import Predictor
 from visiontasks.predict.sources import find_sources
 from visiontasks.predict.writer import PredictionWriter
 
-SKIPPED = 3  # the exit status where not all could be read
+SKIPPED = 3  # exit status if some images could not be read
 
 
 def main(options: argparse.Namespace, more: Sequence[str]) -> None:
-    """Predicts and writes.
-
-    Raises:
-        SystemExit: With status 3 where `--skip_errors` left an image out.
-    """
+    """Predicts images and writes the predictions; exits with status 3 if `--skip_errors` left an image out."""
     pretrained = True if options.pretrained == "true" else options.pretrained
     predictor = Predictor(open_network(options.model, trust_of(options, options.model), options.device, pretrained))
     if options.tile is not None:

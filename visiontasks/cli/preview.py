@@ -1,4 +1,4 @@
-"""The command `visiontasks preview`: pictures of what training will see."""
+"""The command `visiontasks preview`, which draws augmented training images."""
 
 from collections.abc import Sequence
 from copy import deepcopy
@@ -21,16 +21,16 @@ DRAWS = 5
 
 
 def preview(data: VisionDataModule, index: int = 0) -> dict[str, np.ndarray]:
-    """Draws the augmentation of a training image, and the first training batch, with their targets.
+    """Draws the augmentation of a training image and the first training batch, with their targets.
 
     Args:
         data: The data of a config.
-        index: Place of the image in the training set.
+        index: Position of the image in the training set.
 
     Returns:
-        Pictures, uint8 (H, W, 3): `augmentation` has one row per transform, always applied, with its name on the
-        unchanged image at the left, and a last row for all of them, every picture at `image_size`; `batch` has all
-        images of a batch as they are.
+        Pictures, uint8 (H, W, 3). `augmentation` has one row per transform, which is always applied, and a last row for
+        all transforms; the unchanged image on the left has the name, and all pictures have `image_size`. `batch` shows
+        all images of a batch.
     """
     augment, size = data.augment, data.image_size
     sample = data.dataset("train")[index]
@@ -44,15 +44,13 @@ def preview(data: VisionDataModule, index: int = 0) -> dict[str, np.ndarray]:
     loader = data.loader("train", training=True)
     batches: Any = loader.dataset
     epoch, indices = next(iter(loader.sampler))
-    return {
-        "augmentation": grid(pictures, DRAWS + 1),
-        "batch": grid([_drawn(batches.sample(epoch, i), data.spec) for i in indices]),
-    }
+    batch = [_drawn(batches.sample(epoch, i), data.spec) for i in indices]
+    return {"augmentation": grid(pictures, DRAWS + 1), "batch": grid(batch)}
 
 
 @rank_zero_only
 def write_preview(data: VisionDataModule, directory: Path, loggers: Sequence[Logger]) -> None:
-    """Writes the pictures of `preview` as PNG files into a directory, and to W&B."""
+    """Writes the pictures of `preview` as PNG files to a directory, and to W&B."""
     for name, picture in preview(data).items():
         Image.fromarray(picture).save(directory / f"{name}.png")
         log_pictures(loggers, f"preview/{name}", [picture])

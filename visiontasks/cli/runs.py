@@ -1,4 +1,4 @@
-"""One run, one directory: where it lies, and what is always written there."""
+"""Run directories, and the checkpoints and loggers that every run has."""
 
 import os
 from datetime import datetime
@@ -15,17 +15,12 @@ RUN_DIR = "VISIONTASKS_RUN_DIR"  # the processes that Lightning starts for other
 
 
 def run_directory(root: str | None, configs: Any) -> Path:
-    """Makes a new directory `root/<config>/<time>`; the first config file gives the name.
-
-    Raises:
-        InputError: It cannot be made.
-    """
+    """Creates a directory `root/<config>/<time>`, named after the first config; raises an InputError on failure."""
     if inherited := os.environ.get(RUN_DIR):
         return Path(inherited)
-    name = Path(str(configs[0])).stem if configs else "run"
-    parent = Path(root or "runs") / name
+    parent = Path(root or "runs", Path(str(configs[0])).stem if configs else "run")
     time = datetime.now().strftime("%Y%m%d-%H%M%S")
-    if getattr(rank_zero_only, "rank", 0):  # of torchrun or SLURM; rank 0 makes it, and tells where checkpoints go
+    if getattr(rank_zero_only, "rank", 0):  # torchrun or SLURM: rank 0 creates it and broadcasts the checkpoint path
         return parent / time
     for number in range(1000):
         path = parent / (f"{time}-{number}" if number else time)
@@ -34,34 +29,31 @@ def run_directory(root: str | None, configs: Any) -> Path:
         except FileExistsError:
             continue
         except OSError as error:
-            raise InputError(f"{path}: the run directory cannot be made ({error.strerror}).") from None
+            raise InputError(f"{path}: the run directory cannot be created ({error.strerror}).") from None
         os.environ[RUN_DIR] = str(path)
         return path
     raise InputError(f"{parent}: too many runs at {time}.")
 
 
 def run_checkpoints(directory: Path, monitor: str) -> list[Callback]:
-    """`best.ckpt` and `last.ckpt`, written at the end of each epoch.
-
-    Two callbacks, since Lightning's `save_last` is of the last epoch that was among the best.
-    """
+    """Returns the callbacks that write `best.ckpt` and `last.ckpt` at the end of each epoch."""
     options: dict[str, Any] = {
         "dirpath": directory,
         "save_on_train_epoch_end": True,
         "enable_version_counter": False,
         "auto_insert_metric_name": False,
     }
+    # not `save_last=True`, which writes the last of the best epochs
     best = ModelCheckpoint(filename="best", monitor=monitor, mode="max", **options)
     return [best, ModelCheckpoint(filename="last", **options)]
 
 
 def run_loggers(chosen: Any, directory: Path) -> list[Any]:
-    """W&B unless something else was chosen (`false` for none), and always metrics.csv."""
+    """Returns the logger of metrics.csv and the chosen ones: W&B by default, none for `false`."""
     if chosen is None or chosen is True:
         from visiontasks.callbacks.wandb import WandbLogger
 
         chosen = WandbLogger(name="/".join(directory.parts[-2:]), save_dir=str(directory))
     csv = CSVLogger(str(directory), name="", version="", flush_logs_every_n_steps=20)
-    rank_zero_only(lambda: csv.experiment)()  # before config.yaml is there: it warns of a directory in use
-    others = [] if not chosen else chosen if isinstance(chosen, list) else [chosen]
-    return [csv, *others]
+    rank_zero_only(lambda: csv.experiment)()  # now, since it warns about files such as config.yaml
+    return [csv, *(chosen if isinstance(chosen, list) else [chosen] if chosen else [])]

@@ -1,11 +1,10 @@
-"""fit, validate, test, probe, preview and lr_find: LightningCLI with a run directory, loggers and helpful errors."""
+"""The commands fit, validate, test, probe, preview and lr_find: LightningCLI with run directories and loggers."""
 
 import json
 import os
 import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +31,14 @@ from visiontasks.tasks.restore import check_task
 EXPECTED_WARNINGS = (
     ".*in eval mode at the start of training",  # frozen, or batch norm with the pretrained statistics
     "(Checkpoint|Experiment logs) directory .* exists and is not empty",  # config.yaml is there already
-    ".*does not have many workers",  # none is the right number where the cores are busy with the model
+    ".*does not have many workers",  # zero is right if the model keeps the cores busy
     ".*callbacks used to create the checkpoint need to be provided",
-    ".*is smaller than the logging interval",  # what is logged by epoch does not mind
-    ".*could not find the monitored key",  # before the first validation, where not every epoch has one
-    "The dirpath has changed",  # a resumed fit has a run directory of its own
+    ".*is smaller than the logging interval",  # values per epoch are not affected
+    ".*could not find the monitored key",  # before the first validation, if it is not in every epoch
+    "The dirpath has changed",  # a resumed fit has its own run directory
     ".*isinstance.treespec, LeafSpec.",
     ".*It is recommended to use .self.log.*sync_dist=True",  # figures are computed over all processes already
-    ".*no transform to process it",  # colors alone: boxes stay where they are
+    ".*no transform to process it",  # color transforms do not move boxes
 )
 LOADERS = ("dataloaders", "train_dataloaders", "val_dataloaders")
 
@@ -54,7 +53,7 @@ def main(command: str, args: Sequence[str]) -> "VisionCLI":
 
 
 class VisionCLI(LightningCLI):
-    """Parses one command's config and arguments, builds its objects and runs it."""
+    """Parses the config and arguments of one command, builds its objects and runs it."""
 
     def __init__(self, command: str, args: Sequence[str]) -> None:
         self.command = command
@@ -77,33 +76,28 @@ class VisionCLI(LightningCLI):
         return self.command if self.command in ("validate", "test") else "fit"
 
     def subcommands(self) -> dict[str, set[str]]:
-        """Only the command that was asked for: each parser costs a second of looking through signatures."""
+        """Returns only the given command, because each parser takes a second to inspect signatures."""
         return {self._method: {"model", "datamodule", *LOADERS, "verbose", "weights_only"}}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.link_arguments("data.spec", "model.init_args.spec", apply_on="instantiate")
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
-        parser.add_argument(
-            "--early_stopping",
-            type=int | None,
-            help="Stop a fit after so many validations (one an epoch) in which the model did not improve.",
-        )
-        parser.add_argument(
-            "--imports", type=list[str], default=[], help="Modules of your own whose classes this config names."
-        )
-        if self.checkpoint:  # below the config files and the arguments
+        stop = "Stop after this number of validations (one per epoch) without improvement."
+        parser.add_argument("--early_stopping", type=int | None, help=stop)
+        parser.add_argument("--imports", type=list[str], default=[], help="Your own modules whose classes it names.")
+        if self.checkpoint:  # as defaults, so that config files and arguments win
             init_args = {k: v for k, v in self.checkpoint["init_args"].items() if k not in ("spec", "weights")}
             parser.set_defaults({"model": {**self.checkpoint, "init_args": init_args}})
 
     def _prepare(self, args: Sequence[str]) -> list[str]:
-        """Reads what has to be known before anything is parsed: imports, and the hyperparameters of a checkpoint."""
+        """Reads the imports and the hyperparameters of a checkpoint, which the parser needs."""
         names, args = take_imports(args)
         configs = [read_config(Path(config)) for config in _options(args, "-c", "--config") if Path(config).is_file()]
         modules = [one for config in configs for one in import_modules(config.get("imports") or [])]
         modules += import_modules(names)
         self.checkpoint, self.ckpt_path = None, next(reversed(_options(args, "--ckpt_path")), None)
         if self.ckpt_path and self.command == "probe":
-            raise InputError("probe solves new heads: give another run's backbone with --model.weights CHECKPOINT.")
+            raise InputError("probe solves new heads; for the backbone of another run, use --model.weights CHECKPOINT.")
         if self.ckpt_path:
             described = read_checkpoint(self.ckpt_path)["hyper_parameters"]
             self.checkpoint = check_task(described, modules, f"{self.ckpt_path}: model")
@@ -112,10 +106,10 @@ class VisionCLI(LightningCLI):
         return [*args, f"--imports={json.dumps([module.__name__ for module in modules])}"]
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Takes `ckpt_path` out again: Lightning would let the checkpoint's hyperparameters beat the command line."""
+        """Removes `ckpt_path`, since Lightning would let hyperparameters in a checkpoint override the command line."""
         self.config = parser.parse_args(list(args))
         if self._section("ckpt_path") and not self.ckpt_path:
-            raise InputError("ckpt_path: give it as an argument, `--ckpt_path CHECKPOINT`, and not in a config.")
+            raise InputError("ckpt_path: give it as an argument, `--ckpt_path CHECKPOINT`, not in a config.")
         self.config[self._method]["ckpt_path"] = None
         if self.checkpoint:
             old, new = _flat(self.checkpoint["init_args"]), _flat(self._section("model").init_args)
@@ -138,7 +132,7 @@ class VisionCLI(LightningCLI):
             super().instantiate_classes()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Adds what every run has: checkpoints, results, curves, and a CSV beside any other logger."""
+        """Adds the callbacks and the CSV logger that every run has."""
         chosen = self.config_init[self._method]
         config = chosen["trainer"]
         callbacks: list[Callback] = [Results(str(self.run_dir)), Panels(str(self.run_dir))]
@@ -147,17 +141,17 @@ class VisionCLI(LightningCLI):
             if patience := chosen["early_stopping"]:
                 callbacks.append(EarlyStopping(self.model.monitor, mode="max", patience=patience))
         own = config.get("callbacks") or []
-        own = own if isinstance(own, list) else [own]  # Lightning takes a single one too
+        own = own if isinstance(own, list) else [own]  # Lightning also accepts a single one
         if self.command == "probe" and not any(isinstance(callback, ClosedFormStart) for callback in own):
             callbacks.append(ClosedFormStart())
-        elif self.command == "lr_find":  # after all others: it ends the fit before they see it begin
+        elif self.command == "lr_find":  # last, because it ends the fit before later callbacks see the start
             callbacks.append(LRFinder(str(self.run_dir), config.max_steps))
         loggers = run_loggers(config.get("logger"), self.run_dir)
         kwargs["default_root_dir"] = str(self.run_dir)
         return super().instantiate_trainer(callbacks=[*own, *callbacks], logger=loggers, **kwargs)
 
     def fit(self, **kwargs: Any) -> None:
-        """Trains; `probe` solves the heads, `preview` draws the data."""
+        """Trains the model, or solves its heads (`probe`), or draws the data (`preview`)."""
         if self.command == "preview":
             write_preview(self.datamodule, self.run_dir, self.trainer.loggers)
         else:
@@ -181,24 +175,24 @@ class VisionCLI(LightningCLI):
 
 
 class SaveConfig(SaveConfigCallback):
-    """Writes the resolved config to the run directory, and to W&B."""
+    """Callback that writes the resolved config to the run directory and to W&B."""
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         log_config(trainer.loggers, self.config.as_dict() | {"config": None})
 
 
 def _options(args: Sequence[str], *names: str) -> list[str]:
-    """The values of `--name value` and `--name=value` before anything is parsed."""
-    after = [value for arg, value in pairwise(args) if arg in names]
-    return after + [arg.partition("=")[2] for arg in args if arg.startswith(tuple(f"{name}=" for name in names))]
+    """Returns the values of `--name value` and `--name=value`, without a parser."""
+    pairs = ((*arg.partition("=")[::2], after) for arg, after in zip(args, [*args[1:], ""], strict=True))
+    return [own or after for name, own, after in pairs if name in names]
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested settings as one level of dotted names, without the `init_args` between."""
+    """Flattens nested settings to dotted names without `init_args`."""
     if isinstance(value, Namespace):
         value = value.as_dict()
     if not isinstance(value, dict):
         return {prefix.removesuffix("."): list(value) if isinstance(value, tuple) else value}
-    if "class_path" in value:  # a class may be imported from more than one place
+    if "class_path" in value:  # a class may have several paths
         value = {"class": value["class_path"].rpartition(".")[2], **(value.get("init_args") or {})}
     return {name: item for key, part in value.items() for name, item in _flat(part, f"{prefix}{key}.").items()}

@@ -1,1 +1,1 @@
-"""What every room shares: values, geometry, images, files and errors."""
+"""The parts that every other package uses: values, geometry, images, files and errors."""

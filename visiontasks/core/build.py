@@ -1,4 +1,4 @@
-"""From plain data to objects: what a checkpoint or a config describes is built from a table of known classes."""
+"""Objects from the plain data of a checkpoint or a config, built from a table of known classes only."""
 
 import dataclasses
 import inspect
@@ -16,7 +16,7 @@ from visiontasks.core.errors import InputError
 from visiontasks.core.moved import MOVED
 from visiontasks.core.serialize import SCALARS, public_path
 
-MOST_VALUES = 100_000  # of a description; the largest of ours names 22,000 classes
+MOST_VALUES = 100_000  # in a description; the largest of ours has 22,000 class names
 Make = Callable[[type, dict[str, Any], bool], Any]
 
 _repr = reprlib.Repr()
@@ -24,33 +24,29 @@ _repr.maxstring = _repr.maxother = 100
 
 
 def build(value: Any, hint: Any, classes: Mapping[str, type], where: str = "model") -> Any:
-    """Builds the object that a description names; nothing is imported, and no class is taken from elsewhere.
+    """Builds the object that a description names, without importing anything.
 
     Args:
-        value: What `serialize` returned, or a part of a config; it may come from anybody.
+        value: The result of `serialize`, or a part of a config, from any source, trusted or not.
         hint: Type hint of the result. A class stands for an instance, a callable that returns a class for a
-            `functools.partial` of it. The hints of its constructor decide about each argument in turn.
+            `functools.partial` of it. The arguments are checked against the hints of its constructor in the same way.
         classes: The only classes that may be named; see `class_table`.
-        where: Name of the value in an error message.
+        where: Name of the value in error messages.
 
     Raises:
-        InputError: A class is not in the table or not a subclass of its hint, or an argument is unknown or of
-            another type.
+        InputError: A class is not in the table or not a subclass of its hint, or an argument is unknown or has the
+            wrong type.
     """
     return _walk(value, hint, classes, where, _make_object)
 
 
 def check(value: Any, hint: Any, classes: Mapping[str, type], where: str = "model") -> Any:
-    """Returns a description as it is, with the public path of each class, if `build` would accept it; see there."""
+    """Returns a description with the public path of each class, if `build` would accept it; see `build`."""
     return _walk(value, hint, classes, where, _make_description)
 
 
 def check_bounds(value: Any, where: str) -> None:
-    """Refuses nested data that is too large or too deep to be walked through.
-
-    Raises:
-        InputError: The message begins with `where`.
-    """
+    """Raises an InputError, which begins with `where`, if nested data is too large or too deep to process."""
     try:
         count = _count(value, {})
     except RecursionError:
@@ -60,7 +56,7 @@ def check_bounds(value: Any, where: str) -> None:
 
 
 def _count(value: Any, known: dict[int, float]) -> float:
-    """How many values there are; those that stand in several places count in each, and cycles are endless."""
+    # a value in several places counts in each of them; a cycle is infinite
     if not isinstance(value, dict | list | tuple):
         return 1
     if id(value) not in known:
@@ -88,7 +84,7 @@ def _walk(value: Any, hint: Any, classes: Mapping[str, type], where: str, make: 
 
 @dataclasses.dataclass(frozen=True)
 class _Walk:
-    """One way through a description and the type hints beside it."""
+    """Visits a description together with its type hints; `make` turns each class and its arguments into the result."""
 
     classes: Mapping[str, type]
     make: Make
@@ -121,7 +117,7 @@ class _Walk:
             return self._object(value, kind, where)
         else:
             return self._plain(value, where)
-        raise InputError(f"{where}: {_repr.repr(value)} is not what is expected here, {_shown(hint)}.")
+        raise InputError(f"{where}: found {_repr.repr(value)}; expected {_shown(hint)}.")
 
     def _union(self, value: Any, hints: Sequence[Any], where: str) -> Any:
         errors = []
@@ -130,37 +126,38 @@ class _Walk:
                 return self.value(value, hint, where)
             except InputError as error:
                 errors.append(error)
-        # the longest is of the deepest place, or names a class: the other hints did not fit at all
+        # the longest message is about the deepest place or names a class; the other hints did not match at all
         raise max(errors, key=lambda error: len(str(error)))
 
     def _items(self, values: Sequence[Any], kind: Any, hints: tuple[Any, ...], where: str) -> Any:
         if kind is not tuple or hints[1:] == (...,):
             hints = (hints[0] if hints else Any,) * len(values)
         if len(hints) != len(values):
-            raise InputError(f"{where}: {_repr.repr(values)} has {len(values)} values, expected {len(hints)}.")
+            raise InputError(f"{where}: {_repr.repr(values)} has {len(values)} values; expected {len(hints)}.")
         pairs = enumerate(zip(values, hints, strict=True))
         items = [self.value(item, hint, f"{where}[{i}]") for i, (item, hint) in pairs]
         return tuple(items) if kind is tuple else items
 
     def _object(self, value: Any, base: Any, where: str, later: bool = False) -> Any:
-        """An object of a class below `base`, or if `later` the class with its arguments."""
+        """Makes an object of a subclass of `base`, or with `later` a partial of the class."""
         if isinstance(value, str):
             value = {"class_path": value}
         if not isinstance(value, dict):
-            raise InputError(f"{where}: {_repr.repr(value)} is no `class_path` with `init_args`.")
-        if "class_path" not in value and not later and _stands_for_itself(base):
+            raise InputError(f"{where}: {_repr.repr(value)} is not a `class_path` with `init_args`.")
+        is_final = dataclasses.is_dataclass(base) or getattr(base, "__final__", False)  # needs no `class_path`
+        if "class_path" not in value and not later and is_final:
             return self.make(base, self._arguments(base, value, where), later)
         cls, given = self._class(value, where), value.get("init_args") or {}
         if not issubclass(cls, get_args(base) or base):
-            raise InputError(f"{where}: {value['class_path']} is not what is expected here, {_shown(base)}.")
+            raise InputError(f"{where}: {value['class_path']} is not the expected {_shown(base)}.")
         if unknown := value.keys() - {"class_path", "init_args"}:
             key = _repr.repr(min(unknown, key=str))
-            raise InputError(f"{where}: the key {key} stands beside class_path; expected init_args.")
+            raise InputError(f"{where}: unknown key {key} next to class_path; expected init_args.")
         return self.make(cls, self._arguments(cls, given, where), later)
 
     def _arguments(self, cls: type, given: Any, where: str) -> dict[str, Any]:
         if not isinstance(given, dict):
-            raise InputError(f"{where}: {_repr.repr(given)} in place of the arguments of {cls.__name__} by name.")
+            raise InputError(f"{where}: {_repr.repr(given)} is not a dict of the arguments of {cls.__name__}.")
         hints = _argument_hints(cls)
         for name in given:
             if name not in hints:
@@ -175,13 +172,13 @@ class _Walk:
         if cls is None:
             module = str(path).rpartition(".")[0][:100] or "MODULE"
             raise InputError(
-                f"{where}: the class {_repr.repr(path)} is not one of visiontasks, torch or albumentations that may be "
-                f"used here. If you trust it, pass `--imports {module}` (in Python `trust=[module]`)."
+                f"{where}: the class {_repr.repr(path)} is not an allowed class of visiontasks, torch or "
+                f"albumentations. If you trust it, pass `--imports {module}` (in Python `trust=[module]`)."
             )
         return cls
 
     def _plain(self, value: Any, where: str) -> Any:
-        """Data without a type hint; what looks like an object, as in a list of transforms, must be a known class."""
+        """Checks data without a type hint; a dict with `class_path`, such as a transform, needs a known class."""
         if isinstance(value, dict) and all(isinstance(key, str | int) for key in value):
             known = {"class_path": public_path(self._class(value, where))} if "class_path" in value else {}
             return {key: self._plain(item, f"{where}.{key}") for key, item in value.items()} | known
@@ -189,20 +186,14 @@ class _Walk:
             return [self._plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
         if type(value) in SCALARS:
             return value
-        raise InputError(f"{where}: {_repr.repr(value)} is no number, string, list or dict.")
-
-
-def _stands_for_itself(cls: Any) -> bool:
-    """Whether a description of an object of this class needs no `class_path`."""
-    return dataclasses.is_dataclass(cls) or getattr(cls, "__final__", False)
+        raise InputError(f"{where}: {_repr.repr(value)} is not a number, string, list or dict.")
 
 
 def _argument_hints(cls: type) -> dict[str, Any]:
-    """The type hint of each argument of a constructor."""
     _, *parameters = inspect.signature(cls.__init__).parameters.values()
     hints = get_type_hints(cls.__init__)
-    several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return {one.name: hints.get(one.name, Any) for one in parameters if one.kind not in several}
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return {one.name: hints.get(one.name, Any) for one in parameters if one.kind not in variadic}
 
 
 def _shown(hint: Any) -> str:

@@ -1,4 +1,4 @@
-"""Pictures of images with what is known of them."""
+"""Drawing of boxes, masks, captions and grids of images."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -9,16 +9,11 @@ from PIL import Image, ImageDraw, ImageFont
 from visiontasks.core.sample import IGNORE_MASK
 
 Color = tuple[int, int, int]  # RGB, 0..255
-TRUE, PREDICTED = (0, 158, 115), (213, 94, 0)  # green and vermilion of Okabe and Ito 2008: everyone tells them apart
+TRUE, PREDICTED = (0, 158, 115), (213, 94, 0)  # green and vermilion of Okabe and Ito 2008, safe for color-blind readers
 
 
 class Canvas:
-    """A copy of an image that target kinds draw on.
-
-    Args:
-        image: uint8 (H, W, 3), RGB.
-        color: Color of boxes and captions.
-    """
+    """A copy of an RGB image, uint8 (H, W, 3), that target kinds draw on; boxes and captions have the given color."""
 
     def __init__(self, image: np.ndarray, color: Color = PREDICTED) -> None:
         self.color, self._corner = color, (0.0, 0.0)
@@ -27,25 +22,25 @@ class Canvas:
         self._line = max(10, max(self._image.size) // 24)  # height of a line of text in pixels
 
     def paint(self, mask: np.ndarray) -> None:
-        """Mixes in the colors of a mask's classes, uint8 (H, W), from class 1 on."""
+        """Blends the class colors of a mask, uint8 (H, W), into the image; class 0 is transparent."""
         image = np.array(self._image)
         shown = (mask > 0) & (mask != IGNORE_MASK)
         image[shown] = (image[shown] + palette()[mask[shown]].astype(np.uint16)) // 2
         self._image = Image.fromarray(image)
 
     def box(self, box: np.ndarray) -> None:
-        """Draws a box xyxy in pixels of the image, unless it is NaN; captions go to its corner."""
+        """Draws a box xyxy in pixels of the image, unless it is NaN, and moves the caption to its corner."""
         if np.isfinite(box).all():
-            corners = [float(value) for value in box]
+            corners = np.asarray(box, float).tolist()
             ImageDraw.Draw(self._image).rectangle(corners, outline=self.color, width=max(2, self._line // 8))
             self._corner = corners[0], max(0.0, corners[1] - 1.3 * self._line)
 
     def caption(self, text: str) -> None:
-        """Adds a text to the caption."""
+        """Adds text to the caption."""
         self._captions += [text] if text else []
 
     def picture(self, caption: bool = True) -> np.ndarray:
-        """Returns the picture, uint8 (H, W, 3), with the caption or without."""
+        """Returns the picture, uint8 (H, W, 3), with or without the caption."""
         if caption and (text := ", ".join(self._captions)):
             pen, font = ImageDraw.Draw(self._image), ImageFont.load_default(self._line)
             left, top, right, bottom = pen.textbbox(self._corner, text, font)
@@ -64,15 +59,15 @@ def titled(image: np.ndarray, title: str, color: Color = PREDICTED) -> np.ndarra
 
 @cache
 def palette() -> np.ndarray:
-    """Returns the color of each class index, uint8 (256, 3), RGB: Pascal VOC's, whose bits are the index's."""
-    bits = (np.arange(256)[:, None] >> np.arange(9)) & 1  # of an index, the lowest first; the last is always 0
+    """Returns the RGB color of each class index as in Pascal VOC, uint8 (256, 3); its bits are those of the index."""
+    bits = (np.arange(256)[:, None] >> np.arange(9)) & 1  # lowest first; the last is always 0
     weights = 1 << np.arange(7, 4, -1)
     channels = [bits[:, channel:8:3] @ weights[: len(range(channel, 8, 3))] for channel in range(3)]
     return np.stack(channels, 1).astype(np.uint8)
 
 
 def legend(names: Sequence[str], width: int) -> np.ndarray:
-    """Draws the name of each class beside its color, in rows, on white: uint8 (h, width, 3)."""
+    """Draws the name of each class next to its color, in rows on white: uint8 (h, width, 3)."""
     font = ImageFont.load_default(14)
     places, x, y = [], 4, 4
     for name in names:
@@ -90,7 +85,7 @@ def legend(names: Sequence[str], width: int) -> np.ndarray:
 
 
 def grid(pictures: Sequence[np.ndarray], columns: int = 4, gap: int = 4) -> np.ndarray:
-    """Puts pictures of one size, uint8 (H, W, 3), side by side in rows, on white."""
+    """Arranges pictures of one size, uint8 (H, W, 3), in rows on white."""
     height, width = pictures[0].shape[:2]
     rows = -(-len(pictures) // columns)
     columns = min(columns, len(pictures))

@@ -1,5 +1,5 @@
-"""The error of a user's input."""
+"""The error for wrong user input."""
 
 
 class InputError(ValueError):
-    """Something the user gave is wrong; the message is complete and is shown without a traceback."""
+    """Wrong user input; the message is complete and is shown without a traceback."""

@@ -1,4 +1,4 @@
-"""Files that are written completely or not at all."""
+"""Output files, which are written completely or not at all."""
 
 import csv
 import json
@@ -14,11 +14,7 @@ from visiontasks.core.errors import InputError
 
 
 def make_folder(path: Path) -> None:
-    """Makes the folder that `--output` names, where there is none.
-
-    Raises:
-        InputError: It cannot be made, or nothing can be written there.
-    """
+    """Creates the folder that `--output` names; raises an InputError if it cannot be created or written to."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=path):
@@ -29,10 +25,9 @@ def make_folder(path: Path) -> None:
 
 @contextmanager
 def atomic_write(path: Path) -> Generator[Path]:
-    """Gives the path of a new file beside this one; it takes its place at the end, and is removed after an error.
+    """Yields the path of a new file in the same folder, which replaces `path` at the end or is removed after an error.
 
-    Raises:
-        InputError: It cannot be written, as on a full disk.
+    Raises an InputError if the file cannot be written, for example on a full disk.
     """
     with cannot_be_written(path):
         part = path.with_name(f".{token_hex(4)}-{path.name}")
@@ -46,17 +41,17 @@ def atomic_write(path: Path) -> Generator[Path]:
 
 @contextmanager
 def cannot_be_written(path: Path) -> Generator[None]:
-    """Says which file could not be written, and why."""
+    """Turns an OSError into an InputError that names the file and the reason."""
     try:
         yield
     except OSError as error:
-        if error.strerror is None:  # Pillow's own
+        if error.strerror is None:  # raised by Pillow, not by the system
             raise
         raise InputError(f"{path}: cannot be written ({error.strerror}).") from None
 
 
 def write_csv(path: Path, rows: Sequence[dict[str, Any]], columns: Sequence[str] = ()) -> None:
-    """Writes rows as a CSV file; its header has the given columns, then those of all rows in order of appearance."""
+    """Writes rows as a CSV file; the given columns come first, then those of all rows in order of appearance."""
     columns = list(dict.fromkeys([*columns, *(name for row in rows for name in row)]))
     with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.DictWriter(file, columns)
@@ -65,7 +60,7 @@ def write_csv(path: Path, rows: Sequence[dict[str, Any]], columns: Sequence[str]
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """Reads the rows of a CSV file that this package wrote; none where there is no file."""
+    """Reads the rows of a CSV file that this package wrote; no rows if the file is missing."""
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:
@@ -73,7 +68,7 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes plain data as JSON, which has no NaN: null stands for it."""
+    """Writes plain data as JSON, with null for NaN and infinity, which JSON lacks."""
     with atomic_write(path) as part:
         part.write_text(json.dumps(_without_nan(content), indent=1, allow_nan=False), "utf-8")
 

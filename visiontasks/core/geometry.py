@@ -1,15 +1,15 @@
-"""Where an image lies in the picture that a network sees, and the arithmetic of boxes."""
+"""Placement of an image in the picture that a network sees, and the arithmetic of boxes."""
 
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 Resize = Literal["stretch", "letterbox", "crop"]
-Size = int | tuple[int, int]  # of a square, or height and width
+Size = int | tuple[int, int]  # side of a square, or height and width
 
 
 class Placement(NamedTuple):
-    """Where a resized image lies in the picture: its height and width, and its top left corner (negative if cut)."""
+    """Height, width and top left corner of a resized image in the picture, in pixels; a cut corner is negative."""
 
     height: int
     width: int
@@ -18,21 +18,15 @@ class Placement(NamedTuple):
 
 
 def height_width(size: Size) -> tuple[int, int]:
-    """Returns the height and width of a size; a single number is a square."""
-    if isinstance(size, int):
-        return size, size
-    height, width = size
+    """Returns the height and width of a size; a single number is the side of a square."""
+    height, width = (size, size) if isinstance(size, int) else size
     return height, width
 
 
 def fit_into(height: int, width: int, size: Size, mode: Resize) -> Placement:
-    """Fits an image of height and width into a picture of a size, all in pixels.
+    """Fits an image of a height and width into a picture of a size, all in pixels.
 
-    Args:
-        height: Height of the image.
-        width: Width of the image.
-        size: Size of the picture.
-        mode: `stretch` changes the aspect, `letterbox` pads with gray, `crop` cuts out the center.
+    The mode `stretch` changes the aspect ratio, `letterbox` pads with gray, `crop` cuts out the center.
     """
     whole = height_width(size)
     if mode == "stretch":
@@ -43,7 +37,7 @@ def fit_into(height: int, width: int, size: Size, mode: Resize) -> Placement:
 
 
 class Frame(NamedTuple):
-    """An image of `height` and `width` and its picture of `size`, in pixels, and how one becomes the other."""
+    """Height and width of an image, the size of its picture, both in pixels, and the resize mode between them."""
 
     height: int
     width: int
@@ -52,30 +46,31 @@ class Frame(NamedTuple):
 
     @property
     def placement(self) -> Placement:
-        """Where the image lies in the picture."""
+        """The placement of the image in the picture."""
         return fit_into(*self)
 
     def to_picture(self, boxes: np.ndarray) -> np.ndarray:
         """Moves boxes xyxy (..., 4) from pixels of the image to pixels of the picture, clipped to it: float32."""
-        new = self.placement
-        scale = np.array([new.width / self.width, new.height / self.height] * 2)
-        limits = height_width(self.size)[::-1] * 2
-        return (boxes * scale + [new.left, new.top] * 2).clip(0, limits).astype(np.float32)
+        scale, offset = self._scale_and_offset()
+        return (boxes * scale + offset).clip(0, height_width(self.size)[::-1] * 2).astype(np.float32)
 
     def to_image(self, boxes: np.ndarray) -> np.ndarray:
         """Moves boxes xyxy (..., 4) from pixels of the picture to pixels of the image, clipped to it: float32."""
+        scale, offset = self._scale_and_offset()
+        return ((boxes - offset) / scale).clip(0, [self.width, self.height] * 2).astype(np.float32)
+
+    def _scale_and_offset(self) -> tuple[np.ndarray, list[int]]:
         new = self.placement
-        scale = np.array([new.width / self.width, new.height / self.height] * 2)
-        return ((boxes - [new.left, new.top] * 2) / scale).clip(0, [self.width, self.height] * 2).astype(np.float32)
+        return np.array([new.width / self.width, new.height / self.height] * 2), [new.left, new.top] * 2
 
 
 def corners(size: Size) -> np.ndarray:
-    """Width, height, width and height of a picture, float32 (4,): what relative boxes are multiplied by."""
+    """Returns width, height, width, height of a picture, float32 (4,), the factors of relative boxes."""
     return np.array(height_width(size)[::-1] * 2, np.float32)
 
 
 def box_iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Intersection over union of each pair of boxes xyxy (..., 4): float (...); 0 of boxes without area, NaN of NaN."""
+    """Computes the IoU of each pair of boxes xyxy (..., 4): float (...); 0 for boxes without area, NaN for NaN."""
     low, high = np.maximum(boxes[..., :2], others[..., :2]), np.minimum(boxes[..., 2:], others[..., 2:])
     inside = (high - low).clip(0).prod(-1)
     areas = [(part[..., 2:] - part[..., :2]).prod(-1) for part in (boxes, others)]

@@ -1,4 +1,4 @@
-"""Bytes to upright uint8 RGB: the one reader of training, prediction and every tool."""
+"""Image decoding to upright uint8 RGB, for training, prediction and every tool."""
 
 import io
 import warnings
@@ -14,9 +14,9 @@ from visiontasks.core.errors import InputError
 
 EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")  # Pillow reads MPO as JPEG
-MAX_PIXELS = 89_478_485  # Pillow's own limit, a quarter of a gigabyte of RGB; there it is only a warning
+MAX_PIXELS = 89_478_485  # a quarter of a gigabyte of RGB; Pillow has the same limit, but only warns
 
-# EXIF orientation -> what brings a stored array upright (Exif 2.32, section 4.6.4, tag 274)
+# EXIF orientation: function that turns a stored array upright (Exif 2.32, section 4.6.4, tag 274)
 _UPRIGHT = {
     2: np.fliplr,
     3: lambda image: np.rot90(image, 2),
@@ -31,11 +31,8 @@ _UPRIGHT = {
 def read_image(path: str | PathLike[str]) -> np.ndarray:
     """Reads an image file of any mode.
 
-    Gray, palette, alpha, 1-bit, CMYK and 16-bit images become 8-bit RGB (alpha is dropped, 16-bit gray
-    is scaled), EXIF orientation is applied, and of an animation the first frame is taken.
-
-    Returns:
-        uint8 (H, W, 3), 0..255, RGB, C-contiguous.
+    Gray, palette, alpha, 1-bit, CMYK and 16-bit images become 8-bit RGB (alpha is dropped, 16-bit gray is scaled). The
+    EXIF orientation is applied. An animation gives its first frame. The result is uint8 (H, W, 3), RGB, C-contiguous.
 
     Raises:
         InputError: The file is missing, empty, truncated, too large or not an image.
@@ -44,10 +41,9 @@ def read_image(path: str | PathLike[str]) -> np.ndarray:
 
 
 def read_size(path: str | PathLike[str]) -> tuple[int, int]:
-    """Reads the height and width in pixels that `read_image` would give; of most formats from the header alone.
+    """Reads the height and width in pixels of the result of `read_image`, for most formats from the header alone.
 
-    Raises:
-        InputError: The file is missing, too large or not an image.
+    Raises an InputError if the file is missing, too large or not an image.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -58,24 +54,20 @@ def read_size(path: str | PathLike[str]) -> tuple[int, int]:
                 return image.size if turned else image.size[::-1]
         except InputError as error:
             raise InputError(f"{shown(path)}: {error}" if str(path) not in str(error) else str(error)) from None
-        except Exception:  # its header is longer, or it is broken
+        except Exception:  # the header is longer, or the file is broken
             return read_image(path).shape[:2]
 
 
 def shown(path: str | PathLike[str]) -> str:
-    """A path as a message can hold it, whatever bytes are in its name."""
+    """Returns a path as text that can be printed, whatever bytes its name contains."""
     return fsdecode(path).encode("utf-8", "backslashreplace").decode()
 
 
 def read_bytes(path: str | PathLike[str], limit: int = -1) -> bytes:
-    """The first `limit` bytes of a regular file, or all.
-
-    Raises:
-        InputError: There is none, or it cannot be read.
-    """
+    """Returns the first `limit` bytes of a regular file, by default all; raises an InputError if it cannot be read."""
     file = Path(path)
     try:
-        if not isfile(file):  # a pipe or a device would block for ever
+        if not isfile(file):  # a pipe or a device could block forever
             raise InputError(f"{shown(path)}: {'not a regular file' if exists(file) else 'no such file'}.")
         with file.open("rb") as opened:
             return opened.read(limit)
@@ -84,18 +76,12 @@ def read_bytes(path: str | PathLike[str], limit: int = -1) -> bytes:
 
 
 def decode_image(data: bytes, name: str = "image") -> np.ndarray:
-    """Decodes the bytes of an image file; see `read_image`.
-
-    Args:
-        data: The whole file.
-        name: What an error message calls it.
-    """
+    """Decodes the bytes of a whole image file, which error messages call `name`; see `read_image`."""
     if not data:
-        raise InputError(f"{name}: the file is empty. Remove it or put the image back.")
+        raise InputError(f"{name}: the file is empty. Remove it or restore the image.")
     try:
         image = _decode_jpeg(data) if data.startswith(b"\xff\xd8\xff") else None
-        if image is None:
-            image = _decode_any(data)
+        image = _decode_any(data) if image is None else image
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ValueError ...
@@ -125,12 +111,11 @@ def _to_8_bit(gray: np.ndarray) -> np.ndarray:
 
 
 def _decode_jpeg(data: bytes) -> np.ndarray | None:
-    """The fast path; None for what only Pillow can convert (CMYK)."""
+    """Decodes RGB and gray fast; returns None for CMYK, which only Pillow can convert."""
     height, width, colorspace, _ = simplejpeg.decode_jpeg_header(data)
-    height, width = int(height), int(width)
     if colorspace not in ("YCbCr", "RGB", "Gray"):
         return None
-    _check_size(width, height)
+    _check_size(int(width), int(height))
     image = simplejpeg.decode_jpeg(data, "RGB")
     if b"Exif\0" in data[: 1 << 17]:
         upright = _UPRIGHT.get(Image.open(io.BytesIO(data)).getexif().get(274, 1))
@@ -140,7 +125,7 @@ def _decode_jpeg(data: bytes) -> np.ndarray | None:
 
 def _decode_any(data: bytes) -> np.ndarray:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # our own size limit is an error; other warnings do not touch the pixels
+        warnings.simplefilter("ignore")  # the size limit is an error here; no other warning concerns the pixels
         return to_rgb(Image.open(io.BytesIO(data), formats=FORMATS))
 
 

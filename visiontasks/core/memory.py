@@ -1,4 +1,4 @@
-"""Memory that is freed stays with the process: a CPU's activations are as large again in the next step."""
+"""Memory allocation of the process on CPUs."""
 
 import ctypes
 import os
@@ -8,14 +8,12 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h
 
 
 def keep_freed_memory() -> bool:
-    """Has glibc's malloc reuse what is freed instead of giving it back to the system.
+    """Makes glibc's malloc reuse freed memory instead of returning it to the system.
 
-    By default it takes every block above 32 MB anew from the system, which fills it with zeros page by page: a
-    quarter of a training step on a CPU. What the process holds at its peak grows by a sixth at most in what was
-    measured (`benchmarks/memory.py`).
-
-    Returns:
-        Whether that was done: not with another C library, nor where the environment has settings of its own.
+    By default, malloc requests every block above 32 MB from the system, which fills it with zeros page by page. This
+    takes a quarter of a training step on a CPU, because each step needs activations of the same size again. The peak
+    memory of the process grew by at most a sixth in our measurements (`benchmarks/memory.py`).
+    Returns False, without any effect, with another C library or if the environment configures malloc.
     """
     if platform.libc_ver()[0] != "glibc" or any(key.startswith(("MALLOC_", "GLIBC_TUNABLES")) for key in os.environ):
         return False

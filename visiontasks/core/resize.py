@@ -1,4 +1,4 @@
-"""Brings images and masks to the size of the picture that a network sees."""
+"""Resizing of images and masks to the picture that a network sees."""
 
 from typing import Any
 
@@ -16,37 +16,36 @@ def resize_image(image: np.ndarray, frame: Frame) -> np.ndarray:
 
 
 def resize_mask(mask: np.ndarray, frame: Frame) -> np.ndarray:
-    """Resizes a mask of classes, uint8 (H, W), to the picture; what is outside the image is 255."""
+    """Resizes a mask of classes, uint8 (H, W), to the picture; pixels outside the image become 255."""
     return _put(mask, frame, IGNORE_MASK, cv2.INTER_NEAREST_EXACT)
 
 
 def interpolation(height: int, width: int, new_height: int, new_width: int) -> int:
-    """Averages where an image shrinks to half or less, else bilinear, which is ten times as fast."""
+    """Returns OpenCV's flag: area if an image shrinks to half or less, else bilinear, which is ten times as fast."""
     shrinks = min(height / new_height, width / new_width) >= 2
     return cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
 
 
 def _put(image: np.ndarray, frame: Frame, fill: int, interpolation: int) -> np.ndarray:
-    whole = height_width(frame.size)
-    if image.shape[:2] == whole:
+    height, width = height_width(frame.size)
+    if image.shape[:2] == (height, width):
         return image
     new = frame.placement
     image = cv2.resize(image, (new.width, new.height), interpolation=interpolation)
     top, left = new.top, new.left
-    if top >= 0 and left >= 0 and image.shape[:2] != whole:
-        bottom, right = whole[0] - new.height - top, whole[1] - new.width - left
-        border = [fill] * (3 if image.ndim == 3 else 1)
-        return cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_CONSTANT, value=border)
-    return np.ascontiguousarray(image[max(0, -top) :, max(0, -left) :][: whole[0], : whole[1]])
+    if top >= 0 and left >= 0 and image.shape[:2] != (height, width):
+        border = (top, height - new.height - top, left, width - new.width - left)
+        return cv2.copyMakeBorder(image, *border, cv2.BORDER_CONSTANT, value=[fill] * 3)
+    return np.ascontiguousarray(image[max(0, -top) :, max(0, -left) :][:height, :width])
 
 
 def to_picture(image: np.ndarray, spec: dict[str, Any]) -> np.ndarray:
-    """Resizes an image as val, test and predict see it.
+    """Resizes an image as in validation, test and prediction.
 
     Args:
         image: uint8 (H, W, 3).
-        spec: `image_size` and `resize` of a model; `crop_share`, if given, is the share of the height and width of a
-            larger picture whose center is cut out, as most pretrained networks are evaluated.
+        spec: `image_size` and `resize` of a model. The optional `crop_share` is the share of the height and width of a
+            larger picture whose center is cut out, as in the evaluation of most pretrained networks.
 
     Returns:
         uint8 (h, w, 3) of `image_size`, C-contiguous.

@@ -1,6 +1,6 @@
-"""Objects as plain data: the `class_path` and `init_args` that would build them again.
+"""Objects as plain data: the `class_path` and `init_args` that rebuild them.
 
-A checkpoint holds its model in this form, and `visiontasks.core.build` is the way back.
+A checkpoint stores its model in this form; `visiontasks.core.build` is the inverse.
 """
 
 import inspect
@@ -19,31 +19,28 @@ Trusted = Sequence[ModuleType | type]
 
 
 class Configurable:
-    """Remembers the arguments it was built with, for `serialize`."""
+    """An object that remembers the arguments of its constructor, for `serialize`."""
 
     _arguments: inspect.BoundArguments
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         self = super().__new__(cls)
         with suppress(TypeError):  # __init__ raises the same, with the caller's traceback
-            # past nn.Module.__setattr__, which cannot be used before its __init__
+            # nn.Module.__setattr__ cannot be used before nn.Module.__init__
             self.__dict__["_arguments"] = inspect.signature(cls.__init__).bind(self, *args, **kwargs)
         return self
 
 
 def serialize(value: Any, where: str = "model") -> Any:
-    """Describes an object in plain data, from which `build` makes an equal one.
+    """Describes an object as plain data, from which `build` makes an equal one.
 
     Args:
-        value: A plain value, a list, tuple or dict of such, a `Configurable` object, a class, or a
+        value: A str, int, float, bool or None, a list, tuple or dict of values, a `Configurable` object, a class, or a
             `functools.partial` of a class.
-        where: Name of the value in an error message.
-
-    Returns:
-        str, int, float, bool, None, list or dict.
+        where: Name of the value in error messages.
 
     Raises:
-        InputError: The value has no description in plain data: a checkpoint could not hold it.
+        InputError: The value has no description as plain data, so a checkpoint could not store it.
     """
     if type(value) in SCALARS:
         return value
@@ -65,7 +62,7 @@ def serialize(value: Any, where: str = "model") -> Any:
 
 
 def public_path(cls: type) -> str:
-    """The shortest path of a class: of the first of its module's parents that exposes this very class by its name."""
+    """Returns the shortest path of a class, by the first parent of its module that exposes this very class."""
     parts = cls.__module__.split(".")
     modules = [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
     known = [name for name in modules if name in sys.modules]
@@ -74,7 +71,7 @@ def public_path(cls: type) -> str:
 
 
 def class_table(classes: Iterable[type]) -> dict[str, type]:
-    """Classes by all the names that a description may give them: public path, path of the module, or name alone."""
+    """Maps all names that a description may use to the classes: public path, path of the module, and bare name."""
     table: dict[str, type] = {}
     for cls in classes:
         for name in (public_path(cls), f"{cls.__module__}.{cls.__qualname__}", cls.__name__):
@@ -83,12 +80,12 @@ def class_table(classes: Iterable[type]) -> dict[str, type]:
 
 
 def members(module: ModuleType, base: type | tuple[type, ...] = object) -> list[type]:
-    """The subclasses of `base` among the names of a module."""
+    """Returns the subclasses of `base` among the names of a module."""
     return [value for value in vars(module).values() if isinstance(value, type) and issubclass(value, base)]
 
 
 def trusted_classes(trust: Trusted) -> list[type]:
-    """The classes that a user trusts: given ones, and those that given modules define."""
+    """Returns the classes that a user trusts: the given classes and those that the given modules define."""
     found = [item for item in trust if isinstance(item, type)]
     for module in trust:
         if isinstance(module, ModuleType):
@@ -98,9 +95,9 @@ def trusted_classes(trust: Trusted) -> list[type]:
 
 def _class_and_arguments(cls: type, given: dict[str, Any], where: str) -> dict[str, Any]:
     init_args = {name: serialize(item, f"{where}.{name}") for name, item in given.items()}
-    # the defaults too: a later version may have others
+    # defaults are stored too, because a later version may change them
     for name, parameter in inspect.signature(cls).parameters.items():
         if name not in init_args and parameter.default is not parameter.empty:
-            with suppress(InputError):  # what is no plain data is left to the class
+            with suppress(InputError):  # the class keeps defaults that are not plain data
                 init_args[name] = serialize(parameter.default)
     return {"class_path": public_path(cls), "init_args": init_args}

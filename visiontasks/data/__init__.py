@@ -1,41 +1,8 @@
-"""From files to batches."""
+"""Datasets, and the DataModule that makes batches of them."""
 
 from visiontasks.data.datamodule import VisionDataModule
-from visiontasks.data.datasets import (
-    CIFAR10,
-    MNIST,
-    CocoBoxes,
-    CocoMasks,
-    CsvTable,
-    FashionMNIST,
-    ImageFolder,
-    MaskFolder,
-    OxfordIIITPet,
-    Scenes,
-    Shapes,
-    VisionDataset,
-    VocBoxes,
-    VOCSegmentation,
-    Windows,
-)
+from visiontasks.data.datasets import *  # noqa: F403
+from visiontasks.data.datasets import __all__ as _dataset_names
 from visiontasks.data.splits import Splits
 
-__all__ = [
-    "CIFAR10",
-    "MNIST",
-    "CocoBoxes",
-    "CocoMasks",
-    "CsvTable",
-    "FashionMNIST",
-    "ImageFolder",
-    "MaskFolder",
-    "OxfordIIITPet",
-    "Scenes",
-    "Shapes",
-    "Splits",
-    "VOCSegmentation",
-    "VisionDataModule",
-    "VisionDataset",
-    "VocBoxes",
-    "Windows",
-]
+__all__ = ["Splits", "VisionDataModule", *_dataset_names]

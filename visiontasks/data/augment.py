@@ -1,4 +1,4 @@
-"""Augmentation: what is done to a training sample between reading and batching."""
+"""Transforms of a sample between reading and batching: augmentation for training, resizing for val and test."""
 
 import importlib
 import inspect
@@ -18,26 +18,40 @@ from visiontasks.core.sample import FILL, IGNORE_MASK, Sample
 from visiontasks.targets import find_target
 from visiontasks.targets.sample import resize_sample, targets_of
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network for its version when imported
-cv2.setNumThreads(0)  # one thread a loader worker; OpenCV's pool does not survive a fork
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # the import would look for updates on the network
+cv2.setNumThreads(0)  # one thread per loader worker; OpenCV's pool does not survive a fork
 
-KEPT, DRAWS = 0.5, 10  # least share of a box that each transform must keep, and how often another draw is made
+KEPT, DRAWS = 0.5, 10  # smallest share of a box that each transform must keep, and number of draws
 
 Preset = Literal["none", "light", "medium", "strong"]
 
 
-class Augment:
-    """One random pipeline that moves image, box and mask together, then the resize.
-
-    The randomness is a pure function of (seed, epoch, index): the same for any number of workers and
-    ranks, different in every epoch, the same again after a resume. A draw that cuts more than half of a box
-    away is made again.
+class EvalTransform:
+    """Resizes a sample for val and test, and keeps its original targets as `truth`, from which metrics are computed.
 
     Args:
-        transforms: A preset, or a list of albumentations: objects, or dicts of `class_path` and
-            `init_args` as in a config (a name without a dot is looked up in albumentations and here).
+        image_size: Size of the result in pixels.
+        resize: How an image is resized; see `fit_into`.
+    """
+
+    def __init__(self, image_size: Size, resize: Resize = "stretch") -> None:
+        self.image_size, self.resize = image_size, resize
+
+    def __call__(self, sample: Sample, epoch: int, index: int) -> Sample:
+        return {**resize_sample(sample, self.image_size, self.resize), "truth": targets_of(sample)}
+
+
+class Augment:
+    """One random pipeline that moves image, box and mask together and then resizes them.
+
+    The randomness is a pure function of (seed, epoch, index): it is the same for any number of workers and ranks and
+    after a resume, and different in every epoch. A draw that cuts off more than half of a box is repeated.
+
+    Args:
+        transforms: A preset, or a list of albumentations: objects, or dicts of `class_path` and `init_args` as in a
+            config (a name without a dot is looked up in albumentations and in `visiontasks.data.transforms`).
         image_size: Size of a whole image in val and test in pixels.
-        resize: How an image comes to that size; see `place`.
+        resize: How an image is resized; see `fit_into`.
         seed: Seed of all draws.
         train_size: Size of the result in pixels, if not `image_size`.
     """
@@ -54,12 +68,12 @@ class Augment:
         self.train_size = image_size if train_size is None else train_size
         self._transforms = transforms
         if not isinstance(transforms, str) or self.train_size != self.image_size:
-            _ = self._pipelines  # a mistake in a config is told before anything is trained
+            _ = self._pipelines  # reports a mistake in a config before the training
 
     @cached_property
     def _pipelines(self) -> dict[bool, Any]:
-        """With and without a box: checking boxes costs more than moving pixels."""
-        import albumentations as A  # half a second: not before it is used
+        """The pipelines with and without a box: checks of boxes take longer than moving pixels."""
+        import albumentations as A  # takes half a second, so only when it is used
 
         transforms = self._transforms
         if isinstance(transforms, str):
@@ -67,15 +81,14 @@ class Augment:
         data = {"size": height_width(self.train_size), "image_size": self.image_size, "resize": self.resize}
         steps = [_build(step, data) if isinstance(step, dict) else step for step in transforms]
         if self.train_size != self.image_size and "Crop" not in repr(steps):
-            raise InputError(
-                f"train_size: {self.train_size} shows parts of images, and nothing in `augment` cuts them out. Add an "
-                "ObjectCrop, take another preset than `none`, or leave train_size out."
-            )
+            fault = f"{self.train_size} shows parts of images, and nothing in `augment` cuts them out"
+            advice = "Add an ObjectCrop, use another preset than `none`, or remove train_size."
+            raise InputError(f"train_size: {fault}. {advice}")
         boxes = A.BboxParams("pascal_voc", clip=True, min_visibility=KEPT)
         return {False: A.Compose(steps, strict=True), True: A.Compose(steps, strict=True, bbox_params=boxes)}
 
     def steps(self) -> list[Any]:
-        """The transforms, in order."""
+        """Returns the transforms in order."""
         return list(self._pipelines[False].transforms)
 
     def __call__(self, sample: Sample, epoch: int, index: int) -> Sample:
@@ -93,17 +106,18 @@ class Augment:
             if all(value is not None for value in found.values()):
                 sample = {**sample, "image": moved["image"], **found}
                 return resize_sample(sample, self.train_size, self.resize)
-        raise InputError(f"{DRAWS} draws of the augmentation cut half of its box away. Use weaker crops and shifts.")
+        raise InputError(f"{DRAWS} draws of the augmentation cut off half of its box. Use weaker crops and shifts.")
 
 
 def preset(name: str, image_size: Size, resize: Resize = "stretch", train_size: Size | None = None) -> list[Any]:
-    """The transforms of a preset, from `none` to `strong`; all but `none` flip left and right."""
+    """Returns the transforms of a preset, from `none` to `strong`; all but `none` flip left and right."""
     import albumentations as A
 
     from visiontasks.data.transforms import ColorJitter, ObjectAffine, ObjectCrop, Occlude
 
     size = height_width(train_size or image_size)
     whole: dict[str, Any] = {"image_size": image_size, "resize": resize}
+    outside: dict[str, Any] = {"fill": FILL, "fill_mask": IGNORE_MASK}
     match name:
         case "none":
             return []
@@ -115,22 +129,20 @@ def preset(name: str, image_size: Size, resize: Resize = "stretch", train_size: 
             return [
                 ObjectCrop(size, scale=(0.25, 1.0), **whole),
                 A.HorizontalFlip(),
-                # after the crop, which would cut a turned box askew; a reflected border would hold a second box
-                ObjectAffine(
-                    scale=(0.8, 1.0), rotate=(-20, 20), shear=(-8, 8), fill=FILL, fill_mask=IGNORE_MASK, p=0.5
-                ),
+                # after the crop, so that no turned box is cropped; a reflected border would show a second object
+                ObjectAffine(scale=(0.8, 1.0), rotate=(-20, 20), shear=(-8, 8), p=0.5, **outside),
                 ColorJitter(0.4, 0.4, 0.4, 0.05, p=0.8),
                 A.ToGray(p=0.05),
                 A.GaussianBlur(p=0.1),
                 Occlude(num_holes_range=(1, 3), hole_height_range=(0.1, 0.3), hole_width_range=(0.1, 0.3), p=0.3),
             ]
-    raise InputError(f"augment: unknown preset {name!r}; there are none, light, medium, strong, or give a list.")
+    raise InputError(f"augment: unknown preset {name!r}; use none, light, medium, strong or a list of transforms.")
 
 
 def _build(step: dict[str, Any], data: dict[str, Any]) -> Any:
-    """Builds a transform from `class_path` and `init_args`; nested transforms (OneOf ...) too.
+    """Builds a transform from `class_path` and `init_args`, with nested transforms (OneOf ...).
 
-    What an ObjectCrop is not told it takes from `data`. What moves in from outside a mask does not count.
+    An ObjectCrop gets missing arguments from `data`. Pixels that move into a mask from outside are ignored.
     """
     from albumentations import BaseCompose, BasicTransform
 

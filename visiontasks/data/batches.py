@@ -1,33 +1,35 @@
-"""Which samples make up each batch, and what a loader's worker does to build one."""
+"""Batches: which samples make up each one, and how a loader's worker builds it."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
+import torch
 from torch.utils.data import Dataset, DistributedSampler
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.sample import Batch, Sample
-from visiontasks.data.collate import collate
 from visiontasks.data.datasets.base import VisionDataset
+from visiontasks.targets import find_target
+from visiontasks.targets.sample import targets_of
 
+Names = Mapping[str, Sequence[str]]  # class names of each target, by key
 Key = tuple[int, list[int]]  # epoch and indices: the epoch travels with the work, to persistent workers too
 
 
 class ExactBatchSampler(DistributedSampler):
-    """Yields the keys of one rank's batches; every sample exactly once over all ranks.
+    """Yields the keys of one rank's batches; each sample occurs exactly once over all ranks.
 
-    The order is a pure function of (seed, epoch). It is cut into batches whose sizes differ by at most
-    one, and each batch into the ranks' shares: every rank makes the same number of steps, no sample
-    is padded or dropped, there is no tiny last batch, and the same samples meet in a step for any
-    number of ranks at one global batch size.
+    The order is a pure function of (seed, epoch). It is cut into batches whose sizes differ by at most one, and each
+    batch into the shares of the ranks. So every rank makes the same number of steps, no sample is padded or dropped,
+    no batch is tiny, and for one global batch size the same samples meet in a step for any number of ranks.
 
-    It is a `DistributedSampler` so that Lightning leaves it in place and tells it the epoch.
+    It is a `DistributedSampler` so that Lightning keeps it and sets its epoch.
 
     Args:
         count: Number of samples.
-        batch_size: Samples a batch and rank, at most.
-        shuffle: A new order each epoch.
+        batch_size: Largest number of samples per batch and rank.
+        shuffle: Use a new order in each epoch.
         weights: If given, draw with replacement in these proportions, float (count,).
         seed: Seed of the order.
         num_replicas: Number of ranks.
@@ -49,7 +51,7 @@ class ExactBatchSampler(DistributedSampler):
         super().__init__(range(count), num_replicas, rank, shuffle, seed)  # ty: ignore[invalid-argument-type]
         self.count, self.weights = count, weights
         steps = math.ceil(count / (batch_size * num_replicas))
-        self.steps = min(steps, count // num_replicas)  # batches of one: no rank may go without
+        self.steps = min(steps, count // num_replicas)  # with batches of one, no rank may get an empty batch
 
     def __len__(self) -> int:
         return self.steps
@@ -66,21 +68,14 @@ class ExactBatchSampler(DistributedSampler):
 
 
 class BatchDataset(Dataset):
-    """Turns a key into a batch: reads, transforms, collates.
+    """Turns a key into a batch: reads, transforms and collates the samples.
 
-    An int stands for the batch of that number in file order: that is what Lightning asks for when
-    `overfit_batches` takes the sampler away.
-
-    Raises:
-        InputError: An image cannot be read, or its box is lost on the way; the message names it.
+    An int stands for the batch of that number in file order: Lightning asks for it if `overfit_batches` replaces the
+    sampler. An image that cannot be read, or whose box is lost, raises an `InputError` that names it.
     """
 
     def __init__(
-        self,
-        dataset: VisionDataset,
-        transform: Callable[[Sample, int, int], Sample],
-        batch_size: int,
-        names: Mapping[str, Sequence[str]],
+        self, dataset: VisionDataset, transform: Callable[[Sample, int, int], Sample], batch_size: int, names: Names
     ) -> None:
         self.dataset, self.transform, self.batch_size, self.names = dataset, transform, batch_size, names
 
@@ -101,3 +96,30 @@ class BatchDataset(Dataset):
             return self.transform(sample, epoch, index)
         except InputError as error:
             raise InputError(f"{self.dataset.name(index)}: {error}") from None
+
+
+def collate(samples: Sequence[Sample], names: Names) -> Batch:
+    """Stacks samples into a batch.
+
+    Args:
+        samples: Dicts of the sample contract, with images of one size.
+        names: Class names of each target of the dataset, by key. If a sample lacks a target, the batch has the value
+            that losses and metrics leave out.
+
+    Returns:
+        A dict of the batch contract. `image` is in channels_last memory format.
+
+    Raises:
+        InputError: A sample has a key that belongs to no target kind.
+    """
+    images = torch.from_numpy(np.stack([sample["image"] for sample in samples])).permute(0, 3, 1, 2)
+    batch: Batch = {key: torch.tensor([sample[key] for sample in samples]) for key in ("index", "size")}
+    batch["image"] = images
+    known = [targets_of(sample) for sample in samples]
+    height, width = images.shape[-2:]
+    for key in names:
+        values = find_target(key).collate([sample.get(key) for sample in known], (height, width), names[key])
+        batch[key] = torch.from_numpy(np.ascontiguousarray(values))
+    if "truth" in samples[0]:
+        batch["truth"] = [sample["truth"] for sample in samples]
+    return batch

@@ -1,4 +1,4 @@
-"""The one DataModule: any dataset, split, loaded and described."""
+"""The DataModule of all tasks."""
 
 import gc
 import math
@@ -17,10 +17,9 @@ from torch.utils.data import DataLoader
 from visiontasks.core.errors import InputError
 from visiontasks.core.geometry import Frame, Resize, Size, height_width
 from visiontasks.core.sample import Batch
-from visiontasks.data.augment import Augment, Preset
+from visiontasks.data.augment import Augment, EvalTransform, Preset
 from visiontasks.data.batches import BatchDataset, ExactBatchSampler
 from visiontasks.data.datasets.base import VisionDataset
-from visiontasks.data.eval_transform import EvalTransform
 from visiontasks.data.splits import MissingSplit
 from visiontasks.targets import Known, find_target, target_kinds
 
@@ -29,16 +28,13 @@ class VisionDataModule(LightningDataModule):
     """Loads a dataset for training, validation and testing.
 
     Args:
-        dataset: Called with train, val or test; a dataset class with all but its split given.
-        image_size: Size of the images in a batch in pixels: of a square, or height and width.
-        resize: How an image comes to that size: `stretch` changes the aspect, `letterbox` pads,
-            `crop` cuts the center square out.
-        augment: Augmentation of the training images: a preset, or a list of albumentations, each a
-            `class_path` with `init_args`.
-        batch_size: Samples a batch and device, at most.
-        num_workers: Loader processes; by default none on a CPU, whose cores are busy with the model,
-            and up to 8 a device elsewhere.
-        balance: Draw training samples so that every class comes equally often.
+        dataset: Dataset class with all arguments but its split; it is called with train, val or test.
+        image_size: Size of the images in a batch in pixels: one number for a square, or height and width.
+        resize: How an image gets this size: `stretch` changes the aspect, `letterbox` pads, `crop` cuts out the center.
+        augment: Augmentation of training images: a preset or a list of albumentations (`class_path` and `init_args`).
+        batch_size: Largest number of samples per batch and device.
+        num_workers: Loader processes; by default none on a CPU (the model needs its cores), else up to 8 per device.
+        balance: Draw training samples so that all classes occur equally often.
         seed: Seed of the order and of the augmentation.
         train_size: Size of the training images, if not `image_size`: parts of images at the scale of val and test.
     """
@@ -57,9 +53,8 @@ class VisionDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         if min(*height_width(image_size), *height_width(1 if train_size is None else train_size), batch_size) < 1:
-            raise InputError(
-                f"data: image_size={image_size}, train_size={train_size}, batch_size={batch_size} must be positive."
-            )
+            sizes = f"image_size={image_size}, train_size={train_size}, batch_size={batch_size}"
+            raise InputError(f"data: {sizes} must be positive.")
         self.make_dataset = dataset
         self.image_size, self.resize = image_size, resize
         self.augment = Augment(augment, image_size, resize, seed, train_size)
@@ -68,11 +63,7 @@ class VisionDataModule(LightningDataModule):
         self._summaries: dict[str, dict[str, np.ndarray]] = {}
 
     def dataset(self, split: str) -> VisionDataset:
-        """The dataset of a split, made once.
-
-        Raises:
-            MissingSplit: It has no such split.
-        """
+        """Returns the dataset of a split, which is made once; raises `MissingSplit` if the split is missing."""
         if split not in self._datasets:
             made = self.make_dataset(split)
             train = made if split == "train" else self.dataset("train")
@@ -85,7 +76,7 @@ class VisionDataModule(LightningDataModule):
 
     @property
     def spec(self) -> dict[str, Any]:
-        """What a model has to know of the data: the names of the classes, `image_size` and `resize`."""
+        """What a model has to know about the data: the class names, `image_size` and `resize`."""
         train, size = self.dataset("train"), self.image_size
         names = {kind.names_key: train.names(key) for key, kind in target_kinds().items()}
         known = {name: value for name, value in names.items() if value or name in ("class_names", "mask_names")}
@@ -93,11 +84,7 @@ class VisionDataModule(LightningDataModule):
 
     @cached_property
     def keys(self) -> tuple[str, ...]:
-        """Keys of the targets that at least one training image has.
-
-        Raises:
-            InputError: One belongs to no target kind.
-        """
+        """Keys of the targets that at least one training image has; a key of no target kind is an `InputError`."""
         train = self.dataset("train")
         known = {key: find_target(key) for target in self._targets for key in target}
         return (*known, *(key for key, kind in target_kinds().items() if kind.dense and train.names(key)))
@@ -113,7 +100,7 @@ class VisionDataModule(LightningDataModule):
         return [train.target(index) for index in range(len(train))]
 
     def summary(self, key: str) -> dict[str, np.ndarray]:
-        """Sums up the training values of a target, counted once; see `Target.summary`."""
+        """Summarizes the training values of a target, counted once; see `Target.summary`."""
         if key not in self._summaries:
             self._summaries[key] = self._dense_summary(key) if find_target(key).dense else self._summary(key, 0, 1)
         return self._summaries[key]
@@ -127,13 +114,13 @@ class VisionDataModule(LightningDataModule):
         return kind.summary(known, train.names(key))
 
     def _dense_summary(self, key: str) -> dict[str, np.ndarray]:
-        """Reading every mask takes a while: each process reads a part, and the sums are added."""
+        """Reading all masks takes long: each process reads a part, and the sums are added."""
         rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         every: list[Any]
         try:
             every = [self._summary(key, rank, ranks)] * ranks
         except InputError as error:
-            every = [error] * ranks  # all processes must know: the others would wait for this one
+            every = [error] * ranks  # all processes must know it, or the others would wait for this one
         if ranks > 1:
             torch.distributed.all_gather_object(every, every[rank])
         for part in every:
@@ -158,7 +145,7 @@ class VisionDataModule(LightningDataModule):
 
     @cached_property
     def pixel_statistics(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """The mean training image, float64 (3, H, W), 0..1, and the covariance of its pixels, (3 H W, 3 H W)."""
+        """Mean training image, float64 (3, H, W), 0..1, and covariance of its pixels, (3 H W, 3 H W)."""
         size = 3 * math.prod(height_width(self.image_size))
         total, products = torch.zeros(size, dtype=torch.float64), torch.zeros(size, size, dtype=torch.float64)
         batches = self.loader("train", rank=0, num_replicas=1)
@@ -184,13 +171,9 @@ class VisionDataModule(LightningDataModule):
             return self.loader("val")
 
     def loader(self, split: str, training: bool = False, augment: bool = False, **ranks: int) -> DataLoader:
-        """Loads a split: shuffled and augmented for training, else in order and only resized.
+        """Returns the loader of a split: shuffled, balanced and augmented for `training`, else in order, only resized.
 
-        Args:
-            split: train, val or test.
-            training: Shuffle, balance and augment.
-            augment: Augment, but keep the order.
-            **ranks: `rank` and `num_replicas` to use instead of the trainer's.
+        `augment` alone augments but keeps the order. `ranks` are `rank` and `num_replicas` instead of the trainer's.
         """
         dataset = self.dataset(split)
         weights = None
@@ -205,7 +188,7 @@ class VisionDataModule(LightningDataModule):
         return DataLoader(
             dataset=BatchDataset(dataset, transform, self.batch_size, names),
             sampler=sampler,
-            batch_size=None,  # a key is a whole batch already
+            batch_size=None,  # a key is already a whole batch
             collate_fn=_as_is,
             num_workers=workers,
             pin_memory=torch.cuda.is_available(),
@@ -222,9 +205,9 @@ class VisionDataModule(LightningDataModule):
 
 
 def _as_is(batch: Any) -> Batch:
-    """torch would make tensors of the arrays in `truth`."""
+    """torch's own function would turn the arrays in `truth` into tensors."""
     return batch
 
 
 def _start_worker(number: int) -> None:
-    gc.freeze()  # what the parent had imported need not be searched for garbage again and again
+    gc.freeze()  # the garbage collector need not search the parent's imports again and again

@@ -1,4 +1,4 @@
-"""Bytes of a mask file to one class index a pixel."""
+"""Decoding of mask files into one class index per pixel."""
 
 import io
 import warnings
@@ -17,19 +17,19 @@ MAX_CLASSES = IGNORE_MASK
 
 
 class MaskEncoding:
-    """How the classes are written in the pixels of a mask.
+    """How the pixels of a mask encode the classes.
 
-    By default the pixel is the class's index: of gray and 1-bit images the value, of palette images the place in
-    the palette. 255 is ignored if no class has that value.
+    By default the pixel value is the class index: the value of gray and 1-bit images, the palette index of palette
+    images. 255 is ignored if no class has that value.
 
     Args:
         num_classes: Number of classes, at most 255.
-        values: If given, the pixel value of each class in turn.
-        colors: If given, the color of each class in turn, RGB, 0..255; palette images are taken by color too.
-        ignore: Values, or colors, of pixels that do not count.
+        values: If given, the pixel value of each class.
+        colors: If given, the color of each class, RGB, 0..255; palette images are then read by color too.
+        ignore: Values, or colors, of pixels that are ignored.
 
     Raises:
-        InputError: There are not as many values or colors as classes, two are the same, or both are given.
+        InputError: The number of values or colors is not `num_classes`, two are equal, or both are given.
     """
 
     def __init__(
@@ -40,21 +40,21 @@ class MaskEncoding:
         ignore: Sequence[int] | Sequence[Sequence[int]] = (),
     ) -> None:
         if not 1 <= num_classes <= MAX_CLASSES:
-            raise InputError(f"class_names: a mask tells 1 to {MAX_CLASSES} classes apart; found {num_classes}.")
+            raise InputError(f"class_names: a mask can have 1 to {MAX_CLASSES} classes; found {num_classes}.")
         if values is not None and colors is not None:
-            raise InputError("values and colors: a mask is written in one of them; give only that.")
+            raise InputError("values and colors: a mask has one of them; give only that one.")
         self.by_color = colors is not None
         name = "colors" if self.by_color else "values"
         given = colors if colors is not None else values if values is not None else range(num_classes)
         if len(given) != num_classes:
-            raise InputError(f"{name}: {len(given)} for {num_classes} classes; give one a class, in their order.")
+            raise InputError(f"{name}: {len(given)} for {num_classes} classes; give one per class, in their order.")
         codes = [self._code(value, name) for value in given]
         ignored = [self._code(value, "ignore") for value in ignore]
         if not self.by_color and IGNORE_MASK not in codes + ignored:
             ignored.append(IGNORE_MASK)
         known = codes + ignored
         if twice := sorted({code for code in known if known.count(code) > 1}):
-            raise InputError(f"{name}, ignore: {self._shown(twice[0])} stands twice.")
+            raise InputError(f"{name}, ignore: {self._shown(twice[0])} occurs twice.")
         order = np.argsort(known)
         self._known = np.array(known, np.int64)[order]
         self._classes = np.array([*range(num_classes), *[IGNORE_MASK] * len(ignored)], np.uint8)[order]
@@ -63,27 +63,26 @@ class MaskEncoding:
         """Reads a mask file.
 
         Returns:
-            uint8 (H, W): class indices, 255 where a pixel does not count.
+            uint8 (H, W): class indices, 255 where a pixel is ignored.
 
         Raises:
-            InputError: The file cannot be read, or a pixel is of no class; the message names file, value and count.
+            InputError: The file cannot be read, or a pixel has no class; the message names file, value and count.
         """
         pixels = self._pixels(path)
         places = np.searchsorted(self._known, pixels).clip(max=len(self._known) - 1)
-        strange = self._known[places] != pixels
-        if strange.any():
-            values, counts = np.unique(pixels[strange], return_counts=True)
+        unknown = self._known[places] != pixels
+        if unknown.any():
+            values, counts = np.unique(pixels[unknown], return_counts=True)
             value = self._shown(int(values[counts.argmax()]))
-            others = f", and {len(values) - 1} values more are none" if len(values) > 1 else ""
+            others = f", and {len(values) - 1} other values are none" if len(values) > 1 else ""
             known = ", ".join(self._shown(int(code)) for code in self._known)
-            raise InputError(
-                f"{shown(path)}: {counts.max()} pixels are {value}, which is no class{others}. Known are {known}. "
-                f"Declare it in `{'colors' if self.by_color else 'values'}` or `ignore`."
-            )
+            fault = f"{counts.max()} pixels are {value}, which is no class{others}. Known are {known}"
+            option = "colors" if self.by_color else "values"
+            raise InputError(f"{shown(path)}: {fault}. Declare it in `{option}` or `ignore`.")
         return self._classes[places]
 
     def _pixels(self, path: str | Path) -> np.ndarray:
-        """The code of every pixel, int64 (H, W)."""
+        """Reads the code of every pixel: int64 (H, W)."""
         data = read_bytes(path)
         try:
             with warnings.catch_warnings():
@@ -98,14 +97,14 @@ class MaskEncoding:
         except InputError:
             raise
         except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ValueError ...
-            raise InputError(f"{shown(path)}: broken or no mask ({error}). Replace the file or remove it.") from None
+            raise InputError(f"{shown(path)}: broken, or not a mask ({error}). Replace or remove the file.") from None
         if self.by_color:
             return pixels @ np.array([1 << 16, 1 << 8, 1])
-        if pixels.ndim == 3:
-            if (pixels != pixels[..., :1]).any():
-                raise InputError(f"{shown(path)}: a mask in colors; declare the color of each class in `colors`.")
-            pixels = pixels[..., 0]
-        return pixels
+        if pixels.ndim == 2:
+            return pixels
+        if (pixels != pixels[..., :1]).any():
+            raise InputError(f"{shown(path)}: the mask has colors; declare the color of each class in `colors`.")
+        return pixels[..., 0]
 
     def _code(self, value: object, name: str) -> int:
         parts = list(value) if isinstance(value, (list, tuple)) else [value]

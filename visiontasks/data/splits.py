@@ -1,9 +1,11 @@
-"""Which samples belong to train, val and test, where a dataset does not say."""
+"""Division of samples into train, val and test."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from lightning.pytorch.utilities import rank_zero_info
 
 from visiontasks.core.errors import InputError
 
@@ -11,18 +13,18 @@ SPLITS = ("train", "val", "test")
 
 
 class MissingSplit(InputError):
-    """A dataset does not have the split that was asked for."""
+    """A dataset does not have the requested split."""
 
 
 @dataclass(frozen=True)
 class Splits:
-    """Divides samples by ratio (seeded, stratified or by group) or by fold.
+    """Divides the samples of a dataset without splits by ratio (seeded, stratified or by group) or by fold.
 
     Attributes:
-        val: Share of the samples held out for validation, 0..1.
-        test: Share held out for testing, 0..1.
-        fold: If given, hold out sample i for validation where `i % folds == fold`, and ignore the
-            ratios: the samples keep their order, so a listing sorted by name gives the same folds everywhere.
+        val: Share of the samples for validation, 0..1.
+        test: Share of the samples for testing, 0..1.
+        fold: If given, sample i is for validation where `i % folds == fold`, and the ratios are ignored. The samples
+            keep their order, so a list sorted by name gives the same folds on every machine.
         folds: Number of folds.
         seed: Seed of the ratio split.
     """
@@ -40,15 +42,12 @@ class Splits:
             raise InputError(f"splits.fold: {self.fold} is not in 0..{self.folds - 1}, folds is {self.folds}.")
 
     def indices(self, split: str, labels: Sequence[int], groups: Sequence[str] | None = None) -> np.ndarray:
-        """Picks the samples of a split.
+        """Returns the samples of a split: int64 indices, ascending.
 
         Args:
             split: train, val or test.
-            labels: Class index of every sample; ratio splits keep the classes' shares.
-            groups: Group of every sample; ratio splits then keep a group on one side instead.
-
-        Returns:
-            int64 indices, ascending.
+            labels: Class index of every sample; ratio splits keep the shares of the classes.
+            groups: Group of every sample; ratio splits then keep each group in one split instead.
 
         Raises:
             MissingSplit: The split would be empty.
@@ -67,8 +66,13 @@ class Splits:
             raise MissingSplit(f"the {split} split is empty: {count} samples, {self}.")
         return chosen
 
+    def log_unused(self, split: str, reason: str) -> None:
+        """Logs, for train only, that the data has its own splits, if any value here is not the default."""
+        if split == "train" and self != Splits():
+            rank_zero_info(f"{reason}, so {self} is not used.")
+
     def _by_class(self, labels: np.ndarray) -> np.ndarray:
-        """Takes every n-th of the samples sorted by class: each class gives its share, small ones in turn."""
+        """Takes every n-th of the samples sorted by class, so that each class gives its share, small ones in turn."""
         order = np.random.default_rng(self.seed).permutation(len(labels))
         order = order[np.argsort(labels[order], kind="stable")]
         side = np.zeros(len(labels), int)
@@ -76,7 +80,7 @@ class Splits:
         side[order[test]] = SPLITS.index("test")
         rest = order[~test]
         side[rest[_every(self.val / (1 - self.test), len(rest))]] = SPLITS.index("val")
-        for label in np.setdiff1d(labels, labels[side == SPLITS.index("train")]):  # too small to share
+        for label in np.setdiff1d(labels, labels[side == SPLITS.index("train")]):  # too small to divide
             side[np.flatnonzero(labels == label)[0]] = SPLITS.index("train")
         return side
 
@@ -93,5 +97,15 @@ class Splits:
 
 def _every(share: float, count: int) -> np.ndarray:
     """Marks `share` of `count` places, evenly spread: bool (count,)."""
-    passed = np.floor(np.arange(count + 1) * share + 0.5)
-    return np.diff(passed) > 0
+    return np.diff(np.floor(np.arange(count + 1) * share + 0.5)) > 0
+
+
+def read_list(path: Path) -> list[tuple[str, list[str]]]:
+    """Reads the place (for messages) and the words of each line; `MissingSplit` if the file is missing or empty."""
+    if not path.is_file():
+        raise MissingSplit(f"{path}: no such list.")
+    lines = enumerate(path.read_text("utf-8").splitlines(), 1)
+    found = [(f"{path}, line {number}", line.split()) for number, line in lines if line.split()]
+    if not found:
+        raise MissingSplit(f"{path}: the list is empty.")
+    return found

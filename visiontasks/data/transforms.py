@@ -1,4 +1,4 @@
-"""Transforms that albumentations lacks, or has at several times the cost."""
+"""Transforms that albumentations lacks or computes several times slower."""
 
 import math
 from typing import Any
@@ -16,28 +16,22 @@ Corners = tuple[int, int, int, int]  # xyxy in pixels
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 RGB_TO_YIQ = np.array([LUMA, [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])  # NTSC
 YIQ_TO_RGB = np.linalg.inv(RGB_TO_YIQ)
-# the parts of a color: its gray, its chroma, and its chroma turned by a quarter
-GRAY, CHROMA, TURNED = (
-    YIQ_TO_RGB @ np.array(part) @ RGB_TO_YIQ
-    for part in (
-        [[1, 0, 0], [0, 0, 0], [0, 0, 0]],
-        [[0, 0, 0], [0, 1, 0], [0, 0, 1]],
-        [[0, 0, 0], [0, 0, -1], [0, 1, 0]],
-    )
-)
+# projections of a color on its gray, on its chroma, and on its chroma turned by a quarter
+GRAY, CHROMA = (YIQ_TO_RGB @ np.diag(part) @ RGB_TO_YIQ for part in ([1, 0, 0], [0, 1, 1]))
+TURNED = YIQ_TO_RGB @ np.array([[0, 0, 0], [0, 0, -1], [0, 1, 0]]) @ RGB_TO_YIQ
 
 
 class ColorJitter(A.ImageOnlyTransform):
     """Random brightness, contrast, saturation and hue as one affine map of the colors.
 
-    One pass over the pixels instead of one for each change, at a tenth of the time of
-    albumentations' transform of the same name. Image: uint8 (H, W, 3).
+    One pass over the pixels makes all changes, in a tenth of the time of albumentations' transform of the same name.
+    Image: uint8 (H, W, 3).
 
     Args:
-        brightness: Factor drawn from 1 - value .. 1 + value.
-        contrast: The same, about the middle gray.
-        saturation: The same, about the pixel's own gray.
-        hue: Share of a full turn of the hue, drawn from -value .. value.
+        brightness: The factor is drawn from 1 - value .. 1 + value.
+        contrast: The same, around middle gray.
+        saturation: The same, around the gray of the pixel.
+        hue: The share of a full turn of the hue is drawn from -value .. value.
         p: Probability of the transform.
     """
 
@@ -68,24 +62,29 @@ class ColorJitter(A.ImageOnlyTransform):
         return cv2.transform(img, matrix)
 
 
-class ObjectCrop(A.RandomResizedCrop):
-    """Random window of random aspect, resized; drawn again while it would cut the object's box.
+def _first_box(params: dict[str, Any], data: dict[str, Any]) -> np.ndarray | None:
+    """Returns the first box of a sample, xyxy in pixels; albumentations keeps boxes as shares of the image."""
+    boxes, (height, width) = data.get("bboxes"), params["shape"][:2]
+    return None if boxes is None or not len(boxes) else np.asarray(boxes[0][:4]) * [width, height, width, height]
 
-    With a label alone it is a plain random resized crop (Szegedy et al. 2014, section 6). Where a box or a mask has to
-    be learnt, size and aspect matter: crops alone would show every object larger than it is in a whole image. The
-    window is then drawn about the one that shows it as val and test do, as often larger as smaller and by the same
-    factor (Liu et al. 2016, SSD, section 3.6), with gray around. At least `keep` of a box's area stays inside; after
-    20 draws the whole image is taken.
+
+class ObjectCrop(A.RandomResizedCrop):
+    """Random resized crop of random aspect that keeps the object's box; windows that cut the box are drawn again.
+
+    With a label alone it is a plain random resized crop (Szegedy et al. 2014, section 6). For a box or a mask, size and
+    aspect matter: crops alone would show every object larger than in a whole image. So the window is drawn around the
+    one that val and test use, as often larger as smaller and by the same factor (Liu et al. 2016, SSD, section 3.6),
+    with gray outside the image. At least `keep` of a box's area stays inside; after 20 draws the whole image is used.
 
     Args:
         size: Height and width of the result in pixels.
-        scale: Least and largest area of the window, as a share of the image's; where there is a box or a mask, of the
-            window without change of size.
-        ratio: Least and largest width / height of the window, as a share of the one without change of aspect.
+        scale: Smallest and largest area of the window as a share of the image; with a box or a mask, as a share of the
+            window that keeps the size.
+        ratio: Smallest and largest width / height of the window, relative to the window that keeps the aspect.
         image_size: Size of a whole image in val and test in pixels, if not `size`.
-        resize: How a whole image comes to that size.
-        keep: Share of the box's area that must stay, 0..1.
-        zoom_out: Probability of a larger window, where there is a box or a mask.
+        resize: How a whole image is resized to `image_size`.
+        keep: Share of the box's area that must stay inside, 0..1.
+        zoom_out: Probability of a larger window if there is a box or a mask.
         p: Probability of the transform.
     """
 
@@ -106,14 +105,12 @@ class ObjectCrop(A.RandomResizedCrop):
         self.keep, self.zoom_out = keep, zoom_out
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-        boxes = data.get("bboxes")
-        has_box = boxes is not None and len(boxes)
-        if not has_box and "mask" not in data:
+        box = _first_box(params, data)
+        if box is None and "mask" not in data:
             return super().get_params_dependent_on_data(params, data)
         height, width = params["shape"][:2]
-        if not has_box:
+        if box is None:
             return {"crop_coords": self._draw(height, width)}
-        box = np.asarray(boxes[0][:4]) * [width, height, width, height]  # albumentations keeps boxes as shares inside
         for _ in range(20):
             x1, y1, x2, y2 = window = self._draw(height, width)
             inside = max(0, min(x2, box[2]) - max(x1, box[0])) * max(0, min(y2, box[3]) - max(y1, box[1]))
@@ -122,7 +119,7 @@ class ObjectCrop(A.RandomResizedCrop):
         return {"crop_coords": (0, 0, width, height)}
 
     def _draw(self, height: int, width: int) -> Corners:
-        """A window that lies inside the image, or the image inside it, in each direction."""
+        """Draws a window that, in each direction, lies inside the image or contains it."""
         draw = self.py_random.uniform
         whole = fit_into(height, width, self.image_size, self.resize)
         area = draw(*self.scale)
@@ -154,30 +151,28 @@ class ObjectCrop(A.RandomResizedCrop):
         return cv2.copyMakeBorder(part, *border, cv2.BORDER_CONSTANT, value=[fill] * 3) if any(border) else part
 
     def _parts(self, window: Corners, height: int, width: int) -> tuple[Corners, Corners]:
-        """What of the image the window shows, and where that lies in the result, each in whole pixels."""
+        """Returns the part of the image in the window and its place in the result, both in whole pixels."""
         x1, y1, x2, y2 = window
         part = max(0, x1), max(0, y1), min(width, x2), min(height, y2)
         scale_x, scale_y = self.size[1] / (x2 - x1), self.size[0] / (y2 - y1)
         left, right = (round((x - x1) * scale_x) for x in part[::2])
         top, bottom = (round((y - y1) * scale_y) for y in part[1::2])
-        left, top = min(left, self.size[1] - 1), min(top, self.size[0] - 1)  # of an image like a thread a pixel stays
+        left, top = min(left, self.size[1] - 1), min(top, self.size[0] - 1)  # a thin image keeps one pixel
         return part, (left, top, max(left + 1, right), max(top + 1, bottom))
 
 
 class ObjectAffine(A.Affine):
-    """Random rotation, shear, scale and shift; drawn again while a corner of the object's box would leave the frame.
+    """Random rotation, shear, scale and shift that keep the whole box of the object inside the frame.
 
-    A box around what is left of a clipped box would not fit what is left of the object. Without a box it is
-    albumentations' Affine, whose arguments it takes; after 20 draws nothing is moved.
+    The box of a clipped box would not fit the rest of the object, so such draws are repeated; after 20 draws nothing is
+    moved. Arguments, and results without a box, are those of albumentations' Affine.
     """
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
         drawn = super().get_params_dependent_on_data(params, data)
-        boxes = data.get("bboxes")
-        if boxes is None or not len(boxes):
+        if (box := _first_box(params, data)) is None:
             return drawn
-        height, width = params["shape"][:2]
-        x1, y1, x2, y2 = np.asarray(boxes[0][:4]) * [width, height, width, height]
+        (x1, y1, x2, y2), (height, width) = box, params["shape"][:2]
         corners = np.array([[x1, y1, 1], [x2, y1, 1], [x2, y2, 1], [x1, y2, 1]])
         for _ in range(20):
             moved = (corners @ drawn["bbox_matrix"].T)[:, :2]
@@ -188,7 +183,7 @@ class ObjectAffine(A.Affine):
 
 
 class Occlude(A.CoarseDropout):
-    """albumentations' CoarseDropout without its change of the box: what is hidden is still there."""
+    """albumentations' CoarseDropout that keeps the box: a hidden object is still there."""
 
     def apply_to_bboxes(self, bboxes: np.ndarray, *args: Any, **params: Any) -> np.ndarray:
         return bboxes

@@ -1,4 +1,4 @@
-"""How good a model is on a split: figures with confidence intervals beside the baseline, and two models compared."""
+"""Figures of a model on a split, with confidence intervals and the baseline, and comparisons of two models."""
 
 from visiontasks.evaluate.bootstrap import Interval, bootstrap
 from visiontasks.evaluate.counts import count, count_baseline

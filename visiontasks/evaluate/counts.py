@@ -1,4 +1,4 @@
-"""What a model gets right on a split, image by image."""
+"""Counts of correct and wrong predictions on a split, per image."""
 
 from collections.abc import Iterable
 from functools import partial
@@ -18,33 +18,26 @@ from visiontasks.targets import find_target, names_of
 from visiontasks.targets.sample import predict_sample
 
 Counts = dict[str, np.ndarray]
-"""What each image adds to the figures, by key, float64 (N, rows, classes); see `Target.counts`."""
+"""Contribution of each image to the figures, by key, float64 (N, rows, classes); see `Target.counts`."""
 
 
 def count(predictor: Predictor, dataset: VisionDataset, **options: Any) -> Counts:
-    """Predicts a dataset and counts what is right, image by image.
-
-    Args:
-        predictor: The model.
-        dataset: Images with targets of the model's keys and classes.
-        **options: Of `Predictor.stream`: `batch_size`, `workers`, `tile`, `tta`.
+    """Predicts a dataset (with options of `Predictor.stream`) and counts correct and wrong predictions per image.
 
     Raises:
-        InputError: The dataset has other classes, or no target for what the model answers.
+        InputError: The dataset has other classes, or lacks a target that the model predicts.
     """
     for key in predictor.network.keys:
-        if names_of(predictor.spec, key) != (found := dataset.names(key)):
-            raise InputError(
-                f"{find_target(key).names_key}: the data has {found}, the model {names_of(predictor.spec, key)}. Use "
-                "the config that it was trained with."
-            )
+        if (known := names_of(predictor.spec, key)) != (found := dataset.names(key)):
+            what = find_target(key).names_key
+            raise InputError(f"{what}: the data has {found}, the model {known}. Use the config of its training.")
     sources = (Source(dataset.name(index), partial(dataset.image, index)) for index in range(len(dataset)))
     stream = track(predictor.stream(sources, **options), "Evaluating", len(dataset), transient=True)
     return _count(predictor.network.keys, dataset, (prediction for _, prediction in stream))
 
 
 def count_baseline(keys: Iterable[str], data: VisionDataModule, split: str) -> Counts:
-    """Counts what the trivial predictor gets right, which has seen the training targets and no image."""
+    """Counts correct and wrong predictions of the baseline, which depends on the training targets alone."""
     dataset, keys = data.dataset(split), tuple(keys)
     outputs = {key: find_target(key).baseline(data.summary(key)) for key in keys}
     frames = (Frame(*dataset.size(index), data.image_size, data.resize) for index in range(len(dataset)))
@@ -60,5 +53,5 @@ def _count(keys: Iterable[str], dataset: VisionDataset, predictions: Iterable[Sa
     counts = {key: np.stack(found) for key, found in rows.items()}
     for key, values in counts.items():
         if not np.nan_to_num(values).any():
-            raise InputError(f"{key}: no image of this split has one to compare with. Use another split or set.")
+            raise InputError(f"{key}: no image of this split has such a target. Use another split or dataset.")
     return counts

@@ -1,4 +1,4 @@
-"""A trained model as one file, proven to answer as its checkpoint does."""
+"""Export of a trained model as one file, checked against its checkpoint."""
 
 from visiontasks.export.exported import Exported, export
 

@@ -1,4 +1,4 @@
-"""Whether an exported file answers as its checkpoint does, on real images, from pixels to predictions."""
+"""Compares the predictions of an exported file with those of its checkpoint on real images."""
 
 from collections.abc import Iterable, Sized
 from dataclasses import asdict, dataclass, field
@@ -13,12 +13,12 @@ from visiontasks.targets import find_target
 
 @dataclass
 class Parity:
-    """How two models agree over a set of images.
+    """Agreement of two models on a set of images.
 
     Attributes:
-        images: How many were compared.
-        differences: The largest difference of any image by its name; see `Target.compare`.
-        disagreements: What is beyond its limit, one text per image and difference.
+        images: Number of images.
+        differences: Largest difference over all images, by name; see `Target.compare`.
+        disagreements: Differences beyond their limit, one text per image and difference.
     """
 
     images: int = 0
@@ -31,19 +31,12 @@ class Parity:
         return not self.disagreements
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns the same as plain data."""
+        """Returns the attributes as plain data."""
         return {**asdict(self), "holds": self.holds}
 
 
 def compare(checkpoint: Predictor, exported: Predictor, sources: Iterable[Source], batch_size: int = 32) -> Parity:
-    """Predicts images with both and compares the predictions.
-
-    Args:
-        checkpoint: The reference.
-        exported: What is compared with it.
-        sources: Real images; both models read them.
-        batch_size: Images at a time.
-    """
+    """Predicts real images with a checkpoint and an exported file, and compares the predictions."""
     parity = Parity()
     total = len(sources) if isinstance(sources, Sized) else None
     pairs = zip(checkpoint.stream(sources, batch_size), exported.stream(sources, batch_size), strict=True)

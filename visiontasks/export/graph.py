@@ -1,4 +1,4 @@
-"""The graph of a task from uint8 pixels to answers, as an ONNX file or a program of torch.export."""
+"""The graph of a task from uint8 pixels to outputs, as an ONNX file or a torch.export program."""
 
 import json
 import logging
@@ -19,16 +19,14 @@ from visiontasks.core.geometry import height_width
 from visiontasks.predict.description import SPEC
 from visiontasks.tasks import VisionTask
 
-OPSET = 18  # the first whose Resize can average where an image shrinks
-LARGEST = 2**31  # bytes of an ONNX file, a protobuf message
+OPSET = 18  # the first whose Resize has antialiasing
+LARGEST = 2**31  # bytes of a protobuf message
 
 
 class OutputGraph(nn.Module):
-    """What is exported: normalization, backbone, heads, and what makes their outputs answers.
+    """The exported module: normalization, backbone, heads and their postprocessing.
 
-    Args:
-        task: The model.
-        resizes: Take images of any size, and bring them to the model's; bilinear, and averaging where they shrink.
+    With `resizes` it resizes images of any size to the size of the model (bilinear with antialiasing).
     """
 
     def __init__(self, task: VisionTask, resizes: bool = False) -> None:
@@ -37,7 +35,7 @@ class OutputGraph(nn.Module):
         self.size = height_width(task.spec["image_size"])
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """From uint8 (B, 3, H, W) to the values of `Outputs`, in the order of the task's heads."""
+        """Computes the values of `Outputs` from uint8 (B, 3, H, W), in the order of the heads."""
         if self.resizes:
             image = F.interpolate(image.float(), self.size, mode="bilinear", align_corners=False, antialias=True)
             image = self.task.backbone.normalizer(image.clamp(0, 255) / 255)
@@ -45,14 +43,7 @@ class OutputGraph(nn.Module):
 
 
 def describe_graph(task: VisionTask, any_size: bool, resizes: bool, checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """What an exported file says of itself: names, colors, sizes, versions.
-
-    Args:
-        task: The model.
-        any_size: Whether pictures may be of another size than `image_size`.
-        resizes: Whether the graph resizes.
-        checkpoint: What the checkpoint says of its origin.
-    """
+    """Returns the description in an exported file: names, colors, sizes and versions; see `Network`."""
     names = task.spec.get("mask_names", [])
     return {
         "spec": task.spec,
@@ -66,17 +57,17 @@ def describe_graph(task: VisionTask, any_size: bool, resizes: bool, checkpoint: 
 
 
 def write_onnx(graph: OutputGraph, described: dict[str, Any], path: Path) -> None:
-    """Writes an ONNX file with all weights inside.
+    """Writes an ONNX file that contains all weights.
 
     Raises:
-        InputError: A part of the network cannot be said in ONNX, or it is too large for one file.
+        InputError: ONNX cannot express a part of the network, or it is too large for one file.
     """
     size = sum(value.numel() * value.element_size() for value in graph.state_dict().values())
     if size >= LARGEST:
-        raise InputError(f"{size / 2**30:.1f} GB of weights are more than an ONNX file can hold. Export with pt2.")
+        raise InputError(f"{size / 2**30:.1f} GB of weights do not fit in an ONNX file. Use `--format pt2`.")
     try:
         import onnx
-        import onnxscript  # noqa: F401 - torch's exporter wants it
+        import onnxscript  # noqa: F401 - torch's exporter needs it
     except ImportError as error:
         raise InputError(f"--format onnx needs {error.name}: pip install 'visiontasks[export]'.") from None
     image, shapes = _example(graph, described)
@@ -93,17 +84,17 @@ def write_onnx(graph: OutputGraph, described: dict[str, Any], path: Path) -> Non
                 verbose=False,
             )
         except torch.onnx.OnnxExporterError as error:
-            raise InputError(f"the network cannot be said in ONNX: {error}") from error
+            raise InputError(f"ONNX cannot express the network: {error}") from error
     assert program is not None
     program.model.metadata_props[SPEC] = json.dumps({**described, "onnx": onnx.__version__})
     program.save(str(path), external_data=False)
 
 
 def write_pt2(graph: OutputGraph, described: dict[str, Any], path: Path) -> None:
-    """Writes a program of torch.export.
+    """Writes a torch.export program.
 
     Raises:
-        InputError: The network cannot be exported or saved so.
+        InputError: torch.export cannot follow the network, or cannot save it.
     """
     image, shapes = _example(graph, described)
     with warnings.catch_warnings():
@@ -111,21 +102,21 @@ def write_pt2(graph: OutputGraph, described: dict[str, Any], path: Path) -> None
         program = _program(graph, image, shapes)
         try:
             torch.export.save(program, path, extra_files={SPEC: json.dumps(described)})
-        except Exception as error:  # torch has no public class for what it cannot serialize
+        except Exception as error:  # torch has no public class for this error
             reason = str(error).strip().splitlines()[0]
-            raise InputError(f"the program cannot be saved ({reason}). Take `--format onnx`.") from error
+            raise InputError(f"the program cannot be saved ({reason}). Use `--format onnx`.") from error
 
 
 def _program(graph: OutputGraph, image: Tensor, shapes: dict[int, Any]) -> torch.export.ExportedProgram:
     try:
         with torch.no_grad(), exact_padding():
             return torch.export.export(graph, (image,), dynamic_shapes=(shapes,), strict=False)
-    except Exception as error:  # torch.export has no common class for what it cannot follow
+    except Exception as error:  # torch.export has no common class for its errors
         raise InputError(f"the network cannot be exported: {str(error).splitlines()[0]}") from error
 
 
 def _example(graph: OutputGraph, described: dict[str, Any]) -> tuple[Tensor, dict[int, Any]]:
-    """Two pictures, and which of their dimensions may be others."""
+    """Returns two pictures and their dynamic dimensions."""
     height, width = graph.size
     if graph.resizes:
         height, width = 2 * height + 1, 2 * width + 3

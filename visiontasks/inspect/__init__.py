@@ -1,4 +1,4 @@
-"""Looking inside a network."""
+"""Inspection of networks: layers, feature maps, filters, explanations and attacks."""
 
 from visiontasks.inspect.attack import accuracy_under_attack, attack
 from visiontasks.inspect.explain import explain

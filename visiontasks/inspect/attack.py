@@ -1,4 +1,4 @@
-"""Images changed by so little that nobody sees it, and no longer recognized."""
+"""Adversarial attacks: invisible changes of images that change the predicted class."""
 
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
@@ -18,22 +18,22 @@ Method = Literal["fgsm", "pgd"]
 def attack(
     task: VisionTask, images: Tensor, labels: Tensor, radius: int = 8, method: Method = "pgd", steps: int = 10
 ) -> Tensor:
-    """Changes images so that a model takes them for another class.
+    """Changes images so that a model predicts another class.
 
     Args:
         task: A model with a label head; left in eval mode.
         images: uint8 (B, 3, H, W), as the network sees them.
         labels: Their classes, int64 (B,).
-        radius: How far each value may move, in levels of 255.
+        radius: Maximum change of each value, in levels of 255.
         method: `fgsm`, one step along the sign of the gradient (Goodfellow, Shlens and Szegedy 2015, section 4), or
             `pgd`, several with a projection after each (Madry et al. 2018, eq. 1 and section 2.1).
-        steps: Of `pgd`, each of 2.5 `radius` / `steps`.
+        steps: Number of `pgd` steps, each of 2.5 `radius` / `steps`.
 
     Returns:
-        uint8 (B, 3, H, W), no value further than `radius` from the image's: what a file of it holds.
+        uint8 (B, 3, H, W), no value further than `radius` from that of the image.
 
     Raises:
-        InputError: The model tells no classes of whole images apart, or a number is not positive.
+        InputError: The model has no label head, or a number is not positive.
     """
     check_label(task, "attack")
     if radius < 1 or steps < 1:
@@ -42,7 +42,7 @@ def attack(
     reach, pixels = radius / 255, (images.float() / 255).requires_grad_()
 
     def logits(x: Tensor) -> Tensor:
-        # in float32 the gradient of a sure answer is 0, and it would seem to be safe
+        # in float32 the gradient of a confident prediction is 0, which would hide that it can be attacked
         return task(task.backbone.normalizer(x))["label"].double()
 
     entropy = nn.CrossEntropyLoss(reduction="none")
@@ -57,13 +57,13 @@ def attack(
 
 
 def check_label(task: VisionTask, command: str) -> None:
-    """Refuses a model that does not tell classes of whole images apart."""
+    """Raises `InputError` if the model has no label head."""
     if "label" not in task.heads:
         raise InputError(f"{command}: the model answers {', '.join(task.heads)}; it needs a head of `label`.")
 
 
 class Robustness(NamedTuple):
-    """Accuracies, 0..1, of a set as it is and under attack, and the number of its images."""
+    """Accuracy of a dataset without and under attack, 0..1, and its number of images."""
 
     accuracy: float
     under_attack: float
@@ -73,35 +73,29 @@ class Robustness(NamedTuple):
 def accuracy_under_attack(
     task: VisionTask, batches: Iterable[Batch], radius: int = 8, method: Method = "pgd", steps: int = 10
 ) -> Robustness:
-    """Attacks every labelled image of a set with its true class.
-
-    Args:
-        task: A model with a label head; left in eval mode.
-        batches: With `image` and `label`.
-        radius: How far each value may move, in levels of 255.
-        method: As in `attack`.
-        steps: As in `attack`.
+    """Attacks every labeled image of batches with `image` and `label`; see `attack`.
 
     Raises:
-        InputError: As in `attack`, or there is no image with a label.
+        InputError: As in `attack`, or no image has a label.
     """
     check_label(task.eval(), "attack")
     device, right = next(task.parameters()).device, []
     for batch in batches:
-        labels = batch.get("label", torch.full_like(batch["index"], IGNORE_LABEL)).to(device)
-        images = batch["image"].to(device)
+        if "label" not in batch:
+            continue
+        images, labels = batch["image"].to(device), batch["label"].to(device)
         if (known := labels != IGNORE_LABEL).any():
             images, labels = images[known], labels[known]
             both = (images, attack(task, images, labels, radius, method, steps))
             with torch.no_grad():
                 right.append([(task(some)["label"].argmax(1) == labels).cpu() for some in both])
     if not right:
-        raise InputError("attack: the set has no labels. Use a dataset with classes.")
+        raise InputError("attack: the dataset has no labels. Use one with classes.")
     plain, attacked = (torch.cat(parts).double() for parts in zip(*right, strict=True))
     return Robustness(float(plain.mean()), float(attacked.mean()), len(plain))
 
 
 def draw_difference(image: np.ndarray, adversarial: np.ndarray, radius: int) -> np.ndarray:
-    """What was added, about gray and so large that it can be seen: uint8 (H, W, 3)."""
+    """Draws the change of an image around gray, amplified until it is visible: uint8 (H, W, 3)."""
     difference = adversarial.astype(np.float32) - image
     return (127.5 + difference * 127.5 / radius).round().clip(0, 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Where in an image an answer comes from."""
+"""Explains predictions by the regions of an image that they depend on."""
 
 from typing import Literal, cast
 
@@ -25,23 +25,23 @@ def explain(
     method: Method = "gradcam",
     window: int | None = None,
 ) -> Tensor:
-    """Weighs the places of an image by their part in an answer.
+    """Computes how much each pixel of an image contributes to a prediction.
 
-    What is explained is the logit of a class; of a mask, the class's mean logit over the pixels that are taken for it
-    (Vinogradova, Dibrov and Myers 2020, eq. 2); of a box, its four logits, of which the absolute weights are added.
+    The explained score is the logit of a class; for a mask, the mean logit of the class over the pixels predicted as it
+    (Vinogradova, Dibrov and Myers 2020, eq. 2); for a box, its four logits, whose absolute weights are added.
 
     Args:
         task: A trained model; left in eval mode.
         image: uint8 (1, 3, H, W), as the network sees it.
-        key: Which head's answer: `label`, `bbox` or `mask`; the model's first one if not given.
-        target: The class; if not given the predicted one, of a mask the most frequent one that is not the first.
+        key: The head to explain: `label`, `bbox` or `mask`; by default the first one of the model.
+        target: The class; by default the predicted one, for a mask the most frequent one except the first.
         method: `gradcam`, the channels of the last map that the head sees, weighted by their mean gradients (Selvaraju
-            et al. 2017, eq. 1 and 2), or `occlusion`, how much the answer falls when a gray window covers a place
-            (Zeiler and Fergus 2014, section 4.2).
-        window: Side of the occluding window in pixels, moved by half of it; an eighth of the image if not given.
+            et al. 2017, eq. 1 and 2), or `occlusion`, the drop of the score when a gray window covers a place (Zeiler
+            and Fergus 2014, section 4.2).
+        window: Side of the occluding window in pixels, moved by half of it; by default an eighth of the image.
 
     Returns:
-        Float (H, W), not negative: what speaks for the class, or of a box what moves it.
+        Float (H, W), not negative: the support for the class, or for a box the influence on it.
 
     Raises:
         InputError: The model has no such head or class.
@@ -60,17 +60,14 @@ def explain(
                 raise InputError(f"--window {side}: expected 1 to {min(image.shape[-2:])} pixels.")
             shape, stride = (3, side, side), (3, max(1, side // 2), max(1, side // 2))
             with torch.no_grad():
-                part = (
-                    Occlusion(score)
-                    .attribute(pixels, shape, stride, GRAY, column, perturbations_per_eval=16)[0]
-                    .mean(0)
-                )
+                drops = Occlusion(score).attribute(pixels, shape, stride, GRAY, column, perturbations_per_eval=16)
+            part = drops[0].mean(0)
         found += part.clamp(min=0) if score.signed else part.abs()
     return found
 
 
 class _Score(nn.Module):
-    """From images, float (B, 3, H, W) in 0..1, to what is explained, float (B, columns)."""
+    """The explained scores of images: float (B, 3, H, W) in 0..1 to float (B, columns)."""
 
     def __init__(self, task: VisionTask, image: Tensor, key: str | None) -> None:
         super().__init__()
@@ -83,7 +80,7 @@ class _Score(nn.Module):
         with torch.enable_grad():
             output = task.heads[self.key]([level.requires_grad_() for level in features])
             used = torch.autograd.grad(output.sum(), features, allow_unused=True)
-        # the final one, unless the head is a decoder that only takes those before it
+        # the final map, unless the head is a decoder that only uses earlier ones
         self.place = max(number for number, gradient in enumerate(used) if gradient is not None)
         self.output, self.head = output.detach(), cast(Head, task.heads[self.key])
         self.signed = self.head.column(self.output) is not None
@@ -103,6 +100,6 @@ class _Score(nn.Module):
 
 
 def draw_heat(image: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Lays weights (H, W), not negative, over an image in color, the strongest brightest: uint8 (H, W, 3)."""
+    """Draws weights (H, W), not negative, over an image as a color map: uint8 (H, W, 3)."""
     colors = matplotlib.colormaps["inferno"](weights / max(float(weights.max()), 1e-12))[:, :, :3] * 255
     return ((image.astype(np.float32) + colors) / 2).round().astype(np.uint8)

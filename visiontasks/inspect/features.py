@@ -1,4 +1,4 @@
-"""The feature maps of a layer for an image, and its filters."""
+"""Feature maps and filters of a layer."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -13,16 +13,16 @@ from visiontasks.core.draw import grid
 from visiontasks.core.errors import InputError
 from visiontasks.tasks import VisionTask
 
-LEAST_SIDE = 64  # pixels of a map or filter in a picture
-LAYERS = ("backbone.", "heads.")  # of a task; the others are metrics
-MOST = 64  # units, or inputs of a filter, in a picture
+LEAST_SIDE = 64  # minimum pixels of a map or filter in a picture
+LAYERS = ("backbone.", "heads.")  # prefixes in a task; other modules are metrics
+MOST = 64  # maximum number of units, or inputs of a filter, in a picture
 
 
 def find_layer(model: nn.Module, name: str | None) -> tuple[str, nn.Module]:
-    """A layer by its name, or by the end of it that no other has; the first convolution if none is given.
+    """Finds a layer by its name or a unique end of its name; without a name, the first convolution.
 
     Raises:
-        InputError: There is no such layer, or there are several.
+        InputError: No layer or more than one layer has this name.
     """
     own = LAYERS if isinstance(model, VisionTask) else ""
     named = {key: part for key, part in model.named_modules() if key and key.startswith(own)}
@@ -33,25 +33,25 @@ def find_layer(model: nn.Module, name: str | None) -> tuple[str, nn.Module]:
     if len(found) == 1:
         return found[0], named[found[0]]
     if found:
-        raise InputError(f"--layer {name}: more than one ends so: {', '.join(found[:3])} ... Give more of the name.")
+        raise InputError(f"--layer {name}: several layers match: {', '.join(found[:3])} ... Give more of the name.")
     close = get_close_matches(name or "", named, 1, cutoff=0.5)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     raise InputError(f"--layer {name}: the model has no such layer; `inspect layers` lists them.{hint}")
 
 
 def features(model: nn.Module, images: Tensor, layer: str | None = None) -> Tensor:
-    """The output of a layer.
+    """Computes the output of a layer.
 
     Args:
         model: A task or backbone; left in eval mode.
         images: uint8 (B, 3, H, W).
-        layer: Name of the layer; the first convolution if not given.
+        layer: Name of the layer; by default the first convolution.
 
     Returns:
-        Float, (B, C, h, w) where the layer has maps.
+        Float, (B, C, h, w) if the layer has maps.
 
     Raises:
-        InputError: There is no such layer, or it is not called.
+        InputError: There is no such layer, or the model does not call it.
     """
     name, module = find_layer(model, layer)
     kept: list[Tensor] = []
@@ -62,32 +62,32 @@ def features(model: nn.Module, images: Tensor, layer: str | None = None) -> Tens
     finally:
         handle.remove()
     if not kept:
-        raise InputError(f"--layer {name}: it is never called. `inspect layers` lists those that are.")
+        raise InputError(f"--layer {name}: the model does not call it. `inspect layers` lists those that it calls.")
     return kept[0]
 
 
 def filters(model: nn.Module, layer: str | None = None) -> Tensor:
-    """The weights of a convolution, float (outputs, inputs of its group, kh, kw); the first one's if not named.
+    """Returns the weights of a convolution, by default the first one: float (outputs, inputs of its group, kh, kw).
 
     Raises:
-        InputError: There is no such layer, or it is no convolution.
+        InputError: There is no such layer, or it is not a convolution.
     """
     name, module = find_layer(model, layer)
     if not isinstance(module, nn.Conv2d):
         kind = type(module).__name__
-        raise InputError(f"--layer {name}: {kind} has no filters; a convolution has. `inspect layers` lists them.")
+        raise InputError(f"--layer {name}: {kind} has no filters. Choose a convolution; `inspect layers` lists them.")
     return module.weight.detach()
 
 
 def draw_maps(maps: Tensor) -> np.ndarray:
-    """Draws maps (C, h, w) side by side in gray, each from its least value to its largest; uint8 (H, W, 3)."""
+    """Draws maps (C, h, w) side by side in gray, each from its minimum to its maximum; uint8 (H, W, 3)."""
     return _sheet([_gray(unit) for unit in maps[:MOST].float().cpu().numpy()])
 
 
 def draw_filters(weights: Tensor) -> np.ndarray:
-    """Draws filters (outputs, inputs, kh, kw): of three inputs in color, else a row for each output.
+    """Draws filters (outputs, inputs, kh, kw): those of three inputs in color, others with one row per output.
 
-    Each filter is drawn about gray, which is 0, by its largest weight.
+    Gray stands for 0, and each filter is scaled by its largest absolute weight.
     """
     values = weights[:MOST].float().cpu().numpy()
     values = values / np.abs(values).max(axis=(1, 2, 3), keepdims=True).clip(1e-12)
@@ -104,11 +104,9 @@ def _gray(values: np.ndarray) -> np.ndarray:
 
 
 def _sheet(pictures: Sequence[np.ndarray], columns: int | None = None) -> np.ndarray:
-    """A grid of pictures, each enlarged by a whole number until it can be seen."""
-    times = -(-LEAST_SIDE // max(pictures[0].shape[:2]))
+    """Draws a grid of pictures, enlarged by a whole number."""
+    times = ceil(LEAST_SIDE / max(pictures[0].shape[:2]))
     size = (pictures[0].shape[1] * times, pictures[0].shape[0] * times)
-    large = [
-        np.asarray(Image.fromarray(picture).convert("RGB").resize(size, Image.Resampling.NEAREST))
-        for picture in pictures
-    ]
+    images = [Image.fromarray(picture).convert("RGB") for picture in pictures]
+    large = [np.asarray(image.resize(size, Image.Resampling.NEAREST)) for image in images]
     return grid(large, columns or ceil(len(large) ** 0.5))

@@ -1,4 +1,4 @@
-"""Every layer of a network: what comes out of it, what it costs, and how much of the image it sees."""
+"""The layers of a network with their outputs, costs and receptive fields."""
 
 from collections.abc import Sequence
 from math import inf, prod
@@ -15,17 +15,16 @@ aten = torch.ops.aten
 
 
 class Layer(NamedTuple):
-    """One layer as it was called.
+    """One call of a layer.
 
     Attributes:
-        name: Its place in the model.
+        name: Path of the layer in the model.
         kind: Name of its class.
-        output: Shape of what comes out for one image; empty for weights that no layer of their own applies.
-        weights: Number of its own weights; 0 where it is called again.
-        multiplications: Of one image.
-        memory: Bytes of its output for one image.
-        field: Height and width in pixels of what a unit sees of the image, or beyond its border; infinite for
-            attention, which sees all.
+        output: Shape of the output for one image; empty for weights outside of any layer.
+        weights: Number of its own weights; 0 if it was called before.
+        multiplications: Number of multiplications for one image.
+        memory: Bytes of the output for one image.
+        field: Height and width of the receptive field in pixels, including padding; infinite for attention.
     """
 
     name: str
@@ -38,36 +37,32 @@ class Layer(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """How many pixels a unit of a tensor sees, and by how many its neighbor's differ: each by height and width."""
+    """Receptive field of a unit, and its distance to that of the next unit, as (height, width) in pixels."""
 
     field: tuple[float, float] = (1, 1)
     step: tuple[float, float] = (1, 1)
 
     def over(self, kernel: Sequence[float], stride: Sequence[float] = (1, 1)) -> "Seen":
-        """After a window of so many units, moved by so many."""
-        field = tuple(f + (k - 1) * s for f, k, s in zip(self.field, kernel, self.step, strict=True))
-        step = tuple(s * by for s, by in zip(self.step, stride, strict=True))
-        return Seen((field[0], field[1]), (step[0], step[1]))
+        """Returns the field and step after a sliding window of `kernel` units with a stride."""
+        (tall, wide), (down, right) = self.field, self.step
+        field = tall + (kernel[0] - 1) * down, wide + (kernel[1] - 1) * right
+        return Seen(field, (down * stride[0], right * stride[1]))
 
 
 def layers(model: nn.Module, images: Tensor) -> list[Layer]:
-    """Runs a model on one image and looks at each layer on the way.
+    """Runs a task, backbone or other module on one image (1, 3, H, W) and records each layer.
 
     Receptive fields follow from kernels, strides and dilations (Araujo, Norris and Sim 2019, eq. 2), operation by
-    operation, so that branches, skips and attention are counted as they run.
-
-    Args:
-        model: A task, a backbone or any module of images.
-        images: What it takes: (1, 3, H, W).
+    operation, which includes branches, skip connections and attention.
 
     Returns:
-        The layers in the order of their calls, with those that multiply or hold weights outside of any layer.
+        The layers in the order of their calls, and modules that multiply or have weights outside of any layer.
     """
     found: list[Layer] = []
     names = {module: name for name, module in model.named_modules()}
     counted: set[nn.Parameter] = set()
     watch = _Watch()
-    stack: list[int] = []  # multiplications of each module that is being called, without those of its parts
+    stack: list[int] = []  # multiplications of the modules that are running, without those of their children
 
     def own_weights(module: nn.Module) -> int:
         new = set(module.parameters(recurse=False)) - counted
@@ -85,11 +80,9 @@ def layers(model: nn.Module, images: Tensor) -> list[Layer]:
         (tensor, *_) = [value for value in tree_leaves(output) if isinstance(value, Tensor)] or [None]
         is_layer = not (list(module.children()) or isinstance(module, nn.Identity | nn.Sequential))
         if tensor is not None and (is_layer or weights or multiplications):
-            memory, seen = tensor.numel() * tensor.element_size(), watch.seen.get(tensor, Seen())
-            shape = tuple(tensor.shape[1:])
-            found.append(
-                Layer(names[module], type(module).__name__, shape, weights, multiplications, memory, seen.field)
-            )
+            shape, memory = tuple(tensor.shape[1:]), tensor.numel() * tensor.element_size()
+            field = watch.seen.get(tensor, Seen()).field
+            found.append(Layer(names[module], type(module).__name__, shape, weights, multiplications, memory, field))
 
     handles = [module.register_forward_pre_hook(before) for module in names]
     handles += [module.register_forward_hook(after) for module in names]
@@ -110,7 +103,7 @@ def layers(model: nn.Module, images: Tensor) -> list[Layer]:
 
 
 class _Watch(dispatch_mode()):
-    """Sees each operation: counts multiplications, and follows what the units of each tensor see."""
+    """Counts the multiplications of each operation and follows the receptive fields of the tensors."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -118,14 +111,14 @@ class _Watch(dispatch_mode()):
         self.multiplications = 0
 
     def take(self) -> int:
-        """The multiplications since it was last asked."""
+        """Returns the multiplications since the last call."""
         count, self.multiplications = self.multiplications, 0
         return count
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         output = func(*args, **(kwargs or {}))
         packet = func.overloadpacket
-        if packet in flop_registry:  # which counts a multiplication and an addition
+        if packet in flop_registry:  # the registry counts multiplications and additions
             self.multiplications += flop_registry[packet](*args, **(kwargs or {}), out_val=output) // 2
         known = [self.seen[value] for value in tree_leaves(args) if isinstance(value, Tensor) and value in self.seen]
         if known:
@@ -138,7 +131,7 @@ class _Watch(dispatch_mode()):
 
 
 def _after(packet: Any, seen: Seen, args: Any, output: Any) -> Seen:
-    """What the output of an operation sees, from the most that its inputs see."""
+    """Returns the receptive field after an operation, from the largest of its inputs."""
     x = args[0]
     if packet is aten.convolution:
         weight, _, stride, _, dilation, transposed = args[1:7]
@@ -163,7 +156,7 @@ def _after(packet: Any, seen: Seen, args: Any, output: Any) -> Seen:
         small = [a / b for a, b in zip(x.shape[-2:], output.shape[-2:], strict=True)]
         return seen.over((2, 2) if packet is aten.upsample_bilinear2d else (1, 1), small)
     if packet in (aten.view, aten._unsafe_view) and x.ndim == 4 and output.shape == (len(x), prod(x.shape[1:])):
-        return seen.over(x.shape[2:])  # flattened: the next layer sees every place
+        return seen.over(x.shape[2:])  # flattened, so that the next layer sees all places
     if packet is aten.bmm or "scaled_dot_product" in str(packet):
         return Seen((inf, inf), seen.step)
     return seen

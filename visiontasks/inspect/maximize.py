@@ -1,4 +1,4 @@
-"""Images that a unit answers most."""
+"""Images that maximize the output of a unit."""
 
 import torch
 from torch import Tensor
@@ -25,42 +25,40 @@ def maximize(
     jitter: int = 8,
     seed: int = 0,
 ) -> Tensor:
-    """Climbs from noise to an image that a unit answers most, and keeps it natural on the way.
+    """Maximizes the output of a unit by gradient ascent from noise, with regularization toward natural images.
 
-    The rules are those of Yosinski et al. 2015, section 3: decay, blur, and clipping pixels of small norm to zero;
-    and jitter (Mordvintsev et al. 2015), the image moved by some pixels in each step.
+    The regularization is that of Yosinski et al. 2015, section 3 (decay, blur, and clipping pixels of small norm to
+    zero) and jitter (Mordvintsev et al. 2015), which shifts the image by some pixels in each step.
 
     Args:
         task: A trained model; left in eval mode.
-        unit: A class; or with `layer` a channel, of which the unit in the middle of the map counts.
-        layer: Name of a layer; the class scores if not given.
-        softmax: Of a class the logarithm of its probability, which others lower, in place of its logit.
-        steps: Of gradient ascent, each of the gradient over its root mean square.
+        unit: A class; or with `layer` a channel, whose unit in the center of the map is maximized.
+        layer: Name of a layer; by default the class scores.
+        softmax: Maximize the log-probability of a class in place of its logit.
+        steps: Steps of gradient ascent, each normalized to a root mean square of `rate`.
         rate: Root mean square of a step, in quarters of the range of the pixels.
         decay: Share of the image that is lost in each step, 0..1.
         blur: Standard deviation of the blur in pixels; 0 for none.
         blur_every: Steps between two blurs.
         clip: Share of the pixels, those of the smallest norm, that is set to zero (gray) after a step, 0..1.
-        jitter: By how many pixels at most the image is moved.
-        seed: Of the noise and the moves.
+        jitter: Maximum shift of the image in pixels.
+        seed: Seed of the noise and the shifts.
 
     Returns:
         uint8 (3, H, W), RGB.
 
     Raises:
-        InputError: There is no such layer or unit, or without `layer` the model has no classes.
+        InputError: There is no such layer or unit, or without `layer` the model has no label head.
     """
     task.eval()
-    backbone = task.backbone
     random = torch.Generator().manual_seed(seed)
-    size = height_width(task.spec["image_size"])
-    image = 0.1 * torch.randn(1, 3, *size, generator=random)
+    image = 0.1 * torch.randn(1, 3, *height_width(task.spec["image_size"]), generator=random)
     image = image.to(next(task.parameters()).device).requires_grad_()
     answer = _Answer(task, unit, layer, softmax)
     for step in range(steps):
         moves = torch.randint(-jitter, jitter + 1, (2,), generator=random).tolist() if jitter else [0, 0]
         with torch.enable_grad():
-            answered = answer(backbone.normalizer(_pixels(image).roll(moves, (2, 3))))
+            answered = answer(task.backbone.normalizer(_pixels(image).roll(moves, (2, 3))))
         (gradient,) = torch.autograd.grad(answered, image)
         with torch.no_grad():
             image += rate * gradient / gradient.square().mean().sqrt().clamp(min=1e-12)
@@ -74,12 +72,12 @@ def maximize(
 
 
 def _pixels(image: Tensor) -> Tensor:
-    """About gray, and a quarter of the range for 1: such is the spread of photos."""
+    """Scales 0 to gray and 1 to a quarter of the range of pixels, the standard deviation of photos."""
     return 0.5 + image / 4
 
 
 class _Answer:
-    """How much a unit answers normalized images, as a scalar."""
+    """The output of a unit for normalized images, as a scalar."""
 
     def __init__(self, task: VisionTask, unit: int, layer: str | None, softmax: bool) -> None:
         if layer is None:

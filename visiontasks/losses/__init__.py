@@ -9,28 +9,7 @@ from visiontasks.losses.regression import MSE, SmoothL1, ValueLoss
 from visiontasks.losses.weighted_sum import BoxGIoUL1, WeightedSum
 
 __all__ = [
-    "MSE",
-    "Asymmetric",
-    "BinaryCrossEntropy",
-    "BinaryFocal",
-    "BoxCIoU",
-    "BoxDIoU",
-    "BoxGIoU",
-    "BoxGIoUL1",
-    "BoxIoU",
-    "BoxLoss",
-    "BoxMSE",
-    "BoxSmoothL1",
-    "CrossEntropy",
-    "Dice",
-    "Focal",
-    "Jaccard",
-    "Loss",
-    "Lovasz",
-    "ProbabilityMSE",
-    "SmoothL1",
-    "Tversky",
-    "ValueLoss",
-    "WeightedSum",
-    "box_iou",
-]
+    "MSE", "Asymmetric", "BinaryCrossEntropy", "BinaryFocal", "BoxCIoU", "BoxDIoU", "BoxGIoU", "BoxGIoUL1", "BoxIoU",
+    "BoxLoss", "BoxMSE", "BoxSmoothL1", "CrossEntropy", "Dice", "Focal", "Jaccard", "Loss", "Lovasz",
+    "ProbabilityMSE", "SmoothL1", "Tversky", "ValueLoss", "WeightedSum", "box_iou",
+]  # fmt: skip

@@ -2,27 +2,7 @@
 
 import visiontasks.models.classic  # noqa: F401 - registers its networks with timm
 from visiontasks.models.backbone import Backbone
-from visiontasks.models.heads import (
-    BoxHead,
-    FCNHead,
-    Head,
-    LabelHead,
-    LabelsHead,
-    MaskHead,
-    SMPHead,
-    UNetHead,
-    ValueHead,
-)
+from visiontasks.models.heads import *  # noqa: F403
+from visiontasks.models.heads import __all__ as _heads
 
-__all__ = [
-    "Backbone",
-    "BoxHead",
-    "FCNHead",
-    "Head",
-    "LabelHead",
-    "LabelsHead",
-    "MaskHead",
-    "SMPHead",
-    "UNetHead",
-    "ValueHead",
-]
+__all__ = ["Backbone", *_heads]

@@ -1,4 +1,4 @@
-"""What is done with a trained model: images in, predictions out; an exported file needs no torch."""
+"""Predictions of a trained model; an exported ONNX file needs no torch."""
 
 from visiontasks.predict.predictor import Predictor
 

@@ -1,4 +1,4 @@
-"""Test-time augmentation: a network sees several views of a picture, and its outputs are averaged."""
+"""Test-time augmentation: averages the outputs of a network over several views of each picture."""
 
 from collections.abc import Sequence
 from itertools import product
@@ -15,17 +15,17 @@ FLIPS = {"hflip": -1, "vflip": -2}  # the axis of (B, 3, H, W)
 
 
 class TestTimeAugmentation:
-    """A network that sees each picture flipped and at other scales too.
+    """A network that also sees each picture flipped and at other scales.
 
-    The views are all combinations of the flips and scales that are given, and of none of them. Its output is the mean
-    over the views; see `Target.merge`.
+    The views are all combinations of the given flips and scales, including none. The output is the mean over the views;
+    see `Target.merge`.
 
     Args:
         network: The network.
-        names: Any of `hflip`, `vflip`, and factors on height and width such as `1.25`.
+        names: Any of `hflip`, `vflip`, and factors on height and width such as `1.25`, in 0.1..10.
 
     Raises:
-        InputError: A name is none of these, or the network takes pictures of one size only.
+        InputError: A name is unknown, or the network takes pictures of one size only.
     """
 
     def __init__(self, network: Network, names: Sequence[str]) -> None:
@@ -56,14 +56,7 @@ class TestTimeAugmentation:
 def _view(images: np.ndarray, scale: float, axes: tuple[int, ...]) -> np.ndarray:
     if scale != 1:
         height, width = (max(1, round(side * scale)) for side in images.shape[-2:])
-        images = np.stack(
-            [
-                cv2.resize(image.transpose(1, 2, 0), (width, height), interpolation=_interpolation(scale))
-                for image in images
-            ]
-        ).transpose(0, 3, 1, 2)
+        mode = cv2.INTER_AREA if scale <= 0.5 else cv2.INTER_LINEAR
+        resized = [cv2.resize(image.transpose(1, 2, 0), (width, height), interpolation=mode) for image in images]
+        images = np.stack(resized).transpose(0, 3, 1, 2)
     return np.ascontiguousarray(np.flip(images, axes) if axes else images)
-
-
-def _interpolation(scale: float) -> int:
-    return cv2.INTER_AREA if scale <= 0.5 else cv2.INTER_LINEAR

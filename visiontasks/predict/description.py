@@ -1,4 +1,4 @@
-"""What prediction needs to know of a model, whatever runs it."""
+"""The interface between prediction and the backends that run a model."""
 
 import json
 from typing import Any, Protocol, get_args
@@ -10,17 +10,17 @@ from visiontasks.core.geometry import Resize, height_width
 from visiontasks.targets import target_kinds
 from visiontasks.targets.sample import Outputs
 
-SPEC = "visiontasks"  # where an exported file keeps its description, as JSON
+SPEC = "visiontasks"  # key of the JSON description in an exported file
 
 
 class Network(Protocol):
-    """A trained model that answers pictures.
+    """A trained model that computes outputs from pictures.
 
     Attributes:
         spec: Names of the classes, `image_size` and `resize`.
-        keys: Keys of the targets that it answers.
-        any_size: Whether a picture may be of another size than `image_size`.
-        resizes: Whether it resizes images of any size to `image_size` itself.
+        keys: Keys of the predicted targets.
+        any_size: Whether a picture may have another size than `image_size`.
+        resizes: Whether the model itself resizes images of any size to `image_size`.
     """
 
     spec: dict[str, Any]
@@ -34,10 +34,10 @@ class Network(Protocol):
 
 
 def read_description(text: str | None, path: str) -> dict[str, Any]:
-    """Reads what an exported file says of itself; see `describe_graph`.
+    """Reads the description in an exported file; see `describe_graph`.
 
     Raises:
-        InputError: It says nothing, or something else than `export` writes.
+        InputError: The description is missing, or not as `export` writes it.
     """
     try:
         described = json.loads(text or "")
@@ -54,7 +54,5 @@ def read_description(text: str | None, path: str) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, AttributeError):
         sound, described = False, {}
     if not sound:
-        raise InputError(
-            f"{path}: not exported by visiontasks (no {SPEC!r} in its metadata, or not as export writes it)."
-        )
+        raise InputError(f"{path}: not exported by visiontasks ({SPEC!r} is missing in its metadata, or invalid).")
     return described

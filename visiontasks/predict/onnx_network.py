@@ -1,4 +1,4 @@
-"""Exported ONNX files, run by onnxruntime alone."""
+"""Exported ONNX files, run by onnxruntime without torch."""
 
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,10 @@ from visiontasks.targets.sample import Outputs
 
 
 class OnnxNetwork:
-    """An ONNX file that `visiontasks export` wrote; see `Network`.
-
-    Args:
-        path: Of the file.
+    """An ONNX file that `visiontasks export` wrote, opened from its path; see `Network`.
 
     Raises:
-        InputError: It is missing, broken, of another origin, or keeps weights in other files.
+        InputError: The file is missing, broken, not from visiontasks, or has weights in other files.
     """
 
     def __init__(self, path: str) -> None:
@@ -35,18 +32,16 @@ class OnnxNetwork:
         except ValueError as error:
             raise InputError(f"{path}: not an ONNX file that can be read: {error}.") from None
         if outside:
-            raise InputError(
-                f"{path}: refused, it keeps weights in other files, which it names. Export it as one file."
-            )
+            raise InputError(f"{path}: refused, it has weights in other files. Export it as one file.")
         try:
             self.session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime has an exception for each of its status codes
+        except Exception as error:  # onnxruntime has one exception per status code
             raise InputError(f"{path}: not an ONNX file that can be run: {error}") from None
         described = read_description(self.session.get_modelmeta().custom_metadata_map.get(SPEC), path)
         self.spec, self.described = described["spec"], described
         self.keys = tuple(described["keys"])
         if (found := tuple(output.name for output in self.session.get_outputs())) != self.keys:
-            raise InputError(f"{path}: says that it answers {self.keys}, but answers {found}. Export it anew.")
+            raise InputError(f"{path}: describes the outputs {self.keys}, but has {found}. Export it again.")
         self.any_size, self.resizes = described["any_size"], described["resizes"]
 
     def __call__(self, images: np.ndarray) -> Outputs:

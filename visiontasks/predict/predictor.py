@@ -1,4 +1,4 @@
-"""A trained model with its reader and preprocessing: images in, predictions out; without torch."""
+"""A trained model with the reading and preprocessing of images, without torch."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,32 +20,29 @@ from visiontasks.predict.tiles import tiled_mask
 from visiontasks.targets import find_target
 from visiontasks.targets.sample import predict_samples
 
-LARGE = 3 * 2**22  # bytes of a picture, from which on each is seen alone
+LARGE = 3 * 2**22  # bytes from which on a picture is predicted alone
 
 In = TypeVar("In")
 Out = TypeVar("Out")
+Predictions = Iterator[tuple[Source, Sample]]
 
 
 class Read(NamedTuple):
-    """A source that was read: its picture and the original's size, or the reason why there is none."""
+    """A source with its picture and the size of its image."""
 
     source: Source
     index: int
     size: tuple[int, int]
     picture: np.ndarray
-    error: InputError | None = None
 
 
 class Predictor:
-    """Predicts images with a network, whatever runs it.
-
-    Args:
-        network: The trained model.
+    """Predicts images with a trained network of any backend.
 
     Attributes:
-        network: The same.
+        network: The trained network.
         spec: `class_names`, `mask_names`, `image_size` and `resize`.
-        class_names: Name of every class.
+        class_names: Names of the classes.
     """
 
     def __init__(self, network: Network) -> None:
@@ -56,32 +53,28 @@ class Predictor:
     def open(
         cls, model: str, trust: bool | Trusted = False, device: str = "auto", pretrained: bool | str | None = None
     ) -> Self:
-        """Opens a checkpoint, an exported file or a network of timm; see `open_network`."""
+        """Opens a checkpoint, an exported file or a timm network; see `open_network`."""
         return cls(open_network(model, trust, device, pretrained))
 
     def predict(
-        self,
-        images: Given | Iterable[Given],
-        batch_size: int = 32,
-        tile: int | None = None,
-        tta: Sequence[str] = (),
+        self, images: Given | Iterable[Given], batch_size: int = 32, tile: int | None = None, tta: Sequence[str] = ()
     ) -> list[Sample]:
         """Predicts images.
 
         Args:
             images: Paths, Pillow images, or uint8 arrays (H, W, 3) in RGB; or one of them.
-            batch_size: Images at a time.
-            tile: If given, a mask is predicted at the image's own resolution, in tiles of so many pixels.
-            tta: Test-time augmentation: of `hflip`, `vflip`, and scales such as `1.25`; see `TestTimeAugmentation`.
+            batch_size: Images per batch.
+            tile: If given, predict masks at the resolution of the image, in tiles of this many pixels.
+            tta: Test-time augmentation: any of `hflip`, `vflip`, and scales such as `1.25`; see `TestTimeAugmentation`.
 
         Returns:
-            A dict for each image, in order, with its `index` and `size` (height, width); where there is a class `label`
-            (int), `class_name`, `score` (0..1) and `probabilities` (float32 (classes,)); where there is a box `bbox`
-            (float32 (4,), xyxy in pixels of the image); where there is a mask `mask` (uint8 (H, W), indices of
+            A dict per image, in order, with `index`, `size` (height, width), and depending on the model: for a class
+            `label` (int), `class_name`, `score` (0..1) and `probabilities` (float32 (classes,)); for a box `bbox`
+            (float32 (4,), xyxy in pixels of the image); for a mask `mask` (uint8 (H, W), indices of
             `spec["mask_names"]`).
 
         Raises:
-            InputError: An image cannot be read, or `tile` or `tta` make no sense for this model.
+            InputError: An image cannot be read, or the model does not support `tile` or `tta`.
         """
         return [sample for _, sample in self.stream(given_sources(images), batch_size, tile=tile, tta=tta)]
 
@@ -93,69 +86,62 @@ class Predictor:
         tile: int | None = None,
         tta: Sequence[str] = (),
         skipped: list[InputError] | None = None,
-    ) -> Iterator[tuple[Source, Sample]]:
-        """Predicts as `predict` does, but hands on one after the other, so that no more than a few batches are kept.
+    ) -> Predictions:
+        """Predicts as `predict` does, but yields one prediction at a time and holds a few batches in memory at most.
 
         Args:
-            sources: What to predict.
-            batch_size: Images at a time.
-            workers: Threads that read ahead; 0 reads when it is needed.
-            tile: See `predict`.
-            tta: See `predict`.
-            skipped: If given, what cannot be read is left out and its error added here.
+            sources: Images to predict.
+            batch_size, tile, tta: See `predict`.
+            workers: Threads that read ahead; 0 reads each image when it is needed.
+            skipped: If given, images that cannot be read are skipped and their errors appended here.
         """
         if batch_size < 1:
-            raise InputError(f"batch_size={batch_size}: expected the number of images at a time.")
+            raise InputError(f"batch_size={batch_size}: expected at least 1 image per batch.")
         network = TestTimeAugmentation(self.network, tta) if tta else self.network
         if tile is not None:
             self.check_tile(tile)
         whole = tile is not None or self.network.resizes
-        if whole:  # a large photo is a hundred times a picture
+        if whole:  # a large photo takes a hundred times the memory of a picture
             batch_size = 1 if tile is not None else min(batch_size, 4)
 
-        def read(numbered: tuple[int, Source]) -> Read:
+        def read(numbered: tuple[int, Source]) -> Read | InputError:
             index, source = numbered
             try:
                 image = source.read()
-                size = image.shape[:2]
-                picture = image if whole else to_picture(image, self.spec)
+                return Read(source, index, image.shape[:2], image if whole else to_picture(image, self.spec))
             except InputError as error:
-                return Read(source, index, (0, 0), np.empty(0), error)
-            return Read(source, index, size, picture)
+                return error
 
-        batches = _batches(_ahead(read, enumerate(sources), workers, batch_size), batch_size, skipped)
-        for batch in batches:
+        items = _readable(_ahead(read, enumerate(sources), workers, batch_size), skipped)
+        while batch := list(islice(items, batch_size)):
             for _, same in groupby(batch, lambda item: item.picture.shape if item.picture.size < LARGE else item.index):
                 yield from _predict(network, list(same), self.spec, tile)
 
     @property
     def is_dense(self) -> bool:
-        """Whether the model answers one target, of each pixel."""
+        """Whether the model predicts one target, and that per pixel."""
         return len(self.network.keys) == 1 and find_target(self.network.keys[0]).dense
 
     def check_tile(self, tile: int) -> None:
-        """Refuses tiles where they make no sense.
+        """Checks that the model can predict in tiles.
 
         Raises:
-            InputError: The model does not predict masks alone, takes one size only, or a tile would have no pixel.
+            InputError: The model predicts more than masks or takes one size only, or the tile has no pixels.
         """
         if not self.is_dense:
-            raise InputError(
-                f"tile={tile}: tiles are for masks alone; this model answers {', '.join(self.network.keys)}."
-            )
+            keys = ", ".join(self.network.keys)
+            raise InputError(f"tile={tile}: tiles are for masks alone; this model answers {keys}.")
         if tile < 1:
             raise InputError(f"tile={tile}: expected the height and width of a tile in pixels.")
         if not self.network.any_size or self.network.resizes:
             raise InputError(f"tile={tile}: this model takes pictures of one size. Export it without `--resize`.")
 
 
-def _predict(
-    network: Any, items: list[Read], spec: dict[str, Any], tile: int | None
-) -> Iterator[tuple[Source, Sample]]:
+def _predict(network: Any, items: list[Read], spec: dict[str, Any], tile: int | None) -> Predictions:
     if tile is not None:
+        (key,) = network.keys
         for item in items:
-            (key,) = network.keys
-            mask = tiled_mask(lambda tiles, key=key: network(tiles)[key], item.picture, tile)
+            mask = tiled_mask(lambda tiles: network(tiles)[key], item.picture, tile)
             yield item.source, {"index": item.index, "size": item.size, key: mask}
         return
     outputs = network(np.stack([item.picture for item in items]).transpose(0, 3, 1, 2))
@@ -163,25 +149,18 @@ def _predict(
         yield item.source, {"index": item.index, **sample}
 
 
-def _batches(items: Iterator[Read], size: int, skipped: list[InputError] | None) -> Iterator[list[Read]]:
-    """What was read, so many at a time; what was not is an error, or is put aside."""
-
-    def good() -> Iterator[Read]:
-        for item in items:
-            if item.error is None:
-                yield item
-            elif skipped is None:
-                raise item.error
-            else:
-                skipped.append(item.error)
-
-    readable = good()
-    while batch := list(islice(readable, size)):
-        yield batch
+def _readable(items: Iterator[Read | InputError], skipped: list[InputError] | None) -> Iterator[Read]:
+    for item in items:
+        if isinstance(item, Read):
+            yield item
+        elif skipped is None:
+            raise item
+        else:
+            skipped.append(item)
 
 
 def _ahead(function: Callable[[In], Out], items: Iterable[In], workers: int, depth: int) -> Iterator[Out]:
-    """As `map`, in threads that are at most `depth` items ahead; in order."""
+    """Maps in order, like `map`, in threads that are at most `depth` items ahead."""
     if not workers:
         yield from map(function, items)
         return

@@ -1,8 +1,8 @@
-"""Looks into ONNX files before anything runs them."""
+"""Inspects ONNX files before onnxruntime reads them."""
 
 from collections.abc import Iterator
 
-# Which fields of which message hold which messages (onnx.proto3): model, graph, node, attribute, function, tensors
+# fields of the messages in onnx.proto3 that hold other messages
 _PARTS = {
     "model": {7: "graph", 20: "training", 25: "function"},
     "training": {1: "graph", 2: "graph"},
@@ -13,14 +13,14 @@ _PARTS = {
     "sparse": {1: "tensor", 2: "tensor"},
     "tensor": {},
 }
-_EXTERNAL_DATA, _DATA_LOCATION = 13, 14  # of a tensor
+_EXTERNAL_DATA, _DATA_LOCATION = 13, 14  # fields of a tensor
 
 
 def names_other_files(content: bytes) -> bool:
-    """Whether a tensor of an ONNX file is said to be in another file, which a runtime would then read.
+    """Returns whether a tensor of an ONNX file is stored in another file, which a runtime would read.
 
     Raises:
-        ValueError: It is not a protobuf, or truncated.
+        ValueError: The content is not a protobuf message, or truncated.
     """
     waiting = [("model", memoryview(content))]
     while waiting:
@@ -34,11 +34,11 @@ def names_other_files(content: bytes) -> bool:
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """The numbers and values of a message's fields."""
+    """Yields the number and value of each field."""
     place = 0
     while place < len(message):
         tag, place = _number(message, place)
-        if tag >> 32:  # other readers cut it
+        if tag >> 32:  # other readers truncate it
             raise ValueError("a tag of more than 32 bits")
         field, wire = tag >> 3, tag & 7
         if wire == 0:
@@ -58,12 +58,11 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
 
 def _number(message: memoryview, place: int) -> tuple[int, int]:
     value = shift = 0
-    while True:
+    while shift <= 63:
         if place >= len(message):
             raise ValueError("truncated")
         byte = message[place]
         value, shift, place = value | (byte & 127) << shift, shift + 7, place + 1
         if byte < 128:
             return value, place
-        if shift > 63:
-            raise ValueError("a number of more than 64 bits")
+    raise ValueError("a number of more than 64 bits")

@@ -1,8 +1,8 @@
-"""A network trained on windows, slid over whole images in one pass, its dense layers rewritten as convolutions.
+"""Sliding-window detection: applies a network trained on windows to whole images, its dense layers as convolutions.
 
-What is found in windows of several scales, often more than once, is reduced to one box an object. This is how courses
-introduce detection: a coarse grid of places, one object a window. Where boxes are to be good, a detector that learns
-from whole images is the better tool: torchvision's `fasterrcnn_resnet50_fpn_v2`, `retinanet_resnet50_fpn_v2`.
+Courses introduce detection in this way: a coarse grid of places, one object per window, several scales, and non-maximum
+suppression. For accurate boxes use a detector that learns from whole images, such as torchvision's
+`fasterrcnn_resnet50_fpn_v2` or `retinanet_resnet50_fpn_v2`.
 """
 
 import math
@@ -30,23 +30,22 @@ SCALES = (0.6, 0.85, 1.2, 1.7)
 
 
 class Detector:
-    """Finds every object of an image with a model of label and box that was trained on `Windows`.
+    """Finds all objects in an image with a model of label and box that was trained on `Windows`.
 
-    Each window of the model's `image_size` answers for the objects near its middle. The windows lie a stride of
-    the backbone apart, on the image at several scales.
+    Each window of the model's `image_size` predicts the object near its center. The windows are one stride of the
+    backbone apart, in the image at several scales.
 
-    Backbones that pad see an image's own pixels around a window where in training they saw padding, and one that
-    averages over the whole image (squeeze and excitation, attention) averages over all windows: only for networks
-    without either is the answer exactly that of each window alone.
+    The outputs equal those of each window alone only if the backbone neither pads (around a window it sees pixels of
+    the image where it saw padding in training) nor averages over the whole image (squeeze and excitation, attention).
 
     Args:
         task: The trained model, in eval mode.
-        scales: Factors on the image's height and width: half finds objects of twice the size.
-        threshold: Least probability of a class, 0..1, for a box to be kept.
-        iou: Of two boxes of one class that overlap by more than this, 0..1, the better one stays.
+        scales: Factors on the height and width of the image; 0.5 finds objects of twice the size.
+        threshold: Minimum probability of the class of a box, 0..1.
+        iou: Of two boxes of one class with a higher IoU than this, 0..1, the one with the lower score is removed.
 
     Raises:
-        InputError: The model has no `background`, no box, or cannot be slid; or a number makes no sense.
+        InputError: The model has no `background` or box, or is not a convolutional network; or a number is invalid.
     """
 
     def __init__(
@@ -59,13 +58,12 @@ class Detector:
         self.class_names: list[str] = task.spec["class_names"]
         if BACKGROUND not in self.class_names or set(task.heads) != {"label", "bbox"}:
             raise InputError(
-                f"the model answers {', '.join(task.heads)} of {self.class_names}; to be slid over images it "
-                f"must answer label and bbox, and have a class {BACKGROUND!r}. Train it on `Windows`: "
-                "configs/course/sliding.yaml."
+                f"the model answers {', '.join(task.heads)} of {self.class_names}; to slide over images it must answer "
+                f"label and bbox, and have a class {BACKGROUND!r}. Train it on `Windows`: configs/course/sliding.yaml."
             )
         height, width = height_width(task.spec["image_size"])
         if height != width:
-            raise InputError(f"image_size: {height} x {width} is no square, as `Windows` are. Train on squares.")
+            raise InputError(f"image_size: {height} x {width} is not square, as `Windows` are. Train on squares.")
         self.scales, self.threshold, self.iou, self.window = scales, threshold, iou, height
         self.backbone = task.backbone
         self.stride, cells = _windows_of(task)
@@ -74,32 +72,30 @@ class Detector:
 
     @torch.inference_mode()
     def maps(self, images: Tensor) -> dict[str, Tensor]:
-        """The outputs of both heads for each window of images: uint8 (B, 3, H, W) to float (B, outputs, rows, columns).
+        """Computes the outputs of both heads for all windows of images, uint8 (B, 3, H, W).
 
-        The window in row i and column j has its top left corner at (i, j) times the stride.
+        Returns:
+            Float (B, outputs, rows, columns) by key; window (i, j) has its top left corner at (i, j) times the stride.
         """
         final = self.backbone(images.contiguous(memory_format=torch.channels_last))[-1]
         return {key: layers(final) for key, layers in self.layers.items()}
 
     @torch.inference_mode()
     def detect(self, image: np.ndarray) -> dict[str, np.ndarray]:
-        """Finds the objects of an image, uint8 (H, W, 3), RGB.
+        """Finds the objects in an image, uint8 (H, W, 3), RGB.
 
         Returns:
             `boxes`, float32 (N, 4), xyxy in pixels of the image, `labels`, int64 (N,), and `scores`, float32 (N,),
-            0..1, the highest first.
+            0..1, in descending order.
         """
         found = [self._at_scale(image, scale) for scale in self.scales]
         boxes, labels, scores = (torch.cat(parts) for parts in zip(*found, strict=True))
         kept = batched_nms(boxes, scores, labels, self.iou)
-        return {
-            "boxes": boxes[kept].cpu().numpy(),
-            "labels": labels[kept].cpu().numpy(),
-            "scores": scores[kept].cpu().numpy(),
-        }
+        objects = {"boxes": boxes, "labels": labels, "scores": scores}
+        return {name: values[kept].cpu().numpy() for name, values in objects.items()}
 
     def _at_scale(self, image: np.ndarray, scale: float) -> tuple[Tensor, Tensor, Tensor]:
-        """Boxes in pixels of the image, labels and scores of the windows that show an object, at one scale."""
+        """Returns boxes in pixels of the image, labels and scores of the windows with an object, at one scale."""
         height, width = image.shape[:2]
         tall, wide = max(1, round(height * scale)), max(1, round(width * scale))
         if (tall, wide) != (height, width):
@@ -107,7 +103,7 @@ class Detector:
         canvas, margin = self.canvas(image)
         device = next(self.backbone.parameters()).device
         maps = self.maps(torch.from_numpy(canvas).permute(2, 0, 1)[None].to(device))
-        outputs = {key: output[0].flatten(1).T for key, output in maps.items()}  # of each window, row by row
+        outputs = {key: output[0].flatten(1).T for key, output in maps.items()}  # one row per window
         probabilities = self.heads["label"].postprocess(outputs["label"])
         probabilities[:, self.class_names.index(BACKGROUND)] = -1
         scores, labels = probabilities.max(1)
@@ -120,14 +116,11 @@ class Detector:
         return boxes, labels[windows], scores[windows]
 
     def canvas(self, image: np.ndarray) -> tuple[np.ndarray, int]:
-        """An image in as much gray that each square of a stride has a window about its middle, and the margin's width.
-
-        Args:
-            image: uint8 (H, W, 3).
+        """Pads an image, uint8 (H, W, 3), with gray, so that each square of one stride has a window around its center.
 
         Returns:
-            uint8 (h, w, 3), where h and w are the window and a whole number of strides, and the gray to the left and
-            at the top in pixels; to the right and below there may be more.
+            uint8 (h, w, 3), where h and w are the window plus a whole number of strides, and the padding on the left
+            and at the top in pixels; right and bottom may have more.
         """
         margin = max(0, (self.window - self.stride) // 2)
         steps = [max(0, math.ceil((side + 2 * margin - self.window) / self.stride)) for side in image.shape[:2]]
@@ -138,21 +131,21 @@ class Detector:
 
 
 def _windows_of(task: VisionTask) -> tuple[int, tuple[int, int]]:
-    """The backbone's stride in pixels, and the rows and columns of its final map of one window.
+    """Returns the stride of the backbone in pixels, and the rows and columns of the final map of one window.
 
     Raises:
-        InputError: An image that is larger by strides does not have a map that is larger by as many cells.
+        InputError: The map of an image that is larger by strides does not grow by as many cells.
     """
-    backbone, size = task.backbone, task.spec["image_size"]
+    backbone = task.backbone
     stride = int(backbone.net.feature_info[-1]["reduction"])
-    height, width = height_width(size)
+    height, width = height_width(task.spec["image_size"])
     device = next(backbone.parameters()).device
     sizes = [(height, width), (height + stride, width + 2 * stride)]
     try:
         with torch.inference_mode():
             maps = [backbone(torch.zeros(1, 3, *pair, dtype=torch.uint8, device=device))[-1] for pair in sizes]
         (rows, columns), larger = (tuple(final.shape[2:]) for final in maps)
-        fixed = hasattr(backbone.net, "set_input_size")  # a transformer may stretch its places over a larger image
+        fixed = hasattr(backbone.net, "set_input_size")  # a transformer may interpolate its position embedding
         slides = larger == (rows + 1, columns + 2) and not fixed
     except (InputError, RuntimeError):
         slides = False
@@ -165,32 +158,28 @@ def _windows_of(task: VisionTask) -> tuple[int, tuple[int, int]]:
 
 
 class _Pools(nn.Module):
-    """The mean, the maximum or both of each window of rows x columns cells: (B, C, H, W) to (B, C or 2 C, ...)."""
+    """The mean, maximum or both of each window of rows x columns cells: (B, C, H, W) to (B, C or 2 C, ...)."""
 
     def __init__(self, pool: str, rows: int, columns: int) -> None:
         super().__init__()
         self.pool, self.cells = pool, (rows, columns)
 
     def forward(self, x: Tensor) -> Tensor:
-        parts = [F.avg_pool2d(x, self.cells, 1)] if self.pool in ("avg", "avgmax") else []
-        return torch.cat(parts + ([F.max_pool2d(x, self.cells, 1)] if self.pool in ("max", "avgmax") else []), 1)
+        pools = {"avg": [F.avg_pool2d], "max": [F.max_pool2d], "avgmax": [F.avg_pool2d, F.max_pool2d]}[self.pool]
+        return torch.cat([pool(x, self.cells, 1) for pool in pools], 1)
 
 
 def fully_convolutional(head: Head, rows: int, columns: int) -> nn.Module:
-    """A trained head whose dense layers are convolutions: it answers each window of a map of any size.
+    """Converts a trained head to convolutions, which compute its output for each window of a map of any size.
 
     A `LabelHead` becomes the pooling of each window (for `flatten` the first dense layer has the window as its kernel)
-    and 1x1 convolutions; its dropout is left out. A `BoxHead` averages a window to its grid, a linear map, and applies
-    a linear layer: together one kernel of rows x columns. Its 3x3 convolution, if it has one, sees the cells around
-    a window where alone it would see zeros.
-
-    Args:
-        head: A LabelHead or BoxHead.
-        rows: Of the final map of one window.
-        columns: Of the same.
+    and 1x1 convolutions, without dropout. A `BoxHead` averages a window to its grid, which is linear, and applies a
+    linear layer: together one kernel of rows x columns. Its optional 3x3 convolution sees the cells around a window,
+    where it saw zeros in training.
 
     Returns:
-        A module from float (B, C, H, W) to (B, outputs, H - rows + 1, W - columns + 1).
+        A module from float (B, C, H, W) to (B, outputs, H - rows + 1, W - columns + 1), where `rows` and `columns` are
+        those of the final map of one window.
 
     Raises:
         InputError: The head is of another kind.
@@ -198,12 +187,12 @@ def fully_convolutional(head: Head, rows: int, columns: int) -> nn.Module:
     head = deepcopy(head).eval()
     if isinstance(head, BoxHead):
         basis = torch.eye(rows * columns, device=head.regressor.weight.device).view(-1, 1, rows, columns)
-        means = F.adaptive_avg_pool2d(basis, head.grid).flatten(1)  # what each cell gives each place of the grid
+        means = F.adaptive_avg_pool2d(basis, head.grid).flatten(1)  # weight of each cell in each place of the grid
         weight = head.regressor.weight.unflatten(1, (-1, head.grid**2)) @ means.T / head.grid**2
         return nn.Sequential(head.hidden, _convolution(weight.flatten(1), head.regressor.bias, rows, columns))
     if not isinstance(head, LabelHead) or not isinstance(head.classifier, nn.Linear):
         raise InputError(
-            f"{type(head).__name__}: only a LabelHead without `distance` and a BoxHead can be slid. Train with these."
+            f"{type(head).__name__}: only a LabelHead without `distance` and a BoxHead can slide. Train with these."
         )
     dense = [layer for layer in head.hidden if not isinstance(layer, nn.Dropout)] + [head.classifier]
     layers: list[nn.Module] = [] if head.pool == "flatten" else [_Pools(head.pool, rows, columns)]
@@ -216,7 +205,7 @@ def fully_convolutional(head: Head, rows: int, columns: int) -> nn.Module:
 
 
 def _convolution(weight: Tensor, bias: Tensor, rows: int, columns: int) -> nn.Conv2d:
-    """The convolution whose kernel is a dense layer's weight, float (outputs, C * rows * columns)."""
+    """Builds the convolution whose kernel is the weight of a dense layer, float (outputs, C * rows * columns)."""
     kernel = weight.detach().unflatten(1, (-1, rows, columns))
     layer = nn.Conv2d(kernel.shape[1], len(kernel), (rows, columns), device=kernel.device)
     layer.weight.data, layer.bias = kernel.clone(), nn.Parameter(bias.detach().clone())

@@ -1,4 +1,4 @@
-"""What a model is asked about: images one after the other, from files, folders, patterns, lists and videos."""
+"""Images to predict: from files, folders, patterns, lists, videos and Python objects."""
 
 import os
 import sys
@@ -24,8 +24,8 @@ class Source(NamedTuple):
     """An image that can be read.
 
     Attributes:
-        name: Its path, or what else it is called.
-        read: Gives uint8 (H, W, 3), RGB, upright; raises `InputError` where it cannot be read.
+        name: Its path, or another name.
+        read: Returns uint8 (H, W, 3), RGB, upright, or raises `InputError`.
     """
 
     name: str
@@ -33,12 +33,7 @@ class Source(NamedTuple):
 
 
 class Sources:
-    """Images in the order given; a video is read frame by frame while they are gone through.
-
-    Args:
-        paths: Files of images and of videos.
-        every: Of a video, each n-th frame.
-    """
+    """Images and every n-th frame of videos, in the given order; videos are decoded during the iteration."""
 
     def __init__(self, paths: Iterable[Path], every: int = 1) -> None:
         self.paths, self.every = list(paths), every
@@ -55,25 +50,25 @@ class Sources:
                 yield Source(str(path), partial(_raise, error))
 
     def count(self) -> int | None:
-        """How many images there are; None where a video does not say how long it is."""
+        """Returns the number of images, or None if a video does not say its length."""
         try:
             counts = [frame_count(path, self.every) if path.suffix.lower() in VIDEOS else 1 for path in self.paths]
-        except InputError:  # told when its turn comes
+        except InputError:  # raised when the video is read
             return None
         return None if None in counts else sum(count or 0 for count in counts)
 
 
 def find_sources(arguments: Iterable[str | Path], every: int = 1, missing: bool = False) -> Sources:
-    """Finds what arguments of a command line stand for.
+    """Finds the images that command-line arguments name.
 
-    A file is itself; a folder all images below it in the order of their names; a pattern (`*`, `?`, `[...]`, and `**`
-    for folders at any depth) what fits it in that order; a list (.txt) the paths in its lines, relative to its folder;
-    `-` the same from standard input, relative to the working directory.
+    An argument is a file; a folder, for all images below it, sorted by name; a pattern (`*`, `?`, `[...]`, and `**` for
+    folders at any depth), for all matches, sorted; a list (.txt) of one path per line, relative to its folder; or `-`
+    for a list on standard input, relative to the working directory.
 
     Args:
-        arguments: Of the command line.
-        every: Of a video, each n-th frame.
-        missing: What does not exist is an error only when it is its turn to be read.
+        arguments: Arguments of the command line.
+        every: Use every n-th frame of a video.
+        missing: Raise the error of a missing file only when it is read.
 
     Raises:
         InputError: A source does not exist or has no image.
@@ -92,7 +87,7 @@ def find_sources(arguments: Iterable[str | Path], every: int = 1, missing: bool 
         elif matches := sorted(glob(str(argument), recursive=True)):
             files = [path for path in map(Path, matches) if not os.path.isdir(path)]
             if not files:
-                raise InputError(f"{argument}: fits folders alone. Name a folder itself, or add `/*`.")
+                raise InputError(f"{argument}: matches only folders. Name a folder itself, or add `/*`.")
             found += files
         else:
             raise InputError(f"{shown(source)}: no such file or folder.")
@@ -100,7 +95,7 @@ def find_sources(arguments: Iterable[str | Path], every: int = 1, missing: bool 
 
 
 def given_sources(images: Given | Iterable[Given]) -> Iterator[Source]:
-    """Images as Python has them, one or more: paths, Pillow images, or uint8 arrays (H, W, 3) in RGB."""
+    """Yields the sources of one or more paths, Pillow images, or uint8 arrays (H, W, 3) in RGB."""
     if isinstance(images, str | Path | Image.Image) or (isinstance(images, np.ndarray) and images.ndim < 4):
         images = [images]
     for number, image in enumerate(images):
@@ -117,20 +112,15 @@ def _raise(error: InputError) -> np.ndarray:
 
 
 def _checked(image: np.ndarray, name: str) -> np.ndarray:
-    if (
-        not isinstance(image, np.ndarray)
-        or image.dtype != np.uint8
-        or image.ndim != 3
-        or image.shape[2] != 3
-        or not image.size
-    ):
-        what = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+    is_array = isinstance(image, np.ndarray)
+    if not is_array or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        what = f"{image.dtype} {image.shape}" if is_array else type(image).__name__
         raise InputError(f"{name}: expected a path, a Pillow image or an array, uint8 (H, W, 3); found {what}.")
     return image
 
 
 def _below(folder: Path) -> list[Path]:
-    """The images of a folder, links followed; of those that lead to one folder, one."""
+    """Lists the images below a folder; follows links, but visits each folder once."""
 
     def unreadable(error: OSError) -> None:
         raise InputError(f"{shown(error.filename)}: the folder cannot be read ({error.strerror}).")
@@ -147,14 +137,13 @@ def _below(folder: Path) -> list[Path]:
 
 
 def _listed(content: bytes, name: str, folder: Path, missing: bool) -> list[Path]:
-    """The paths in the lines of a list; names need not be UTF-8."""
     found = []
     for number, line in enumerate(content.removeprefix(BOM_UTF8).splitlines(), 1):
         if line.strip():
             path = folder / os.fsdecode(line.strip())
             if not (missing or os.path.isfile(path)):
-                raise InputError(f"{name}, line {number}: no such file: {shown(path)!r}. Expected a path in each line.")
+                raise InputError(f"{name}, line {number}: no such file: {shown(path)!r}. Expected one path per line.")
             found.append(path)
     if not found:
-        raise InputError(f"{name}: empty; expected the path of an image in each line.")
+        raise InputError(f"{name}: empty; expected the path of one image per line.")
     return found

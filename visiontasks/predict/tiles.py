@@ -1,4 +1,4 @@
-"""Masks of images that are too large to be seen at once."""
+"""Masks of images that are too large for one pass."""
 
 import math
 from collections.abc import Callable
@@ -7,24 +7,20 @@ import numpy as np
 
 
 def tiled_mask(
-    scores: Callable[[np.ndarray], np.ndarray],
-    image: np.ndarray,
-    tile: int,
-    overlap: float = 0.25,
-    batch_size: int = 4,
+    scores: Callable[[np.ndarray], np.ndarray], image: np.ndarray, tile: int, overlap: float = 0.25, batch_size: int = 4
 ) -> np.ndarray:
     """Classifies the pixels of an image at its own resolution, tile by tile.
 
-    Tiles overlap; each pixel's class is that of the mean of the tiles' scores, weighted by a bell over each tile,
-    so that there are no seams. What is kept at a time is the image, its mask, and the scores of one row of tiles. An
-    image that is no larger than a tile is seen at once.
+    The tiles overlap. The class of each pixel is that of the mean scores of its tiles, weighted by a bell over each
+    tile, which avoids seams. Memory holds the image, its mask, and the scores of one row of tiles. An image that is not
+    larger than a tile is classified in one pass.
 
     Args:
-        scores: From uint8 images (B, 3, h, w) to float32 (B, classes, h, w).
+        scores: Function from uint8 images (B, 3, h, w) to float32 scores (B, classes, h, w).
         image: uint8 (H, W, 3).
         tile: Height and width of a tile in pixels, at most those of the image.
-        overlap: Least share of a tile that it has in common with the next, 0..1, below 1.
-        batch_size: Tiles at a time.
+        overlap: Minimum share of a tile that overlaps with the next one, at least 0 and below 1.
+        batch_size: Tiles per batch.
 
     Returns:
         uint8 (H, W).
@@ -34,7 +30,7 @@ def tiled_mask(
     tall, wide = min(tile, height), min(tile, width)
     weight = np.outer(_bell(tall), _bell(wide)).astype(np.float32)
     mask = np.empty((height, width), np.uint8)
-    band, top = None, 0  # the scores of rows `top` to `top + tall`, which more tiles may add to
+    band, top = None, 0  # scores of the rows `top` to `top + tall`, not complete yet
     for row, after in zip(rows, [*rows[1:], height], strict=True):
         if band is not None:
             band[:, : top + tall - row] = band[:, row - top :]
@@ -54,12 +50,12 @@ def tiled_mask(
 
 
 def _starts(side: int, tile: int, overlap: float) -> list[int]:
-    """Where tiles begin along a side: as few as there can be, evenly spaced, the last one ends with the image."""
+    """Returns where tiles begin along a side: as few as possible, evenly spaced, the last one ends with the image."""
     room = max(0, side - tile)
     steps = math.ceil(room / max(1, tile * (1 - overlap)))
     return [round(room * step / steps) for step in range(steps + 1)] if steps else [0]
 
 
 def _bell(length: int) -> np.ndarray:
-    """Highest in the middle, never zero: the border of an image has no other tile."""
+    """Returns weights with their maximum in the center, never zero, because the image border has no other tile."""
     return np.sin(math.pi * (np.arange(length) + 0.5) / length) ** 2 + 1e-3

@@ -18,12 +18,7 @@ from visiontasks.tasks.restore import restore_task
 
 
 class TorchNetwork:
-    """A task in eval mode; see `Network`.
-
-    Args:
-        task: The model.
-        device: Where it runs: `cpu`, `cuda`, `cuda:1` ...; `auto` is a GPU if there is one.
-    """
+    """A task in eval mode, on a device such as `cpu`, `cuda:1` or `auto`: a GPU if there is one; see `Network`."""
 
     resizes = False
 
@@ -35,12 +30,12 @@ class TorchNetwork:
 
     @classmethod
     def from_checkpoint(cls, path: str, device: str = "auto", trust: Trusted = ()) -> Self:
-        """Builds the model that a checkpoint describes and gives it its weights; see `restore_task`."""
+        """Builds the model that a checkpoint describes and loads its weights; see `restore_task`."""
         return cls(restore_task(path, trust), device)
 
     @classmethod
     def from_pretrained(cls, name: str, pretrained: bool | str = True, device: str = "auto") -> Self:
-        """Takes a network of timm as it is, with its own classes and preprocessing; see `open_network`."""
+        """Builds a timm network with its own classes and preprocessing; see `open_network`."""
         return cls(pretrained_task(name, pretrained), device)
 
     @torch.inference_mode()
@@ -51,14 +46,10 @@ class TorchNetwork:
 
 
 class ExportedNetwork:
-    """A program that `visiontasks export` wrote with torch.export; see `Network`. Its file is trusted.
-
-    Args:
-        path: Of the file.
-        device: Where it runs; see `TorchNetwork`.
+    """A program that `visiontasks export` wrote with torch.export; see `Network`. Loading it can run code in the file.
 
     Raises:
-        InputError: It is missing, broken or of another origin.
+        InputError: The file is missing, broken or not from visiontasks.
     """
 
     def __init__(self, path: str, device: str = "auto") -> None:
@@ -71,7 +62,7 @@ class ExportedNetwork:
             raise InputError(f"{path}: not an exported program that can be read: {error}") from None
         described = read_description(extra[SPEC], path)
         self.device = find_device(device)
-        # its guards are of the sizes that the example had: whether a side is a multiple of 32
+        # the guards hold for the sizes of the example only, such as whether a side is a multiple of 32
         self.module = move_to_device_pass(program, self.device).module(check_guards=False)
         self.spec, self.keys, self.described = described["spec"], tuple(described["keys"]), described
         self.any_size, self.resizes = described["any_size"], described["resizes"]
@@ -85,18 +76,18 @@ class ExportedNetwork:
             if "Expected input" not in str(error):
                 raise
             height, width = images.shape[-2:]
-            raise InputError(f"pictures of {height} x {width} pixels are not for this program: {error}") from None
+            raise InputError(f"pictures of {height} x {width} pixels do not fit this program: {error}") from None
         return {key: output.cpu().numpy() for key, output in zip(self.keys, found, strict=True)}
 
 
 def takes_any_size(task: VisionTask) -> bool:
-    """Whether pictures may be of another size than the task's `image_size`."""
+    """Returns whether pictures may have another size than the task's `image_size`."""
     fixed = hasattr(task.backbone.net, "set_input_size") or task.backbone.normalization == "zca"
     return not fixed and all(getattr(head, "pool", None) != "flatten" for head in task.heads.values())
 
 
 def find_device(name: str) -> torch.device:
-    """The device that `--device` names; `auto` is a GPU if there is one."""
+    """Returns the device that `--device` names; `auto` is a GPU if there is one."""
     if name == "auto":
         return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     try:

@@ -1,4 +1,4 @@
-"""The frames of videos."""
+"""Frames of videos."""
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -15,17 +15,13 @@ VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
 
 
 def frames(path: Path, every: int = 1) -> Iterator[tuple[int, Callable[[], np.ndarray]]]:
-    """Decodes a video.
-
-    Args:
-        path: Of its file.
-        every: Each n-th frame.
+    """Decodes every n-th frame of a video.
 
     Yields:
-        The number of a frame, from 0, and a function that gives it: uint8 (H, W, 3), RGB, upright.
+        The number of every n-th frame, from 0, and a function that returns it: uint8 (H, W, 3), RGB, upright.
 
     Raises:
-        InputError: It cannot be read, or has no picture.
+        InputError: The file cannot be read, or has no frames.
     """
     with _opened(path) as container:
         number = -1
@@ -33,11 +29,11 @@ def frames(path: Path, every: int = 1) -> Iterator[tuple[int, Callable[[], np.nd
             if number % every == 0:
                 yield number, partial(_upright, frame)
         if number < 0:
-            raise InputError(f"{shown(path)}: a video without a frame. Export it anew.")
+            raise InputError(f"{shown(path)}: a video without frames. Export it again.")
 
 
 def frame_count(path: Path, every: int = 1) -> int | None:
-    """How many frames `frames` gives; None where the file does not say."""
+    """Returns the number of frames that `frames` yields, or None if the file does not say."""
     with _opened(path) as container:
         count = container.streams.video[0].frames
         return -(-count // every) if count else None
@@ -49,11 +45,11 @@ def _opened(path: Path) -> Generator[Any]:
         import av
     except ImportError:
         raise InputError(f"{shown(path)}: a video needs PyAV. Install it: pip install 'visiontasks[video]'.") from None
-    read_bytes(path, 1)  # no such file, or none that may be read
+    read_bytes(path, 1)  # raises if the file is missing or unreadable
     try:
         with path.open("rb") as file, av.open(file, metadata_errors="replace") as container:
             if not container.streams.video:
-                raise InputError(f"{shown(path)}: no pictures in it, sound alone.")
+                raise InputError(f"{shown(path)}: it has no pictures, only sound.")
             container.streams.video[0].thread_type = "AUTO"
             yield container
     except (av.FFmpegError, OSError) as error:
@@ -61,5 +57,5 @@ def _opened(path: Path) -> Generator[Any]:
 
 
 def _upright(frame: Any) -> np.ndarray:
-    """A telephone's video is stored as the sensor lies, with the angle beside it."""
+    """Rotates a frame upright; phones store frames as the sensor sees them, and the angle in the metadata."""
     return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90))

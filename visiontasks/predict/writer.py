@@ -1,4 +1,4 @@
-"""Predictions as files."""
+"""Writes predictions as files."""
 
 import csv
 import json
@@ -14,22 +14,24 @@ from visiontasks.core.sample import Sample
 from visiontasks.predict.sources import Source
 from visiontasks.targets.sample import draw_sample, row_of
 
+_COCO_KEYS = {"size", "bbox", "label", "score"}
+
 
 class PredictionWriter:
-    """Writes predictions one by one into a folder that exists.
+    """Writes predictions one by one into an existing folder.
 
-    `predictions.csv` has one line per image, in the order given: `path` and the columns of each target: `label` (the
-    name of the class), `score`, the box as `xmin`, `ymin`, `xmax`, `ymax` in pixels of the image, the `mask` file and
-    the share of the pixels of each class. `predictions.jsonl` has the same rows, one JSON object per line, with the
+    `predictions.csv` has one line per image, in the given order: `path` and the columns of each target: `label` (the
+    class name), `score`, the box as `xmin`, `ymin`, `xmax`, `ymax` in pixels of the image, the `mask` file and the
+    share of the pixels of each class. `predictions.jsonl` has the same rows as JSON objects, one per line, with the
     height and width of the image. `predictions.json` has the boxes as a complete COCO file. `masks/` has PNGs of class
     indices with a palette, `overlays/` the predictions drawn on their images, both named `<number>_<name>.png`. Bytes
-    of a file name that are not UTF-8 are escaped. The tables are named `.part` until all is done, and keep what was
-    predicted before a stop; every PNG is complete. Results of an earlier run in the same folder are removed first.
+    of a file name that are not UTF-8 are escaped. The tables end with `.part` until all images are predicted, and keep
+    their rows if the run stops early; every PNG is complete. Results of an earlier run in the folder are removed first.
 
     Args:
-        folder: Where the files go.
-        spec: The model's.
-        probabilities: Write the probability of every class too.
+        folder: The output folder.
+        spec: The spec of the model.
+        probabilities: Also write the probability of each class.
         overlays: Draw each prediction on its image.
     """
 
@@ -37,10 +39,10 @@ class PredictionWriter:
         self.folder, self.spec, self.overlays, self.probabilities = folder, spec, overlays, probabilities
 
     def write(self, predictions: Iterable[tuple[Source, Sample]]) -> int:
-        """Writes them all, as `Predictor.stream` gives them; returns how many there were.
+        """Writes all predictions of `Predictor.stream` and returns their number.
 
         Raises:
-            InputError: A file cannot be written, as on a full disk.
+            InputError: A file cannot be written, for example because the disk is full.
         """
         boxes: list[tuple[str, Sample]] = []
         count = 0
@@ -62,11 +64,10 @@ class PredictionWriter:
                 height, width = sample["size"]
                 objects.write(json.dumps({**row, "height": height, "width": width}, ensure_ascii=False) + "\n")
                 if self.overlays:
-                    picture = Image.fromarray(draw_sample(source.read(), sample, self.spec))
-                    self._save("overlays", name, sample, picture)
+                    drawn = draw_sample(source.read(), sample, self.spec)
+                    self._save("overlays", name, sample, Image.fromarray(drawn))
                 if "bbox" in sample:
-                    known = {key: sample[key] for key in ("size", "bbox", "label", "score") if key in sample}
-                    boxes.append((name, known))
+                    boxes.append((name, {key: sample[key] for key in _COCO_KEYS & sample.keys()}))
         if boxes:
             write_json(self.folder / "predictions.json", _coco(boxes, self.spec["class_names"]))
         with cannot_be_written(table):
@@ -87,7 +88,7 @@ class PredictionWriter:
         return row if self.probabilities else {k: v for k, v in row.items() if not k.startswith("probability of ")}
 
     def _save(self, kind: str, name: str, sample: Sample, picture: Image.Image) -> str:
-        """Saves a PNG, and returns its path in the folder."""
+        """Saves a PNG and returns its path relative to the folder."""
         stem = Path(name).stem.encode("ascii", "replace").decode()[:100]
         file = f"{kind}/{sample['index']:05d}_{''.join(c if c.isalnum() or c in '-_.' else '_' for c in stem)}.png"
         with cannot_be_written(self.folder / kind):
@@ -104,11 +105,8 @@ def _index_image(sample: Sample) -> Image.Image:
 
 
 def _coco(boxes: list[tuple[str, Sample]], class_names: Sequence[str]) -> dict[str, Any]:
-    content: dict[str, Any] = {
-        "images": [],
-        "annotations": [],
-        "categories": [{"id": i, "name": name} for i, name in enumerate(class_names, 1)],
-    }
+    categories = [{"id": i, "name": name} for i, name in enumerate(class_names, 1)]
+    content: dict[str, Any] = {"images": [], "annotations": [], "categories": categories}
     for number, (name, sample) in enumerate(boxes, 1):
         height, width = sample["size"]
         x1, y1, x2, y2 = (round(float(value), 2) for value in sample["bbox"])

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -141,6 +142,7 @@ def target_kinds() -> dict[str, Target]:
     return {cls.key: cls() for cls in sorted(found, key=lambda cls: cls.dense)}
 
 
+@cache
 def find_target(key: str) -> Target:
     """Returns the kind of a key.
 

@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -29,7 +29,6 @@ from visiontasks.tasks.provenance import provenance
 from visiontasks.tasks.schedules import Cosine, Phase, Schedule, lr_factor
 from visiontasks.tasks.weights import start_from
 
-STAGES = ("train_", "val_", "test_")  # an nn.Module has a `train` of its own
 HeadFactory = Callable[[list[int], int], Head]
 OptimizerFactory = Callable[[Iterable[Any]], Optimizer]
 
@@ -40,13 +39,13 @@ class VisionTask(Configurable, LightningModule):
     Args:
         spec: `class_names`, `mask_names`, `image_size` and `resize`: `VisionDataModule.spec`.
         backbone: The source of features.
-        heads: One head a key of the sample; each called with the backbone's channels and the number of classes.
-            The first one's metric tells the best model.
-        loss_weights: Weight of each head's loss in their sum; 1 where not given.
+        heads: One head per key of the sample; each is called with the backbone's channels and the number of classes.
+            The metric of the first one selects the best model.
+        loss_weights: Weight of each head's loss in their sum; 1 if not given.
         optimizer: Called with the parameter groups.
         schedule: Factor on the learning rate over time.
         backbone_lr_ratio: The backbone's learning rate as a share of the heads'.
-        weights: If given, checkpoint of another run to start from; heads of other classes are made anew.
+        weights: Checkpoint of another run to start from; heads of other classes are created from scratch.
         compile: Compile the backbone.
     """
 
@@ -70,7 +69,8 @@ class VisionTask(Configurable, LightningModule):
         backbone.set_image_size(spec["image_size"])
         made = {key: make(backbone.channels, len(names_of(spec, key))) for key, make in heads.items()}
         self.heads = nn.ModuleDict(made)
-        for key, head in self._heads():
+        heads_by_key = dict(self._heads())
+        for key, head in heads_by_key.items():
             if head.key != key:
                 raise InputError(f"heads: {type(head).__name__} answers {head.key!r}, not {key!r}. Rename the key.")
             if head.target.dense and spec["resize"] == "crop":
@@ -80,14 +80,13 @@ class VisionTask(Configurable, LightningModule):
         self.loss_weights = dict.fromkeys(heads, 1.0) | (loss_weights or {})
         if unknown := sorted(self.loss_weights.keys() - heads.keys()):
             raise InputError(f"loss_weights: no head answers {unknown[0]!r}; the heads are {sorted(heads)}.")
-        self.needs_pyramid = any(head.needs_pyramid for _, head in self._heads())
+        self.needs_pyramid = any(head.needs_pyramid for head in heads_by_key.values())
         if any(is_lazy(parameter) for parameter in self.parameters()):
             self.eval()(torch.zeros(1, 3, *height_width(spec["image_size"]), dtype=torch.uint8))
             self.train()
-        # a metric and not a logged number: that would be averaged wrongly over ranks of different size
-        self.mean_loss = nn.ModuleDict({stage: MeanMetric(nan_strategy="disable") for stage in STAGES})
-        heads_by_key = dict(self._heads())
-        stages: tuple[Stage, ...] = ("train", "val", "test")
+        stages = get_args(Stage)  # with "_" at the end, because an nn.Module has a method `train`
+        # a metric and not a logged number, whose mean over ranks of different size would be wrong
+        self.mean_loss = nn.ModuleDict({f"{stage}_": MeanMetric(nan_strategy="disable") for stage in stages})
         self.figures = nn.ModuleDict({f"{stage}_": StageFigures(stage, heads_by_key, spec) for stage in stages})
         if weights:
             start_from(self, weights)
@@ -97,37 +96,32 @@ class VisionTask(Configurable, LightningModule):
 
     @property
     def monitor(self) -> str:
-        """The metric that tells the best model; more is better."""
+        """The metric that selects the best model; higher is better."""
         return f"val/{next(iter(self._heads()))[1].target.monitor}"
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Computes every head's output of uint8 (or normalized float) images (B, 3, H, W)."""
+        """Computes the output of every head for uint8 (or normalized float) images (B, 3, H, W)."""
         features = self.backbone(images, self.needs_pyramid)
         return {key: head(features) for key, head in self._heads()}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        outputs, loss = self._step(batch, "train")
-        self._figures("train").add_training_batch(outputs, batch)
+        _, loss = self._step(batch, "train")
         self.log("train/loss_step", loss, on_step=True, on_epoch=False)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        outputs, _ = self._step(batch, "val")
-        self._figures("val").add_batch(outputs, batch)
-        return outputs
+        return self._step(batch, "val")[0]
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        outputs, _ = self._step(batch, "test")
-        self._figures("test").add_batch(outputs, batch)
-        return outputs
+        return self._step(batch, "test")[0]
 
     def postprocess(self, images: Tensor) -> dict[str, Tensor]:
-        """Computes what predictions are built from: see `Outputs`, in torch."""
+        """Computes the tensors that predictions are built from; see `Outputs`."""
         outputs = self(images)
         return {key: head.postprocess(outputs[key]) for key, head in self._heads()}
 
     def tables(self) -> dict[str, dict[str, Any]]:
-        """Returns the results of a test that are no single figures; see `StageFigures.tables`."""
+        """Returns the results of a test that are not single figures; see `StageFigures.tables`."""
         return self._figures("test").tables()
 
     def on_train_epoch_start(self) -> None:
@@ -149,8 +143,7 @@ class VisionTask(Configurable, LightningModule):
         self._log_figures("test")
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        # dropout as a function of the step: the same after a resume
-        seed = step_seed(self.trainer)
+        seed = step_seed(self.trainer)  # dropout depends on the step alone, so a resumed fit draws the same
         torch.default_generator.manual_seed(seed)  # torch.manual_seed takes a millisecond where there is no GPU
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
@@ -177,7 +170,7 @@ class VisionTask(Configurable, LightningModule):
             self.backbone.normalizer.set_statistics(*data.pixel_statistics)
 
     def configure_optimizers(self) -> Any:
-        """One group for the heads and one for the backbone, from the start: a resume finds the same two."""
+        """Makes one parameter group for the heads and one for the backbone, also while it is frozen, for a resume."""
         groups = [
             {"params": list(self.heads.parameters()), "name": "heads"},
             {"params": list(self.backbone.parameters()), "name": "backbone"},
@@ -185,12 +178,11 @@ class VisionTask(Configurable, LightningModule):
         optimizer = self.make_optimizer(groups)
         rate = optimizer.param_groups[0]["lr"]
         optimizer.param_groups[1]["lr"] = rate * self.backbone_lr_ratio
-        load_training_data(self.trainer)  # else the number of batches is not known yet where only max_steps is given
+        load_training_data(self.trainer)  # so that the number of batches is known if only max_steps is given
         if math.isinf(updates := self.trainer.estimated_stepping_batches):
             raise InputError("trainer.max_epochs: -1 has no end, which a schedule needs. Give max_epochs or max_steps.")
-        updates = int(updates)
         per_epoch = max(1, math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches))
-        scheduler = LambdaLR(optimizer, lambda step: lr_factor(self.phases, step, updates, per_epoch, rate))
+        scheduler = LambdaLR(optimizer, lambda step: lr_factor(self.phases, step, int(updates), per_epoch, rate))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -215,12 +207,14 @@ class VisionTask(Configurable, LightningModule):
         for key, head in self._heads():
             if key not in batch:
                 raise InputError(f"{type(head).__name__} answers {key!r}, which the batch lacks; it has {[*batch]}.")
-            # mixed labels, where a callback has made them, are for the loss; the figures keep to the true ones
+            # labels that a callback mixed are for the loss only; the figures use the true ones
             loss = head.loss(outputs[key], batch.get(f"mixed_{key}", batch[key]))
             total = total + self.loss_weights[key] * loss
         mean: Any = self.mean_loss[f"{stage}_"]
-        mean.update(total.detach().expand(len(batch["index"])))  # torchmetrics 1.9 drops weights where NaN may pass
+        mean.update(total.detach().expand(len(batch["index"])))  # torchmetrics 1.9 ignores weights if NaN is allowed
         self.log(f"{stage}/loss", mean, on_step=False, on_epoch=True, batch_size=len(batch["index"]))
+        figures = self._figures(stage)
+        (figures.add_training_batch if stage == "train" else figures.add_batch)(outputs, batch)
         return outputs, total
 
     def _log_figures(self, stage: Stage) -> None:
@@ -236,6 +230,6 @@ class VisionTask(Configurable, LightningModule):
 
 
 def step_seed(trainer: Trainer, salt: int = 0) -> int:
-    """A seed for the draws of one training step and rank, another for each salt."""
+    """Returns the seed of the random draws of one training step and rank; each salt gives another one."""
     seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))  # where seed_everything leaves it
     return hash((seed, trainer.fit_loop.total_batch_idx, trainer.global_rank, salt)) & 0x7FFFFFFF

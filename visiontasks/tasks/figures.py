@@ -1,4 +1,4 @@
-"""The figures of one stage (train, val or test): what each image adds, over all processes, until the epoch ends."""
+"""Figures of one stage (train, val or test), from the counts of all images and processes in an epoch."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,12 +14,9 @@ from visiontasks.targets.sample import Outputs, predict_samples
 
 
 class Tally:
-    """Counts of a target kind, summed or listed.
+    """Counts of a target kind, summed if it is `additive`, else listed.
 
-    It is no metric of torchmetrics: those become bfloat16 with the model and stop counting at 256.
-
-    Args:
-        target: The kind, which tells whether counts may be summed.
+    It is not a torchmetrics metric, because those become bfloat16 with the model and stop counting at 256.
     """
 
     def __init__(self, target: Target) -> None:
@@ -27,14 +24,14 @@ class Tally:
         self.parts: list[Any] = []
 
     def add(self, counts: np.ndarray | Tensor) -> None:
-        """Adds the counts of one image, (rows, classes), or those of a training batch; see `Head.counts`."""
+        """Adds the counts of one image, (rows, classes), or of a training batch; see `Head.counts`."""
         if self.target.additive and self.parts:
             self.parts[0] = self.parts[0] + counts
         else:
             self.parts.append(counts)
 
     def gather(self) -> np.ndarray:
-        """Returns the counts of all processes, float64 (N, rows, classes), N 1 where they are summed."""
+        """Returns the counts of all processes, float64 (N, rows, classes), where N is 1 if they are summed."""
         own = [np.asarray(part.cpu() if isinstance(part, Tensor) else part, np.float64) for part in self.parts]
         every: list[Any] = [own]
         if torch.distributed.is_available() and torch.distributed.is_initialized():
@@ -45,41 +42,35 @@ class Tally:
 
 
 class StageFigures(nn.Module):
-    """Counts of every head of a task in one stage, those of its baseline, and the metrics that need more than counts.
-
-    Args:
-        stage: train, val or test.
-        heads: The heads by key; they stay the task's own.
-        spec: The task's.
-    """
+    """Counts of each head of a task and of its baseline in one stage, and the metrics that need more than counts."""
 
     def __init__(self, stage: Stage, heads: Mapping[str, Head], spec: dict[str, Any]) -> None:
         super().__init__()
         self.stage, self.spec = stage, spec
-        self.heads = dict(heads)  # a plain dict: a ModuleDict would be saved twice
+        self.heads = dict(heads)  # a ModuleDict would be saved twice
         self.extras: Any = nn.ModuleDict({key: head.extras(stage) for key, head in heads.items()})
         self.reset()
 
     def reset(self) -> None:
-        """Forgets everything."""
+        """Removes all counts."""
         self.tallies = {key: Tally(head.target) for key, head in self.heads.items()}
         self.baselines = {key: Tally(head.target) for key, head in self.heads.items()}
         for extras in self.extras.values():
             extras.reset()
 
     def add_training_batch(self, outputs: dict[str, Tensor], batch: Batch) -> None:
-        """Adds a training batch, at the resolution of the network and without leaving the device."""
+        """Adds a training batch at the resolution of the network, without leaving the device."""
         for key, head in self.heads.items():
             self.tallies[key].add(head.counts(outputs[key].detach(), batch[key]))
 
     def add_batch(self, outputs: dict[str, Tensor], batch: Batch) -> None:
-        """Adds a batch of val or test image by image, at the resolution of the targets."""
+        """Adds the images of a val or test batch one by one, at the resolution of the targets."""
         found = {key: head.postprocess(outputs[key].detach()).float().cpu().numpy() for key, head in self.heads.items()}
         count, sizes = len(batch["index"]), batch["size"].tolist()
-        trivial = {key: head.baseline().expand(count, *head.baseline().shape) for key, head in self.heads.items()}
-        arrays = {key: output.float().cpu().numpy() for key, output in trivial.items()}
+        baselines = {key: head.baseline().float().cpu().numpy() for key, head in self.heads.items()}
+        baselines = {key: np.broadcast_to(output, (count, *output.shape)) for key, output in baselines.items()}
         spec = {**self.spec, "image_size": tuple(batch["image"].shape[-2:])}
-        predictions, guesses = list(predict_samples(found, sizes, spec)), predict_samples(arrays, sizes, spec)
+        predictions, guesses = list(predict_samples(found, sizes, spec)), predict_samples(baselines, sizes, spec)
         for prediction, guess, truth in zip(predictions, guesses, batch["truth"], strict=True):
             for key, head in self.heads.items():
                 names = names_of(spec, key)
@@ -93,8 +84,7 @@ class StageFigures(nn.Module):
     def values(self, calibrate: bool = False) -> dict[str, float]:
         """Computes the figures of all heads by name, and `<monitor>_baseline` of each.
 
-        Args:
-            calibrate: Let the heads choose thresholds by these counts first.
+        With `calibrate` the heads first choose their thresholds by these counts.
         """
         found: dict[str, float] = {}
         for key, head in self.heads.items():
@@ -112,14 +102,13 @@ class StageFigures(nn.Module):
         return found
 
     def tables(self) -> dict[str, Outputs]:
-        """Computes what is no single figure: by key, then by name one value per class, or a matrix, rows true."""
+        """Computes the values per class and the matrices (rows: true classes) by key and name."""
         found: dict[str, Outputs] = {}
         for key, head in self.heads.items():
             figures = head.target.figures(self.tallies[key].gather())
-            found[key] = {
-                name.removeprefix("class/"): one for name, one in figures.items() if name.startswith("class/")
-            }
-            found[key] |= {name: value.cpu().numpy() for name, value in self._extra_values(key).items() if value.ndim}
+            extra = {name: value.cpu().numpy() for name, value in self._extra_values(key).items() if value.ndim}
+            per_class = {name: values for name, values in figures.items() if name.startswith("class/")}
+            found[key] = {name.removeprefix("class/"): values for name, values in per_class.items()} | extra
         return found
 
     def _extra_values(self, key: str) -> dict[str, Tensor]:

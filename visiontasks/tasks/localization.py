@@ -1,4 +1,4 @@
-"""Which object, and where."""
+"""Localization of one object per image."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from visiontasks.tasks.schedules import Cosine, Schedule
 
 
 class LocalizationTask(VisionTask):
-    """One class and one box per image; the box alone where the set has one class.
+    """One class and one box per image; only the box if the set has one class.
 
     `localization` is the share of images whose class is right and whose IoU is above 0.5 (Russakovsky et al. 2015,
     section 4.2).
@@ -20,11 +20,11 @@ class LocalizationTask(VisionTask):
         backbone: The source of features.
         box_head: Called with the backbone's channels and the number of classes.
         label_head: Called in the same way.
-        label_weight: Weight of the label's loss, 0..1; the box's is the rest.
+        label_weight: Weight of the loss of the label, 0..1; the box has the rest.
         optimizer: Called with the parameter groups.
         schedule: Factor on the learning rate over time.
         backbone_lr_ratio: The backbone's learning rate as a share of the heads'.
-        weights: Checkpoint of another run to start from; heads of other classes are made anew.
+        weights: Checkpoint of another run to start from; heads of other classes are created from scratch.
         compile: Compile the backbone.
     """
 

@@ -1,4 +1,4 @@
-"""The optimizer of a task that names none."""
+"""The default optimizer."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,11 +9,11 @@ from visiontasks.core.compat import allow_clipping
 
 
 class DefaultAdamW(AdamW):
-    """Fused AdamW at a rate for fine-tuning.
+    """Fused AdamW with a learning rate for fine-tuning.
 
-    With no other argument, since jsonargparse hands those of a default on to whatever optimizer is named instead.
+    It has no other arguments, because jsonargparse passes those of a default on to an optimizer named in its place.
     """
 
     def __init__(self, params: Iterable[Any], lr: float = 3e-4) -> None:
         super().__init__(params, lr=lr, weight_decay=0.01, fused=True)
-        allow_clipping(self)  # else Lightning refuses to clip gradients in mixed precision
+        allow_clipping(self)  # Lightning would refuse to clip gradients in mixed precision

@@ -1,4 +1,4 @@
-"""A pretrained network as it is: its own classes and preprocessing, no training."""
+"""Pretrained networks with their own classes and preprocessing, without training."""
 
 from collections import Counter
 from typing import Any
@@ -10,17 +10,17 @@ from visiontasks.core.errors import InputError
 from visiontasks.models import Backbone
 from visiontasks.tasks import ClassificationTask
 
-RESIZE = {"center": "crop", "squash": "stretch", "border": "letterbox"}  # timm's word: ours
+RESIZE = {"center": "crop", "squash": "stretch", "border": "letterbox"}  # timm's name: ours
 
 
 def pretrained_task(name: str, pretrained: bool | str) -> ClassificationTask:
-    """A task of which every part is the network's own; see `Predictor.from_pretrained`.
+    """Builds a task from a timm network and its own classifier; see `Predictor.open`.
 
-    Its `spec` has timm's size, crop and names. An image is made smaller by averaging or bilinearly, whatever
-    interpolation timm names.
+    Its `spec` has timm's size, crop and class names. Images are resized by averaging or bilinear interpolation,
+    whatever interpolation timm names.
     """
     if pretrained is False:
-        raise InputError(f"pretrained: false leaves {name} without weights, and its answers without sense.")
+        raise InputError(f"pretrained: false leaves {name} without weights, so its predictions would be random.")
     backbone = Backbone(name, pretrained, top=True)
     found = resolve_model_data_config(backbone.net)
     spec = {
@@ -32,17 +32,16 @@ def pretrained_task(name: str, pretrained: bool | str) -> ClassificationTask:
     }
     task = ClassificationTask(spec, backbone)
     head: Any = task.heads["label"]
-    head.classifier = nn.Identity()  # the backbone's final map holds the logits already
+    head.classifier = nn.Identity()  # the final map of the backbone holds the logits
     return task
 
 
 def class_names(count: int) -> list[str]:
-    """timm's names of so many classes, where it knows them: those of ImageNet and its larger sets; else numbers."""
+    """Returns timm's class names if `count` is the size of ImageNet or one of its larger sets, else numbers."""
     subset = infer_imagenet_subset({"num_classes": count})
     if subset is None:
         return [str(number) for number in range(count)]
     info = ImageNetInfo(subset)
     names, labels = info.label_descriptions(), info.label_names()
-    often = Counter(names)
-    # a crane is a bird and a machine
+    often = Counter(names)  # "crane" is a bird and a machine
     return [name if often[name] == 1 else f"{name} ({label})" for name, label in zip(names, labels, strict=True)]

@@ -1,4 +1,4 @@
-"""Where a checkpoint comes from."""
+"""The origin of a checkpoint."""
 
 import subprocess
 from typing import Any
@@ -7,7 +7,7 @@ import torch
 
 
 def provenance(fingerprint: str | None, spec: dict[str, Any]) -> dict[str, Any]:
-    """Lists versions, git commit, data fingerprint and spec, as a checkpoint keeps them."""
+    """Returns the versions, git commit, data fingerprint and spec that a checkpoint stores."""
     from visiontasks import __version__
 
     versions = {"version": __version__, "torch": str(torch.__version__)}
@@ -15,7 +15,6 @@ def provenance(fingerprint: str | None, spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def _git_commit() -> str | None:
-    """The commit of the working directory, if git tracks it."""
     try:
         run = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5)
     except (OSError, subprocess.TimeoutExpired):

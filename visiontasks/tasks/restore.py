@@ -1,4 +1,4 @@
-"""From a checkpoint to the model that it describes."""
+"""Builds the model that a checkpoint describes."""
 
 from typing import Any
 
@@ -17,18 +17,11 @@ FOR_TRAINING = {"compile": False, "weights": None}
 
 
 def restore_task(path: str, trust: Trusted = ()) -> VisionTask:
-    """Builds the model that a checkpoint describes and loads its weights.
-
-    Args:
-        path: The checkpoint.
-        trust: Modules of the user's own, or classes, that the checkpoint may name.
-
-    Returns:
-        The model, on the CPU, in eval mode.
+    """Builds the model that a checkpoint describes, with its weights, on the CPU in eval mode.
 
     Raises:
-        InputError: The file is no checkpoint of visiontasks, or names a class that is neither ours, nor torch's, nor
-            trusted.
+        InputError: The file is not a checkpoint of visiontasks, or names a class that is neither from visiontasks or
+            torch nor among the modules and classes in `trust`.
     """
     checkpoint = read_checkpoint(path)
     task = build_task(checkpoint["hyper_parameters"], trust, f"{path}: model")
@@ -43,14 +36,14 @@ def build_task(description: Any, trust: Trusted = (), where: str = "model") -> V
     """Builds a model from its `class_path` and `init_args`, with random weights.
 
     Raises:
-        InputError: A class is not in `model_classes`, or cannot be built so.
+        InputError: A class is not in `model_classes`, or cannot be built with these arguments.
     """
     description = check_task(description, trust, where)
     init_args = {name: FOR_TRAINING.get(name, value) for name, value in description["init_args"].items()}
     try:
         with without_weights():
             return build({**description, "init_args": init_args}, VisionTask, model_classes(trust), where)
-    except Exception as error:  # whatever arguments of another version, or of a hostile file, lead to
+    except Exception as error:  # arguments of another version or a hostile file
         raise InputError(f"{where}: cannot be built as the checkpoint describes it: {error}") from error
 
 
@@ -58,13 +51,13 @@ def check_task(description: Any, trust: Trusted = (), where: str = "model") -> d
     """Returns the description of a model with the public path of each class.
 
     Raises:
-        InputError: It names a class that is not in `model_classes`, or something else that `build` refuses.
+        InputError: It names a class that is not in `model_classes`, or `build` refuses it.
     """
     return check(description, VisionTask, model_classes(trust), where)
 
 
 def model_classes(trust: Trusted = ()) -> dict[str, type]:
-    """The only classes that a checkpoint may name: see `class_table`."""
+    """Returns the only classes that a checkpoint may name; see `class_table`."""
     ours = [cls for room in (tasks, models, losses) for cls in members(room)]
     torchs = [*members(optim, optim.Optimizer), *members(lr_scheduler, lr_scheduler.LRScheduler)]
     return class_table([*ours, *torchs, *members(nn, nn.Module), *trusted_classes(trust)])

@@ -1,7 +1,4 @@
-"""Learning-rate schedules: pure functions of the time that has passed in a phase of training.
-
-Without state of their own they are exact after a resume, and start anew in each phase.
-"""
+"""Learning-rate schedules: functions of the time in a phase, without state, so that a resumed fit is exact."""
 
 import math
 from abc import ABC, abstractmethod
@@ -25,7 +22,7 @@ class Schedule(Configurable, ABC):
 
     @abstractmethod
     def factor(self, time: int, total: int) -> float:
-        """The factor at `time` of `total` epochs or updates, 0..1."""
+        """Returns the factor at `time` of `total` epochs or updates, 0..1."""
 
 
 class Constant(Schedule):
@@ -36,16 +33,16 @@ class Constant(Schedule):
 
 
 class Cosine(Schedule):
-    """Linear warm-up, then half a cosine down (Loshchilov and Hutter 2017, eq. 5, without restarts).
+    """Linear warm-up, then cosine decay (Loshchilov and Hutter 2017, eq. 5, without restarts).
 
     Args:
-        warmup: Share of the phase in which the rate climbs from zero, 0..1.
+        warmup: Share of the phase in which the rate rises from zero, 0..1.
         floor: Factor at the end, 0..1.
     """
 
     def __init__(self, warmup: float = 0.1, floor: float = 0.0) -> None:
         if not (0 <= warmup < 1 and 0 <= floor <= 1):
-            raise InputError(f"Cosine: warmup={warmup} must be in 0..1, below 1, and floor={floor} in 0..1.")
+            raise InputError(f"Cosine: warmup={warmup} must be at least 0 and below 1, and floor={floor} in 0..1.")
         self.warmup, self.floor = warmup, floor
 
     def factor(self, time: int, total: int) -> float:
@@ -57,7 +54,7 @@ class Cosine(Schedule):
 
 
 class Exponential(Schedule):
-    """gamma ** time.
+    """The factor `gamma ** time`.
 
     Args:
         gamma: Factor from one epoch (or update) to the next, 0..1.
@@ -72,7 +69,7 @@ class Exponential(Schedule):
 
 
 class Step(Schedule):
-    """gamma ** (number of milestones passed).
+    """The factor `gamma ** (number of milestones passed)`.
 
     Args:
         milestones: Epochs (or updates) at which the rate drops.
@@ -88,10 +85,10 @@ class Step(Schedule):
 
 
 class InverseTime(Schedule):
-    """1 / (1 + decay * time): what the classic Keras optimizers call `decay`.
+    """The factor `1 / (1 + decay * time)`, which the classic Keras optimizers call `decay`.
 
     Args:
-        decay: Per update (or epoch).
+        decay: Decay per update (or epoch).
         interval: Count epochs or updates.
     """
 
@@ -104,7 +101,7 @@ class InverseTime(Schedule):
 
 @dataclass
 class Phase:
-    """A part of the training from one epoch on, with its own rate and a schedule that starts anew."""
+    """A part of the training that starts at an epoch, with its own rate and a schedule that starts again at time 0."""
 
     epoch: int
     schedule: Schedule
@@ -112,14 +109,14 @@ class Phase:
 
 
 def lr_factor(phases: list[Phase], step: int, updates: int, per_epoch: int, rate: float) -> float:
-    """The factor on the optimizer's own rate at an update: the current phase's rate and schedule.
+    """Computes the factor on the learning rate of the optimizer, from the current phase's rate and schedule.
 
     Args:
         phases: In order; the first begins in epoch 0.
         step: Updates done so far.
         updates: Updates of the whole training.
         per_epoch: Updates of an epoch.
-        rate: The optimizer's own rate, which a phase without one keeps.
+        rate: Learning rate of the optimizer, which a phase without its own rate uses.
     """
     starts = [phase.epoch * per_epoch for phase in phases] + [updates]
     number = max(i for i, start in enumerate(starts[:-1]) if start <= step)

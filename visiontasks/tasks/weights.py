@@ -1,4 +1,4 @@
-"""Starting from the weights of another run."""
+"""Start from the weights of another run."""
 
 from typing import Any
 
@@ -10,14 +10,10 @@ from visiontasks.tasks.checkpoint import VERSION_KEY, read_checkpoint
 
 
 def start_from(task: Any, path: str) -> None:
-    """Takes over another run's backbone, and its heads where they tell the same classes apart.
-
-    Args:
-        task: A `VisionTask`; its weights are replaced.
-        path: The checkpoint.
+    """Loads the backbone of another run's checkpoint into a `VisionTask`, and its heads if they have the same classes.
 
     Raises:
-        InputError: It is no checkpoint, or one of another backbone.
+        InputError: It is not a checkpoint, or has another backbone.
     """
     checkpoint = read_checkpoint(path)
     state, own = checkpoint["state_dict"], task.state_dict()
@@ -28,9 +24,8 @@ def start_from(task: Any, path: str) -> None:
         if not name.startswith("heads."):
             found = tuple(state[name].shape) if name in state else "nothing"
             raise InputError(f"model.weights: {path} has {found} for {name}, expected {tuple(own[name].shape)}.")
-    anew = sorted(others | {name.split(".")[1] for name in misfits})
-    kept = tuple(f"heads.{key}." for key in anew)
-    task.load_state_dict({name: state[name] for name in own if not name.startswith(kept)}, strict=False)
-    rank_zero_info(
-        f"Started from the weights of {path}" + (f"; made anew: the head of {', '.join(anew)}." if anew else ".")
-    )
+    created = sorted(others | {name.split(".")[1] for name in misfits})
+    skipped = tuple(f"heads.{key}." for key in created)
+    task.load_state_dict({name: state[name] for name in own if not name.startswith(skipped)}, strict=False)
+    note = f"; created from scratch: the head of {', '.join(created)}" if created else ""
+    rank_zero_info(f"Started from the weights of {path}{note}.")

@@ -1,4 +1,4 @@
-"""One file a source of images; a new file here is known to configs by its class's name."""
+"""Datasets, one file per source of images; configs know the classes of every file here by name."""
 
 from importlib import import_module
 from pkgutil import iter_modules
@@ -10,28 +10,14 @@ from visiontasks.data.datasets.folder import ImageFolder
 from visiontasks.data.datasets.masks import MaskFolder
 from visiontasks.data.datasets.shapes import Scenes, Shapes
 from visiontasks.data.datasets.table import CsvTable
-from visiontasks.data.datasets.torchvision_sets import CIFAR10, MNIST, FashionMNIST, OxfordIIITPet
+from visiontasks.data.datasets.torchvision_sets import CIFAR10, MNIST, FashionMNIST, OxfordIIITPet, VOCSegmentation
 from visiontasks.data.datasets.voc import VocBoxes
-from visiontasks.data.datasets.voc_segmentation import VOCSegmentation
 from visiontasks.data.datasets.windows import Windows
 
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
 
 __all__ = [
-    "CIFAR10",
-    "MNIST",
-    "CocoBoxes",
-    "CocoMasks",
-    "CsvTable",
-    "FashionMNIST",
-    "ImageFolder",
-    "MaskFolder",
-    "OxfordIIITPet",
-    "Scenes",
-    "Shapes",
-    "VOCSegmentation",
-    "VisionDataset",
-    "VocBoxes",
-    "Windows",
-]
+    "CIFAR10", "MNIST", "CocoBoxes", "CocoMasks", "CsvTable", "FashionMNIST", "ImageFolder", "MaskFolder",
+    "OxfordIIITPet", "Scenes", "Shapes", "VOCSegmentation", "VisionDataset", "VocBoxes", "Windows",
+]  # fmt: skip

@@ -1,4 +1,4 @@
-"""What a dataset is."""
+"""Base class of the datasets."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -14,14 +14,15 @@ from visiontasks.targets import find_target, target_kinds
 
 
 class VisionDataset(Dataset, ABC):
-    """One split of a set of images with what is known about each.
+    """One split of a set of images and what is known about each image.
 
-    A subclass takes the split as its first argument, sets `class_names`, and answers three questions
-    about an index: its `image`, its `target` and its `name`.
+    A subclass takes the split as its first argument, sets `class_names`, and defines the `image`, the `target` and the
+    `name` of an index. Its constructor raises `MissingSplit` if the split is missing, and `InputError` if a file or
+    another argument is missing or wrong; the message names it.
 
     Attributes:
-        class_names: Name of every class; a label is an index into it. The same in every split.
-        mask_names: Name of every class of a mask's pixels, in the same way; empty where there are no masks.
+        class_names: Names of the classes, the same in every split; a label is an index into them.
+        mask_names: Names of the classes of mask pixels, in the same way; empty if there are no masks.
     """
 
     class_names: list[str]
@@ -36,68 +37,53 @@ class VisionDataset(Dataset, ABC):
 
     @abstractmethod
     def target(self, index: int) -> dict[str, Any]:
-        """What is known of one image without reading it: `label`, `bbox` in pixels, ..., or nothing."""
+        """Returns what is known about an image without reading it: `label`, `bbox` in pixels, ..., or nothing."""
 
     def objects(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """All objects of one image, without reading it: boxes, float32 (N, 4), xyxy in pixels, and labels, int64 (N,).
+        """Returns all objects of one image: boxes, float32 (N, 4), xyxy in pixels, and labels, int64 (N,).
 
-        The one of `target` unless a subclass knows of more; none where it has no box.
+        By default this is the object of `target`, or no object if it has no box. The image is not read.
         """
         target = self.target(index)
         boxes = [target["bbox"]] if "bbox" in target else []
         return np.array(boxes, np.float32).reshape(-1, 4), np.array([target.get("label", 0)] * len(boxes), np.int64)
 
     def mask(self, index: int) -> np.ndarray | None:
-        """Reads the class of every pixel, uint8 (H, W), 255 where it does not count; none if there is no mask."""
+        """Reads the class of every pixel, uint8 (H, W), 255 where it is ignored; None if there is no mask."""
         return None
 
-    def checked_mask(self, index: int, shape: tuple[int, ...]) -> np.ndarray | None:
-        """Reads the mask of an image of this height and width.
-
-        Raises:
-            InputError: It has another size.
-        """
-        mask = self.mask(index)
-        if mask is not None and mask.shape != shape[:2]:
-            found, expected = (f"{width} x {height}" for height, width, *_ in (mask.shape, shape))
-            raise InputError(f"{self.name(index)}: its mask has {found} pixels, the image {expected}. Export it anew.")
-        return mask
-
     def names(self, key: str) -> list[str]:
-        """Names of the classes of a target; empty where there are none."""
+        """Returns the names of the classes of a target; empty if there are none."""
         return list(getattr(self, find_target(key).names_key, ()))
 
     def truth(self, index: int, shape: tuple[int, ...]) -> dict[str, Any]:
-        """All targets of an image of this height and width.
-
-        Raises:
-            InputError: Its mask has another size.
-        """
-        mask = self.checked_mask(index, shape)
-        return {**self.target(index), **({} if mask is None else {"mask": mask})}
+        """Returns all targets of an image of this height and width; a mask of another size is an `InputError`."""
+        mask = self.mask(index)
+        if mask is None:
+            return self.target(index)
+        if mask.shape != shape[:2]:
+            found, expected = (f"{width} x {height}" for height, width, *_ in (mask.shape, shape))
+            raise InputError(f"{self.name(index)}: its mask has {found} pixels, the image {expected}. Export it again.")
+        return {**self.target(index), "mask": mask}
 
     @abstractmethod
     def name(self, index: int) -> str:
-        """Where a sample comes from: a path or another name that is the same on every machine."""
+        """Returns where a sample comes from: a path or another name that is the same on every machine."""
 
     def size(self, index: int) -> tuple[int, int]:
-        """Height and width of one image in pixels; to be overridden where that is known without decoding it."""
+        """Returns height and width of one image in pixels; override it if they are known without decoding."""
         height, width = self.image(index).shape[:2]
         return height, width
 
     def labels(self) -> np.ndarray:
-        """Class index of every sample, int64 (N,).
-
-        Raises:
-            InputError: The samples have no label.
-        """
+        """Returns the class index of every sample, int64 (N,); a sample without a label is an `InputError`."""
         targets = [self.target(index) for index in range(len(self))]
         if any("label" not in target for target in targets):
             raise InputError(f"{type(self).__name__} has samples without a label.")
         return np.array([target["label"] for target in targets], np.int64)
 
     def fingerprint(self) -> str:
-        """Short hash of names, labels and boxes, not of pixels: tells whether two runs saw the same data."""
+        """Returns a short hash of names and targets, not of pixels: it shows whether two runs saw the same data."""
         names = [name for key in target_kinds() for name in self.names(key)]
         digest = hashlib.sha256("\n".join(names).encode())
         for index in range(len(self)):
@@ -111,11 +97,7 @@ class VisionDataset(Dataset, ABC):
 
 
 def check_class_names(class_names: list[str], where: str) -> None:
-    """Refuses a set that nothing can be learned from.
-
-    Raises:
-        InputError: There are fewer than two classes.
-    """
+    """Raises an `InputError` if there are fewer than two classes."""
     if len(class_names) < 2:
         found = f"one class, {class_names[0]!r}" if class_names else "no class"
         raise InputError(f"{where}: found {found}; classification needs at least two.")

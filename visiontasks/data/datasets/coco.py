@@ -1,30 +1,19 @@
-"""COCO's JSON files, and the boxes in them."""
+"""COCO JSON files, and the boxes in them."""
 
 import json
 from collections import defaultdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lightning.pytorch.utilities import rank_zero_info
-
 from visiontasks.core.errors import InputError
-from visiontasks.data.datasets.objects import (
-    Annotation,
-    ObjectSet,
-    OnInvalidBox,
-    OnSeveralObjects,
-    Record,
-    file_inside,
-    stated_size,
-)
+from visiontasks.core.images import read_bytes
+from visiontasks.data.datasets.objects import ObjectSet, OnSeveralObjects
+from visiontasks.data.datasets.records import Annotation, OnInvalidBox, Record, file_inside, four_numbers, stated_size
 from visiontasks.data.splits import SPLITS, MissingSplit, Splits
 
 
 class CocoImage(NamedTuple):
-    """An image file, its name in the set, where that is written, the stated size, and its annotations.
-
-    Of an annotation: where it is written, and the object that stands there.
-    """
+    """An image file, its name, where it is written, its stated size, and its annotations, each with its place."""
 
     path: Path
     name: str
@@ -34,23 +23,19 @@ class CocoImage(NamedTuple):
 
 
 class CocoBoxes(ObjectSet):
-    """Images with boxes in one COCO JSON file, or one a split.
+    """Images with boxes in one COCO JSON file, or in one file per split.
 
-    Where `{split}` stands in `annotations`, the file of that name says what belongs to a split; otherwise the
-    images in string order of their names are divided by `splits`. Category ids may have gaps; the classes are in
-    their order. Crowds (`iscrowd`) are left out.
+    If `annotations` contains `{split}`, the files define the splits. Otherwise the images in string order of their
+    names are divided by `splits`. The classes are in the order of the category ids, which may have gaps. Crowds
+    (`iscrowd`) are left out.
 
     Args:
         split: train, val or test.
         annotations: The JSON file; `{split}` in it stands for the split.
-        images: Folder that the file names in it start from; `{split}` as above.
-        objects: Of several objects take the `largest` box or the `first`, `skip` the image, or raise an `error`.
-        boxes: A box that is not inside its image is an `error`, or is clipped to it; what then has no area is dropped.
+        images: Folder that file names are relative to; `{split}` in it stands for the split.
+        objects: Use the `largest` of several objects, or the `first`; `skip` the image; `error`; or use all `labels`.
+        boxes: Raise an `error` for a box not inside its image, or `clip` the box and drop it if no area is left.
         splits: How a single file is divided.
-
-    Raises:
-        MissingSplit: There is no such split.
-        InputError: The file, an id, a file name or a box is wrong; the message says which.
     """
 
     def __init__(
@@ -63,36 +48,20 @@ class CocoBoxes(ObjectSet):
         splits: Splits = Splits(),
     ) -> None:
         names, found, chosen = read_coco(split, annotations, images, splits)
-        records = [
-            Record(
-                image.path,
-                image.name,
-                [
-                    Annotation(names[row["category_id"]], _box(row.get("bbox"), where), where)
-                    for where, row in image.annotations
-                    if not row.get("iscrowd")
-                ],
-                image.size,
-            )
-            for image in found
-        ]
-        others = set(range(len(records))) - set(chosen) if split == "train" else set()
-        held_out = [records[i].path for i in sorted(others)]
+        records = [Record(image.path, image.name, _annotations(image, names), image.size) for image in found]
+        others = set(range(len(records))).difference(chosen) if split == "train" else set()
+        held_out = [records[i].path for i in others]
         super().__init__([records[i] for i in chosen], list(names.values()), objects, boxes, held_out)
 
 
 def read_coco(
     split: str, annotations: str, images: str, splits: Splits
 ) -> tuple[dict[int, str], list[CocoImage], list[int]]:
-    """Reads the COCO file of a split; the arguments are those of `CocoBoxes`.
+    """Reads the COCO file of a split; the arguments and exceptions are those of `CocoBoxes`.
 
     Returns:
         The names of the categories by their ids, ascending; all images of the file in string order of their names;
-        and the places of those that belong to the split, ascending.
-
-    Raises:
-        MissingSplit: There is no such split.
-        InputError: The file, an id or a file name is wrong; the message says which.
+        and the places of the images of the split, ascending.
     """
     by_file = "{split}" in annotations
     path, folder = (Path(text.replace("{split}", split)) for text in (annotations, images))
@@ -101,10 +70,9 @@ def read_coco(
         if not others:
             raise InputError(f"{path}: no such file, nor one of another split.")
         raise MissingSplit(f"{path}: no such file; there are {', '.join(others)}.")
-    if by_file and split == "train" and splits != Splits():
-        rank_zero_info(f"{annotations} has a file a split, so {splits} is not used.")
     names, found = _read(path, folder)
     if by_file:
+        splits.log_unused(split, f"{annotations} has one file per split")
         return names, found, list(range(len(found)))
     places = {number: place for place, number in enumerate(names)}
     first = [next((row for _, row in image.annotations if not row.get("iscrowd")), None) for image in found]
@@ -113,43 +81,34 @@ def read_coco(
 
 
 def _read(path: Path, folder: Path) -> tuple[dict[int, str], list[CocoImage]]:
-    """The names of the categories by their ids, ascending, and all images in string order of their names."""
-    content = _load(path)
+    data = read_bytes(path)
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not JSON ({error}).") from None
     for key in ("images", "annotations", "categories"):
         rows = content.get(key) if isinstance(content, dict) else None
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise InputError(f"{path}: not a COCO file: {key!r} must be a list of objects.")
     categories = _by_id(content["categories"], path, "category", "name")
-    names = {number: str(categories[number]["name"]) for number in sorted(categories)}
+    names = {number: categories[number]["name"] for number in sorted(categories)}
     if len(set(names.values())) < len(names):
-        raise InputError(f"{path}: two categories have one name: {sorted(names.values())}.")
+        raise InputError(f"{path}: two categories share a name: {sorted(names.values())}.")
     images = _by_id(content["images"], path, "image", "file_name")
     found: dict[int, list[tuple[str, dict[str, Any]]]] = defaultdict(list)
     for row in content["annotations"]:
         where = f"{path}, annotation {row.get('id')!r}"
         for key, known in (("image_id", images), ("category_id", categories)):
             if not isinstance(row.get(key), int) or row[key] not in known:
-                raise InputError(
-                    f"{where}: {key} {row.get(key)!r} is not an id of this file. Correct it or remove the annotation."
-                )
+                fault = f"{key} {row.get(key)!r} is not an id of this file"
+                raise InputError(f"{where}: {fault}. Correct it or remove the annotation.")
         found[row["image_id"]].append((where, row))
     read = []
-    for number, row in sorted(images.items(), key=lambda item: str(item[1]["file_name"])):
-        name, where = str(row["file_name"]), f"{path}, image {number}"
+    for number, row in sorted(images.items(), key=lambda item: item[1]["file_name"]):
+        name, where = row["file_name"], f"{path}, image {number}"
         size = stated_size(row.get("height"), row.get("width"))
         read.append(CocoImage(file_inside(folder, name, where), name, where, size, found[number]))
     return names, read
-
-
-def _load(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file.") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}).") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not JSON ({error}).") from None
 
 
 def _by_id(rows: list[dict[str, Any]], path: Path, what: str, key: str) -> dict[int, dict[str, Any]]:
@@ -159,17 +118,18 @@ def _by_id(rows: list[dict[str, Any]], path: Path, what: str, key: str) -> dict[
         if not isinstance(number, int) or not isinstance(row.get(key), str):
             raise InputError(f"{path}: {what} {number!r} must have an integer id and a {key}; found {row}.")
         if number in found:
-            raise InputError(f"{path}: the {what} id {number} stands twice.")
+            raise InputError(f"{path}: the {what} id {number} occurs twice.")
         found[number] = row
     if not found:
-        raise InputError(f"{path}: no {what} in it.")
+        raise InputError(f"{path}: the file has no {what}.")
     return found
 
 
-def _box(value: Any, where: str) -> tuple[float, float, float, float]:
-    """COCO's x, y, width and height as xyxy."""
-    try:
-        x, y, width, height = map(float, value)
-    except (TypeError, ValueError, OverflowError):
-        raise InputError(f"{where}: bbox must be four numbers, x, y, width, height; found {value!r}.") from None
-    return x, y, x + width, y + height
+def _annotations(image: CocoImage, names: dict[int, str]) -> list[Annotation]:
+    found = []
+    for where, row in image.annotations:
+        if not row.get("iscrowd"):
+            expected = "bbox must be four numbers, x, y, width, height"
+            x, y, width, height = four_numbers(row.get("bbox"), where, expected)
+            found.append(Annotation(names[row["category_id"]], (x, y, x + width, y + height), where))
+    return found

@@ -1,4 +1,4 @@
-"""Masks in COCO's JSON files."""
+"""Masks in COCO JSON files."""
 
 import re
 import reprlib
@@ -11,55 +11,48 @@ from visiontasks.core.images import read_image, read_size
 from visiontasks.core.sample import IGNORE_MASK
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.data.datasets.coco import CocoImage, read_coco
-from visiontasks.data.datasets.objects import without_copies
+from visiontasks.data.datasets.records import without_copies
 from visiontasks.data.masks import MAX_CLASSES
 from visiontasks.data.splits import Splits
 
 BACKGROUND = "background"
-LONGEST_OUTLINE = 10_000_000  # pixels: pycocotools takes 80 bytes for each, and crashes when they are not to be had
+LONGEST_OUTLINE = 10_000_000  # pixels: pycocotools needs 80 bytes for each, and crashes if memory runs out
 
 
 class Region(NamedTuple):
-    """One object's value in the mask, and its pixels: polygons (x, y, x, y, ...), or the lengths of its runs."""
+    """The value of one object in the mask, and its pixels: polygons (x, y, x, y, ...) or the lengths of its runs."""
 
     value: int
     shape: list[np.ndarray] | np.ndarray
 
 
 class CocoMasks(VisionDataset):
-    """Images whose pixels have the classes of the objects in one COCO JSON file, or one a split.
+    """Images with masks of the objects in one COCO JSON file, or in one file per split.
 
     The classes are `background` and the categories in the order of their ids, which may have gaps. Where objects
-    overlap the smaller one, by its pixels, lies on top. A crowd (`iscrowd`) is ignored where no object lies. Images
-    without annotations are all background. Files and splits are those of `CocoBoxes`.
+    overlap, the one with fewer pixels lies on top. Pixels of a crowd (`iscrowd`) without an object are ignored. Images
+    without annotations are background. Files and splits are those of `CocoBoxes`.
 
     Args:
         split: train, val or test.
         annotations: The JSON file; `{split}` in it stands for the split.
-        images: Folder that the file names in it start from; `{split}` as above.
+        images: Folder that file names are relative to; `{split}` in it stands for the split.
         splits: How a single file is divided.
-
-    Raises:
-        MissingSplit: There is no such split.
-        InputError: The file, an id, a file name or a segmentation is wrong; the message says which.
     """
 
     def __init__(self, split: str, annotations: str, images: str, splits: Splits = Splits()) -> None:
         names, found, chosen = read_coco(split, annotations, images, splits)
         self.class_names, self.mask_names = [], [BACKGROUND, *names.values()]
         if BACKGROUND in names.values():
-            raise InputError(f"{annotations}: a category is named {BACKGROUND!r}, as the pixels of none. Rename it.")
+            raise InputError(f"{annotations}: a category is named {BACKGROUND!r}, like pixels without one. Rename it.")
         if len(self.mask_names) > MAX_CLASSES:
-            raise InputError(
-                f"{annotations}: {len(names)} categories; a mask tells {MAX_CLASSES - 1} and the background apart. "
-                "Leave some out."
-            )
+            raise InputError(f"{annotations}: {len(names)} categories; a mask can have {MAX_CLASSES - 1}. Remove some.")
         if split == "train":
             chosen = without_copies([image.path for image in found], chosen)
         values = {number: value for value, number in enumerate(names, 1)}
         self._sizes = [found[i].size or read_size(found[i].path) for i in chosen]
         self._regions = [_regions(found[i], size, values) for i, size in zip(chosen, self._sizes, strict=True)]
-        self._images = [found[i]._replace(annotations=[]) for i in chosen]  # lists of numbers are large
+        self._images = [found[i]._replace(annotations=[]) for i in chosen]  # the lists of numbers are large
 
     def __len__(self) -> int:
         return len(self._images)
@@ -80,10 +73,9 @@ class CocoMasks(VisionDataset):
         (height, width), found = self._sizes[index], self.size(index)
         if found != (height, width):
             image = self._images[index]
-            raise InputError(
-                f"{image.where}: {width} x {height} pixels; {image.path} has {found[1]} x {found[0]}, upright. Export "
-                "the masks for this file, or correct `width` and `height`."
-            )
+            fault = f"{width} x {height} pixels; {image.path} has {found[1]} x {found[0]}, upright"
+            advice = "Export the masks for this file, or correct `width` and `height`."
+            raise InputError(f"{image.where}: {fault}. {advice}")
         regions = [(region.value, _runs(region.shape, height, width)) for region in self._regions[index]]
         regions.sort(key=lambda region: (region[0] != IGNORE_MASK, -region[1][1::2].sum()))
         columns = np.zeros(height * width, np.uint8)
@@ -93,7 +85,7 @@ class CocoMasks(VisionDataset):
 
 
 def _regions(image: CocoImage, size: tuple[int, int], values: dict[int, int]) -> list[Region]:
-    """The objects of an image, checked but not drawn."""
+    """Checks the objects of an image without drawing them."""
     regions = []
     for where, row in image.annotations:
         value = IGNORE_MASK if row.get("iscrowd") else values[row["category_id"]]
@@ -103,62 +95,53 @@ def _regions(image: CocoImage, size: tuple[int, int], values: dict[int, int]) ->
         elif isinstance(shape, list) and shape:
             regions.append(Region(value, [_polygon(polygon, size, where) for polygon in shape]))
         else:
-            raise InputError(
-                f"{where}: segmentation must be a list of polygons, or an RLE with size and counts; found {shape!r}. "
-                "Add it or remove the annotation. Where the file has boxes only, take `CocoBoxes`."
-            )
+            fault = f"segmentation must be a list of polygons, or an RLE with size and counts; found {shape!r}"
+            advice = "Add it or remove the annotation. If the file has only boxes, use `CocoBoxes`."
+            raise InputError(f"{where}: {fault}. {advice}")
     return regions
 
 
 def _polygon(value: Any, size: tuple[int, int], where: str) -> np.ndarray:
-    """A polygon as float64 (2 N,), x and y in turn; pycocotools crashes on one that is too large."""
+    """Checks a polygon, float64 (2 N,), x and y in turn; pycocotools crashes on one that is too large."""
     numbers = _numbers(value)
-    strange = numbers[~np.isfinite(numbers)]
-    if len(numbers) < 6 or len(numbers) % 2 or len(strange):
-        found = strange[0] if len(strange) else f"{len(numbers)} numbers: {reprlib.repr(value)}"
-        raise InputError(
-            f"{where}: a polygon must be x, y, x, y, ..., an even number of at least 6 finite numbers; found {found}. "
-            "Correct or remove it."
-        )
+    infinite = numbers[~np.isfinite(numbers)]
+    if len(numbers) < 6 or len(numbers) % 2 or len(infinite):
+        found = infinite[0] if len(infinite) else f"{len(numbers)} numbers: {reprlib.repr(value)}"
+        expected = "a polygon must be x, y, x, y, ..., an even number of at least 6 finite numbers"
+        raise InputError(f"{where}: {expected}; found {found}. Correct or remove it.")
     height, width = size
     x, y = numbers[::2], numbers[1::2]
     if x.min() < -width or x.max() > 2 * width or y.min() < -height or y.max() > 2 * height:
-        raise InputError(
-            f"{where}: the polygon reaches from x = {x.min():g}, y = {y.min():g} to {x.max():g}, {y.max():g}, and the "
-            f"image has {width} x {height} pixels. Export it for this image."
-        )
-    if len(x) * 3 * max(size) > LONGEST_OUTLINE:  # it may be too long: measure it
+        found = f"the polygon reaches from x = {x.min():g}, y = {y.min():g} to {x.max():g}, {y.max():g}"
+        raise InputError(f"{where}: {found}, and the image has {width} x {height} pixels. Export it for this image.")
+    if len(x) * 3 * max(size) > LONGEST_OUTLINE:  # the exact length takes longer to compute
         outline = np.maximum(abs(x - np.roll(x, 1)), abs(y - np.roll(y, 1))).sum()
         if outline > LONGEST_OUTLINE:
-            raise InputError(
-                f"{where}: the polygon's outline is {outline:,.0f} pixels long, limit {LONGEST_OUTLINE:,}. Simplify it."
-            )
+            found = f"the polygon's outline is {outline:,.0f} pixels long"
+            raise InputError(f"{where}: {found}, limit {LONGEST_OUTLINE:,}. Simplify it.")
     return numbers.astype(np.float64)
 
 
 def _run_lengths(rle: dict[str, Any], size: tuple[int, int], where: str) -> np.ndarray:
-    """The lengths of the runs, column by column and the first outside: int64 (N,).
+    """Returns the lengths of the runs, column by column, the first outside the object: int64 (N,).
 
-    pycocotools shows uninitialized memory where they are too short, and reads beyond a string that is cut short.
+    pycocotools would show uninitialized memory if they are too short, and read beyond a string that is cut short.
     """
     if rle.get("size") != list(size):
-        raise InputError(
-            f"{where}: the RLE has size {rle.get('size')!r}, and the image [height, width] = {list(size)}. Export it "
-            "for this image."
-        )
+        found = f"the RLE has size {rle.get('size')!r}, and the image [height, width] = {list(size)}"
+        raise InputError(f"{where}: {found}. Export it for this image.")
     counts = rle.get("counts")
     runs = _unpacked(counts) if isinstance(counts, str) else _numbers(counts)
     pixels = size[0] * size[1]
     if runs.dtype.kind not in "iu" or ((runs < 0) | (runs > pixels)).any() or runs.sum() != pixels:
-        raise InputError(
-            f"{where}: the RLE's counts must be lengths of runs, or COCO's string of them, with the sum {size[0]} x "
-            f"{size[1]} = {pixels}; found {reprlib.repr(counts)}. Export it anew."
-        )
+        expected = f"lengths of runs, or COCO's string of them, with the sum {size[0]} x {size[1]} = {pixels}"
+        found = reprlib.repr(counts)
+        raise InputError(f"{where}: the RLE's counts must be {expected}; found {found}. Export it again.")
     return runs.astype(np.int64)
 
 
 def _numbers(value: Any) -> np.ndarray:
-    """A flat list of numbers as an array; anything else as an empty one of floats."""
+    """Converts a flat list of numbers to an array, and anything else to an empty array of floats."""
     try:
         numbers = np.asarray(value if isinstance(value, list) else [])
     except (ValueError, OverflowError):
@@ -167,10 +150,10 @@ def _numbers(value: Any) -> np.ndarray:
 
 
 def _unpacked(text: str) -> np.ndarray:
-    """The lengths in COCO's string of them: int64 (N,); an empty array of floats if it is none.
+    """Decodes the run lengths in a COCO string, int64 (N,); an empty array of floats if the string is not valid.
 
-    A character holds 5 bits of a number, the lowest first, and a sixth that tells whether more follow; from the
-    fourth on a number is the difference to the last but one.
+    A character holds 5 bits of a number, the lowest bits first, and a sixth bit that is set if more follow. From the
+    fourth number on, each is the difference to the last but one.
     """
     if not re.fullmatch("(?:[P-o]{0,5}[0-O])+", text):
         return np.empty(0)
@@ -186,7 +169,7 @@ def _unpacked(text: str) -> np.ndarray:
 
 
 def _runs(shape: list[np.ndarray] | np.ndarray, height: int, width: int) -> np.ndarray:
-    """The lengths of a region's runs; where polygons of one object overlap, they are one."""
+    """Returns the lengths of a region's runs; overlapping polygons of one object are united."""
     if isinstance(shape, np.ndarray):
         return shape
     from pycocotools import mask

@@ -1,11 +1,10 @@
-"""A folder per class."""
+"""Images in one folder per class."""
 
 import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lightning.pytorch.utilities import rank_zero_info
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.images import EXTENSIONS, read_image
@@ -16,19 +15,14 @@ from visiontasks.data.splits import SPLITS, MissingSplit, Splits
 class ImageFolder(VisionDataset):
     """Images in one folder per class.
 
-    Either `root/<split>/<class>/**` for train, val and perhaps test, or `root/<class>/**` divided by
-    `splits`. Hidden files and folders are left out; a file that is not an image by its extension is
-    an error, as it is more often a mistake than meant.
+    The folders are `root/<split>/<class>/**` for train, val and optionally test, or `root/<class>/**` divided by
+    `splits`. Hidden files and folders are left out. Errors are fewer than two classes, a class without images, a class
+    in val or test that train does not have, and a file without an image extension, because it is usually a mistake.
 
     Args:
         split: train, val or test.
-        root: The folder.
-        splits: How a folder without `train` is divided; in string order of the paths for folds.
-
-    Raises:
-        MissingSplit: There is no such split.
-        InputError: The folder is missing, has fewer than two classes, a class without images, a file that
-            is no image, or a class in val or test that train does not have.
+        root: Folder of the dataset.
+        splits: How a folder without `train` is divided; folds use the string order of the paths.
     """
 
     def __init__(self, split: str, root: str, splits: Splits = Splits()) -> None:
@@ -41,19 +35,19 @@ class ImageFolder(VisionDataset):
             folder = self.root / split
             if not folder.is_dir():
                 raise MissingSplit(f"{folder}: no such folder; {root} has {_folders(self.root)}.")
-            self._check_same_classes(folder)
-            if split == "train" and splits != Splits():
-                rank_zero_info(f"{train} is there, so {splits} is not used.")
-            self.paths, self._labels = self._list(folder, every_class=split == "train")
+            if unknown := [name for name in _folders(folder) if name not in self.class_names]:
+                fault = f"class {unknown[0]!r} is not in {train}, which has {self.class_names}"
+                advice = "Rename or remove the folder, or add it to train."
+                raise InputError(f"{folder / unknown[0]}: {fault}. {advice}")
+            splits.log_unused(split, f"{train} is there")
+            samples = self._list(folder, every_class=split == "train")
         elif present := [name for name in SPLITS[1:] if (self.root / name).is_dir()]:
             raise InputError(f"{root}: has {present[0]}/ but no train/. Add train/, or leave only class folders.")
         else:
             self.class_names = _class_names(self.root)
-            paths, labels = self._list(self.root, every_class=True)
-            order = sorted(range(len(paths)), key=lambda i: str(paths[i]))
-            chosen = splits.indices(split, [labels[i] for i in order])
-            self.paths = [paths[order[i]] for i in chosen]
-            self._labels = [labels[order[i]] for i in chosen]
+            samples = sorted(self._list(self.root, every_class=True), key=lambda sample: str(sample[0]))
+            samples = [samples[i] for i in splits.indices(split, [label for _, label in samples])]
+        self.paths, self._labels = [path for path, _ in samples], [label for _, label in samples]
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -67,25 +61,16 @@ class ImageFolder(VisionDataset):
     def name(self, index: int) -> str:
         return self.paths[index].relative_to(self.root).as_posix()
 
-    def _check_same_classes(self, folder: Path) -> None:
-        for name in _folders(folder):
-            if name not in self.class_names:
-                raise InputError(
-                    f"{folder / name}: class {name!r} is not in {self.root / 'train'}, which has {self.class_names}. "
-                    "Rename or remove the folder, or add it to train."
-                )
-
-    def _list(self, folder: Path, every_class: bool) -> tuple[list[Path], list[int]]:
-        paths, labels = [], []
+    def _list(self, folder: Path, every_class: bool) -> list[tuple[Path, int]]:
+        samples = []
         for label, name in enumerate(self.class_names):
             found = _images(folder / name)
             if every_class and not found:  # a rare class may be missing from val and test
                 raise InputError(f"{folder / name}: no images in this class ({', '.join(EXTENSIONS)}).")
-            paths += found
-            labels += [label] * len(found)
-        if not paths:
+            samples += [(path, label) for path in found]
+        if not samples:
             raise InputError(f"{folder}: no images ({', '.join(EXTENSIONS)}) in its class folders.")
-        return paths, labels
+        return samples
 
 
 def _folders(folder: Path) -> list[str]:
@@ -95,7 +80,7 @@ def _folders(folder: Path) -> list[str]:
 def _class_names(folder: Path) -> list[str]:
     names = _folders(folder)
     if strays := sorted(path for path in folder.iterdir() if path.name.lower().endswith(EXTENSIONS) and path.is_file()):
-        raise InputError(f"{strays[0]}: an image beside the class folders. Move it into the folder of its class.")
+        raise InputError(f"{strays[0]}: an image outside the class folders. Move it into the folder of its class.")
     check_class_names(names, str(folder))
     return names
 

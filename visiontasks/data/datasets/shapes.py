@@ -1,4 +1,4 @@
-"""Pictures of colored shapes, generated on the fly."""
+"""Generated pictures of colored shapes."""
 
 from functools import lru_cache
 from typing import Any
@@ -14,35 +14,48 @@ from visiontasks.data.splits import SPLITS
 KINDS = ("circle", "square", "triangle", "star")
 
 
-class Shapes(VisionDataset):
-    """One to three colored shapes on a textured background; nothing is read or downloaded.
+class GeneratedSet(VisionDataset):
+    """Pictures that depend only on seed, split and index; `Shapes` documents the arguments."""
 
-    The largest shape is the main one: `label` is its kind, `bbox` its box and `mask` its pixels
-    (0 background, 1 + label inside); `value` is its area as a share of the picture, and `labels` are the
-    kinds of all shapes that can be seen. It is never covered by the others.
-
-    Args:
-        split: train, val or test: three disjoint streams of pictures.
-        count: Number of pictures in train; val and test have a quarter of it.
-        size: Height and width in pixels.
-        difficulty: 0..1. Noise of the background, number and size of the distracting shapes, and
-            how close the colors may come to the background's.
-        seed: Another seed gives other pictures.
-    """
-
-    def __init__(self, split: str, count: int = 800, size: int = 96, difficulty: float = 0.5, seed: int = 0) -> None:
+    def __init__(self, split: str, count: int, size: int, difficulty: float, seed: int) -> None:
         if split not in SPLITS:
             raise InputError(f"split {split!r} is not one of {', '.join(SPLITS)}.")
         if not 0 <= difficulty <= 1 or size < 16 or count < 4:
-            raise InputError(f"Shapes: difficulty={difficulty} must be in 0..1, size={size} >= 16, count={count} >= 4.")
-        self.class_names, self.mask_names, self.value_names = list(KINDS), ["background", *KINDS], ["area"]
-        self.labels_names = list(KINDS)
+            rule = f"difficulty={difficulty} must be in 0..1, size={size} >= 16, count={count} >= 4"
+            raise InputError(f"{type(self).__name__}: {rule}.")
+        self.class_names = list(KINDS)
         self._count = count if split == "train" else count // 4
         self._key = (seed, SPLITS.index(split))
         self._split, self._pixels, self.difficulty = split, size, difficulty
 
     def __len__(self) -> int:
         return self._count
+
+    def name(self, index: int) -> str:
+        return f"{self._split}/{self._key[0]}-{index}"
+
+    def size(self, index: int) -> tuple[int, int]:
+        return self._pixels, self._pixels
+
+
+class Shapes(GeneratedSet):
+    """One to three colored shapes on a textured background; nothing is read or downloaded.
+
+    The largest shape is the main one and is never covered: `label` is its kind, `bbox` its box, `mask` its pixels
+    (0 background, 1 + label inside), and `value` its area as a share of the picture. `labels` are the kinds of all
+    visible shapes.
+
+    Args:
+        split: train, val or test: three disjoint streams of pictures.
+        count: Number of pictures in train; val and test have a quarter of it.
+        size: Height and width in pixels.
+        difficulty: 0..1: noise, number and size of the distracting shapes, and how close colors are to the background.
+        seed: Another seed gives other pictures.
+    """
+
+    def __init__(self, split: str, count: int = 800, size: int = 96, difficulty: float = 0.5, seed: int = 0) -> None:
+        super().__init__(split, count, size, difficulty, seed)
+        self.mask_names, self.value_names, self.labels_names = ["background", *KINDS], ["area"], list(KINDS)
 
     def image(self, index: int) -> np.ndarray:
         return self[index]["image"]
@@ -52,12 +65,6 @@ class Shapes(VisionDataset):
 
     def mask(self, index: int) -> np.ndarray:
         return self[index]["mask"]
-
-    def name(self, index: int) -> str:
-        return f"{self._split}/{self._key[0]}-{index}"
-
-    def size(self, index: int) -> tuple[int, int]:
-        return self._pixels, self._pixels
 
     def labels(self) -> np.ndarray:
         return np.arange(len(self)) % len(KINDS)
@@ -77,7 +84,7 @@ def _draw(key: tuple[int, int], index: int, size: int, difficulty: float, label:
     main = _outline(rng, label, center, radius)
     mask = np.zeros((size, size), np.uint8)
     cv2.fillPoly(mask, [main], label + 1)
-    kinds = np.zeros((size, size), np.uint8)  # which shape is seen at each pixel, 1 + its kind
+    kinds = np.zeros((size, size), np.uint8)  # 1 + the kind of the visible shape at each pixel
     for _ in range(rng.integers(0, 3)):
         small = radius * rng.uniform(0.2, 0.3 + 0.4 * difficulty)
         kind = int(rng.integers(len(KINDS)))
@@ -92,8 +99,7 @@ def _draw(key: tuple[int, int], index: int, size: int, difficulty: float, label:
     ys, xs = np.nonzero(mask)
     bbox = np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1], np.float32)
     known = {"label": label, "bbox": bbox, "mask": mask, "value": np.array([len(xs) / size**2], np.float32)}
-    known["labels"] = seen
-    return {"image": image, "index": index, "size": (size, size), **known}
+    return {"image": image, "index": index, "size": (size, size), **known, "labels": seen}
 
 
 def _background(rng: np.random.Generator, size: int, difficulty: float) -> tuple[np.ndarray, np.ndarray]:
@@ -106,7 +112,7 @@ def _background(rng: np.random.Generator, size: int, difficulty: float) -> tuple
 
 
 def _outline(rng: np.random.Generator, kind: int, center: np.ndarray, radius: float) -> np.ndarray:
-    """Corners of a circle (a polygon of many), square, triangle or five-pointed star: int32 (N, 2)."""
+    """Returns the corners of a circle (48 corners), square, triangle or five-pointed star: int32 (N, 2)."""
     corners = (48, 4, 3, 10)[kind]
     angles = rng.uniform(0, 2 * np.pi) + np.arange(corners) * 2 * np.pi / corners
     radii = np.where(np.arange(corners) % 2, 0.45 if kind == 3 else 1, 1) * radius
@@ -123,18 +129,18 @@ def _paint(
     image[:] = np.where(mask[..., None] > 0, (color + noise).clip(0, 255), image)
 
 
-class Scenes(VisionDataset):
-    """Larger pictures with one to three whole shapes of many sizes, none over another; nothing is read or downloaded.
+class Scenes(GeneratedSet):
+    """Larger pictures with one to three separate shapes of many sizes; nothing is read or downloaded.
 
-    `objects` has every shape, the largest first; `label` and `bbox` are the largest's.
+    `objects` has all shapes, the largest first; `label` and `bbox` are those of the largest.
 
     Args:
         split: train, val or test: three disjoint streams of pictures.
         count: Number of pictures in train; val and test have a quarter of it.
         size: Height and width in pixels.
-        radii: Smallest and largest radius of a shape as a share of `size`; in between evenly over its logarithm.
-        most: Shapes in a picture, at most; as often one as so many. One that finds no free place is left out.
-        difficulty: 0..1. Noise of the background and how close the colors may come to the background's.
+        radii: Smallest and largest radius of a shape as a share of `size`; its logarithm is uniform.
+        most: Largest number of shapes; numbers from 1 are equally frequent. Shapes without a free place are left out.
+        difficulty: 0..1: noise of the background, and how close colors are to the background.
         seed: Another seed gives other pictures.
     """
 
@@ -148,22 +154,12 @@ class Scenes(VisionDataset):
         difficulty: float = 0.5,
         seed: int = 0,
     ) -> None:
-        if split not in SPLITS:
-            raise InputError(f"split {split!r} is not one of {', '.join(SPLITS)}.")
-        if not 0 <= difficulty <= 1 or size < 16 or count < 4 or most < 1:
-            raise InputError(
-                f"Scenes: difficulty={difficulty} must be in 0..1, size={size} >= 16, count={count} >= 4, "
-                f"most={most} >= 1."
-            )
+        super().__init__(split, count, size, difficulty, seed)
+        if most < 1:
+            raise InputError(f"Scenes: most={most} must be >= 1.")
         if not 0 < radii[0] <= radii[1] <= 0.5 or radii[0] * size < 4:
-            raise InputError(f"Scenes: radii={radii} must be shares of {size} pixels: two, of 4 pixels to 0.5.")
-        self.class_names = list(KINDS)
-        self._count = count if split == "train" else count // 4
-        self._split, self._key = split, (seed, SPLITS.index(split))
+            raise InputError(f"Scenes: radii={radii} must be two rising shares of {size} pixels, 4 pixels to 0.5.")
         self._look = (size, tuple(radii), most, difficulty)
-
-    def __len__(self) -> int:
-        return self._count
 
     def image(self, index: int) -> np.ndarray:
         return self._scene(index)[0].copy()
@@ -177,10 +173,7 @@ class Scenes(VisionDataset):
         return boxes.copy(), labels.copy()
 
     def name(self, index: int) -> str:
-        return f"scene {self._split}/{self._key[0]}-{index}"
-
-    def size(self, index: int) -> tuple[int, int]:
-        return self._look[0], self._look[0]
+        return f"scene {super().name(index)}"
 
     def _scene(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         if not 0 <= index < len(self):
@@ -188,7 +181,7 @@ class Scenes(VisionDataset):
         return _draw_scene(self._key, index, *self._look)
 
 
-@lru_cache(maxsize=256)  # many windows are cut out of one picture
+@lru_cache(maxsize=256)  # several windows show one picture
 def _draw_scene(
     key: tuple[int, int], index: int, size: int, radii: tuple[float, float], most: int, difficulty: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

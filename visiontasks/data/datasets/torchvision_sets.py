@@ -1,4 +1,4 @@
-"""Published sets, through torchvision's own readers."""
+"""Published datasets, read by torchvision."""
 
 from collections.abc import Generator
 from contextlib import contextmanager, nullcontext
@@ -13,40 +13,41 @@ from visiontasks.core.compat import Pets, read_pets
 from visiontasks.core.errors import InputError
 from visiontasks.core.images import read_image, read_size
 from visiontasks.data.datasets.base import VisionDataset
-from visiontasks.data.datasets.objects import Box, area, mend_box
+from visiontasks.data.datasets.masks import MaskFolder
+from visiontasks.data.datasets.records import Box, area, checked_box
 from visiontasks.data.datasets.voc import read_voc
 from visiontasks.data.masks import MaskEncoding
 from visiontasks.data.splits import Splits
 
 TRIMAP = MaskEncoding(2, values=[2, 1], ignore=[3])  # 1 is the animal, 2 the background, 3 the border between them
+# in the order of their pixel values; 255 is the border of the objects
+VOC_NAMES = [
+    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",
+    "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+]  # fmt: skip
 
 
 @contextmanager
 def opening(name: str, root: str, download: bool) -> Generator[None]:
-    """Lets one process at a time download, and turns what torchvision raises into an `InputError`."""
+    """Lets one process at a time download, and turns torchvision's exceptions into an `InputError`."""
     try:
         if download:
             Path(root).mkdir(parents=True, exist_ok=True)
-        with FileLock(Path(root) / ".download.lock") if download else nullcontext():  # every rank comes by here
+        with FileLock(Path(root) / ".download.lock") if download else nullcontext():  # every rank runs this
             yield
-    except (OSError, RuntimeError, ValueError, AssertionError) as error:  # absent, not the published, cut short
-        raise InputError(
-            f"{root}: torchvision does not find {name} there ({error}). "
-            "Give the folder that holds it as `root`, or set `download: true`."
-        ) from None
+    except (OSError, RuntimeError, ValueError, AssertionError) as error:  # missing, modified or cut short
+        advice = "Set `root` to the folder that holds it, or set `download: true`."
+        raise InputError(f"{root}: torchvision does not find {name} there ({error}). {advice}") from None
 
 
 class TorchvisionSet(VisionDataset):
-    """A set of torchvision with train and test parts; validation is taken from train.
+    """A torchvision dataset with published train and test parts; val is a share of the train part.
 
     Args:
         split: train, val or test.
-        root: Folder as torchvision's class of the same name wants it.
-        download: Fetch what is missing. Without it nothing is ever downloaded.
+        root: Folder as for torchvision's class of the same name.
+        download: Download missing files. By default nothing is ever downloaded.
         splits: How the published train part is divided into train and val.
-
-    Raises:
-        InputError: The files are not there, or are not the published ones.
     """
 
     _has_test = True
@@ -57,9 +58,8 @@ class TorchvisionSet(VisionDataset):
         if self._has_test and split == "test":
             chosen = np.arange(len(labels))
         elif self._has_test and splits.test:
-            raise InputError(
-                f"splits.test: {splits.test}, but {type(self).__name__} has a test part of its own. Set 0."
-            )
+            name = type(self).__name__
+            raise InputError(f"splits.test: {splits.test}, but {name} has a test part of its own. Set 0.")
         else:
             chosen = splits.indices(split, labels.tolist())
         self._source, self._chosen, self._labels = source, chosen, labels[chosen]
@@ -86,7 +86,7 @@ class TorchvisionSet(VisionDataset):
         return np.asarray(source.targets)
 
     def _open(self, part: str, root: str, download: bool, **options: Any) -> Any:
-        from torchvision import datasets  # pulls in seconds of imports: only for who uses it
+        from torchvision import datasets  # takes seconds, so only when it is used
 
         name = type(self).__name__
         with opening(name, root, download):
@@ -106,17 +106,17 @@ class CIFAR10(TorchvisionSet):
 
 
 class OxfordIIITPet(TorchvisionSet):
-    """Oxford-IIIT Pet (Parkhi et al., CVPR 2012): 37 breeds of cats and dogs, or a part of them.
+    """Oxford-IIIT Pet (Parkhi et al., CVPR 2012): 37 breeds of cats and dogs.
 
     Args:
         split: train, val or test.
         root: Folder that holds `oxford-iiit-pet`.
-        classes: The breed, or only cat and dog.
-        download: Fetch what is missing.
-        splits: How the published trainval list is divided into train and val, or all images into the three.
-        head_boxes: Add the box of the head, which only images of trainval have (and not all); of two the larger.
-        trimaps: Add the mask of background and animal, in which the border between them is ignored.
-        parts: Keep the `published` test list for test, or let `splits` divide `all` images, trainval before test.
+        classes: The breed, or the species: cat and dog.
+        download: Download missing files.
+        splits: How the published trainval list is divided into train and val, or all images into the three splits.
+        head_boxes: Add the (larger) box of the head, which some images of trainval have.
+        trimaps: Add the mask of background and animal; the border between them is ignored.
+        parts: Use the `published` test list for test, or divide `all` images by `splits`, trainval before test.
     """
 
     def __init__(
@@ -163,7 +163,7 @@ class OxfordIIITPet(TorchvisionSet):
             if xml.is_file():
                 found = read_voc(xml, path.parent, {path.name: path}).annotations
                 if found and (box := max(found, key=area).box):
-                    boxes[path] = mend_box(box, read_size(path), "error", str(xml)) or box
+                    boxes[path] = checked_box(box, read_size(path), "error", str(xml)) or box
         return boxes
 
     def _open(self, part: str, root: str, download: bool, **options: Any) -> Any:
@@ -181,3 +181,30 @@ class OxfordIIITPet(TorchvisionSet):
         if unknown := set(source.classes) - set(self.class_names):
             raise InputError(f"{self._root}: {sorted(unknown)} in test.txt, but not in trainval.txt.")
         return np.searchsorted(np.unique(trainval.breeds), source.breeds)
+
+
+class VOCSegmentation(MaskFolder):
+    """Pascal VOC segmentation (Everingham et al., IJCV 2010): 20 classes and background; borders are ignored.
+
+    train and val are the published lists; a test list was not published.
+
+    Args:
+        split: train, val or test.
+        root: Folder that holds `VOCdevkit`, as for torchvision's class of the same name.
+        year: 2007 to 2012.
+        download: Download the year if it is missing.
+    """
+
+    def __init__(self, split: str, root: str, year: int = 2012, download: bool = False) -> None:
+        above = "TrainVal" if year == 2011 else "."  # as in the archive of that year
+        folder = Path(root, above, "VOCdevkit", f"VOC{year}")
+        if download:
+            from torchvision import datasets  # takes seconds, so only when it is used
+
+            with opening("VOCSegmentation", root, download):
+                if not folder.is_dir():  # torchvision would unpack it again
+                    datasets.VOCSegmentation(root, year=str(year), download=True)
+        if not folder.is_dir():
+            raise InputError(f"{folder}: no such folder. `root` must hold VOCdevkit, or set `download: true`.")
+        lists = "ImageSets/Segmentation/{split}.txt"
+        super().__init__(split, str(folder), VOC_NAMES, "JPEGImages", "SegmentationClass", lists)

@@ -1,22 +1,13 @@
-"""Boxes in Pascal VOC's XML files."""
+"""Boxes in Pascal VOC XML files."""
 
 from pathlib import Path
 from xml.etree import ElementTree
 
-from lightning.pytorch.utilities import rank_zero_info
-
 from visiontasks.core.errors import InputError
-from visiontasks.core.images import EXTENSIONS
-from visiontasks.data.datasets.objects import (
-    Annotation,
-    Box,
-    ObjectSet,
-    OnInvalidBox,
-    OnSeveralObjects,
-    Record,
-    stated_size,
-)
-from visiontasks.data.splits import MissingSplit, Splits
+from visiontasks.core.images import EXTENSIONS, read_bytes
+from visiontasks.data.datasets.objects import ObjectSet, OnSeveralObjects
+from visiontasks.data.datasets.records import Annotation, OnInvalidBox, Record, four_numbers, stated_size
+from visiontasks.data.splits import Splits, read_list
 
 MAX_BYTES = 10_000_000
 IMAGES = ("JPEGImages", "images", ".")
@@ -24,28 +15,22 @@ ANNOTATIONS = ("Annotations", "annotations", "annotations/xmls", ".")
 
 
 class VocBoxes(ObjectSet):
-    """Images with Pascal VOC annotations: one XML file an image.
+    """Images with Pascal VOC annotations, one XML file per image.
 
-    Where `root/ImageSets/Main/<split>.txt` are there, they say what belongs to a split; otherwise the
-    XML files in string order are divided by `splits`. The image of `a.xml` is the file `a` with an image's
-    extension, or else the `<filename>` that the XML names; its `<path>` is not used. Boxes are
-    taken as they are written.
+    The lists `root/ImageSets/Main/<split>.txt` define the splits; without lists the XML files in string order are
+    divided by `splits`. The image of `a.xml` is the file `a` with an image extension, or else the `<filename>` in the
+    XML; the `<path>` is not used. Boxes are used as they are written.
 
     Args:
         split: train, val or test.
-        root: The folder.
-        images: Folder of the images, from `root`; by default the first of JPEGImages, images and root itself.
-        annotations: Folder of the XML files, from `root`; by default Annotations, annotations,
-            annotations/xmls or root itself, the first that has any.
-        objects: Of several objects take the `largest` box or the `first`, `skip` the image, or raise an `error`.
-        boxes: A box that is not inside its image is an `error`, or is clipped to it; what then has no area is dropped.
+        root: Folder of the dataset.
+        images: Folder of the images in `root`; by default JPEGImages, images or root itself, the first with images.
+        annotations: Folder of the XML files in `root`; by default Annotations, annotations, annotations/xmls or root
+            itself, the first with XML files.
+        objects: Use the `largest` of several objects, or the `first`; `skip` the image; `error`; or use all `labels`.
+        boxes: Raise an `error` for a box not inside its image, or `clip` the box and drop it if no area is left.
         splits: How a folder without lists is divided.
-        class_names: If given, the classes and their order; any other name is an error. By default all
-            names that occur, sorted.
-
-    Raises:
-        MissingSplit: There is no such split.
-        InputError: A file, name or box is wrong; the message says which.
+        class_names: If given, the classes and their order, and other names are errors; by default all names, sorted.
     """
 
     def __init__(
@@ -71,33 +56,23 @@ class VocBoxes(ObjectSet):
             raise InputError(f"{xml_folder}: no XML file has an object.")
         lists = Path(root, "ImageSets", "Main")
         if (lists / "train.txt").is_file():
-            if split == "train" and splits != Splits():
-                rank_zero_info(f"{lists} has lists, so {splits} is not used.")
-            held_out, chosen = [], _listed(lists, split, {xml.stem: i for i, xml in enumerate(xmls)})
+            splits.log_unused(split, f"{lists} has lists")
+            chosen = _listed(lists / f"{split}.txt", {xml.stem: i for i, xml in enumerate(xmls)})
+            held_out = []
         else:
             labels = [sorted(a.label for a in record.annotations)[:1] for record in records]
             indices = [found.index(label[0]) if label else len(found) for label in labels]
             chosen = splits.indices(split, indices).tolist()
-            held_out = sorted(set(range(len(records))) - set(chosen)) if split == "train" else []
-        super().__init__(
-            [records[i] for i in chosen],
-            class_names or found,
-            objects,
-            boxes,
-            held_out=[records[i].path for i in held_out],
-        )
+            others = set(range(len(records))).difference(chosen) if split == "train" else set()
+            held_out = [records[i].path for i in others]
+        super().__init__([records[i] for i in chosen], class_names or found, objects, boxes, held_out)
 
 
 def read_voc(xml: Path, image_folder: Path, files: dict[str, Path]) -> Record:
-    """Reads one XML file.
-
-    Args:
-        xml: The file.
-        image_folder: Where its image lies.
-        files: What is in that folder, by name.
+    """Reads an XML file; `files` are the files in `image_folder` by name.
 
     Raises:
-        InputError: It is no VOC annotation, a box has no numbers, or its image is not there.
+        InputError: It is not a VOC annotation, a box has no numbers, or the image is missing.
     """
     tree = _parse(xml)
     stated = (tree.findtext("filename") or "").strip()
@@ -114,13 +89,15 @@ def read_voc(xml: Path, image_folder: Path, files: dict[str, Path]) -> Record:
         label = (node.findtext("name") or "").strip()
         if not label:
             raise InputError(f"{where}: it has no <name>.")
-        annotations.append(Annotation(label, _box(node, where), where))
+        texts = [node.findtext(f"bndbox/{name}") for name in ("xmin", "ymin", "xmax", "ymax")]
+        box = four_numbers(texts, where, "<bndbox> must have xmin, ymin, xmax and ymax as numbers")
+        annotations.append(Annotation(label, box, where))
     size = stated_size(tree.findtext("size/height"), tree.findtext("size/width"))
     return Record(path, path.name, annotations, size)
 
 
 class _NoDoctype(ElementTree.TreeBuilder):
-    """Entities are declared in a document type: without one there are none to expand."""
+    """Refuses document types, because they can declare entities that expand without limit."""
 
     def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
         raise ValueError("a document type, which annotations do not need")
@@ -129,24 +106,14 @@ class _NoDoctype(ElementTree.TreeBuilder):
 def _parse(xml: Path) -> ElementTree.Element:
     if xml.stat().st_size > MAX_BYTES:
         raise InputError(f"{xml}: {xml.stat().st_size:,} bytes are too much for an annotation.")
+    data = read_bytes(xml)
     try:
-        tree = ElementTree.fromstring(xml.read_bytes(), ElementTree.XMLParser(target=_NoDoctype()))
-    except OSError as error:
-        raise InputError(f"{xml}: cannot be read ({error.strerror}).") from None
+        tree = ElementTree.fromstring(data, ElementTree.XMLParser(target=_NoDoctype()))
     except (ElementTree.ParseError, ValueError, LookupError) as error:  # LookupError: an unknown encoding
         raise InputError(f"{xml}: not a Pascal VOC annotation ({error}). Correct or remove it.") from None
     if tree.tag != "annotation":
         raise InputError(f"{xml}: not a Pascal VOC annotation: <{tree.tag}> instead of <annotation>.")
     return tree
-
-
-def _box(node: ElementTree.Element, where: str) -> Box:
-    texts = [node.findtext(f"bndbox/{name}") for name in ("xmin", "ymin", "xmax", "ymax")]
-    try:
-        x1, y1, x2, y2 = (float(text or "") for text in texts)
-    except ValueError:
-        raise InputError(f"{where}: <bndbox> must have xmin, ymin, xmax and ymax as numbers; found {texts}.") from None
-    return x1, y1, x2, y2
 
 
 def _folder(root: Path, given: str | None, known: tuple[str, ...], extensions: tuple[str, ...]) -> Path:
@@ -161,16 +128,10 @@ def _folder(root: Path, given: str | None, known: tuple[str, ...], extensions: t
     raise InputError(f"{root}: no {extensions[0]} files in {', '.join(known)}. Name their folder.")
 
 
-def _listed(lists: Path, split: str, by_stem: dict[str, int]) -> list[int]:
-    path = lists / f"{split}.txt"
-    if not path.is_file():
-        raise MissingSplit(f"{path}: no such list.")
+def _listed(path: Path, by_stem: dict[str, int]) -> list[int]:
     chosen = []
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
-        name = line.split()[0] if line.split() else ""  # a class's list has a second column
-        if name and name not in by_stem:
-            raise InputError(f"{path}, line {number}: there is no annotation {name}.xml.")
-        chosen += [by_stem[name]] if name else []
-    if not chosen:
-        raise MissingSplit(f"{path}: the list is empty.")
+    for where, (name, *_) in read_list(path):  # the list of a class has a second column
+        if name not in by_stem:
+            raise InputError(f"{where}: the annotation {name}.xml is missing.")
+        chosen.append(by_stem[name])
     return chosen

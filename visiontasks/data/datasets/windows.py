@@ -1,4 +1,4 @@
-"""Windows cut out of images with objects: what a network that is to be slid over images trains on."""
+"""Windows cut out of images, to train networks that slide over images."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -13,12 +13,12 @@ from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.data.splits import SPLITS
 
 BACKGROUND = "background"
-SHIFT_MARGIN, SIZE_MARGIN = 1.5, 1.25  # background begins so many times beyond what still counts as an object's window
+SHIFT_MARGIN, SIZE_MARGIN = 1.5, 1.25  # background windows miss the limits of object windows by these factors
 DRAWS = 200
 
 
 class Window(NamedTuple):
-    """A square of an image in whole pixels, which may reach beyond it, and the object in it (none: -1)."""
+    """A square in whole pixels, partly outside the image in some cases, and the index of its object (-1 if none)."""
 
     left: int
     top: int
@@ -27,23 +27,23 @@ class Window(NamedTuple):
 
 
 class Windows(VisionDataset):
-    """Square windows of images: some with one object near the middle, the others `background`, the last class.
+    """Square windows of images: some show one object near the center, the others are `background`, the last class.
 
-    An object's window has its center within `shift` of the window's and its longer side within `share` of it, so that
-    one of the places and scales at which the network is later applied shows every object so. Background is any
-    other window, of nothing, of a part of an object, or of one much too small or large; what is hardly off is neither.
-    Background has no box, so only the label learns from it: the objectness is 1 minus its probability. What is outside
-    the image is gray. The draws depend on seed, split and index alone.
+    In an object window, the distance between the centers of object and window is at most `shift`, and the longer side
+    of the object is within `share`: every object appears so at one of the places and scales of a sliding network.
+    Background windows show nothing, a part of an object, or an object that is much too small or large; windows that
+    just miss the limits are not used. Background has no box and trains only the label: objectness is 1 minus its
+    probability. Pixels outside the image are gray. The draws depend only on seed, split and index.
 
     Args:
         split: train, val or test, of the source.
-        source: Called with the split: images with `objects`.
-        size: Height and width in pixels: the network's `image_size`.
-        per_image: Windows of each image.
-        background: Share of windows without an object, 0..1; half of these are drawn near one.
-        share: Least and greatest longer side of an object as a share of the window.
-        shift: Greatest distance of an object's center from the window's, in x and in y, as a share of the window; half
-            the backbone's stride divided by `size` leaves no gap.
+        source: Dataset with `objects`, called with the split.
+        size: Height and width in pixels: the `image_size` of the network.
+        per_image: Number of windows per image.
+        background: Share of windows without an object, 0..1; half of these are drawn near an object.
+        share: Smallest and largest longer side of an object as a share of the window.
+        shift: Largest distance of the object's center from the window's center, in x and in y, as a share of the
+            window; half the stride of the backbone divided by `size` leaves no gap.
         seed: Another seed gives other windows.
     """
 
@@ -59,14 +59,11 @@ class Windows(VisionDataset):
         seed: int = 0,
     ) -> None:
         if size < 8 or per_image < 1 or not 0 <= background < 1:
-            raise InputError(
-                f"Windows: size={size} must be 8 or more, per_image={per_image} 1 or more, background={background} "
-                "in 0..1 and below 1."
-            )
+            sizes = f"size={size} must be 8 or more, per_image={per_image} 1 or more"
+            raise InputError(f"Windows: {sizes}, background={background} in 0..1 and below 1.")
         if not 0 < share[0] < share[1] <= 1 or not 0 < shift <= 0.5:
-            raise InputError(
-                f"Windows: share={share} must be two rising parts of a window, 0..1, and shift={shift} in 0..0.5."
-            )
+            rule = f"share={share} must be two rising parts of a window, 0..1"
+            raise InputError(f"Windows: {rule}, and shift={shift} in 0..0.5.")
         self.source = source(split)
         if BACKGROUND in self.source.class_names:
             raise InputError(f"Windows: the source has a class {BACKGROUND!r} already, of {self.source.class_names}.")
@@ -79,8 +76,8 @@ class Windows(VisionDataset):
 
     def image(self, index: int) -> np.ndarray:
         window = self.window(index)
-        whole = self.source.image(index // self._per_image)
-        return cut(whole, window.left, window.top, window.side, self._pixels)
+        image = self.source.image(index // self._per_image)
+        return cut(image, window.left, window.top, window.side, self._pixels)
 
     def target(self, index: int) -> dict[str, Any]:
         left, top, side, chosen = self.window(index)
@@ -97,20 +94,16 @@ class Windows(VisionDataset):
         return self._pixels, self._pixels
 
     def fits(self, window: Window, boxes: np.ndarray, loosely: bool = False) -> np.ndarray:
-        """Which boxes, float32 (N, 4), have the window as theirs, bool (N,); `loosely`: or hardly miss it."""
-        share, shift = self._places(window, boxes)
+        """Returns which boxes, float32 (N, 4), fit the window, bool (N,); `loosely` allows boxes that just miss it."""
+        center = np.array([window.left, window.top]) + window.side / 2
+        corner, opposite = boxes[:, :2], boxes[:, 2:]
+        share = (opposite - corner).max(1) / window.side
+        shift = np.abs((corner + opposite) / 2 - center).max(1) / window.side
         size, far = (SIZE_MARGIN, SHIFT_MARGIN) if loosely else (1, 1)
-        low, high = self.share
-        return (share >= low / size) & (share <= high * size) & (shift.max(1) <= self.shift * far)
-
-    def _places(self, window: Window, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Longer sides, (N,), and distances of the centers in x and y, (N, 2), as shares of the window."""
-        middle = np.array([window.left, window.top]) + window.side / 2
-        low, high = boxes[:, :2], boxes[:, 2:]
-        return (high - low).max(1) / window.side, np.abs((low + high) / 2 - middle) / window.side
+        return (share >= self.share[0] / size) & (share <= self.share[1] * size) & (shift <= self.shift * far)
 
     def window(self, index: int) -> Window:
-        """Draws where a window lies in its image."""
+        """Draws the place of a window in its image."""
         if not 0 <= index < len(self):
             raise IndexError(index)
         rng = np.random.default_rng([*self._key, index])
@@ -127,13 +120,12 @@ class Windows(VisionDataset):
                 window = self._around(rng, boxes[chosen], self.share, self.shift)._replace(chosen=chosen)
                 if self.fits(window, boxes)[chosen]:  # rounding to pixels may have moved it out
                     return window
-        raise InputError(
-            f"{self.name(index)}: in {DRAWS} draws no window {'without' if empty else 'with'} an object at "
-            f"share={self.share}, shift={self.shift:g}. Leave the image out, or change these."
-        )
+        fault = f"in {DRAWS} draws no window {'without' if empty else 'with'} an object"
+        options = f"share={self.share}, shift={self.shift:g}"
+        raise InputError(f"{self.name(index)}: {fault} at {options}. Remove the image, or change these.")
 
     def _anywhere(self, rng: np.random.Generator, boxes: np.ndarray, size: tuple[int, int]) -> Window:
-        """Half of the draws near an object, of which only place or scale is wrong; the others all over the image."""
+        """Draws half of the windows near an object, where only place or scale is wrong, the others anywhere."""
         if len(boxes) and rng.random() < 0.5:
             wide = (self.share[0] / 3, min(3 * self.share[1], 2.0))
             return self._around(rng, boxes[rng.integers(len(boxes))], wide, 0.5)
@@ -151,7 +143,7 @@ class Windows(VisionDataset):
 
 
 def cut(image: np.ndarray, left: int, top: int, side: int, size: int) -> np.ndarray:
-    """A square of an image, uint8 (H, W, 3), gray where it reaches beyond, brought to a size in pixels."""
+    """Cuts a square out of an image, uint8 (H, W, 3), with gray outside the image, and resizes it to `size` pixels."""
     height, width = image.shape[:2]
     part = np.full((side, side, 3), FILL, np.uint8)
     x1, y1, x2, y2 = max(0, left), max(0, top), min(width, left + side), min(height, top + side)

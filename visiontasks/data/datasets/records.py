@@ -1,0 +1,117 @@
+"""Annotated objects of image files, and the checks of what an annotation states."""
+
+import filecmp
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from lightning.pytorch.utilities import rank_zero_info
+
+from visiontasks.core.errors import InputError
+
+OnInvalidBox = Literal["error", "clip"]
+Box = tuple[float, float, float, float]
+LEAST_SIDE = 1.0  # pixels: a smaller object cannot be seen
+
+
+class Annotation(NamedTuple):
+    """One object: its class name, its box (xyxy in pixels, None if unknown), and where it is written."""
+
+    label: str
+    box: Box | None
+    where: str
+
+
+class Record(NamedTuple):
+    """An image file, its name in the set, all its objects, the stated height and width, and other targets by key."""
+
+    path: Path
+    name: str
+    annotations: list[Annotation]
+    size: tuple[int, int] | None = None
+    others: dict[str, Any] = {}  # noqa: RUF012 - never changed
+
+
+def checked_box(box: Box, size: tuple[int, int], boxes: OnInvalidBox, where: str) -> Box | None:
+    """Returns a box, xyxy in pixels, that is inside an image of `size` (height, width); `clip` cuts it to the image.
+
+    The result is None if a clipped box has no area. `where` says in messages where the box is written.
+
+    Raises:
+        InputError: The box is not finite; or it is outside, inverted or without area, and `boxes` is `error`.
+    """
+    height, width = size
+    x1, y1, x2, y2 = box
+    shown = f"[{', '.join(f'{value:g}' for value in box)}]"
+    if not all(map(math.isfinite, box)):
+        raise InputError(f"{where}: box {shown} has values that are not finite. Correct it.")
+    has_area = min(x2 - x1, y2 - y1) >= LEAST_SIDE
+    if has_area and min(x1, y1) >= 0 and x2 <= width and y2 <= height:
+        return box
+    if boxes == "error":
+        fault = "is outside the image" if has_area else "is inverted or has no area"
+        fault += f"; the image is {width} pixels wide and {height} high"
+        raise InputError(f"{where}: box {shown} (xmin, ymin, xmax, ymax) {fault}. Correct it, or set `boxes: clip`.")
+    x1, y1, x2, y2 = max(0.0, x1), max(0.0, y1), min(float(width), x2), min(float(height), y2)
+    return (x1, y1, x2, y2) if min(x2 - x1, y2 - y1) >= LEAST_SIDE else None
+
+
+def four_numbers(values: Any, where: str, expected: str) -> Box:
+    """Converts four values to floats; the message of the `InputError` for anything else says what is `expected`."""
+    try:
+        first, second, third, fourth = map(float, values)
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(f"{where}: {expected}; found {values!r}.") from None
+    return first, second, third, fourth
+
+
+def same_files(files: Iterable[Path], others: Iterable[Path]) -> set[Path]:
+    """Returns the files that have the same bytes as one of the others; only files of equal length are read."""
+    by_length = defaultdict(list)
+    for other in others:
+        by_length[other.stat().st_size].append(other)
+    return {
+        file
+        for file in files
+        if by_length and any(filecmp.cmp(file, other, shallow=False) for other in by_length[file.stat().st_size])
+    }
+
+
+def without_copies(files: Sequence[Path], chosen: Sequence[int]) -> list[int]:
+    """Returns `chosen`, places in `files`, without files that are byte for byte the same as a file that is not chosen.
+
+    The log counts them; if no file is left, that is an `InputError`.
+    """
+    copies = same_files([files[i] for i in chosen], [files[i] for i in set(range(len(files))).difference(chosen)])
+    if copies:
+        rank_zero_info(f"{len(copies)} of {len(chosen)} training images left out, the same file as one held out.")
+    left = [i for i in chosen if files[i] not in copies]
+    if not left:
+        raise InputError(f"{files[chosen[0]]}: this and every other training image is the same file as one held out.")
+    return left
+
+
+def file_inside(root: Path, name: str, where: str) -> Path:
+    """Returns the path of the file `name` below `root`; raises an `InputError` if it leaves `root` or is missing."""
+    if "\0" in name or not (root / name).resolve().is_relative_to(root.resolve()):
+        raise InputError(f"{where}: {name!r} leaves {root}. Set the folder of the images to one above them.")
+    if not (root / name).is_file():
+        raise InputError(f"{where}: no such file: {root / name}.")
+    return root / name
+
+
+def stated_size(height: Any, width: Any) -> tuple[int, int] | None:
+    """Returns the height and width that a file states; None if they are missing or, as some tools write, 0."""
+    try:
+        size = int(height), int(width)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return size if min(size) > 0 else None
+
+
+def area(annotation: Annotation) -> float:
+    """Returns the area of the box in square pixels, 0 if it is unknown."""
+    x1, y1, x2, y2 = annotation.box or (0.0, 0.0, 0.0, 0.0)
+    return (x2 - x1) * (y2 - y1)
