@@ -8,17 +8,25 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ["WANDB_MODE"] = "offline"
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 
 torch.set_num_threads(1)
 
 COLORS = {"blue": (30, 60, 220), "green": (40, 200, 60), "red": (220, 50, 40)}
+
+
+@pytest.fixture(autouse=True)
+def same_weights() -> None:
+    """New weights are the same whichever tests ran before in this process."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture
@@ -94,11 +102,36 @@ def readme_code() -> Callable[[str], str]:
 
 
 @pytest.fixture(scope="session")
-def shapes_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Checkpoints of models of small Shapes: `label`, `bbox` and `mask` by `all`, and of masks alone by `mask`.
+def once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable[[str, Callable[[Path], None]], Path]:
+    """Fills a folder once for all processes: the first one that asks for it, while the others wait."""
+    base = tmp_path_factory.getbasetemp()
+    root = base if worker_id == "master" else base.parent
+
+    def folder(name: str, fill: Callable[[Path], None]) -> Path:
+        path, done = root / name, root / f"{name}.done"
+        with FileLock(root / f"{name}.lock"):
+            if not done.exists():
+                shutil.rmtree(path, ignore_errors=True)
+                path.mkdir()
+                fill(path)
+                done.touch()
+        return path
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shapes_checkpoints(once: Callable[[str, Callable[[Path], None]], Path]) -> dict[str, Path]:
+    """Checkpoints of models of small Shapes: `label`, `bbox` and `mask` by `all`, masks alone by `mask`, and
+    labels alone by `label`, the smallest.
 
     Beside each there is the `config.yaml` that tells its data, and in `photos/` 12 images of several sizes.
     """
+    root = once("shapes", _train_on_shapes)
+    return {"photos": root / "photos", **{name: root / name / "last.ckpt" for name in ("all", "mask", "label")}}
+
+
+def _train_on_shapes(root: Path) -> None:
     from functools import partial
 
     import yaml
@@ -110,7 +143,6 @@ def shapes_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pa
     from visiontasks.models import Backbone, BoxHead, LabelHead, SMPHead
     from visiontasks.tasks import VisionTask
 
-    root = tmp_path_factory.mktemp("shapes")
     (root / "photos").mkdir()
     for number in range(12):
         image = Shapes("test", count=48, size=(40, 64, 48)[number % 3]).image(number)
@@ -119,32 +151,43 @@ def shapes_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pa
     config = {"data": {"dataset": dataset, "image_size": 48, "augment": "none", "batch_size": 16}}
     data = VisionDataModule(partial(Shapes, count=48, size=48), image_size=48, augment="none", batch_size=16)
     mask = partial(SMPHead, decoder="Unet", width=0.125, loss=CrossEntropy(class_weights="inverse"))
-    found = {"photos": root / "photos"}
-    for name, heads in (("all", {"label": LabelHead, "bbox": partial(BoxHead, grid=3, hidden=0)}), ("mask", {})):
+    both = {"label": LabelHead, "bbox": partial(BoxHead, grid=3, hidden=0)}
+    for name, heads in (("all", {**both, "mask": mask}), ("mask", {"mask": mask}), ("label", {"label": LabelHead})):
         (root / name).mkdir()
         (root / name / "config.yaml").write_text(yaml.safe_dump(config))
         seed_everything(0, verbose=False)
         optimizer = partial(torch.optim.AdamW, lr=3e-3)
-        task = VisionTask(data.spec, Backbone("test_resnet", False), {**heads, "mask": mask}, optimizer=optimizer)
-        start = [ClosedFormStart(heads=list(heads))] if heads else []
+        net, epochs = ("cifar10_convnet", 1) if name == "label" else ("test_resnet", 8)
+        task = VisionTask(data.spec, Backbone(net, False), heads, optimizer=optimizer)
+        closed = [key for key in heads if key != "mask"]
+        start = [ClosedFormStart(heads=closed)] if closed else []
         quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
         trainer = Trainer(
-            accelerator="cpu", max_epochs=8, logger=False, callbacks=start, default_root_dir=root, **quiet
+            accelerator="cpu", max_epochs=epochs, logger=False, callbacks=start, default_root_dir=root, **quiet
         )
         trainer.fit(task, data)
         trainer.save_checkpoint(root / name / "last.ckpt")
-        found[name] = root / name / "last.ckpt"
-    return found
+
+
+class Exported:
+    """What is exported from `shapes_checkpoints`, by file name: `all.onnx`, `mask.pt2`, `all.onnx.json` ..."""
+
+    def __init__(self, once: Callable[[str, Callable[[Path], None]], Path], checkpoints: dict[str, Path]) -> None:
+        self._once, self._checkpoints = once, checkpoints
+
+    def __getitem__(self, file: str) -> Path:
+        from visiontasks.cli import main
+
+        name, kind = file.split(".")[:2]
+
+        def write(folder: Path) -> None:
+            path = str(folder / f"{name}.{kind}")
+            main(["export", str(self._checkpoints[name]), "--format", kind, "--output", path, "--images", "0"])
+
+        return self._once(f"exported-{name}-{kind}", write) / file
 
 
 @pytest.fixture(scope="session")
-def exported(shapes_checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Both models of `shapes_checkpoints` in both formats, with what is beside them: `all.onnx` ..."""
-    from visiontasks.cli import main
-
-    folder = tmp_path_factory.mktemp("exported")
-    for name in ("all", "mask"):
-        for kind in ("onnx", "pt2"):
-            path = str(folder / f"{name}.{kind}")
-            main(["export", str(shapes_checkpoints[name]), "--format", kind, "--output", path, "--images", "0"])
-    return {path.name: path for path in folder.iterdir()}
+def exported(once: Callable[[str, Callable[[Path], None]], Path], shapes_checkpoints: dict[str, Path]) -> Exported:
+    """Both models of `shapes_checkpoints` in both formats, each made when it is first asked for."""
+    return Exported(once, shapes_checkpoints)

@@ -168,7 +168,7 @@ def test_a_batch_has_the_declared_keys_whatever_its_samples_have() -> None:
 
 
 def test_a_key_of_no_target_kind_is_an_error_that_names_the_kinds() -> None:
-    message = "'boxes' is not the key of a target kind; there are value, label, bbox, mask. Rename the key"
+    message = "'boxes' is not the key of a target kind; there are value, labels, label, bbox, mask. Rename the key"
     with pytest.raises(InputError, match=message):
         collate([sample(0), sample(1, boxes=np.zeros((2, 4), np.float32))], NAMES)
     with pytest.raises(InputError, match=message):
@@ -273,7 +273,7 @@ def test_val_and_test_are_in_order_whole_and_only_resized() -> None:
         assert batches[0]["mask"].shape[1:] == (24, 24)
         truths = [truth for batch in batches for truth in batch["truth"]]
         for i, truth in enumerate(truths):
-            assert set(truth) == {"label", "bbox", "mask", "value"}
+            assert set(truth) == {"label", "bbox", "mask", "value", "labels"}
             assert truth["label"] == dataset.target(i)["label"]
             np.testing.assert_array_equal(truth["bbox"], dataset.target(i)["bbox"])
             np.testing.assert_array_equal(truth["mask"], dataset.mask(i))
@@ -313,6 +313,7 @@ def test_the_spec_is_what_a_model_needs_and_nothing_else() -> None:
         "class_names": ["circle", "square", "triangle", "star"],
         "mask_names": ["background", "circle", "square", "triangle", "star"],
         "value_names": ["area"],
+        "labels_names": ["circle", "square", "triangle", "star"],
         "image_size": 24,
         "resize": "crop",
     }
@@ -342,7 +343,7 @@ def test_the_module_tells_of_its_training_set_the_label_counts_the_fingerprint_a
 def test_masks_are_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
     data = shapes(8)
     masks = [Shapes("train", count=8, size=24).mask(i) for i in range(8)]
-    assert set(data.keys) == {"label", "bbox", "mask", "value"}
+    assert set(data.keys) == {"label", "bbox", "mask", "value", "labels"}
     read: list[int] = []
     real = Shapes.mask
     monkeypatch.setattr(Shapes, "mask", lambda self, index: read.append(index) or real(self, index))

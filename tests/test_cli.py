@@ -273,7 +273,9 @@ def test_mistakes_in_the_data_are_named(
         assert "Traceback" not in message
 
 
-@pytest.mark.parametrize("command", ["predict", "evaluate", "export", "detect", "study", "inspect", "inspect layers"])
+@pytest.mark.parametrize(
+    "command", ["predict", "evaluate", "export", "detect", "study", "inspect", "inspect layers", "fit"]
+)
 def test_help_imports_nothing_heavy(command: str) -> None:
     code = f"""
 import sys
@@ -287,6 +289,18 @@ except SystemExit as stop:
     code, *modules = run.stdout.splitlines()[-1].split()
     assert code == "0"
     assert not {"torch", "lightning", "timm", "numpy", "cv2", "albumentations", "jsonargparse"} & {*modules}
+
+
+def test_the_help_of_a_fit_leads_to_that_of_every_key(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["fit", "--help"])
+    short = capsys.readouterr().out
+    assert "--help_all" in short
+    with pytest.raises(SystemExit, match="0"):
+        main(["fit", "--help-all"])
+    every = capsys.readouterr().out
+    named = [*re.findall(r"--((?:data|trainer)\.\w+)", short), "early_stopping", "seed_everything", "ckpt_path"]
+    assert [name for name in named if f"--{name}" not in every] == []
 
 
 def test_dashes_of_options_count_as_underscores(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

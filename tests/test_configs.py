@@ -1,6 +1,7 @@
-"""Every shipped config trains, tests and predicts, for a few steps on data written here (T1, A4, R7, R10)."""
+"""Every shipped config trains, tests and predicts, and every documented command runs (T1, A4, R7, R10).
 
-from __future__ import annotations
+A few steps each, on data written here; where the backbone is not the point it is a tiny one.
+"""
 
 import csv
 import io
@@ -11,6 +12,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ import yaml
 from PIL import Image
 
 from visiontasks.cli import main
+from visiontasks.cli.parser import read_config
+from visiontasks.cli.training import main as train
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(
@@ -32,15 +36,45 @@ CONFIGS = sorted(
 FEW = [
     *("--trainer.limit_train_batches", "2", "--trainer.limit_val_batches", "1", "--trainer.limit_test_batches", "1"),
     *("--trainer.enable_progress_bar", "false", "--trainer.logger", "false", "--trainer.accelerator", "cpu"),
-    *("--data.batch_size", "4"),
+    *("--data.batch_size", "4", "--trainer.enable_model_summary", "false"),
 ]
 SMALL = ["--data.image_size", "32", "--data.train_size", "32"]
+TINY = ["--model.backbone", "{name: test_resnet, pretrained: false}"]
+BUNDLED = ("quickstart.yaml", "segmentation/camvid_deeplab.yaml", "localization/two_phases.yaml")  # keep their backbone
+
+
+def name_of(config: Path) -> str:
+    return config.relative_to(ROOT / "configs").as_posix()
+
+
+def shrunk(config: Path) -> list[str]:
+    """Arguments that make a config small: its head, loss, data and callbacks stay, and the backbones of the course."""
+    content = read_config(config)
+    args = [] if "fashion" in config.stem or "cifar10" in config.stem else [*SMALL]  # their images are small already
+    if content["model"]["init_args"]["backbone"]["pretrained"] == "bundled" and name_of(config) not in BUNDLED:
+        args += TINY
+    counts = {"Windows": "source.count", "Shapes": "count"}  # of generated pictures
+    if part := counts.get(content["data"]["dataset"]["class_path"]):
+        args += [f"--data.dataset.{part}", "8" if "." in part else "32"]
+    return args
 
 
 @pytest.fixture
-def sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def sets(once: Callable[[str, Callable[[Path], None]], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory whose data/ holds a few images of every set that the configs read."""
     monkeypatch.chdir(tmp_path)
+    Path("data").symlink_to(once("sets", _write_sets))
+    cifar = torchvision.datasets.CIFAR10
+    monkeypatch.setattr(cifar, "train_list", [["data_batch_1", None]])
+    monkeypatch.setattr(cifar, "test_list", [["test_batch", None]])
+    monkeypatch.setattr(cifar, "meta", {**cifar.meta, "md5": None})
+    # pictures of a fit and a test take a fifth of these runs: tests/test_cli.py has them
+    monkeypatch.setattr("visiontasks.callbacks.curves.draw_curves", lambda *_: None)
+    monkeypatch.setattr("visiontasks.callbacks.results.draw_confusion", lambda *_: np.zeros((2, 2, 3), np.uint8))
+    return tmp_path
+
+
+def _write_sets(root: Path) -> None:
     rng = np.random.default_rng(0)
 
     def picture(path: Path) -> None:
@@ -49,18 +83,19 @@ def sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     for name in ("daisy", "roses"):
         for i in range(10):
-            picture(tmp_path / "data/flowers5/train" / name / f"{i}.jpg")
-            picture(tmp_path / "data/flowers5/val" / name / f"{i}.jpg")
-            picture(tmp_path / "data/photos" / name / f"{i}.jpg")
+            picture(root / "flowers5/train" / name / f"{i}.jpg")
+            picture(root / "flowers5/val" / name / f"{i}.jpg")
+            picture(root / "photos" / name / f"{i}.jpg")
     rows = [f"daisy/{i}.jpg,{i}" for i in range(10)]
-    (tmp_path / "data/values.csv").write_text("\n".join(["path,value", *rows]))
-    _write_boxes(tmp_path / "data/raccoon", picture)
-    _write_boxes(tmp_path / "data/boxes", picture)
-    _write_pets(tmp_path / "data/pets3/oxford-iiit-pet", picture, rng)
-    _write_masks(tmp_path / "data", picture, rng)
-    _write_cifar10(tmp_path / "data/cifar-10-batches-py", rng, monkeypatch)
-    _write_fashion_mnist(tmp_path / "data/FashionMNIST/raw", rng)
-    return tmp_path
+    (root / "values.csv").write_text("\n".join(["path,value", *rows]))
+    rows = [f"daisy/{i}.jpg,{('cat', 'cat; outdoors', 'outdoors', '')[i % 4]}" for i in range(10)]
+    (root / "labels.csv").write_text("\n".join(["path,label", *rows]))
+    _write_boxes(root / "raccoon", picture)
+    _write_boxes(root / "boxes", picture)
+    _write_pets(root / "pets3/oxford-iiit-pet", picture, rng)
+    _write_masks(root, picture, rng)
+    _write_cifar10(root / "cifar-10-batches-py", rng)
+    _write_fashion_mnist(root / "FashionMNIST/raw", rng)
 
 
 def _write_masks(root: Path, picture, rng: np.random.Generator) -> None:
@@ -121,17 +156,13 @@ def _write_annotations(folder: Path, images: list[Path]) -> None:
         (folder / f"{image.stem}.xml").write_text(node)
 
 
-def _write_cifar10(root: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+def _write_cifar10(root: Path, rng: np.random.Generator) -> None:
     root.mkdir(parents=True)
-    cifar = torchvision.datasets.CIFAR10
     batch = {"data": rng.integers(0, 255, (40, 3072), np.uint8), "labels": [i % 10 for i in range(40)]}
     for name in ("data_batch_1", "test_batch"):
         (root / name).write_bytes(pickle.dumps(batch))
     names = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
     (root / "batches.meta").write_bytes(pickle.dumps({"label_names": names}))
-    monkeypatch.setattr(cifar, "train_list", [["data_batch_1", None]])
-    monkeypatch.setattr(cifar, "test_list", [["test_batch", None]])
-    monkeypatch.setattr(cifar, "meta", {**cifar.meta, "md5": None})
 
 
 def _write_fashion_mnist(root: Path, rng: np.random.Generator) -> None:
@@ -143,37 +174,36 @@ def _write_fashion_mnist(root: Path, rng: np.random.Generator) -> None:
             (root / f"{part}-{kind}-ubyte").write_bytes(header + array.tobytes())
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.relative_to(ROOT / "configs").as_posix())
+@pytest.mark.parametrize("config", CONFIGS, ids=name_of)
 def test_config_fits_tests_and_predicts(config: Path, sets: Path) -> None:
-    few = FEW if config.parent.name == "course" else [*FEW, *SMALL]  # its images are small already
-    text = config.read_text("utf-8")
-    if "class_path: Scenes" in text:
-        few = [*few, "--data.dataset.source.count", "8"]
-    elif "class_path: Shapes" in text:
-        few = [*few, "--data.dataset.count", "32"]
-    main(["fit", "-c", str(config), *few, "--trainer.max_epochs", "1"])
+    cli = train("fit", ["-c", str(config), *FEW, *shrunk(config), "--trainer.max_epochs", "1"])
     (run,) = (sets / "runs" / config.stem).iterdir()
-    checkpoint = str(run / "last.ckpt")
-    main(["test", "-c", str(config), *few, "--ckpt_path", checkpoint])
-    image = next((sets / "data/flowers5").rglob("*.jpg"))
-    main(["predict", checkpoint, str(image), "--output", str(sets / "out"), "--device", "cpu"])
+    assert cli.trainer.global_step > 0
+    cli.trainer.test(cli.model, cli.datamodule, verbose=False)
+    figures = cli.trainer.callback_metrics
+    assert {"test/loss", cli.model.monitor.replace("val/", "test/")} <= figures.keys()
+    image = next((sets / "data/flowers5/val").rglob("*.jpg"))
+    main(["predict", str(run / "last.ckpt"), str(image), "--output", str(sets / "out"), "--device", "cpu"])
     assert len((sets / "out/predictions.csv").read_text().splitlines()) == 2
 
 
-@pytest.mark.parametrize("config", [*CONFIGS, ROOT / "configs/ddp.yaml"], ids=lambda path: path.name)
-def test_config_says_its_command_and_is_short(config: Path) -> None:
-    text = config.read_text("utf-8")
-    assert (
-        f"visiontasks fit -c configs/{config.relative_to(ROOT / 'configs').as_posix()}" in text or config.stem == "ddp"
-    )
-    assert text.startswith("# ")
-    assert len(text.splitlines()) <= 30
-    assert yaml.safe_load(text)
+def test_configs_say_their_command_and_are_short() -> None:
+    wrong = []
+    for config in [*CONFIGS, ROOT / "configs/ddp.yaml"]:
+        text = config.read_text("utf-8")
+        says = f"visiontasks fit -c configs/{name_of(config)}" in text or config.stem == "ddp"
+        short = text.startswith("# ") and len(text.splitlines()) <= 30
+        wrong += [] if says and short and yaml.safe_load(text) else [name_of(config)]
+    assert wrong == []
 
 
-@pytest.mark.parametrize("study", sorted((ROOT / "configs/studies").glob("*.yaml")), ids=lambda path: path.name)
+STUDIES = sorted((ROOT / "configs/studies").glob("*.yaml"))
+SHRUNK_STUDIES = {"bridges": [*TINY, *SMALL], "normalization": ["--data.image_size", "16"]}  # whitening 32: 10 s
+
+
+@pytest.mark.parametrize("study", STUDIES, ids=lambda path: path.name)
 def test_study_runs_all_its_steps(study: Path, sets: Path) -> None:
-    main(["study", str(study), *FEW, "--trainer.max_epochs", "1"])
+    main(["study", str(study), *FEW, *SHRUNK_STUDIES.get(study.stem, []), "--trainer.max_epochs", "1"])
     with (sets / "runs" / study.stem / "results.csv").open() as file:
         steps = dict.fromkeys(row["step"] for row in csv.DictReader(file))
     assert list(steps) == list(yaml.safe_load(study.read_text("utf-8"))["steps"])
@@ -196,8 +226,7 @@ def test_what_a_sweep_runs_is_a_fit(sweep: Path, end: int, sets: Path) -> None:
     assert (ROOT / content["program"]).is_file()
     args = [str(ROOT / part) if part.startswith("configs/") else part for part in middle[2:]]
     args += [f"--{name}={value}" for name, value in parameters.items()]
-    net = ["--model.backbone", "{name: test_resnet, pretrained: false}"]
-    main([*args, *FEW, *net, *SMALL, "--trainer.max_epochs", "1"])
+    main([*args, *FEW, *TINY, *SMALL, "--trainer.max_epochs", "1"])
     (run,) = (sets / "runs").glob("*/*")
     written = yaml.safe_load((run / "config.yaml").read_text("utf-8"))
     assert written["data"]["augment"] == parameters["data.augment"]
@@ -206,75 +235,48 @@ def test_what_a_sweep_runs_is_a_fit(sweep: Path, end: int, sets: Path) -> None:
         assert content["metric"]["name"] in (csv.DictReader(file).fieldnames or [])
 
 
-PAGE = (ROOT / "docs/course.md").read_text("utf-8")
-COMMANDS = re.findall(r"`(visiontasks [^`]+)`", PAGE)
-# what a page cannot know, and a quarter of a gigabyte that every checkpoint would have
-INSTEAD = {"PATH": "data/photos", "PHOTOS": "data/flowers5/val", "[4096, 4096]": "[16, 16]"}
+# What the pages say
 
-
-def test_the_pages_plain_commands_are_those_that_are_tested_here() -> None:
-    plain = {command.split()[-1] for command in COMMANDS if re.fullmatch(r"visiontasks fit -c \S+", command)}
-    assert plain <= {path.relative_to(ROOT).as_posix() for path in CONFIGS}
-    studies = {command.split()[2] for command in COMMANDS if command.startswith("visiontasks study ")}
-    assert studies == {path.relative_to(ROOT).as_posix() for path in (ROOT / "configs/studies").glob("*.yaml")}
-
-
-@pytest.mark.parametrize(
-    "command",
-    [command for command in dict.fromkeys(COMMANDS) if not re.fullmatch(r"visiontasks (fit -c|study) \S+", command)],
-)
-def test_the_pages_other_commands_run(command: str, sets: Path) -> None:
-    command = re.sub(r"(--model\.backbone\.pretrained) \S+", r"\1 false", command)
-    name, *args = [INSTEAD.get(part, part) for part in shlex.split(command)[1:]]
-    if name == "predict":
-        main([name, *args, "--device", "cpu"])
-        assert (sets / "predictions/predictions.csv").is_file()
-        return None
-    if name in ("inspect", "detect"):
-        return _run_on_a_checkpoint([name, *args], sets)
-    args[1] = str(ROOT / args[1])
-    size = [] if "/course/" in args[1] else ["--data.image_size", "96"]
-    size = ["--data.image_size", "16"] if "zca" in args else size  # a matrix of 3072 rows takes ten seconds
-    steps = ["--trainer.max_steps", "14" if name == "lr_find" else "2"]
-    main([name, *args, *FEW, *size, *steps])
-    (run,) = (sets / "runs" / Path(args[1]).stem).iterdir()
-    assert any(run.glob("*.ckpt" if name == "fit" else "*.png"))
-    return None
-
-
-def _run_on_a_checkpoint(args: list[str], sets: Path) -> None:
-    """Runs a command on a model that was trained for two steps, or on the config that it names."""
-    config = "classification/flowers5" if args[0] == "inspect" else "course/sliding"
-    net = ["--model.backbone", "{name: test_resnet, pretrained: false}", "--trainer.callbacks", "null"]
-    net += ["--data.dataset.source.count", "8"] if args[0] == "detect" else []
-    main(["fit", "-c", str(ROOT / f"configs/{config}.yaml"), *FEW, *net, "--data.image_size", "32"])
-    (checkpoint,) = (sets / "runs").glob("*/*/last.ckpt")
-    steps = ["--steps", "2"] if args[1] in ("maximize", "attack") else []
-    place = {"CHECKPOINT": str(checkpoint)}
-    main([*(str(ROOT / part) if part.endswith(".yaml") else place.get(part, part) for part in args), *steps])
-    folder = "detections" if args[0] == "detect" else "runs/*/*/inspect" if "CHECKPOINT" in args else "runs/*/*"
-    assert any(path.suffix in (".png", ".csv") for path in sets.glob(f"{folder}/*"))
-
-
-# README.md, docs/predict.md and docs/export.md
-
-PAGES = [ROOT / "README.md", ROOT / "docs/predict.md", ROOT / "docs/export.md"]
-FITS = ("fit", "probe", "preview", "lr_find")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TESTED = r"fit -c configs/\S+|study (configs/)?\S+\.yaml"  # above
 FOLDERS = {"classification/folder": "photos", "localization/voc": "boxes", "segmentation/folder": "masks"}
-TESTED = r"fit -c configs/\S+|study STUDY\.yaml|detect .*"  # above
+FITS = ("fit", "probe", "preview", "lr_find")
+TRAINED = {  # what a page cannot know, on models that are trained already
+    **dict.fromkeys(("CHECKPOINT", "MODEL", "OTHER_MODEL", "best.ckpt", "last.ckpt"), "all/last.ckpt"),
+    **{
+        "SEGMENTER": "mask/last.ckpt",
+        "LIST.txt": "list.txt",
+        "VIDEO.mp4": "clip.mp4",
+        "DIR": "out",
+        "CONFIG": "all/config.yaml",
+    },
+}
+EXPORTED = {"best.onnx": "all.onnx", "PROGRAM.pt2": "all.pt2"}
+
+
+def commands(text: str) -> list[str]:
+    """The commands of a page, in its blocks and between its lines."""
+    text = text.replace("\\\n", " ")
+    blocks = re.findall(r"^```bash\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    lines = [line.split("  #")[0] for block in blocks for line in block.splitlines()]
+    lines += re.findall(r"`(visiontasks [a-z_]+ [^`]+)`", text)
+    parts = (re.split(r"\b(?:visiontasks|train\.py) ", line, maxsplit=1) for line in lines)
+    return [part[1].strip() for part in parts if len(part) == 2]
 
 
 def page_commands() -> list[str]:
     """Every command of the pages, one each, but those tested above; of several machines what one process runs."""
-    found = []
-    for page in PAGES:
-        text = page.read_text("utf-8").replace("\\\n", " ")
-        blocks = re.findall(r"^```bash\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-        lines = [line.split("  #")[0] for block in blocks for line in block.splitlines()]
-        lines += re.findall(r"`(visiontasks [a-z_]+ [^`]+)`", text)
-        parts = (re.split(r"\b(?:visiontasks|train\.py) ", line, maxsplit=1) for line in lines)
-        found += [part[1].strip() for part in parts if len(part) == 2]
-    return [command for command in dict.fromkeys(found) if not re.fullmatch(TESTED, command)]
+    found = dict.fromkeys(command for page in PAGES for command in commands(page.read_text("utf-8")))
+    return [command for command in found if not re.fullmatch(TESTED, command)]
+
+
+def test_the_pages_name_every_study_and_only_configs_that_are_tested_here() -> None:
+    found = [command.split() for page in PAGES for command in commands(page.read_text("utf-8"))]
+    names = {part for command in found for part in command if part.startswith("configs/")}
+    tested = {*CONFIGS, *STUDIES, ROOT / "configs/ddp.yaml"}
+    assert names <= {path.relative_to(ROOT).as_posix() for path in tested}
+    assert {path.relative_to(ROOT).as_posix() for path in STUDIES} <= names
+    assert len(page_commands()) > 50
 
 
 @pytest.fixture
@@ -288,52 +290,88 @@ def same_environment() -> Iterator[None]:
         torch.distributed.destroy_process_group()
 
 
-@pytest.mark.parametrize("command", page_commands())
-def test_the_commands_of_the_other_pages_run(
-    command: str,
+@pytest.fixture
+def places(
     sets: Path,
     shapes_checkpoints: dict[str, Path],
-    exported: dict[str, Path],
-    same_environment: None,
     write_video: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    name, *args = shlex.split(command)
-    if "--help" in args:
-        with pytest.raises(SystemExit, match="0"):
-            main([name, *args])
-        return
+    same_environment: None,
+) -> dict[str, str]:
+    """What stands for the words in capitals; the working directory holds trained models and photos."""
     photos = sorted(shapes_checkpoints["photos"].iterdir())
     Path("list.txt").write_text("\n".join(map(str, photos)))
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(str(photos[0]).encode())))
     write_video(Path("clip.mp4"))
-    for model in ("all", "mask"):
+    for model in ("all", "mask", "label"):
         shutil.copytree(shapes_checkpoints[model].parent, model)
-    config = "configs/classification/flowers5.yaml" if name in FITS else "all/config.yaml"
-    root = next((folder for part, folder in FOLDERS.items() if part in command), "")
-    places = {
-        **dict.fromkeys(("CHECKPOINT", "MODEL", "OTHER_MODEL", "best.ckpt", "last.ckpt"), "all/last.ckpt"),
-        **dict.fromkeys(("PHOTOS", "SOME_PHOTOS", "IMAGES..."), str(photos[0].parent)),
-        **{"SEGMENTER": "mask/last.ckpt", "PHOTO": str(photos[0]), "LIST.txt": "list.txt", "VIDEO.mp4": "clip.mp4"},
-        **{"best.onnx": str(exported["all.onnx"]), "PROGRAM.pt2": str(exported["all.pt2"]), "DIR": "predictions"},
-        **{"CONFIG": config, "PATH_TO_PHOTOS": f"data/{root}"},
-    }
-    args = [places.get(part, part).replace("PHOTOS/", f"{photos[0].parent}/") for part in args]
+    folder = str(photos[0].parent)
+    return {**TRAINED, **dict.fromkeys(("PHOTOS", "SOME_PHOTOS", "IMAGES..."), folder), "PHOTO": str(photos[0])}
+
+
+@pytest.mark.parametrize("command", page_commands())
+def test_the_commands_of_the_pages_run(command: str, places: dict[str, str], exported: Any) -> None:
+    name, *args = shlex.split(command)
+    if {"--help", "--help_all"} & {*args}:
+        with pytest.raises(SystemExit, match="0"):
+            main([name, *args])
+    elif name in FITS:
+        _run_a_fit(name, args)
+    elif name == "detect":
+        _run_on_windows([name, *args], places)
+    else:
+        files = {word: str(exported[file]) for word, file in EXPORTED.items() if word in args}
+        _run_on_shapes(name, args, {**places, **files})
+
+
+def _run_on_shapes(name: str, args: list[str], places: dict[str, str]) -> None:
+    """Runs a command on a model that is trained already; it leaves a file."""
+    if name == "export" or args[0] in ("attack", "maximize"):
+        places["CHECKPOINT"] = "label/last.ckpt"
+    args = [places.get(part, part).replace("PHOTOS/", f"{places['PHOTOS']}/") for part in args]
     args = [re.sub(r"^runs/.*/TIME/best.ckpt$", "all/last.ckpt", part) for part in args]
     args = [str(ROOT / part) if part.startswith("configs/") else part for part in args]
-    if name in FITS:
-        net = ["--model.backbone", "{name: test_resnet, pretrained: false}", *SMALL]
-        steps = ["--trainer.max_steps", "14" if name == "lr_find" else "2"] if name in ("fit", "lr_find") else []
-        one = ["--trainer.devices", "1", "--trainer.num_nodes", "1"]
-        main([name, *args, *FEW, *net, *steps, *one])
-        assert any((sets / "runs").rglob("*.*"))
-        return
     if name in ("test", "validate"):
         args += ["--trainer.logger", "false", "--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false"]
     elif name == "export":
         args += ["--max_drop", "100"] if {"--int8", "--resize"} & set(args) else []
     elif name == "evaluate":
         args += ["--draws", "10"]
+    elif args[0] in ("attack", "maximize"):
+        args += ["--steps", "2"]
+    before = set(Path().rglob("*"))
     main([name, *args])
-    folder = {"predict": "predictions", "evaluate": "all/evaluation", "inspect": "all/inspect", "export": "all"}
-    assert any(path.is_file() for path in (sets / folder.get(name, "runs")).rglob("*"))
+    assert any(path.is_file() for path in set(Path().rglob("*")) - before)
+
+
+def _run_a_fit(name: str, args: list[str]) -> None:
+    """A few steps of a config, with what the command says of it; a network that it names is a real one."""
+    args = [{"[4096, 4096]": "[16, 16]"}.get(part, part) for part in args]  # a quarter of a gigabyte
+    args = ["false" if before.endswith("backbone.pretrained") else part for before, part in pairwise(["", *args])]
+    folder = next((folder for part, folder in FOLDERS.items() if any(part in arg for arg in args)), "photos")
+    data = {
+        "PATH": f"data/{folder}",
+        "PATH_TO_PHOTOS": f"data/{folder}",
+        "CONFIG": "configs/classification/flowers5.yaml",
+    }
+    args = [data.get(part, part) for part in args]
+    config = ROOT / args[1]
+    args = [str(ROOT / part) if part.startswith("configs/") else part for part in args]
+    named, small = "--model.backbone.name" in args, config.stem.startswith("cifar10")
+    size = shrunk(config) if small or not named else ["--data.image_size", "96"]
+    size = ["--data.image_size", "16"] if "zca" in args else size  # a matrix of 3072 rows takes ten seconds
+    steps = {"fit": ["--trainer.max_steps", "2"], "lr_find": ["--trainer.max_steps", "14"]}.get(name, [])
+    one = ["--trainer.devices", "1", "--trainer.num_nodes", "1"]
+    main([name, *args[:2], *FEW, *size, *steps, *args[2:], *one])
+    (run,) = (Path("runs") / config.stem).iterdir()
+    assert any(run.glob("*.ckpt" if name in ("fit", "probe") else "*.png"))
+
+
+def _run_on_windows(args: list[str], places: dict[str, str]) -> None:
+    """Runs a command that needs a model of windows, on one that was trained for two steps."""
+    config = ROOT / "configs/course/sliding.yaml"
+    main(["fit", "-c", str(config), *FEW, *shrunk(config), "--trainer.callbacks", "null"])
+    (checkpoint,) = Path("runs").glob("*/*/last.ckpt")
+    places["CHECKPOINT"] = str(checkpoint)
+    main(args := [places.get(part, part) for part in args])
+    assert any(path.suffix == ".csv" for path in Path(args[args.index("--output") + 1]).iterdir())

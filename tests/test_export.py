@@ -56,17 +56,16 @@ def test_a_file_predicts_as_its_checkpoint(name: str, exported: Any, shapes_chec
 
 
 @pytest.mark.parametrize("kind", ["onnx", "pt2"])
-@pytest.mark.parametrize("shape", [(1, 48, 48), (5, 48, 48), (2, 64, 40), (1, 51, 77)])
-def test_masks_take_any_batch_and_size(
-    kind: str, shape: tuple[int, int, int], exported: Any, shapes_checkpoints: Any
-) -> None:
-    count, height, width = shape
-    images = np.random.default_rng(0).integers(0, 256, (count, 3, height, width), np.uint8)
-    expected = TorchNetwork(restore_task(str(shapes_checkpoints["mask"])), "cpu")(images)["mask"]
-    found = visiontasks.load(str(exported[f"mask.{kind}"]), trust=True).network(images)["mask"]
-    np.testing.assert_allclose(found, expected, atol=1e-4)
+def test_masks_take_any_batch_and_size(kind: str, exported: Any, shapes_checkpoints: Any) -> None:
+    network = visiontasks.load(str(exported[f"mask.{kind}"]), trust=True).network
+    checkpoint = TorchNetwork(restore_task(str(shapes_checkpoints["mask"])), "cpu")
+    for count, height, width in ((1, 48, 48), (5, 48, 48), (2, 64, 40), (1, 51, 77)):
+        images = np.random.default_rng(0).integers(0, 256, (count, 3, height, width), np.uint8)
+        expected = checkpoint(images)["mask"]
+        np.testing.assert_allclose(network(images)["mask"], expected, atol=1e-4, err_msg=f"{count} {height} {width}")
 
 
+@pytest.mark.slow  # the padding itself: tests/test_compat.py
 @pytest.mark.parametrize("kind", ["onnx", "pt2"])
 def test_a_network_that_pads_by_the_size_takes_any(kind: str, tmp_path: Path) -> None:
     spec = {"class_names": [], "mask_names": ["no", "yes"], "image_size": 64, "resize": "stretch"}
@@ -101,7 +100,7 @@ def test_numbers_are_those_of_the_task_in_their_own_units(
     np.testing.assert_allclose(file.network(images)["value"], expected, rtol=1e-4, atol=1e-3)
 
 
-def test_a_file_has_a_sum_a_report_and_says_what_it_is(exported: dict[str, Path], shapes_checkpoints: Any) -> None:
+def test_a_file_has_a_sum_a_report_and_says_what_it_is(exported: Any, shapes_checkpoints: Any) -> None:
     for name in ("all.onnx", "mask.pt2"):
         digest = hashlib.sha256(exported[name].read_bytes()).hexdigest()
         assert exported[f"{name}.sha256"].read_text() == f"{digest}  {name}\n"
@@ -118,7 +117,7 @@ def test_a_file_has_a_sum_a_report_and_says_what_it_is(exported: dict[str, Path]
     assert {"version", "torch", "data"} <= set(described["made_from"])
 
 
-def test_an_onnx_file_is_run_without_torch(exported: dict[str, Path], shapes_checkpoints: Any, tmp_path: Path) -> None:
+def test_an_onnx_file_is_run_without_torch(exported: Any, shapes_checkpoints: Any, tmp_path: Path) -> None:
     code = f"""
 import sys
 from visiontasks.cli import main
@@ -132,12 +131,12 @@ print(*sys.modules)
     assert not heavy & set(run.stdout.splitlines()[-1].split())
 
 
-def test_a_program_is_opened_only_when_trusted(exported: dict[str, Path]) -> None:
+def test_a_program_is_opened_only_when_trusted(exported: Any) -> None:
     with pytest.raises(InputError, match=r"all\.pt2: reading a \.pt2 file can run code.*`trust=True`"):
         visiontasks.load(str(exported["all.pt2"]))
 
 
-def test_files_of_another_origin_are_refused(exported: dict[str, Path], tmp_path: Path) -> None:
+def test_files_of_another_origin_are_refused(exported: Any, tmp_path: Path) -> None:
     model = onnx.load(exported["all.onnx"])
     onnx.save(model, tmp_path / "outside.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0)
     with pytest.raises(InputError, match=r"outside\.onnx: .*weights in other files"):
@@ -192,8 +191,16 @@ class SwappedChannels(OutputGraph):
         return super().forward(image.flip(1))
 
 
-@pytest.mark.parametrize("wrong", [InTraining, OtherNormalization, SwappedChannels])
-@pytest.mark.parametrize("name", ["all", "mask"])
+@pytest.mark.parametrize(
+    ("wrong", "name"),
+    [
+        (InTraining, "all"),
+        (OtherNormalization, "label"),
+        (SwappedChannels, "label"),
+        *(pytest.param(wrong, "mask", marks=pytest.mark.slow) for wrong in (InTraining, OtherNormalization)),
+        pytest.param(SwappedChannels, "mask", marks=pytest.mark.slow),
+    ],
+)
 def test_a_wrong_graph_is_caught_and_leaves_no_file(
     wrong: Any, name: str, shapes_checkpoints: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -236,7 +243,7 @@ def test_a_graph_that_resizes_takes_images_as_they_are(shapes_checkpoints: dict[
 def test_int8_is_judged_by_its_figures(shapes_checkpoints: dict[str, Path], tmp_path: Path, capsys: Any) -> None:
     path = tmp_path / "m.onnx"
     samples = ["--samples", str(shapes_checkpoints["photos"] / "00.png")]
-    args = ["export", str(shapes_checkpoints["all"]), "--int8", "--output", str(path), *samples]
+    args = ["export", str(shapes_checkpoints["label"]), "--int8", "--output", str(path), *samples]
     main([*args, "--max_drop", "60"])
     assert "times as many as without int8" in capsys.readouterr().out
     report = json.loads(Path(f"{path}.json").read_text())
@@ -244,7 +251,7 @@ def test_int8_is_judged_by_its_figures(shapes_checkpoints: dict[str, Path], tmp_
     assert 0 < report["figures"]["accuracy"]["exported"] <= 1
     kinds = {node.op_type for node in onnx.load(path).graph.node}
     assert "QuantizeLinear" in kinds or "QLinearConv" in kinds
-    assert Predictor.open(str(path)).class_names == Predictor.open(str(shapes_checkpoints["all"])).class_names
+    assert Predictor.open(str(path)).class_names == Predictor.open(str(shapes_checkpoints["label"])).class_names
     assert "parity" not in report  # it was the file's before
     assert report["parity_before_int8"]["holds"]
     assert report["parity_before_int8"]["images"] == 1
@@ -265,7 +272,7 @@ def test_mistakes_are_named(shapes_checkpoints: dict[str, Path], tmp_path: Path,
     assert "--int8: only ONNX files" in error(model, "--int8", "--format", "pt2", "--output", str(tmp_path / "m.pt2"))
     assert "m.pt2: expected a name that ends with .onnx" in error(model, "--output", str(tmp_path / "m.pt2"))
     moved = tmp_path / "moved.ckpt"
-    moved.write_bytes(shapes_checkpoints["mask"].read_bytes())
+    moved.write_bytes(shapes_checkpoints["label"].read_bytes())
     assert "config.yaml: no such config with images to compare on" in error(str(moved))
     main(["export", str(moved), "--format", "pt2", "--samples", str(shapes_checkpoints["photos"])])
     assert (tmp_path / "moved.pt2").is_file()

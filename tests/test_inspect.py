@@ -107,7 +107,7 @@ def test_i4_receptive_fields_are_where_gradients_come_from(make: Any) -> None:
             continue
         module, kept = net.get_submodule(layer.name), []
         handle = module.register_forward_hook(lambda module, args, output, kept=kept: kept.append(output))
-        x = torch.rand(24, channels, side, side).double().requires_grad_()  # of several, as a maximum sees one place
+        x = torch.rand(8, channels, side, side).double().requires_grad_()  # of several, as a maximum sees one place
         net.forward_intermediates(x) if hasattr(net, "forward_intermediates") else net(x)
         handle.remove()
         middle = kept[0][:, :, kept[0].shape[2] // 2, kept[0].shape[3] // 2]

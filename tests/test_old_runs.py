@@ -80,8 +80,8 @@ def test_an_old_run_resumes(run: Path, monkeypatch: pytest.MonkeyPatch, capfd: p
 
 
 def test_an_old_run_exports(tmp_path: Path) -> None:
-    main(["export", str(unpack("box", tmp_path) / "last.ckpt"), "--images", "8"])
-    assert (tmp_path / "box/last.onnx").is_file()
+    main(["export", str(unpack("box", tmp_path) / "last.ckpt"), "--images", "8", "--format", "pt2"])
+    assert (tmp_path / "box/last.pt2").is_file()
 
 
 def test_every_old_name_leads_to_a_public_class() -> None:

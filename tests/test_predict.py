@@ -314,13 +314,13 @@ def test_a_folder_that_cannot_be_written_to_is_named(predict: Any, capsys: Any, 
     assert "--output /proc/self/predictions: the folder cannot be written to" in capsys.readouterr().err
 
 
-def command(exported: dict[str, Path], output: Path, *more: str) -> list[str]:
+def command(exported: Any, output: Path, *more: str) -> list[str]:
     model = str(exported["mask.onnx"])
     return [sys.executable, "-m", "visiontasks.cli.main", "predict", model, "--output", str(output), *more]
 
 
 def test_a_full_disk_is_named_and_leaves_no_broken_file(
-    exported: dict[str, Path], shapes_checkpoints: dict[str, Path], tmp_path: Path
+    exported: Any, shapes_checkpoints: dict[str, Path], tmp_path: Path
 ) -> None:
     def no_room() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -337,7 +337,7 @@ def test_a_full_disk_is_named_and_leaves_no_broken_file(
 
 
 def test_ctrl_c_stops_at_once_and_leaves_no_half_file(
-    exported: dict[str, Path], shapes_checkpoints: dict[str, Path], tmp_path: Path
+    exported: Any, shapes_checkpoints: dict[str, Path], tmp_path: Path
 ) -> None:
     args = command(exported, out := tmp_path / "out", "--batch_size", "1", "-")
     process = subprocess.Popen(args, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)

@@ -121,7 +121,7 @@ def test_r2_the_command_prints_what_can_be_typed(tmp_path: Path, capsys: Any, ca
         "--trainer.logger",
         "false",
     ]
-    few += ["--model.backbone.pretrained", "false", "--trainer.accelerator", "cpu"]
+    few += ["--model.backbone", "{name: test_resnet, pretrained: false}", "--trainer.accelerator", "cpu"]
     root = ["--trainer.default_root_dir", str(tmp_path)]
     main(["lr_find", "-c", str(config), *few, *root, "--trainer.max_steps", "14"])
     (run,) = (tmp_path / "quickstart").iterdir()

@@ -21,6 +21,28 @@ COMMANDS = {  # the text before the colon is the description of the command
 }
 
 
+TRAINING = """usage: visiontasks {command} -c CONFIG [-c CONFIG ...] [--KEY VALUE ...]
+
+{description}.
+
+Every key of a config is also an argument. Later files and arguments override earlier ones. The most important keys:
+
+  -c, --config FILE            a config, such as configs/classification/folder.yaml
+  --ckpt_path FILE             the checkpoint to resume or to test
+  --data.dataset.root PATH     the folder of the images
+  --data.image_size, --data.batch_size, --data.augment, --data.num_workers
+  --model.backbone.name NAME   any network of timm
+  --model.backbone.pretrained  true, bundled, false or a file of weights
+  --model.optimizer.lr, --model.schedule, --model.weights
+  --trainer.max_epochs, --trainer.devices, --trainer.precision, --trainer.logger false
+  --early_stopping, --seed_everything, --imports MODULE
+
+  --data.dataset.help CLASS, --model.help CLASS   explain the keys of a class
+  --print_config               print the complete config
+  --help_all                   list every key with its type and default, which takes some seconds
+"""
+
+
 def at_least(minimum: int) -> Callable[[str], int]:
     """Returns the argument type of integers that are not below a minimum."""
 

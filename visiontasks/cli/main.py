@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from visiontasks import __version__
-from visiontasks.cli.arguments import ARGUMENTS, COMMANDS, parse
+from visiontasks.cli.arguments import ARGUMENTS, COMMANDS, TRAINING, parse
 from visiontasks.core.errors import InputError
 from visiontasks.core.memory import keep_freed_memory
 from visiontasks.core.moved import current_option
@@ -33,6 +33,9 @@ def main(args: Sequence[str] | None = None) -> None:
         close = get_close_matches(command, COMMANDS, 1)
         hint = f"did you mean {close[0]!r}?" if close else f"the commands are {', '.join(COMMANDS)}."
         _fail(f"no command {command!r}; {hint}")
+    if command not in ARGUMENTS and {"-h", "--help"} & {*rest}:
+        print(TRAINING.format(command=command, description=COMMANDS[command].partition(":")[0]))
+        sys.exit(0)
     # Lightning advertises a service in every run
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "Tip:" not in str(record.msg))
     keep_freed_memory()
@@ -42,6 +45,7 @@ def main(args: Sequence[str] | None = None) -> None:
             options, more = parse(command, rest)  # before anything heavy is imported
             import_module(f"visiontasks.cli.{command}").main(options, more)
         else:
+            rest = ["--help" if argument == "--help_all" else argument for argument in rest]
             import_module("visiontasks.cli.training").main(command, rest)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

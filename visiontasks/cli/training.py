@@ -103,7 +103,8 @@ class VisionCLI(LightningCLI):
             self.checkpoint = check_task(described, modules, f"{self.ckpt_path}: model")
         elif self.command in ("validate", "test") and not {"-h", "--help"} & {*args}:
             raise InputError(f"{self.command} needs a trained model: give --ckpt_path CHECKPOINT.")
-        return [*args, f"--imports={json.dumps([module.__name__ for module in modules])}"]
+        found = [f"--imports={json.dumps([module.__name__ for module in modules])}"] if modules else []
+        return [*args, *found]
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Removes `ckpt_path`, since Lightning would let hyperparameters in a checkpoint override the command line."""

@@ -31,8 +31,8 @@ def atomic_write(path: Path) -> Generator[Path]:
     """
     with cannot_be_written(path):
         part = path.with_name(f".{token_hex(4)}-{path.name}")
-        part.touch(exist_ok=False)
         try:
+            part.touch(exist_ok=False)
             yield part
             part.replace(path)
         finally:

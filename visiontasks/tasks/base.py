@@ -136,6 +136,12 @@ class VisionTask(Configurable, LightningModule):
     def on_train_epoch_end(self) -> None:
         self._log_figures("train")
 
+    def on_validation_batch_end(self, outputs: Any, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        # not at the end of the epoch: a callback that averages weights has taken them back by then
+        is_last = batch_idx + 1 == self.trainer.num_val_batches[dataloader_idx]
+        if is_last and self.trainer.state.fn == "fit" and not self.trainer.sanity_checking:
+            self._figures("val").calibrate()
+
     def on_validation_epoch_end(self) -> None:
         self._log_figures("val")
 
@@ -218,8 +224,7 @@ class VisionTask(Configurable, LightningModule):
         return outputs, total
 
     def _log_figures(self, stage: Stage) -> None:
-        calibrate = stage == "val" and self.trainer.state.fn == "fit" and not self.trainer.sanity_checking
-        for name, value in self._figures(stage).values(calibrate).items():
+        for name, value in self._figures(stage).values().items():
             self.log(f"{stage}/{name}", value, prog_bar=f"val/{name}" == self.monitor)
 
     def _figures(self, stage: Stage) -> StageFigures:

@@ -55,6 +55,7 @@ class StageFigures(nn.Module):
         """Removes all counts."""
         self.tallies = {key: Tally(head.target) for key, head in self.heads.items()}
         self.baselines = {key: Tally(head.target) for key, head in self.heads.items()}
+        self.calibrated: dict[str, np.ndarray] = {}
         for extras in self.extras.values():
             extras.reset()
 
@@ -81,17 +82,18 @@ class StageFigures(nn.Module):
                 device = outputs[key].device
                 extras.update(*(part.to(device) for part in self.heads[key].extra_inputs(predictions, batch["truth"])))
 
-    def values(self, calibrate: bool = False) -> dict[str, float]:
-        """Computes the figures of all heads by name, and `<monitor>_baseline` of each.
+    def calibrate(self) -> None:
+        """Lets the heads choose their thresholds by the counts so far, which are then complete."""
+        self.calibrated = {key: head.calibrate(self.tallies[key].gather()) for key, head in self.heads.items()}
 
-        With `calibrate` the heads first choose their thresholds by these counts.
-        """
+    def values(self) -> dict[str, float]:
+        """Computes the figures of all heads by name, and `<monitor>_baseline` of each."""
         found: dict[str, float] = {}
         for key, head in self.heads.items():
             if not self.tallies[key].parts:
                 continue
-            counts = self.tallies[key].gather()
-            figures = head.target.figures(head.calibrate(counts) if calibrate else counts)
+            counts = self.calibrated[key] if self.calibrated else self.tallies[key].gather()
+            figures = head.target.figures(counts)
             if self.stage == "train":
                 figures = {head.target.monitor: figures[head.target.monitor]}
             else:

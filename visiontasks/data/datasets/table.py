@@ -58,11 +58,14 @@ class CsvTable(ObjectSet):
         labels_separator: str | None = None,
     ) -> None:
         folder = Path(root) if root else Path(path).parent
+        if bool(labels_columns) + bool(labels_separator) + (objects == "labels") > 1:
+            raise InputError(f"{path}: labels_columns, labels_separator and `objects: labels` exclude each other.")
         optional = [*value_columns, *labels_columns, *([label_column] if labels_separator else [])]
         required = [path_column] if optional else [path_column, label_column]
         rows = _read_rows(path, [*required, *filter(None, (split_column, group_column))], optional)
         has_labels = label_column in rows[0] and not labels_separator
         has_boxes = all(column in rows[0] for column in BOX_COLUMNS)
+        several = has_boxes or objects == "labels"  # rows of one image
         found = class_names or _sorted_labels({row[label_column] for row in rows} - {""} if has_labels else set())
         if has_labels and not has_boxes:  # with boxes, one class is enough
             check_class_names(found, path)
@@ -74,7 +77,7 @@ class CsvTable(ObjectSet):
         first: list[int] = []  # row of each record
         for number, row in enumerate(rows):
             where, name = f"{path}, row {number + 2}", row[path_column]
-            key = name if has_boxes else where
+            key = name if several else where
             if key not in records:
                 others = {"value": _numbers(row, value_columns, where)} if value_columns else {}
                 if labels_separator:
@@ -91,7 +94,7 @@ class CsvTable(ObjectSet):
         listed = list(records.values())
         column = split_column or "split"
         if column in rows[0]:
-            _check_splits(rows, column, path_column if has_boxes else None, group_column, path)
+            _check_splits(rows, column, path_column if several else None, group_column, path)
             splits.log_unused(split, f"{path} has a column {column!r}")
             chosen = [i for i, number in enumerate(first) if rows[number][column] == split]
             if not chosen:
@@ -101,7 +104,7 @@ class CsvTable(ObjectSet):
             labels = [found.index(r.annotations[0].label) if r.annotations else len(found) for r in listed]
             groups = [rows[i][group_column] for i in first] if group_column else None
             chosen = splits.indices(split, labels, groups).tolist()
-        divided = has_boxes and split == "train" and column not in rows[0]
+        divided = several and split == "train" and column not in rows[0]
         held_out = sorted(set(range(len(listed))).difference(chosen)) if divided else []
         for i in [*chosen, *held_out]:
             file_inside(folder, listed[i].name, f"{path}, row {first[i] + 2}")

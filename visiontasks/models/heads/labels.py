@@ -85,7 +85,7 @@ class LabelsHead(Head):
             best = best_threshold(probability[known, number], true[known, number] == 1)
             self.thresholds[number] = self.thresholds[number] if best is None else best
         counts = counts.copy()
-        counts[:, 2] = self.thresholds.cpu().numpy()
+        counts[:, 2] = self.thresholds.float().cpu().numpy()
         return counts
 
     def design(self, features: list[Tensor]) -> Tensor:
