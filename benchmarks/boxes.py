@@ -1,6 +1,6 @@
 """A localization config over the folds of its set: mean IoU and share above 0.5 of the last epoch, and seconds.
 
-Each fold is held out once, and nothing is selected on it; the closed form alone (of a head without its convolution)
+Each fold is held out once, and nothing is selected on it. The closed form alone (of a head without its convolution)
 and the baseline, the mean or median training box, stand beside it.
 
     uv run python benchmarks/boxes.py configs/localization/raccoon.yaml

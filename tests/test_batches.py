@@ -201,7 +201,7 @@ def test_true_masks_of_different_size_stay_a_list() -> None:
 
 
 class Sparse(VisionDataset):
-    """Gray pictures of which only the first one of train has a label."""
+    """Gray pictures; only the first one of train has a label."""
 
     class_names = ["a", "b", "c"]  # noqa: RUF012
 

@@ -264,7 +264,7 @@ def test_boxes_come_back_from_every_kind_of_picture() -> None:
     expected = {
         "stretch": [15, 7.5, 45, 22.5],
         "letterbox": [15, 0, 45, 30],  # 40 x 20, ten rows of gray above: rows 10 to 30 are the whole image
-        "crop": [22.5, 7.5, 37.5, 22.5],  # 80 x 40, of which the columns 20 to 60 are shown
+        "crop": [22.5, 7.5, 37.5, 22.5],  # 80 x 40; the columns 20 to 60 are shown
     }
     for mode, corners in expected.items():
         frame = Frame(30, 60, 40, mode)  # ty: ignore[invalid-argument-type]

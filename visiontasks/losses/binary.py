@@ -13,15 +13,15 @@ PositiveWeights = Literal["inverse"] | list[float] | None
 
 
 class BinaryCrossEntropy(Loss):
-    """Cross-entropy of the sigmoid of each logit, -[w t log p + (1 - t) log(1 - p)], averaged over what is known.
+    """Cross-entropy of the sigmoid of each logit, -[t log p + (1 - t) log(1 - p)], averaged over the known labels.
 
     Shape:
         logits, target float (B, C), targets 0 or 1, NaN where unknown; result ().
 
     Args:
         label_smoothing: Targets become `label_smoothing` / 2 and 1 - `label_smoothing` / 2, 0..1.
-        class_weights: Weight of the positive examples of each class, or `inverse`: negative over positive examples of
-            the training set.
+        class_weights: Weight of the loss of the positive examples of each class, or `inverse`: negative over positive
+            examples of the training set.
     """
 
     kind = "labels"

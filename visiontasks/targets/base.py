@@ -61,7 +61,7 @@ class Target(ABC):
         """Moves a value from the image to its picture.
 
         Raises:
-            InputError: Nothing of it is left.
+            InputError: The resize cuts the value away.
         """
         return value
 
@@ -99,7 +99,7 @@ class Target(ABC):
         """Sums up the training set: what heads, class weights and the baseline need.
 
         Args:
-            values: Of each image that has one.
+            values: The values of all images that have one.
             names: Names of the classes.
         """
 

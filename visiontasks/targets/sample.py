@@ -13,7 +13,7 @@ from visiontasks.targets.base import find_target, names_of, target_kinds
 
 Outputs = dict[str, np.ndarray]
 """Post-processed outputs of a batch of pictures, by key, float32 (B, ...): what predictions are built from, identical
-in torch and ONNX. What each is says the kind of its key."""
+in torch and ONNX. The target kind of each key documents its output."""
 
 
 def targets_of(sample: Sample) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def resize_sample(sample: Sample, size: Size, mode: Any) -> Sample:
     """Resizes the image of a sample to its picture, and moves its targets with it.
 
     Raises:
-        InputError: Nothing is left of a target.
+        InputError: The resize cuts a target away.
     """
     frame = Frame(*sample["image"].shape[:2], size, mode)
     moved = {key: find_target(key).resize(value, frame) for key, value in targets_of(sample).items()}
