@@ -68,9 +68,6 @@ def sets(once: Callable[[str, Callable[[Path], None]], Path], tmp_path: Path, mo
     monkeypatch.setattr(cifar, "train_list", [["data_batch_1", None]])
     monkeypatch.setattr(cifar, "test_list", [["test_batch", None]])
     monkeypatch.setattr(cifar, "meta", {**cifar.meta, "md5": None})
-    # pictures of a fit and a test take a fifth of these runs: tests/test_cli.py has them
-    monkeypatch.setattr("visiontasks.callbacks.curves.draw_curves", lambda *_: None)
-    monkeypatch.setattr("visiontasks.callbacks.results.draw_confusion", lambda *_: np.zeros((2, 2, 3), np.uint8))
     return tmp_path
 
 
