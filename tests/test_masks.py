@@ -110,7 +110,7 @@ def test_the_noise_of_a_jpeg_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"text", b"\x89PNG\r\n\x1a\n broken"])
 def test_a_file_that_is_no_mask_is_an_error_that_names_it(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.png").write_bytes(content)
-    with pytest.raises(InputError, match=r"a\.png: broken, or not a mask"):
+    with pytest.raises(InputError, match=r"a\.png: (the file is empty|broken or truncated mask)"):
         MaskEncoding(3).read(tmp_path / "a.png")
     with pytest.raises(InputError, match=r"b\.png: no such file"):
         MaskEncoding(3).read(tmp_path / "b.png")
@@ -195,6 +195,22 @@ def test_copies_of_photos_held_out_are_not_trained_on(write_pairs: Callable, cap
         shutil.copy(Path(root, "images/b.jpg"), Path(root, f"images/{name}.jpg"))
     with pytest.raises(InputError, match=r"a\.jpg: this and every other training image is the same file"):
         MaskFolder("train", root, NAMES, splits=Splits(fold=1))
+
+
+@pytest.mark.parametrize("name", ["images/a.jpg", "images/d.jpg", "masks/a.png"])
+def test_a_link_to_nowhere_is_an_error_that_names_it(write_pairs: Callable, name: str) -> None:
+    path = Path(write_pairs(*"abcd")) / name
+    path.unlink()
+    path.symlink_to("nowhere")
+    with pytest.raises(InputError, match=path.name):
+        _ = MaskFolder("train", str(path.parents[1]), NAMES, splits=Splits(fold=3))[0]
+
+
+def test_a_list_that_is_not_utf8_is_an_error_that_names_it(write_pairs: Callable) -> None:
+    root = Path(write_pairs("a"))
+    (root / "train.txt").write_bytes(b"a\nM\xfcller\n")
+    with pytest.raises(InputError, match=r"train\.txt: not UTF-8 at byte 3"):
+        MaskFolder("train", str(root), NAMES, lists="{split}.txt")
 
 
 def test_folders_of_a_split_say_what_belongs_to_it(write_pairs: Callable, caplog: Any) -> None:

@@ -2,6 +2,8 @@
 
 import io
 import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
 from os import PathLike, fsdecode
 from os.path import exists, isfile
 from pathlib import Path
@@ -45,17 +47,12 @@ def read_size(path: str | PathLike[str]) -> tuple[int, int]:
 
     Raises an InputError if the file is missing, too large or not an image.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            with Image.open(io.BytesIO(read_bytes(path, 1 << 18)), formats=FORMATS) as image:
-                _check_size(*image.size)
-                turned = image.getexif().get(274, 1) in (5, 6, 7, 8)
-                return image.size if turned else image.size[::-1]
-        except InputError as error:
-            raise InputError(f"{shown(path)}: {error}" if str(path) not in str(error) else str(error)) from None
-        except Exception:  # the header is longer, or the file is broken
-            return read_image(path).shape[:2]
+    data = read_bytes(path, 1 << 18)
+    try:
+        with opened(data) as image:
+            return image.size if image.getexif().get(274, 1) in (5, 6, 7, 8) else image.size[::-1]
+    except Exception:  # the header is longer, or the file is broken or too large
+        return read_image(path).shape[:2]
 
 
 def shown(path: str | PathLike[str]) -> str:
@@ -75,19 +72,45 @@ def read_bytes(path: str | PathLike[str], limit: int = -1) -> bytes:
         raise InputError(f"{shown(path)}: cannot be read ({error.strerror}).") from error
 
 
-def decode_image(data: bytes, name: str = "image") -> np.ndarray:
-    """Decodes the bytes of a whole image file, which error messages call `name`; see `read_image`."""
-    if not data:
-        raise InputError(f"{name}: the file is empty. Remove it or restore the image.")
+def read_text(path: str | PathLike[str]) -> str:
+    """Returns the text of a UTF-8 file without its byte order mark; raises an InputError if it cannot be read."""
     try:
-        image = _decode_jpeg(data) if data.startswith(b"\xff\xd8\xff") else None
-        image = _decode_any(data) if image is None else image
+        return read_bytes(path).decode("utf-8-sig")  # spreadsheets put a byte order mark first
+    except UnicodeDecodeError as error:
+        raise InputError(f"{shown(path)}: not UTF-8 at byte {error.start}. Save the file as UTF-8.") from None
+
+
+@contextmanager
+def opened(data: bytes) -> Generator[Image.Image]:
+    """Opens the bytes of an image file with Pillow; an image that is too large is an InputError."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the size limit is an error here; no other warning concerns the pixels
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _check_size(*image.size)
+            yield image
+
+
+@contextmanager
+def decoding(data: bytes, name: str, what: str = "image") -> Generator[None]:
+    """Turns every error of a decoder into an InputError that names the file and says `what` it should be."""
+    try:
+        if not data:
+            raise InputError(f"the file is empty. Remove it or restore the {what}.")
+        yield
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ValueError ...
-        what = "not an image of a known format" if isinstance(error, Image.UnidentifiedImageError) else error
-        raise InputError(f"{name}: broken or truncated image ({what}). Replace the file or remove it.") from error
-    return np.ascontiguousarray(image)
+        fault = "not an image of a known format" if isinstance(error, Image.UnidentifiedImageError) else error
+        raise InputError(f"{name}: broken or truncated {what} ({fault}). Replace the file or remove it.") from error
+
+
+def decode_image(data: bytes, name: str = "image") -> np.ndarray:
+    """Decodes the bytes of a whole image file, which error messages call `name`; see `read_image`."""
+    with decoding(data, name):
+        if data.startswith(b"\xff\xd8\xff") and (pixels := _decode_jpeg(data)) is not None:
+            return np.ascontiguousarray(pixels)
+        with opened(data) as image:
+            return np.ascontiguousarray(to_rgb(image))
 
 
 def to_rgb(image: Image.Image) -> np.ndarray:
@@ -118,15 +141,8 @@ def _decode_jpeg(data: bytes) -> np.ndarray | None:
     _check_size(int(width), int(height))
     image = simplejpeg.decode_jpeg(data, "RGB")
     if b"Exif\0" in data[: 1 << 17]:
-        upright = _UPRIGHT.get(Image.open(io.BytesIO(data)).getexif().get(274, 1))
-        image = upright(image) if upright else image
+        image = _UPRIGHT.get(Image.open(io.BytesIO(data)).getexif().get(274), np.asarray)(image)
     return image
-
-
-def _decode_any(data: bytes) -> np.ndarray:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the size limit is an error here; no other warning concerns the pixels
-        return to_rgb(Image.open(io.BytesIO(data), formats=FORMATS))
 
 
 def _check_size(width: int, height: int) -> None:

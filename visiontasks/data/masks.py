@@ -1,18 +1,15 @@
 """Decoding of mask files into one class index per pixel."""
 
-import io
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
 from visiontasks.core.errors import InputError
-from visiontasks.core.images import MAX_PIXELS, read_bytes, shown
+from visiontasks.core.images import decoding, opened, read_bytes, shown
 from visiontasks.core.sample import IGNORE_MASK
 
-FORMATS = ("PNG", "BMP", "TIFF", "GIF", "WEBP", "JPEG")
 MAX_CLASSES = IGNORE_MASK
 
 
@@ -84,20 +81,11 @@ class MaskEncoding:
     def _pixels(self, path: str | Path) -> np.ndarray:
         """Reads the code of every pixel: int64 (H, W)."""
         data = read_bytes(path)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # our own size limit is an error
-                image = Image.open(io.BytesIO(data), formats=FORMATS)
-                if image.width * image.height > MAX_PIXELS:
-                    raise InputError(f"{shown(path)}: {image.width}x{image.height} pixels, limit {MAX_PIXELS:,}.")
-                image = ImageOps.exif_transpose(image)
-                if self.by_color or not image.mode.startswith(("1", "L", "P", "I")) or image.mode == "LA":
-                    image = image.convert("RGB")
-                pixels = np.asarray(image).astype(np.int64)
-        except InputError:
-            raise
-        except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ValueError ...
-            raise InputError(f"{shown(path)}: broken, or not a mask ({error}). Replace or remove the file.") from None
+        with decoding(data, shown(path), "mask"), opened(data) as stored:
+            image = ImageOps.exif_transpose(stored)
+            if self.by_color or not image.mode.startswith(("1", "L", "P", "I")) or image.mode == "LA":
+                image = image.convert("RGB")
+            pixels = np.asarray(image).astype(np.int64)
         if self.by_color:
             return pixels @ np.array([1 << 16, 1 << 8, 1])
         if pixels.ndim == 2:

@@ -8,6 +8,7 @@ import numpy as np
 from lightning.pytorch.utilities import rank_zero_info
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.images import read_text
 
 SPLITS = ("train", "val", "test")
 
@@ -104,7 +105,7 @@ def read_list(path: Path) -> list[tuple[str, list[str]]]:
     """Reads the place (for messages) and the words of each line; `MissingSplit` if the file is missing or empty."""
     if not path.is_file():
         raise MissingSplit(f"{path}: no such list.")
-    lines = enumerate(path.read_text("utf-8").splitlines(), 1)
+    lines = enumerate(read_text(path).splitlines(), 1)
     found = [(f"{path}, line {number}", line.split()) for number, line in lines if line.split()]
     if not found:
         raise MissingSplit(f"{path}: the list is empty.")

@@ -4,6 +4,7 @@ import filecmp
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from os.path import isfile, realpath
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -69,14 +70,17 @@ def four_numbers(values: Any, where: str, expected: str) -> Box:
 
 def same_files(files: Iterable[Path], others: Iterable[Path]) -> set[Path]:
     """Returns the files that have the same bytes as one of the others; only files of equal length are read."""
-    by_length = defaultdict(list)
-    for other in others:
-        by_length[other.stat().st_size].append(other)
-    return {
-        file
-        for file in files
-        if by_length and any(filecmp.cmp(file, other, shallow=False) for other in by_length[file.stat().st_size])
-    }
+    by_length: dict[int, list[Path]] = defaultdict(list)
+    try:
+        for other in others:
+            by_length[other.stat().st_size].append(other)
+        return {
+            file
+            for file in files
+            if by_length and any(filecmp.cmp(file, other, shallow=False) for other in by_length[file.stat().st_size])
+        }
+    except OSError as error:
+        raise InputError(f"{error.filename}: cannot be read ({error.strerror}).") from None
 
 
 def without_copies(files: Sequence[Path], chosen: Sequence[int]) -> list[int]:
@@ -95,9 +99,9 @@ def without_copies(files: Sequence[Path], chosen: Sequence[int]) -> list[int]:
 
 def file_inside(root: Path, name: str, where: str) -> Path:
     """Returns the path of the file `name` below `root`; raises an `InputError` if it leaves `root` or is missing."""
-    if "\0" in name or not (root / name).resolve().is_relative_to(root.resolve()):
+    if "\0" in name or not Path(realpath(root / name)).is_relative_to(realpath(root)):
         raise InputError(f"{where}: {name!r} leaves {root}. Set the folder of the images to one above them.")
-    if not (root / name).is_file():
+    if not isfile(root / name):  # unlike Path.is_file, for a name of any length
         raise InputError(f"{where}: no such file: {root / name}.")
     return root / name
 
