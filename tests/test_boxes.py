@@ -134,8 +134,9 @@ def test_images_with_several_objects_are_skipped_and_counted(voc: Callable, capl
 
 
 def test_several_objects_are_an_error_if_that_is_wanted(voc: Callable) -> None:
-    with pytest.raises(InputError, match=r"a\.xml, object 2: a\.jpg has 2 objects, and only one can be"):
+    with pytest.raises(InputError, match=r"a\.xml, object 2: a\.jpg has 2 objects, and only one can be") as raised:
         VocBoxes("train", str(voc({"a": xml(TWO)})), objects="error", splits=ALL)
+    assert str(raised.value).endswith("Set `objects: largest`, `first`, `skip` or `labels`.")
 
 
 def test_voc_folds_are_those_of_all_sorted_files_and_then_images_are_skipped(voc: Callable) -> None:
@@ -152,7 +153,7 @@ def test_an_image_that_is_the_same_as_one_held_out_is_left_out_of_training(voc: 
     with caplog.at_level("INFO"):
         train = VocBoxes("train", str(root), splits=Splits(fold=4))
     assert [train.name(i) for i in range(len(train))] == [f"{i}.jpg" for i in (0, 1, 2, 3, 5, 7, 8)]
-    assert "7 of 8 images are used; 1 left out, the same file as one held out." in caplog.text
+    assert "1 of 8 training images left out, the same file as one held out." in caplog.text
     assert len(VocBoxes("val", str(root), splits=Splits(fold=4))) == 2
 
 
@@ -298,7 +299,7 @@ def test_what_is_missing_in_a_voc_folder_is_said(voc: Callable, tmp_path: Path) 
     with pytest.raises(InputError, match=r"bare: no \.bmp files in JPEGImages, images, \.\. Name their folder"):
         VocBoxes("train", str(tmp_path / "bare"))
     with pytest.raises(InputError, match="no image with an object in 1 images"):
-        VocBoxes("train", str(voc({"b": xml([])})), class_names=["cat"], splits=Splits(fold=0, folds=2))
+        VocBoxes("val", str(voc({"b": xml([])})), class_names=["cat"], splits=Splits(fold=1, folds=2))
 
 
 def test_a_box_made_for_an_image_of_another_size_is_an_error(voc: Callable, caplog: Any) -> None:
@@ -433,6 +434,56 @@ def test_what_is_no_coco_file_is_an_error(tmp_path: Path, text: str) -> None:
 # CSV and Oxford-IIIT Pet
 
 
+def dangle(path: Path) -> str:
+    """Replaces a file by a link to nowhere, and returns its name."""
+    path.unlink(missing_ok=True)
+    path.symlink_to(path.parent / "nowhere")
+    return path.name
+
+
+@pytest.mark.parametrize(
+    ("split", "name"),
+    [("train", "annotations/a.xml"), ("train", "images/a.jpg"), ("train", "images/d.jpg"), ("val", "images/d.jpg")],
+)
+def test_a_link_to_nowhere_in_a_voc_folder_is_an_error_that_names_it(voc: Callable, split: str, name: str) -> None:
+    """The image d is held out: training compares its bytes."""
+    root = voc({stem: xml(TWO[:1], size=(0, 0)) for stem in "abcd"})
+    name = dangle(root / name)
+
+    def read(part: str) -> None:
+        data = VocBoxes(part, str(root), splits=Splits(fold=3))
+        [data[index] for index in range(len(data))]
+
+    with pytest.raises(InputError, match=name):
+        read(split)
+
+
+def test_a_link_to_nowhere_in_a_coco_file_or_a_table_is_an_error_that_names_it(
+    write_coco: Callable, write_table: Callable, tmp_path: Path
+) -> None:
+    files = write_coco(coco([{"id": i, "file_name": f"{i}.png"} for i in range(5)], []))
+    name = dangle(tmp_path / "photos/4.png")
+    with pytest.raises(InputError, match=rf"image 4: no such file: .*{name}"):
+        CocoBoxes("train", **files)
+    with pytest.raises(InputError, match=dangle(tmp_path / "boxes.json")):
+        CocoBoxes("train", **files)
+    path = write_table("a.png,cat,1,1,9,9", "b.png,dog,1,1,9,9")
+    dangle(tmp_path / "b.png")
+    with pytest.raises(InputError, match=r"line 3: no such file: .*b\.png"):
+        CsvTable("train", path, splits=ALL)
+    with pytest.raises(InputError, match=dangle(tmp_path / "table.csv")):
+        CsvTable("train", path, splits=ALL)
+
+
+@pytest.mark.parametrize("name", ["loop.png", "a" * 300 + ".png"])
+def test_a_path_that_the_system_refuses_is_an_error_that_names_it(
+    write_table: Callable, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
+    with pytest.raises(InputError, match=rf"line 2: no such file: .*{name}"):
+        CsvTable("train", write_table(f"{name},cat,1,1,9,9"), splits=ALL)
+
+
 @pytest.fixture
 def write_table(tmp_path: Path) -> Callable[..., str]:
     def write(*rows: str, header: str = "path,label,xmin,ymin,xmax,ymax") -> str:
@@ -461,7 +512,7 @@ def test_csv_with_boxes_may_have_one_class(write_table: Callable) -> None:
 def test_csv_rows_of_one_image_are_in_one_split(write_table: Callable) -> None:
     header = "path,label,xmin,ymin,xmax,ymax,split"
     path = write_table("a.png,cat,1,2,11,12,train", "a.png,dog,5,5,30,25,val", header=header)
-    with pytest.raises(InputError, match=r"table\.csv, row 3: path 'a\.png' is in val and in train"):
+    with pytest.raises(InputError, match=r"table\.csv, line 3: path 'a\.png' is in val and in train"):
         CsvTable("train", path)
 
 
@@ -475,7 +526,7 @@ def test_csv_rows_of_one_image_are_in_one_split(write_table: Callable) -> None:
     ],
 )
 def test_an_odd_csv_box_is_an_error_that_names_the_row(write_table: Callable, row: str, message: str) -> None:
-    with pytest.raises(InputError, match=r"table\.csv, row 2: .*" + message):
+    with pytest.raises(InputError, match=r"table\.csv, line 2: .*" + message):
         CsvTable("train", write_table(row), splits=ALL)
 
 
@@ -541,7 +592,7 @@ def test_real_raccoons_are_read_by_folds(shared_data: Path, caplog: Any) -> None
             for split in ("train", "val")
         ]
     assert sizes == [144, 38]
-    assert "2 left out, the same file as one held out" in caplog.text
+    assert "2 of 160 training images left out, the same file as one held out" in caplog.text
 
 
 def test_real_pet_heads_are_read(shared_data: Path) -> None:

@@ -369,7 +369,7 @@ def test_csv_root_is_where_the_paths_start(write_table: Callable, tmp_path: Path
     (tmp_path / "tables").mkdir()
     moved = path.rename(tmp_path / "tables" / "table.csv")
     assert len(CsvTable("train", str(moved), root=str(tmp_path), splits=Splits(val=0))) == 12
-    with pytest.raises(InputError, match=r"row 2: no such file: .*tables/0\.png"):
+    with pytest.raises(InputError, match=r"line 2: no such file: .*tables/0\.png"):
         CsvTable("train", str(moved), splits=Splits(val=0))
 
 
@@ -377,43 +377,61 @@ CSV_FAULTS = {
     "missing column": (["path,lable", "0.png,cat"], {}, r"no column 'label'; the header has \['path', 'lable'\]"),
     "missing group column": (["path,label", "0.png,cat"], {"group_column": "patient"}, "no column 'patient'"),
     "missing split column": (["path,label", "0.png,cat"], {"split_column": "part"}, "no column 'part'"),
-    "empty value": (["path,label", "0.png,cat", "1.png, "], {}, "row 3: label is empty"),
-    "empty path": (["path,label", "0.png,cat", ",dog"], {}, "row 3: path is empty"),
+    "empty value": (["path,label", "0.png,cat", "1.png, "], {}, "line 3: label is empty"),
+    "empty path": (["path,label", "0.png,cat", ",dog"], {}, "line 3: path is empty"),
     "unknown label": (
         ["path,label", "0.png,cat", "1.png,dog", "2.png,cta"],
         {"class_names": ["cat", "dog"]},
-        r"row 4: label 'cta' is not one of \['cat', 'dog'\]",
+        r"line 4: label 'cta' is not one of \['cat', 'dog'\]",
     ),
     "one class": (["path,label", "0.png,cat", "1.png,cat"], {}, "found one class, 'cat'"),
-    "missing file": (["path,label", "0.png,cat", "gone.png,dog"], {}, r"row 3: no such file: .*gone\.png"),
-    "a folder": (["path,label", "0.png,cat", ".,dog"], {}, "row 3: no such file"),
+    "missing file": (["path,label", "0.png,cat", "gone.png,dog"], {}, r"line 3: no such file: .*gone\.png"),
+    "a folder": (["path,label", "0.png,cat", ".,dog"], {}, "line 3: no such file"),
     "leaves the root": (
         ["path,label", "0.png,cat", "../../etc/passwd,dog"],
         {},
-        r"row 3: '\.\./\.\./etc/passwd' leaves",
+        r"line 3: '\.\./\.\./etc/passwd' leaves",
     ),
-    "absolute path": (["path,label", "0.png,cat", "/etc/passwd,dog"], {}, "row 3: '/etc/passwd' leaves"),
-    "zero byte": (["path,label", "0.png,cat", "a\0.png,dog"], {}, "row 3: .* leaves"),
+    "absolute path": (["path,label", "0.png,cat", "/etc/passwd,dog"], {}, "line 3: '/etc/passwd' leaves"),
+    "zero byte": (["path,label", "0.png,cat", "a\0.png,dog"], {}, "line 3: .* leaves"),
     "wrong split": (
         ["path,label,split", "0.png,cat,train", "1.png,dog,valid"],
         {},
-        "row 3: split 'valid' is not one of",
+        "line 3: split 'valid' is not one of",
     ),
-    "empty split": (["path,label,split", "0.png,cat,train", "1.png,dog,"], {}, "row 3: split '' is not one of"),
+    "empty split": (["path,label,split", "0.png,cat,train", "1.png,dog,"], {}, "line 3: split '' is not one of"),
     "group in two splits": (
         ["path,label,split,patient", "0.png,cat,train,A", "1.png,dog,train,B", "2.png,dog,val,A"],
         {"group_column": "patient"},
-        "row 4: group 'A' is in val and in train",
+        "line 4: group 'A' is in val and in train",
     ),
     "group and fold": (
         ["path,label,patient", "0.png,cat,A", "1.png,dog,B"],
         {"group_column": "patient", "splits": Splits(fold=0)},
         "do not go together",
     ),
-    "too many values": (["path,label", "0.png,cat", "1.png,dog,7"], {}, "row 3: expected 2 columns"),
-    "too few values": (["path,label", "0.png,cat", "1.png"], {}, "row 3: expected 2 columns"),
+    "too many values": (["path,label", "0.png,cat", "1.png,dog,7"], {}, "line 3: expected 2 columns"),
+    "too few values": (["path,label", "0.png,cat", "1.png"], {}, "line 3: expected 2 columns"),
     "no rows": (["path,label"], {}, "a header but no rows"),
 }
+
+
+@pytest.mark.parametrize(
+    "fault", ["no number", "label is empty", "no such file", "is not one of", "expected 4 columns"]
+)
+def test_csv_counts_blank_lines_and_the_lines_of_a_cell(write_table: Callable, fault: str) -> None:
+    """Every message has the line on which the row begins, here 6."""
+    row = {
+        "no number": "1.png,dog,train,x",
+        "label is empty": "1.png, ,train,1",
+        "no such file": "gone.png,dog,train,1",
+        "is not one of": "1.png,dog,valid,1",
+        "expected 4 columns": "1.png,dog",
+    }[fault]
+    path = write_table("path,label,split,area", "", '0.png,"cat', '",train,1', "", row, '2.png,"cow', '",train,1')
+    message = {"no number": "area must be numbers"}.get(fault, fault)
+    with pytest.raises(InputError, match=rf"line 6: .*{message}"):
+        CsvTable("train", str(path), value_columns=["area"] * (fault == "no number"))
 
 
 @pytest.mark.parametrize("fault", CSV_FAULTS)

@@ -517,19 +517,19 @@ def test_mistakes_in_tables_of_labels_are_named(table: Any) -> None:
         (
             ("path,dog", "a.png,2"),
             {"labels_columns": ["dog"]},
-            r"table.csv, row 2: dog must be 0, 1 or empty; found '2'",
+            r"table.csv, line 2: dog must be 0, 1 or empty; found '2'",
         ),
         (
             ("path,dog", "a.png,yes"),
             {"labels_columns": ["dog"]},
-            r"row 2: dog must be numbers, or empty; found \['yes'\]",
+            r"line 2: dog must be numbers, or empty; found \['yes'\]",
         ),
         (("path,dog", "a.png,1"), {"labels_columns": ["cat"]}, r"no column 'cat'; the header has \['path', 'dog'\]"),
         (("path,name", "a.png,x"), {"labels_separator": ";"}, "no column 'label'"),
         (
             ("path,label", "a.png,dog;cow"),
             {"labels_separator": ";", "class_names": ["dog", "cat"]},
-            r"row 2: 'cow' is not one of \['dog', 'cat'\]",
+            r"line 2: 'cow' is not one of \['dog', 'cat'\]",
         ),
     ]
     for lines, options, message in cases:
@@ -575,6 +575,15 @@ def test_the_classes_of_objects_are_labels(tmp_path: Path, write_image: Callable
         assert found.target(0).keys() == {"labels"}  # no box of one object
     with pytest.raises(InputError, match="class 'emu' is not one of"):
         VocBoxes("train", str(tmp_path), objects="labels", class_names=["cat", "dog"], splits=EVERYTHING)
+
+
+def test_a_class_of_which_there_is_only_a_crowd_is_present(tmp_path: Path, write_image: Callable[..., Path]) -> None:
+    for name in ("a", "b", "c"):
+        write_image(tmp_path / f"{name}.png")
+    path = write_coco(tmp_path, [(0, 1), (1, 2)], crowd=True)
+    coco = CocoBoxes("train", str(path), str(tmp_path), objects="labels", splits=EVERYTHING)
+    assert labels_of(coco) == [[0, 1, 0], [0, 0, 1], [0, 0, 0]]
+    assert coco.objects(0)[0].shape == (0, 4)
 
 
 def test_shapes_know_the_kinds_that_can_be_seen() -> None:

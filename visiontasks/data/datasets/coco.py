@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.images import read_bytes
-from visiontasks.data.datasets.objects import ObjectSet, OnSeveralObjects
-from visiontasks.data.datasets.records import Annotation, OnInvalidBox, Record, file_inside, four_numbers, stated_size
+from visiontasks.data.datasets.objects import ObjectSet, OnInvalidBox, OnSeveralObjects
+from visiontasks.data.datasets.records import Annotation, Record, file_inside, four_numbers, stated_size, without_copies
 from visiontasks.data.splits import SPLITS, MissingSplit, Splits
 
 
@@ -27,7 +27,7 @@ class CocoBoxes(ObjectSet):
 
     If `annotations` contains `{split}`, the files define the splits. Otherwise the images in string order of their
     names are divided by `splits`. The classes are in the order of the category ids, which may have gaps. Crowds
-    (`iscrowd`) are left out.
+    (`iscrowd`) are left out, except that `labels` counts their classes.
 
     Args:
         split: train, val or test.
@@ -48,10 +48,9 @@ class CocoBoxes(ObjectSet):
         splits: Splits = Splits(),
     ) -> None:
         names, found, chosen = read_coco(split, annotations, images, splits)
-        records = [Record(image.path, image.name, _annotations(image, names), image.size) for image in found]
-        others = set(range(len(records))).difference(chosen) if split == "train" else set()
-        held_out = [records[i].path for i in others]
-        super().__init__([records[i] for i in chosen], list(names.values()), objects, boxes, held_out)
+        crowds = objects == "labels"
+        records = [Record(image.path, image.name, _annotations(image, names, crowds), image.size) for image in found]
+        super().__init__([records[i] for i in chosen], list(names.values()), objects, boxes)
 
 
 def read_coco(
@@ -61,7 +60,7 @@ def read_coco(
 
     Returns:
         The names of the categories by their ids, ascending; all images of the file in string order of their names;
-        and the places of the images of the split, ascending.
+        and the places of the images of the split, ascending, in train without copies of images of other splits.
     """
     by_file = "{split}" in annotations
     path, folder = (Path(text.replace("{split}", split)) for text in (annotations, images))
@@ -77,7 +76,8 @@ def read_coco(
     places = {number: place for place, number in enumerate(names)}
     first = [next((row for _, row in image.annotations if not row.get("iscrowd")), None) for image in found]
     labels = [places[row["category_id"]] if row else -1 for row in first]
-    return names, found, splits.indices(split, labels).tolist()
+    chosen = splits.indices(split, labels).tolist()
+    return names, found, without_copies([image.path for image in found], chosen) if split == "train" else chosen
 
 
 def _read(path: Path, folder: Path) -> tuple[dict[int, str], list[CocoImage]]:
@@ -125,11 +125,15 @@ def _by_id(rows: list[dict[str, Any]], path: Path, what: str, key: str) -> dict[
     return found
 
 
-def _annotations(image: CocoImage, names: dict[int, str]) -> list[Annotation]:
+def _annotations(image: CocoImage, names: dict[int, str], crowds: bool) -> list[Annotation]:
+    """Returns the objects of an image, and its crowds, without a box, if they are wanted."""
     found = []
     for where, row in image.annotations:
+        name = names[row["category_id"]]
         if not row.get("iscrowd"):
             expected = "bbox must be four numbers, x, y, width, height"
             x, y, width, height = four_numbers(row.get("bbox"), where, expected)
-            found.append(Annotation(names[row["category_id"]], (x, y, x + width, y + height), where))
+            found.append(Annotation(name, (x, y, x + width, y + height), where))
+        elif crowds:
+            found.append(Annotation(name, None, where))
     return found

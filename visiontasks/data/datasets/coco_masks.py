@@ -11,7 +11,6 @@ from visiontasks.core.images import read_image, read_size
 from visiontasks.core.sample import IGNORE_MASK
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.data.datasets.coco import CocoImage, read_coco
-from visiontasks.data.datasets.records import without_copies
 from visiontasks.data.masks import MAX_CLASSES
 from visiontasks.data.splits import Splits
 
@@ -47,8 +46,6 @@ class CocoMasks(VisionDataset):
             raise InputError(f"{annotations}: a category is named {BACKGROUND!r}, like pixels without one. Rename it.")
         if len(self.mask_names) > MAX_CLASSES:
             raise InputError(f"{annotations}: {len(names)} categories; a mask can have {MAX_CLASSES - 1}. Remove some.")
-        if split == "train":
-            chosen = without_copies([image.path for image in found], chosen)
         values = {number: value for value, number in enumerate(names, 1)}
         self._sizes = [found[i].size or read_size(found[i].path) for i in chosen]
         self._regions = [_regions(found[i], size, values) for i, size in zip(chosen, self._sizes, strict=True)]

@@ -1,7 +1,7 @@
 """Images with annotated objects, one of which is the target."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from visiontasks.core.errors import InputError
 from visiontasks.core.images import read_image, read_size
 from visiontasks.data.datasets.base import VisionDataset
-from visiontasks.data.datasets.records import Annotation, OnInvalidBox, Record, area, checked_box, same_files
+from visiontasks.data.datasets.records import Annotation, OnInvalidBox, Record, area, checked_box
 
 OnSeveralObjects = Literal["largest", "first", "skip", "error", "labels"]
 
@@ -28,8 +28,6 @@ class ObjectSet(VisionDataset):
             `error`, or use the classes of all objects as `labels`, without a box.
         boxes: What to do with a box that is not inside its image: raise an `error`, or `clip` it and drop it if no area
             is left. An image of another size than its annotation states is an `error` too, or is counted and used.
-        held_out: Image files of the other splits, if this is the training split. Training images that are byte for
-            byte the same as one of them are left out.
     """
 
     def __init__(
@@ -38,27 +36,23 @@ class ObjectSet(VisionDataset):
         class_names: list[str],
         objects: OnSeveralObjects = "largest",
         boxes: OnInvalidBox = "error",
-        held_out: Iterable[Path] = (),
     ) -> None:
         self.class_names, self._all_names = ([] if objects == "labels" else class_names), class_names
         self.labels_names = class_names if objects == "labels" else []
         self._counts: Counter[str] = Counter()
-        copies = same_files([record.path for record in records], held_out)
-        self._counts["left out, the same file as one held out"] = len(copies)
         self._records: list[Record] = []
         self._sizes: dict[Path, tuple[int, int]] = {}
         for record in records:
-            if record.path not in copies:
-                found = self._checked(record, boxes)
-                if objects == "labels":
-                    occurs = {annotation.label for annotation in found}
-                    labels = np.array([name in occurs for name in class_names], np.float32)
-                    record = record._replace(others={**record.others, "labels": labels})
-                    found = []
-                chosen = self._choose(found, objects, record)
-                if chosen or record.others:
-                    rest = [annotation for annotation in found if annotation is not chosen]
-                    self._records.append(record._replace(annotations=[chosen, *rest] if chosen else []))
+            found = self._checked(record, boxes)
+            if objects == "labels":
+                occurs = {annotation.label for annotation in found}
+                labels = np.array([name in occurs for name in class_names], np.float32)
+                record = record._replace(others={**record.others, "labels": labels})
+                found = []
+            chosen = self._choose(found, objects, record)
+            if chosen or record.others:
+                rest = [annotation for annotation in found if annotation is not chosen]
+                self._records.append(record._replace(annotations=[chosen, *rest] if chosen else []))
         counts = ", ".join(f"{count} {what}" for what, count in self._counts.items() if count)
         if counts:
             rank_zero_info(f"{type(self).__name__}: {len(self._records)} of {len(records)} images are used; {counts}.")
@@ -123,7 +117,7 @@ class ObjectSet(VisionDataset):
             return found[0] if found else None
         if objects == "error":
             fault = f"{record.name} has {len(found)} objects, and only one can be the target"
-            raise InputError(f"{found[1].where}: {fault}. Set `objects: largest`, `first` or `skip`.")
+            raise InputError(f"{found[1].where}: {fault}. Set `objects: largest`, `first`, `skip` or `labels`.")
         if objects == "skip":
             self._counts["left out with several objects"] += 1
             return None

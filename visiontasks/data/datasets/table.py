@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.images import read_text
 from visiontasks.data.datasets.base import check_class_names
-from visiontasks.data.datasets.objects import ObjectSet, OnSeveralObjects
-from visiontasks.data.datasets.records import Annotation, Box, OnInvalidBox, Record, file_inside, four_numbers
+from visiontasks.data.datasets.objects import ObjectSet, OnInvalidBox, OnSeveralObjects
+from visiontasks.data.datasets.records import Annotation, Box, Record, file_inside, four_numbers, without_copies
 from visiontasks.data.splits import SPLITS, MissingSplit, Splits
 
 BOX_COLUMNS = ("xmin", "ymin", "xmax", "ymax")
+Row = dict[str, str]
 
 
 class CsvTable(ObjectSet):
@@ -62,7 +64,8 @@ class CsvTable(ObjectSet):
             raise InputError(f"{path}: labels_columns, labels_separator and `objects: labels` exclude each other.")
         optional = [*value_columns, *labels_columns, *([label_column] if labels_separator else [])]
         required = [path_column] if optional else [path_column, label_column]
-        rows = _read_rows(path, [*required, *filter(None, (split_column, group_column))], optional)
+        placed = _read_rows(path, [*required, *filter(None, (split_column, group_column))], optional)
+        rows = list(placed.values())
         has_labels = label_column in rows[0] and not labels_separator
         has_boxes = all(column in rows[0] for column in BOX_COLUMNS)
         several = has_boxes or objects == "labels"  # rows of one image
@@ -74,9 +77,9 @@ class CsvTable(ObjectSet):
             parts = {part for row in rows for part in _parts(row[label_column], labels_separator)}
             names, found = class_names or _sorted_labels(parts), []
         records: dict[str, Record] = {}
-        first: list[int] = []  # row of each record
-        for number, row in enumerate(rows):
-            where, name = f"{path}, row {number + 2}", row[path_column]
+        first: list[tuple[str, Row]] = []  # place and first row of each record
+        for where, row in placed.items():
+            name = row[path_column]
             key = name if several else where
             if key not in records:
                 others = {"value": _numbers(row, value_columns, where)} if value_columns else {}
@@ -85,7 +88,7 @@ class CsvTable(ObjectSet):
                 elif labels_columns:
                     others["labels"] = _decisions(row, labels_columns, where)
                 records[key] = Record(folder / name, name, [], others=others)
-                first.append(number)
+                first.append((where, row))
             if has_labels and (row[label_column] or not optional):
                 if row[label_column] not in found:
                     raise InputError(f"{where}: {label_column} {row[label_column]!r} is not one of {found}.")
@@ -94,31 +97,30 @@ class CsvTable(ObjectSet):
         listed = list(records.values())
         column = split_column or "split"
         if column in rows[0]:
-            _check_splits(rows, column, path_column if several else None, group_column, path)
+            _check_splits(placed, column, path_column if several else None, group_column)
             splits.log_unused(split, f"{path} has a column {column!r}")
-            chosen = [i for i, number in enumerate(first) if rows[number][column] == split]
+            chosen = [i for i, (_, row) in enumerate(first) if row[column] == split]
             if not chosen:
                 present = sorted({row[column] for row in rows})
                 raise MissingSplit(f"{path}: no row of the split {split!r}; there are {present}.")
         else:
             labels = [found.index(r.annotations[0].label) if r.annotations else len(found) for r in listed]
-            groups = [rows[i][group_column] for i in first] if group_column else None
+            groups = [row[group_column] for _, row in first] if group_column else None
             chosen = splits.indices(split, labels, groups).tolist()
         divided = several and split == "train" and column not in rows[0]
-        held_out = sorted(set(range(len(listed))).difference(chosen)) if divided else []
-        for i in [*chosen, *held_out]:
-            file_inside(folder, listed[i].name, f"{path}, row {first[i] + 2}")
-        held_out_paths = [listed[i].path for i in held_out]
-        super().__init__([listed[i] for i in chosen], found, objects, boxes, held_out_paths)
+        for i in range(len(listed)) if divided else chosen:
+            file_inside(folder, listed[i].name, first[i][0])
+        if divided:
+            chosen = without_copies([record.path for record in listed], chosen)
+        super().__init__([listed[i] for i in chosen], found, objects, boxes)
         self.value_names = value_columns
         self.labels_names = names or self.labels_names
 
 
-def _check_splits(rows: list[dict[str, str]], column: str, name: str | None, group: str | None, path: str) -> None:
+def _check_splits(rows: dict[str, Row], column: str, name: str | None, group: str | None) -> None:
     seen: dict[tuple[str, str], str] = {}
-    for number, row in enumerate(rows):
-        where, value = f"{path}, row {number + 2}", row[column]
-        if value not in SPLITS:
+    for where, row in rows.items():
+        if (value := row[column]) not in SPLITS:
             raise InputError(f"{where}: split {value!r} is not one of {', '.join(SPLITS)}.")
         for what in filter(None, (name, group)):
             if (before := seen.setdefault((what, row[what]), value)) != value:
@@ -126,13 +128,13 @@ def _check_splits(rows: list[dict[str, str]], column: str, name: str | None, gro
                 raise InputError(f"{where}: {kind} {row[what]!r} is in {value} and in {before}.")
 
 
-def _box(row: dict[str, str], where: str) -> Box | None:
+def _box(row: Row, where: str) -> Box | None:
     texts = [row[column] for column in BOX_COLUMNS]
     expected = f"{', '.join(BOX_COLUMNS)} must be numbers, or all be empty"
     return four_numbers(texts, where, expected) if any(texts) else None
 
 
-def _numbers(row: dict[str, str], columns: list[str], where: str) -> np.ndarray:
+def _numbers(row: Row, columns: list[str], where: str) -> np.ndarray:
     """Returns the numbers of one image, float32 (columns,), NaN where a cell is empty."""
     try:
         return np.array([float(row[column] or "nan") for column in columns], np.float32)
@@ -141,7 +143,7 @@ def _numbers(row: dict[str, str], columns: list[str], where: str) -> np.ndarray:
         raise InputError(f"{where}: {', '.join(columns)} must be numbers, or empty; found {found}.") from None
 
 
-def _decisions(row: dict[str, str], columns: list[str], where: str) -> np.ndarray:
+def _decisions(row: Row, columns: list[str], where: str) -> np.ndarray:
     """Returns the labels of one image in columns of 0 and 1, float32 (columns,), NaN where a cell is empty."""
     labels = _numbers(row, columns, where)
     if (wrong := np.isfinite(labels) & (labels != 0) & (labels != 1)).any():
@@ -162,29 +164,25 @@ def _listed(cell: str, separator: str, names: list[str], where: str) -> np.ndarr
     return np.array([name in parts for name in names], np.float32)
 
 
-def _read_rows(path: str, required: list[str], optional: list[str]) -> list[dict[str, str]]:
-    """Reads the rows; cells of the required columns must not be empty, cells of the optional columns may be."""
-    try:
-        text = Path(path).read_text("utf-8-sig")  # spreadsheets put a byte order mark first
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file.") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}).") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 at byte {error.start}. Save the table as UTF-8.") from None
-    header = text.partition("\n")[0]
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=header.count))
-    columns = list(reader.fieldnames or ())
+def _read_rows(path: str, required: list[str], optional: list[str]) -> dict[str, Row]:
+    """Reads the rows by their places in the file; only cells of the required columns must not be empty."""
+    lines = io.StringIO(read_text(path), newline=None)
+    reader = csv.reader(lines, delimiter=max(",;\t", key=lines.readline().count))
+    lines.seek(0)
+    columns = next(reader, [])
     if missing := [column for column in [*required, *optional] if column not in columns]:
         raise InputError(f"{path}: no column {missing[0]!r}; the header has {columns}.")
-    rows = []
-    for row in reader:
-        where = f"{path}, row {reader.line_num}"
-        if None in row or None in row.values():
+    rows: dict[str, Row] = {}
+    last = reader.line_num
+    for cells in reader:
+        where, last = f"{path}, line {last + 1}", reader.line_num  # a cell may have several lines
+        if not cells:
+            continue
+        if len(cells) != len(columns):
             raise InputError(f"{where}: expected {len(columns)} columns as in the header.")
-        if empty := [column for column in required if not row[column].strip()]:
+        rows[where] = row = dict(zip(columns, map(str.strip, cells), strict=True))
+        if empty := [column for column in required if not row[column]]:
             raise InputError(f"{where}: {empty[0]} is empty.")
-        rows.append({column: value.strip() for column, value in row.items()})
     if not rows:
         raise InputError(f"{path}: the table has a header but no rows.")
     return rows

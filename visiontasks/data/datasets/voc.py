@@ -5,8 +5,8 @@ from xml.etree import ElementTree
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.images import EXTENSIONS, read_bytes
-from visiontasks.data.datasets.objects import ObjectSet, OnSeveralObjects
-from visiontasks.data.datasets.records import Annotation, OnInvalidBox, Record, four_numbers, stated_size
+from visiontasks.data.datasets.objects import ObjectSet, OnInvalidBox, OnSeveralObjects
+from visiontasks.data.datasets.records import Annotation, Record, four_numbers, stated_size, without_copies
 from visiontasks.data.splits import Splits, read_list
 
 MAX_BYTES = 10_000_000
@@ -58,14 +58,12 @@ class VocBoxes(ObjectSet):
         if (lists / "train.txt").is_file():
             splits.log_unused(split, f"{lists} has lists")
             chosen = _listed(lists / f"{split}.txt", {xml.stem: i for i, xml in enumerate(xmls)})
-            held_out = []
         else:
-            labels = [sorted(a.label for a in record.annotations)[:1] for record in records]
-            indices = [found.index(label[0]) if label else len(found) for label in labels]
-            chosen = splits.indices(split, indices).tolist()
-            others = set(range(len(records))).difference(chosen) if split == "train" else set()
-            held_out = [records[i].path for i in others]
-        super().__init__([records[i] for i in chosen], class_names or found, objects, boxes, held_out)
+            labels = [min((found.index(a.label) for a in r.annotations), default=len(found)) for r in records]
+            chosen = splits.indices(split, labels).tolist()
+            if split == "train":
+                chosen = without_copies([record.path for record in records], chosen)
+        super().__init__([records[i] for i in chosen], class_names or found, objects, boxes)
 
 
 def read_voc(xml: Path, image_folder: Path, files: dict[str, Path]) -> Record:
@@ -104,9 +102,9 @@ class _NoDoctype(ElementTree.TreeBuilder):
 
 
 def _parse(xml: Path) -> ElementTree.Element:
-    if xml.stat().st_size > MAX_BYTES:
-        raise InputError(f"{xml}: {xml.stat().st_size:,} bytes are too much for an annotation.")
     data = read_bytes(xml)
+    if len(data) > MAX_BYTES:
+        raise InputError(f"{xml}: {len(data):,} bytes are too much for an annotation.")
     try:
         tree = ElementTree.fromstring(data, ElementTree.XMLParser(target=_NoDoctype()))
     except (ElementTree.ParseError, ValueError, LookupError) as error:  # LookupError: an unknown encoding
