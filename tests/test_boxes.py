@@ -18,7 +18,7 @@ from visiontasks.core.images import read_image, read_size
 from visiontasks.data import CocoBoxes, CsvTable, OxfordIIITPet, Splits, VisionDataModule, VocBoxes
 from visiontasks.data.augment import EvalTransform
 from visiontasks.data.batches import BatchDataset
-from visiontasks.data.datasets.records import same_files
+from visiontasks.data.datasets.records import without_copies
 from visiontasks.data.splits import MissingSplit
 
 Object = tuple[str, tuple[Any, ...]]
@@ -157,13 +157,13 @@ def test_an_image_that_is_the_same_as_one_held_out_is_left_out_of_training(voc: 
     assert len(VocBoxes("val", str(root), splits=Splits(fold=4))) == 2
 
 
-def test_same_files_compares_bytes_and_not_names_or_dates(tmp_path: Path) -> None:
+def test_copies_are_found_by_their_bytes_and_not_names_or_dates(tmp_path: Path) -> None:
     files = {"a": b"1234", "b": b"1234", "c": b"1235", "d": b"12345", "e": b""}
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     paths = {name: tmp_path / name for name in files}
-    assert same_files([paths["a"], paths["c"], paths["d"]], [paths["b"], paths["e"]]) == {paths["a"]}
-    assert same_files([paths["a"]], []) == set()
+    assert without_copies([paths[name] for name in "abcde"], [0, 2, 3]) == [2, 3]
+    assert without_copies([paths["a"]], [0]) == [0]
 
 
 def test_voc_lists_say_what_belongs_to_a_split(voc: Callable) -> None:

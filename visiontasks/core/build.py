@@ -17,7 +17,6 @@ from visiontasks.core.moved import MOVED
 from visiontasks.core.serialize import SCALARS, public_path
 
 MOST_VALUES = 100_000  # in a description; the largest of ours has 22,000 class names
-Make = Callable[[type, dict[str, Any], bool], Any]
 
 _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = 100
@@ -37,12 +36,12 @@ def build(value: Any, hint: Any, classes: Mapping[str, type], where: str = "mode
         InputError: A class is not in the table or not a subclass of its hint, or an argument is unknown or has the
             wrong type.
     """
-    return _walk(value, hint, classes, where, _make_object)
+    return _walk(value, hint, classes, where)
 
 
 def check(value: Any, hint: Any, classes: Mapping[str, type], where: str = "model") -> Any:
     """Returns a description with the public path of each class, if `build` would accept it; see `build`."""
-    return _walk(value, hint, classes, where, _make_description)
+    return _walk(value, hint, classes, where, describe=True)
 
 
 def check_bounds(value: Any, where: str) -> None:
@@ -66,28 +65,20 @@ def _count(value: Any, known: dict[int, float]) -> float:
     return known[id(value)]
 
 
-def _make_object(cls: type, arguments: dict[str, Any], later: bool) -> Any:
-    return partial(cls, **arguments) if later else cls(**arguments)
-
-
-def _make_description(cls: type, arguments: dict[str, Any], later: bool) -> dict[str, Any]:
-    return {"class_path": public_path(cls), "init_args": arguments}
-
-
-def _walk(value: Any, hint: Any, classes: Mapping[str, type], where: str, make: Make) -> Any:
+def _walk(value: Any, hint: Any, classes: Mapping[str, type], where: str, describe: bool = False) -> Any:
     check_bounds(value, where)
     try:
-        return _Walk(classes, make).value(value, hint, where)
+        return _Walk(classes, describe).value(value, hint, where)
     except RecursionError:
         raise InputError(f"{where}: nested too deeply.") from None
 
 
 @dataclasses.dataclass(frozen=True)
 class _Walk:
-    """Visits a description together with its type hints; `make` turns each class and its arguments into the result."""
+    """Visits a description together with its type hints, and builds or, with `describe`, describes each object."""
 
     classes: Mapping[str, type]
-    make: Make
+    describe: bool
 
     def value(self, value: Any, hint: Any, where: str) -> Any:
         kind, args = get_origin(hint) or hint, get_args(hint)
@@ -146,16 +137,16 @@ class _Walk:
             raise InputError(f"{where}: {_repr.repr(value)} is not a `class_path` with `init_args`.")
         is_final = dataclasses.is_dataclass(base) or getattr(base, "__final__", False)  # needs no `class_path`
         if "class_path" not in value and not later and is_final:
-            return self.make(base, self._arguments(base, value, where), later)
-        cls, given = self._class(value, where), value.get("init_args") or {}
+            return self._make(base, value, where)
+        cls = self._class(value, where)
         if not issubclass(cls, get_args(base) or base):
             raise InputError(f"{where}: {value['class_path']} is not the expected {_shown(base)}.")
         if unknown := value.keys() - {"class_path", "init_args"}:
             key = _repr.repr(min(unknown, key=str))
             raise InputError(f"{where}: unknown key {key} next to class_path; expected init_args.")
-        return self.make(cls, self._arguments(cls, given, where), later)
+        return self._make(cls, value.get("init_args") or {}, where, later)
 
-    def _arguments(self, cls: type, given: Any, where: str) -> dict[str, Any]:
+    def _make(self, cls: type, given: Any, where: str, later: bool = False) -> Any:
         if not isinstance(given, dict):
             raise InputError(f"{where}: {_repr.repr(given)} is not a dict of the arguments of {cls.__name__}.")
         hints = _argument_hints(cls)
@@ -164,7 +155,10 @@ class _Walk:
                 close = get_close_matches(str(name), hints, 1)
                 more = f"; did you mean {close[0]!r}?" if close else f"; it takes {', '.join(hints) or 'none'}."
                 raise InputError(f"{where}: {cls.__name__} has no argument {_repr.repr(name)}{more}")
-        return {name: self.value(item, hints[name], f"{where}.{name}") for name, item in given.items()}
+        arguments = {name: self.value(item, hints[name], f"{where}.{name}") for name, item in given.items()}
+        if self.describe:
+            return {"class_path": public_path(cls), "init_args": arguments}
+        return partial(cls, **arguments) if later else cls(**arguments)
 
     def _class(self, value: dict[Any, Any], where: str) -> type:
         path = value.get("class_path")

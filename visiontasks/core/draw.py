@@ -61,9 +61,7 @@ def titled(image: np.ndarray, title: str, color: Color = PREDICTED) -> np.ndarra
 def palette() -> np.ndarray:
     """Returns the RGB color of each class index as in Pascal VOC, uint8 (256, 3); its bits are those of the index."""
     bits = (np.arange(256)[:, None] >> np.arange(9)) & 1  # lowest first; the last is always 0
-    weights = 1 << np.arange(7, 4, -1)
-    channels = [bits[:, channel:8:3] @ weights[: len(range(channel, 8, 3))] for channel in range(3)]
-    return np.stack(channels, 1).astype(np.uint8)
+    return (np.array([128, 64, 32]) @ bits.reshape(256, 3, 3)).astype(np.uint8)
 
 
 def legend(names: Sequence[str], width: int) -> np.ndarray:

@@ -40,15 +40,10 @@ def _put(image: np.ndarray, frame: Frame, fill: int, interpolation: int) -> np.n
 
 
 def to_picture(image: np.ndarray, spec: dict[str, Any]) -> np.ndarray:
-    """Resizes an image as in validation, test and prediction.
+    """Resizes an image, uint8 (H, W, 3), as in validation, test and prediction: uint8 (h, w, 3), C-contiguous.
 
-    Args:
-        image: uint8 (H, W, 3).
-        spec: `image_size` and `resize` of a model. The optional `crop_share` is the share of the height and width of a
-            larger picture whose center is cut out, as in the evaluation of most pretrained networks.
-
-    Returns:
-        uint8 (h, w, 3) of `image_size`, C-contiguous.
+    `spec` has the `image_size` and `resize` of a model. Its optional `crop_share` is the share of the height and width
+    of a larger picture whose center is cut out, as in the evaluation of most pretrained networks.
     """
     height, width = height_width(spec["image_size"])
     share = spec.get("crop_share", 1.0)

@@ -6,7 +6,7 @@ import os
 import random
 from collections.abc import Sequence
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import cv2
@@ -115,19 +115,18 @@ def preset(name: str, image_size: Size, resize: Resize = "stretch", train_size: 
 
     from visiontasks.data.transforms import ColorJitter, ObjectAffine, ObjectCrop, Occlude
 
-    size = height_width(train_size or image_size)
-    whole: dict[str, Any] = {"image_size": image_size, "resize": resize}
+    crop = partial(ObjectCrop, height_width(train_size or image_size), image_size=image_size, resize=resize)
     outside: dict[str, Any] = {"fill": FILL, "fill_mask": IGNORE_MASK}
     match name:
         case "none":
             return []
         case "light":
-            return [ObjectCrop(size, scale=(0.5, 1.0), **whole), A.HorizontalFlip()]
+            return [crop(scale=(0.5, 1.0)), A.HorizontalFlip()]
         case "medium":
-            return [ObjectCrop(size, scale=(0.35, 1.0), **whole), A.HorizontalFlip(), ColorJitter(p=0.8)]
+            return [crop(scale=(0.35, 1.0)), A.HorizontalFlip(), ColorJitter(p=0.8)]
         case "strong":
             return [
-                ObjectCrop(size, scale=(0.25, 1.0), **whole),
+                crop(scale=(0.25, 1.0)),
                 A.HorizontalFlip(),
                 # after the crop, so that no turned box is cropped; a reflected border would show a second object
                 ObjectAffine(scale=(0.8, 1.0), rotate=(-20, 20), shear=(-8, 8), p=0.5, **outside),

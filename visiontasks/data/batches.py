@@ -99,24 +99,19 @@ class BatchDataset(Dataset):
 
 
 def collate(samples: Sequence[Sample], names: Names) -> Batch:
-    """Stacks samples into a batch.
+    """Stacks samples with images of one size into a batch, with `image` in channels_last memory format.
 
     Args:
-        samples: Dicts of the sample contract, with images of one size.
+        samples: Dicts of the sample contract.
         names: Class names of each target of the dataset, by key. If a sample lacks a target, the batch has the value
             that losses and metrics leave out.
-
-    Returns:
-        A dict of the batch contract. `image` is in channels_last memory format.
 
     Raises:
         InputError: A sample has a key that belongs to no target kind.
     """
-    images = torch.from_numpy(np.stack([sample["image"] for sample in samples])).permute(0, 3, 1, 2)
     batch: Batch = {key: torch.tensor([sample[key] for sample in samples]) for key in ("index", "size")}
-    batch["image"] = images
-    known = [targets_of(sample) for sample in samples]
-    height, width = images.shape[-2:]
+    batch["image"] = torch.from_numpy(np.stack([sample["image"] for sample in samples])).permute(0, 3, 1, 2)
+    known, (height, width) = [targets_of(sample) for sample in samples], batch["image"].shape[-2:]
     for key in names:
         values = find_target(key).collate([sample.get(key) for sample in known], (height, width), names[key])
         batch[key] = torch.from_numpy(np.ascontiguousarray(values))

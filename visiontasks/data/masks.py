@@ -41,7 +41,7 @@ class MaskEncoding:
         if values is not None and colors is not None:
             raise InputError("values and colors: a mask has one of them; give only that one.")
         self.by_color = colors is not None
-        name = "colors" if self.by_color else "values"
+        self._option = name = "colors" if self.by_color else "values"
         given = colors if colors is not None else values if values is not None else range(num_classes)
         if len(given) != num_classes:
             raise InputError(f"{name}: {len(given)} for {num_classes} classes; give one per class, in their order.")
@@ -57,10 +57,7 @@ class MaskEncoding:
         self._classes = np.array([*range(num_classes), *[IGNORE_MASK] * len(ignored)], np.uint8)[order]
 
     def read(self, path: str | Path) -> np.ndarray:
-        """Reads a mask file.
-
-        Returns:
-            uint8 (H, W): class indices, 255 where a pixel is ignored.
+        """Reads the class of each pixel of a mask file, uint8 (H, W), 255 where it is ignored.
 
         Raises:
             InputError: The file cannot be read, or a pixel has no class; the message names file, value and count.
@@ -74,8 +71,7 @@ class MaskEncoding:
             others = f", and {len(values) - 1} other values are none" if len(values) > 1 else ""
             known = ", ".join(self._shown(int(code)) for code in self._known)
             fault = f"{counts.max()} pixels are {value}, which is no class{others}. Known are {known}"
-            option = "colors" if self.by_color else "values"
-            raise InputError(f"{shown(path)}: {fault}. Declare it in `{option}` or `ignore`.")
+            raise InputError(f"{shown(path)}: {fault}. Declare it in `{self._option}` or `ignore`.")
         return self._classes[places]
 
     def _pixels(self, path: str | Path) -> np.ndarray:

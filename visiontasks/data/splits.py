@@ -57,12 +57,12 @@ class Splits:
         if self.fold is not None:
             if groups is not None:
                 raise InputError("splits.fold and a group column do not go together: use val and test.")
-            side = np.where(np.arange(count) % self.folds == self.fold, SPLITS.index("val"), SPLITS.index("train"))
+            side = np.where(np.arange(count) % self.folds == self.fold, "val", "train")
         elif groups is not None:
             side = self._by_group(np.asarray(groups))
         else:
             side = self._by_class(np.asarray(labels))
-        chosen = np.flatnonzero(side == SPLITS.index(split))
+        chosen = np.flatnonzero(side == split)
         if not len(chosen):
             raise MissingSplit(f"the {split} split is empty: {count} samples, {self}.")
         return chosen
@@ -76,13 +76,13 @@ class Splits:
         """Takes every n-th of the samples sorted by class, so that each class gives its share, small ones in turn."""
         order = np.random.default_rng(self.seed).permutation(len(labels))
         order = order[np.argsort(labels[order], kind="stable")]
-        side = np.zeros(len(labels), int)
+        side = np.full(len(labels), "train")
         test = _every(self.test, len(order))
-        side[order[test]] = SPLITS.index("test")
+        side[order[test]] = "test"
         rest = order[~test]
-        side[rest[_every(self.val / (1 - self.test), len(rest))]] = SPLITS.index("val")
-        for label in np.setdiff1d(labels, labels[side == SPLITS.index("train")]):  # too small to divide
-            side[np.flatnonzero(labels == label)[0]] = SPLITS.index("train")
+        side[rest[_every(self.val / (1 - self.test), len(rest))]] = "val"
+        for label in np.setdiff1d(labels, labels[side == "train"]):  # too small to divide
+            side[np.flatnonzero(labels == label)[0]] = "train"
         return side
 
     def _by_group(self, groups: np.ndarray) -> np.ndarray:
@@ -90,9 +90,8 @@ class Splits:
         order = np.random.default_rng(self.seed).permutation(len(names))
         middle = np.cumsum(sizes[order]) - sizes[order] / 2  # of each group, in samples
         borders = np.array([self.test, self.test + self.val]) * len(groups)
-        part = np.array([SPLITS.index(name) for name in ("test", "val", "train")])
-        side = np.empty(len(names), int)
-        side[order] = part[np.searchsorted(borders, middle, side="right")]
+        side = np.full(len(names), "train")
+        side[order] = np.array(["test", "val", "train"])[np.searchsorted(borders, middle, side="right")]
         return side[members]
 
 

@@ -3,12 +3,14 @@
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch.utils.data import Dataset
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.images import read_image, read_size
 from visiontasks.core.sample import Sample
 from visiontasks.targets import find_target, target_kinds
 
@@ -16,9 +18,9 @@ from visiontasks.targets import find_target, target_kinds
 class VisionDataset(Dataset, ABC):
     """One split of a set of images and what is known about each image.
 
-    A subclass takes the split as its first argument, sets `class_names`, and defines the `image`, the `target` and the
-    `name` of an index. Its constructor raises `MissingSplit` if the split is missing, and `InputError` if a file or
-    another argument is missing or wrong; the message names it.
+    A subclass takes the split as its first argument, sets `class_names`, and defines the `image` and the `name` of an
+    index and its `target`, if any. Its constructor raises `MissingSplit` if the split is missing, and `InputError` if a
+    file or another argument is missing or wrong; the message names it.
 
     Attributes:
         class_names: Names of the classes, the same in every split; a label is an index into them.
@@ -35,9 +37,9 @@ class VisionDataset(Dataset, ABC):
     def image(self, index: int) -> np.ndarray:
         """Reads one image: uint8 (H, W, 3), RGB, upright."""
 
-    @abstractmethod
     def target(self, index: int) -> dict[str, Any]:
         """Returns what is known about an image without reading it: `label`, `bbox` in pixels, ..., or nothing."""
+        return {}
 
     def objects(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns all objects of one image: boxes, float32 (N, 4), xyxy in pixels, and labels, int64 (N,).
@@ -72,8 +74,7 @@ class VisionDataset(Dataset, ABC):
 
     def size(self, index: int) -> tuple[int, int]:
         """Returns height and width of one image in pixels; override it if they are known without decoding."""
-        height, width = self.image(index).shape[:2]
-        return height, width
+        return self.image(index).shape[:2]
 
     def labels(self) -> np.ndarray:
         """Returns the class index of every sample, int64 (N,); a sample without a label is an `InputError`."""
@@ -94,6 +95,25 @@ class VisionDataset(Dataset, ABC):
     def __getitem__(self, index: int) -> Sample:
         image = self.image(index)
         return {"image": image, "index": index, "size": image.shape[:2], **self.truth(index, image.shape)}
+
+
+class FileSet(VisionDataset):
+    """Images in files, `paths`, below a folder, `root`; their sizes are read without decoding."""
+
+    root: Path
+    paths: Sequence[Path]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def image(self, index: int) -> np.ndarray:
+        return read_image(self.paths[index])
+
+    def name(self, index: int) -> str:
+        return self.paths[index].relative_to(self.root).as_posix()
+
+    def size(self, index: int) -> tuple[int, int]:
+        return read_size(self.paths[index])
 
 
 def check_class_names(class_names: list[str], where: str) -> None:

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from visiontasks.core.errors import InputError
-from visiontasks.core.images import read_image, read_size
+from visiontasks.core.images import read_size
 from visiontasks.core.sample import IGNORE_MASK
-from visiontasks.data.datasets.base import VisionDataset
+from visiontasks.data.datasets.base import FileSet
 from visiontasks.data.datasets.coco import CocoImage, read_coco
 from visiontasks.data.masks import MAX_CLASSES
 from visiontasks.data.splits import Splits
@@ -25,7 +25,7 @@ class Region(NamedTuple):
     shape: list[np.ndarray] | np.ndarray
 
 
-class CocoMasks(VisionDataset):
+class CocoMasks(FileSet):
     """Images with masks of the objects in one COCO JSON file, or in one file per split.
 
     The classes are `background` and the categories in the order of their ids, which may have gaps. Where objects
@@ -50,18 +50,7 @@ class CocoMasks(VisionDataset):
         self._sizes = [found[i].size or read_size(found[i].path) for i in chosen]
         self._regions = [_regions(found[i], size, values) for i, size in zip(chosen, self._sizes, strict=True)]
         self._images = [found[i]._replace(annotations=[]) for i in chosen]  # the lists of numbers are large
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def image(self, index: int) -> np.ndarray:
-        return read_image(self._images[index].path)
-
-    def size(self, index: int) -> tuple[int, int]:
-        return read_size(self._images[index].path)
-
-    def target(self, index: int) -> dict[str, Any]:
-        return {}
+        self.paths = [image.path for image in self._images]
 
     def name(self, index: int) -> str:
         return self._images[index].name

@@ -4,15 +4,13 @@ import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from visiontasks.core.errors import InputError
-from visiontasks.core.images import EXTENSIONS, read_image
-from visiontasks.data.datasets.base import VisionDataset, check_class_names
+from visiontasks.core.images import EXTENSIONS
+from visiontasks.data.datasets.base import FileSet, check_class_names
 from visiontasks.data.splits import SPLITS, MissingSplit, Splits
 
 
-class ImageFolder(VisionDataset):
+class ImageFolder(FileSet):
     """Images in one folder per class.
 
     The folders are `root/<split>/<class>/**` for train, val and optionally test, or `root/<class>/**` divided by
@@ -49,17 +47,8 @@ class ImageFolder(VisionDataset):
             samples = [samples[i] for i in splits.indices(split, [label for _, label in samples])]
         self.paths, self._labels = [path for path, _ in samples], [label for _, label in samples]
 
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def image(self, index: int) -> np.ndarray:
-        return read_image(self.paths[index])
-
     def target(self, index: int) -> dict[str, Any]:
         return {"label": self._labels[index]}
-
-    def name(self, index: int) -> str:
-        return self.paths[index].relative_to(self.root).as_posix()
 
     def _list(self, folder: Path, every_class: bool) -> list[tuple[Path, int]]:
         samples = []

@@ -1,13 +1,12 @@
 """Images with one mask each."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from visiontasks.core.errors import InputError
-from visiontasks.core.images import EXTENSIONS, read_image
-from visiontasks.data.datasets.base import VisionDataset
+from visiontasks.core.images import EXTENSIONS
+from visiontasks.data.datasets.base import FileSet
 from visiontasks.data.datasets.records import file_inside, without_copies
 from visiontasks.data.masks import MaskEncoding
 from visiontasks.data.splits import MissingSplit, Splits, read_list
@@ -15,7 +14,7 @@ from visiontasks.data.splits import MissingSplit, Splits, read_list
 Pair = tuple[Path, Path]
 
 
-class MaskFolder(VisionDataset):
+class MaskFolder(FileSet):
     """Images in one folder and masks of the same names, except the extension, in another.
 
     If `lists` is given, its lines define the splits. If `images` contains `{split}`, the folders do. Otherwise the
@@ -59,7 +58,7 @@ class MaskFolder(VisionDataset):
         if lists or by_folder:
             splits.log_unused(split, f"{lists or images} has the splits")
         if lists:
-            self._pairs = self._listed(self.root / lists.replace("{split}", split), *folders)
+            pairs = self._listed(self.root / lists.replace("{split}", split), *folders)
         elif by_folder and split != "train" and not folders[0].is_dir():
             raise MissingSplit(f"{folders[0]}: no such folder.")
         else:
@@ -67,22 +66,11 @@ class MaskFolder(VisionDataset):
             chosen = list(range(len(pairs))) if by_folder else splits.indices(split, [0] * len(pairs)).tolist()
             if split == "train":
                 chosen = without_copies([image for image, _ in pairs], chosen)
-            self._pairs = [pairs[i] for i in chosen]
-
-    def __len__(self) -> int:
-        return len(self._pairs)
-
-    def image(self, index: int) -> np.ndarray:
-        return read_image(self._pairs[index][0])
+            pairs = [pairs[i] for i in chosen]
+        self.paths, self._masks = zip(*pairs, strict=True)
 
     def mask(self, index: int) -> np.ndarray:
-        return self._code.read(self._pairs[index][1])
-
-    def target(self, index: int) -> dict[str, Any]:
-        return {}
-
-    def name(self, index: int) -> str:
-        return self._pairs[index][0].relative_to(self.root).as_posix()
+        return self._code.read(self._masks[index])
 
     def _listed(self, path: Path, images: Path, masks: Path) -> list[Pair]:
         lines = read_list(path)

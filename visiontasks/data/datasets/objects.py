@@ -9,14 +9,14 @@ import numpy as np
 from lightning.pytorch.utilities import rank_zero_info
 
 from visiontasks.core.errors import InputError
-from visiontasks.core.images import read_image, read_size
-from visiontasks.data.datasets.base import VisionDataset
+from visiontasks.core.images import read_size
+from visiontasks.data.datasets.base import FileSet
 from visiontasks.data.datasets.records import Annotation, OnInvalidBox, Record, area, checked_box
 
 OnSeveralObjects = Literal["largest", "first", "skip", "error", "labels"]
 
 
-class ObjectSet(VisionDataset):
+class ObjectSet(FileSet):
     """Images with one label and one box each, made of records with any number of objects; `objects` returns all.
 
     Images without an object are left out, and the log counts them.
@@ -24,10 +24,10 @@ class ObjectSet(VisionDataset):
     Args:
         records: Images of this split.
         class_names: Names of the classes, in order.
-        objects: What to do with several objects: use the `largest` box or the `first`, `skip` the image, raise an
-            `error`, or use the classes of all objects as `labels`, without a box.
-        boxes: What to do with a box that is not inside its image: raise an `error`, or `clip` it and drop it if no area
-            is left. An image of another size than its annotation states is an `error` too, or is counted and used.
+        objects: Use the `largest` of several objects, or the `first`; `skip` the image; `error`; or use the classes of
+            all as `labels`, without a box.
+        boxes: Raise an `error` for a box not inside its image, or `clip` the box and drop it if no area is left. An
+            image of another size than its annotation states is an `error` too, or is counted and used.
     """
 
     def __init__(
@@ -37,8 +37,8 @@ class ObjectSet(VisionDataset):
         objects: OnSeveralObjects = "largest",
         boxes: OnInvalidBox = "error",
     ) -> None:
-        self.class_names, self._all_names = ([] if objects == "labels" else class_names), class_names
-        self.labels_names = class_names if objects == "labels" else []
+        self._all_names = class_names
+        self.class_names, self.labels_names = ([], class_names) if objects == "labels" else (class_names, [])
         self._counts: Counter[str] = Counter()
         self._records: list[Record] = []
         self._sizes: dict[Path, tuple[int, int]] = {}
@@ -53,20 +53,15 @@ class ObjectSet(VisionDataset):
             if chosen or record.others:
                 rest = [annotation for annotation in found if annotation is not chosen]
                 self._records.append(record._replace(annotations=[chosen, *rest] if chosen else []))
+        self.paths = [record.path for record in self._records]
         counts = ", ".join(f"{count} {what}" for what, count in self._counts.items() if count)
         if counts:
             rank_zero_info(f"{type(self).__name__}: {len(self._records)} of {len(records)} images are used; {counts}.")
         if not self._records:
             raise InputError(f"{type(self).__name__}: no image with an object in {len(records)} images ({counts}).")
 
-    def __len__(self) -> int:
-        return len(self._records)
-
-    def image(self, index: int) -> np.ndarray:
-        return read_image(self._records[index].path)
-
     def size(self, index: int) -> tuple[int, int]:
-        return self._size(self._records[index].path)
+        return self._size(self.paths[index])
 
     def _size(self, path: Path) -> tuple[int, int]:
         if path not in self._sizes:

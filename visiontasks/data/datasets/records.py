@@ -1,10 +1,10 @@
 """Annotated objects of image files, and the checks of what an annotation states."""
 
-import filecmp
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from os.path import isfile, realpath
+from collections.abc import Sequence
+from filecmp import cmp
+from os.path import getsize, isfile, realpath
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -68,30 +68,22 @@ def four_numbers(values: Any, where: str, expected: str) -> Box:
     return first, second, third, fourth
 
 
-def same_files(files: Iterable[Path], others: Iterable[Path]) -> set[Path]:
-    """Returns the files that have the same bytes as one of the others; only files of equal length are read."""
-    by_length: dict[int, list[Path]] = defaultdict(list)
-    try:
-        for other in others:
-            by_length[other.stat().st_size].append(other)
-        return {
-            file
-            for file in files
-            if by_length and any(filecmp.cmp(file, other, shallow=False) for other in by_length[file.stat().st_size])
-        }
-    except OSError as error:
-        raise InputError(f"{error.filename}: cannot be read ({error.strerror}).") from None
-
-
-def without_copies(files: Sequence[Path], chosen: Sequence[int]) -> list[int]:
+def without_copies(files: Sequence[Path], chosen: list[int]) -> list[int]:
     """Returns `chosen`, places in `files`, without files that are byte for byte the same as a file that is not chosen.
 
-    The log counts them; if no file is left, that is an `InputError`.
+    Only files of equal length are read. The log counts the copies; if no file is left, that is an `InputError`.
     """
-    copies = same_files([files[i] for i in chosen], [files[i] for i in set(range(len(files))).difference(chosen)])
-    if copies:
-        rank_zero_info(f"{len(copies)} of {len(chosen)} training images left out, the same file as one held out.")
-    left = [i for i in chosen if files[i] not in copies]
+    if len(chosen) == len(files):
+        return chosen
+    others: dict[int, list[Path]] = defaultdict(list)  # by their lengths
+    try:
+        for i in set(range(len(files))).difference(chosen):
+            others[getsize(files[i])].append(files[i])
+        left = [i for i in chosen if not any(cmp(files[i], f, shallow=False) for f in others[getsize(files[i])])]
+    except OSError as error:
+        raise InputError(f"{error.filename}: cannot be read ({error.strerror}).") from None
+    if copies := len(chosen) - len(left):
+        rank_zero_info(f"{copies} of {len(chosen)} training images left out, the same file as one held out.")
     if not left:
         raise InputError(f"{files[chosen[0]]}: this and every other training image is the same file as one held out.")
     return left

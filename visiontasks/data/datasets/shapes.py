@@ -72,12 +72,12 @@ class Shapes(GeneratedSet):
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self):
             raise IndexError(index)
-        return dict(_draw(self._key, index, self._pixels, self.difficulty, index % len(KINDS)))
+        return dict(_draw(self._key, index, self._pixels, self.difficulty))
 
 
 @lru_cache(maxsize=1)  # target() and image() of one sample come one after the other
-def _draw(key: tuple[int, int], index: int, size: int, difficulty: float, label: int) -> Sample:
-    rng = np.random.default_rng([*key, index])
+def _draw(key: tuple[int, int], index: int, size: int, difficulty: float) -> Sample:
+    rng, label = np.random.default_rng([*key, index]), index % len(KINDS)
     image, color = _background(rng, size, difficulty)
     radius = size * rng.uniform(0.18, 0.3)
     center = rng.uniform(radius, size - radius, 2)

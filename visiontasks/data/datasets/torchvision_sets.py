@@ -11,8 +11,8 @@ from filelock import FileLock
 
 from visiontasks.core.compat import Pets, read_pets
 from visiontasks.core.errors import InputError
-from visiontasks.core.images import read_image, read_size
-from visiontasks.data.datasets.base import VisionDataset
+from visiontasks.core.images import read_size
+from visiontasks.data.datasets.base import FileSet, VisionDataset
 from visiontasks.data.datasets.masks import MaskFolder
 from visiontasks.data.datasets.records import Box, area, checked_box
 from visiontasks.data.datasets.voc import read_voc
@@ -105,7 +105,7 @@ class CIFAR10(TorchvisionSet):
     """Small photos, 32x32 RGB, 10 classes, 50,000 + 10,000."""
 
 
-class OxfordIIITPet(TorchvisionSet):
+class OxfordIIITPet(FileSet, TorchvisionSet):
     """Oxford-IIIT Pet (Parkhi et al., CVPR 2012): 37 breeds of cats and dogs.
 
     Args:
@@ -134,31 +134,23 @@ class OxfordIIITPet(TorchvisionSet):
         self._has_test = parts == "published"
         self.mask_names = ["background", "animal"] if trimaps else []
         super().__init__(split, root, download, splits)
+        self.paths = [self._source.images[i] for i in self._chosen]
         self._boxes = self._read_boxes() if head_boxes else {}
 
-    def size(self, index: int) -> tuple[int, int]:
-        return read_size(self._path(index))
-
     def target(self, index: int) -> dict[str, Any]:
-        box = self._boxes.get(self._path(index))
+        box = self._boxes.get(self.paths[index])
         return super().target(index) | ({} if box is None else {"bbox": np.array(box, np.float32)})
 
-    def image(self, index: int) -> np.ndarray:
-        return read_image(self._path(index))
-
     def mask(self, index: int) -> np.ndarray | None:
-        path = self._path(index)
+        path = self.paths[index]
         return TRIMAP.read(path.parents[1] / "annotations/trimaps" / f"{path.stem}.png") if self.mask_names else None
 
     def name(self, index: int) -> str:
-        return self._path(index).name
-
-    def _path(self, index: int) -> Path:
-        return self._source.images[self._chosen[index]]
+        return self.paths[index].name
 
     def _read_boxes(self) -> dict[Path, Box]:
         boxes: dict[Path, Box] = {}
-        for path in map(self._path, range(len(self))):
+        for path in self.paths:
             xml = path.parents[1] / "annotations" / "xmls" / f"{path.stem}.xml"
             if xml.is_file():
                 found = read_voc(xml, path.parent, {path.name: path}).annotations

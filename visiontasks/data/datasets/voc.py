@@ -76,8 +76,7 @@ def read_voc(xml: Path, image_folder: Path, files: dict[str, Path]) -> Record:
     stated = (tree.findtext("filename") or "").strip()
     if "/" in stated or "\\" in stated or "\0" in stated or stated == "..":
         raise InputError(f"{xml}: the file name {stated!r} leaves {image_folder}. Give the name alone.")
-    own = [xml.stem + extension for extension in EXTENSIONS]
-    names = [*own, *(name[: -len(Path(name).suffix)] + Path(name).suffix.upper() for name in own), stated]
+    names = [*(xml.stem + extension for extension in (*EXTENSIONS, *map(str.upper, EXTENSIONS))), stated]
     path = next((files[name] for name in names if name in files), None)
     if path is None:
         raise InputError(f"{xml}: no image {xml.stem}.* nor {stated!r} in {image_folder}.")

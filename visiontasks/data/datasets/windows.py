@@ -75,9 +75,8 @@ class Windows(VisionDataset):
         return len(self.source) * self._per_image
 
     def image(self, index: int) -> np.ndarray:
-        window = self.window(index)
-        image = self.source.image(index // self._per_image)
-        return cut(image, window.left, window.top, window.side, self._pixels)
+        left, top, side, _ = self.window(index)
+        return cut(self.source.image(index // self._per_image), left, top, side, self._pixels)
 
     def target(self, index: int) -> dict[str, Any]:
         left, top, side, chosen = self.window(index)
