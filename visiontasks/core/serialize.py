@@ -86,11 +86,9 @@ def members(module: ModuleType, base: type | tuple[type, ...] = object) -> list[
 
 def trusted_classes(trust: Trusted) -> list[type]:
     """Returns the classes that a user trusts: the given classes and those that the given modules define."""
-    found = [item for item in trust if isinstance(item, type)]
-    for module in trust:
-        if isinstance(module, ModuleType):
-            found += [cls for cls in members(module) if f"{cls.__module__}.".startswith(f"{module.__name__}.")]
-    return found
+    modules = [item for item in trust if isinstance(item, ModuleType)]
+    defined = [cls for one in modules for cls in members(one) if f"{cls.__module__}.".startswith(f"{one.__name__}.")]
+    return [*(item for item in trust if isinstance(item, type)), *defined]
 
 
 def _class_and_arguments(cls: type, given: dict[str, Any], where: str) -> dict[str, Any]:

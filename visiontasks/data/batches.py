@@ -84,8 +84,7 @@ class BatchDataset(Dataset):
 
     def __getitem__(self, index: Key | int) -> Batch:
         if isinstance(index, int):
-            start = index * self.batch_size
-            index = (0, list(range(start, min(start + self.batch_size, len(self.dataset)))))
+            index = 0, list(range(len(self.dataset))[index * self.batch_size :][: self.batch_size])
         epoch, indices = index
         return collate([self.sample(epoch, i) for i in indices], self.names)
 

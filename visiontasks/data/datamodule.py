@@ -67,10 +67,9 @@ class VisionDataModule(LightningDataModule):
         if split not in self._datasets:
             made = self.make_dataset(split)
             train = made if split == "train" else self.dataset("train")
-            for key in target_kinds():
+            for key, kind in target_kinds().items():
                 if (found := made.names(key)) != (known := train.names(key)):
-                    names_key = find_target(key).names_key
-                    raise InputError(f"{names_key}: {split} has {found}, train {known}. Give both the same.")
+                    raise InputError(f"{kind.names_key}: {split} has {found}, train {known}. Give both the same.")
             self._datasets[split] = made
         return self._datasets[split]
 

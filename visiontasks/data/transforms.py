@@ -13,8 +13,7 @@ from visiontasks.core.sample import FILL, IGNORE_MASK
 
 Corners = tuple[int, int, int, int]  # xyxy in pixels
 
-LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
-RGB_TO_YIQ = np.array([LUMA, [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])  # NTSC
+RGB_TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])  # NTSC
 YIQ_TO_RGB = np.linalg.inv(RGB_TO_YIQ)
 # projections of a color on its gray, on its chroma, and on its chroma turned by a quarter
 GRAY, CHROMA = (YIQ_TO_RGB @ np.diag(part) @ RGB_TO_YIQ for part in ([1, 0, 0], [0, 1, 1]))
@@ -52,11 +51,8 @@ class ColorJitter(A.ImageOnlyTransform):
         ranges = (self.brightness, self.contrast, self.saturation)
         brightness, contrast, saturation = (draw(max(0, 1 - value), 1 + value) for value in ranges)
         angle = 2 * math.pi * draw(-self.hue, self.hue)
-        matrix = np.empty((3, 4))
-        matrix[:, :3] = GRAY + saturation * (math.cos(angle) * CHROMA + math.sin(angle) * TURNED)
-        matrix[:, :3] *= brightness * contrast
-        matrix[:, 3] = brightness * 127.5 * (1 - contrast)
-        return {"matrix": matrix}
+        colors = brightness * contrast * (GRAY + saturation * (math.cos(angle) * CHROMA + math.sin(angle) * TURNED))
+        return {"matrix": np.insert(colors, 3, brightness * 127.5 * (1 - contrast), axis=1)}
 
     def apply(self, img: np.ndarray, matrix: np.ndarray, **params: Any) -> np.ndarray:
         return cv2.transform(img, matrix)

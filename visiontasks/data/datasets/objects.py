@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -41,9 +40,9 @@ class ObjectSet(FileSet):
         self.class_names, self.labels_names = ([], class_names) if objects == "labels" else (class_names, [])
         self._counts: Counter[str] = Counter()
         self._records: list[Record] = []
-        self._sizes: dict[Path, tuple[int, int]] = {}
         for record in records:
-            found = self._checked(record, boxes)
+            record = self._checked(record, boxes)
+            found = record.annotations
             if objects == "labels":
                 occurs = {annotation.label for annotation in found}
                 labels = np.array([name in occurs for name in class_names], np.float32)
@@ -61,12 +60,7 @@ class ObjectSet(FileSet):
             raise InputError(f"{type(self).__name__}: no image with an object in {len(records)} images ({counts}).")
 
     def size(self, index: int) -> tuple[int, int]:
-        return self._size(self.paths[index])
-
-    def _size(self, path: Path) -> tuple[int, int]:
-        if path not in self._sizes:
-            self._sizes[path] = read_size(path)
-        return self._sizes[path]
+        return self._records[index].size or super().size(index)
 
     def target(self, index: int) -> dict[str, Any]:
         record = self._records[index]
@@ -84,9 +78,12 @@ class ObjectSet(FileSet):
     def name(self, index: int) -> str:
         return self._records[index].name
 
-    def _checked(self, record: Record, boxes: OnInvalidBox) -> list[Annotation]:
-        """Returns the usable annotations of an image, with clipped boxes if `boxes` is `clip`."""
-        if record.size and record.annotations and record.size != (size := self._size(record.path)):
+    def _checked(self, record: Record, boxes: OnInvalidBox) -> Record:
+        """Returns an image with its usable annotations, clipped if `boxes` is `clip`, and, for boxes, its true size."""
+        if not any(annotation.box for annotation in record.annotations):
+            return record._replace(size=None)
+        size = read_size(record.path)
+        if record.size and record.size != size:
             if boxes == "error":
                 fault = f"made for an image of {record.size[1]} x {record.size[0]} pixels"
                 found = f"{record.path} has {size[1]} x {size[0]}, upright"
@@ -97,13 +94,13 @@ class ObjectSet(FileSet):
         for annotation in record.annotations:
             if annotation.label not in self._all_names:
                 raise InputError(f"{annotation.where}: class {annotation.label!r} is not one of {self._all_names}.")
-            box = annotation.box and checked_box(annotation.box, self._size(record.path), boxes, annotation.where)
+            box = annotation.box and checked_box(annotation.box, size, boxes, annotation.where)
             if annotation.box and not box:
                 self._counts["boxes without area dropped"] += 1
                 continue
             self._counts["boxes clipped to their image"] += box != annotation.box
             found.append(annotation._replace(box=box))
-        return found
+        return record._replace(annotations=found, size=size)
 
     def _choose(self, found: list[Annotation], objects: OnSeveralObjects, record: Record) -> Annotation | None:
         if not (found or record.others):

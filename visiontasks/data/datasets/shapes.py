@@ -82,15 +82,13 @@ def _draw(key: tuple[int, int], index: int, size: int, difficulty: float) -> Sam
     radius = size * rng.uniform(0.18, 0.3)
     center = rng.uniform(radius, size - radius, 2)
     main = _outline(rng, label, center, radius)
-    mask = np.zeros((size, size), np.uint8)
-    cv2.fillPoly(mask, [main], label + 1)
+    mask = cv2.fillPoly(np.zeros((size, size), np.uint8), [main], label + 1)
     kinds = np.zeros((size, size), np.uint8)  # 1 + the kind of the visible shape at each pixel
     for _ in range(rng.integers(0, 3)):
         small = radius * rng.uniform(0.2, 0.3 + 0.4 * difficulty)
         kind = int(rng.integers(len(KINDS)))
         other = _outline(rng, kind, rng.uniform(small, size - small, 2), small)
-        covered = np.zeros_like(mask)
-        cv2.fillPoly(covered, [other], 1)
+        covered = cv2.fillPoly(np.zeros_like(mask), [other], 1)
         if not mask[cv2.dilate(covered, np.ones((3, 3), np.uint8)) > 0].any():
             _paint(image, covered, rng, color, difficulty)
             kinds[covered > 0] = kind + 1
@@ -198,8 +196,7 @@ def _draw_scene(
         labels.append(int(rng.integers(len(KINDS))))
         corners = _outline(rng, labels[-1], center, radius)
         (left, top), (right, bottom) = corners.min(0), corners.max(0) + 1
-        inside = np.zeros((bottom - top, right - left), np.uint8)
-        cv2.fillPoly(inside, [corners - [left, top]], 1)
+        inside = cv2.fillPoly(np.zeros((bottom - top, right - left), np.uint8), [corners - [left, top]], 1)
         _paint(image[top:bottom, left:right], inside, rng, color, difficulty)
         boxes.append([left, top, right, bottom])
     return image, np.array(boxes, np.float32), np.array(labels, np.int64)

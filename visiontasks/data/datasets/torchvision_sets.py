@@ -78,9 +78,6 @@ class TorchvisionSet(VisionDataset):
     def name(self, index: int) -> str:
         return f"{self._part}/{self._chosen[index]}"
 
-    def labels(self) -> np.ndarray:
-        return self._labels.astype(np.int64)
-
     def _read_labels(self, source: Any) -> np.ndarray:
         self.class_names = list(source.classes)
         return np.asarray(source.targets)
