@@ -11,8 +11,7 @@ from visiontasks.core.sample import FILL, IGNORE_MASK
 
 def resize_image(image: np.ndarray, frame: Frame) -> np.ndarray:
     """Resizes an image, uint8 (H, W, 3), to its picture."""
-    new = frame.placement
-    return _put(image, frame, FILL, interpolation(frame.height, frame.width, new.height, new.width))
+    return _put(image, frame, FILL, interpolation(frame.height, frame.width, *frame.placement[:2]))
 
 
 def resize_mask(mask: np.ndarray, frame: Frame) -> np.ndarray:
@@ -30,11 +29,10 @@ def _put(image: np.ndarray, frame: Frame, fill: int, interpolation: int) -> np.n
     height, width = height_width(frame.size)
     if image.shape[:2] == (height, width):
         return image
-    new = frame.placement
-    image = cv2.resize(image, (new.width, new.height), interpolation=interpolation)
-    top, left = new.top, new.left
+    new_height, new_width, top, left = frame.placement
+    image = cv2.resize(image, (new_width, new_height), interpolation=interpolation)
     if top >= 0 and left >= 0 and image.shape[:2] != (height, width):
-        border = (top, height - new.height - top, left, width - new.width - left)
+        border = (top, height - new_height - top, left, width - new_width - left)
         return cv2.copyMakeBorder(image, *border, cv2.BORDER_CONSTANT, value=[fill] * 3)
     return np.ascontiguousarray(image[max(0, -top) :, max(0, -left) :][:height, :width])
 

@@ -27,12 +27,7 @@ Preset = Literal["none", "light", "medium", "strong"]
 
 
 class EvalTransform:
-    """Resizes a sample for val and test, and keeps its original targets as `truth`, from which metrics are computed.
-
-    Args:
-        image_size: Size of the result in pixels.
-        resize: How an image is resized; see `fit_into`.
-    """
+    """Resizes a sample for val and test, as `fit_into` says, and keeps its original targets as `truth`, for metrics."""
 
     def __init__(self, image_size: Size, resize: Resize = "stretch") -> None:
         self.image_size, self.resize = image_size, resize
@@ -104,8 +99,7 @@ class Augment:
             moved = pipeline(image=sample["image"], **given)
             found = {key: find_target(key).from_augment(value, moved) for key, value in targets.items()}
             if all(value is not None for value in found.values()):
-                sample = {**sample, "image": moved["image"], **found}
-                return resize_sample(sample, self.train_size, self.resize)
+                return resize_sample({**sample, "image": moved["image"], **found}, self.train_size, self.resize)
         raise InputError(f"{DRAWS} draws of the augmentation cut off half of its box. Use weaker crops and shifts.")
 
 

@@ -147,14 +147,13 @@ class VisionDataModule(LightningDataModule):
         """Mean training image, float64 (3, H, W), 0..1, and covariance of its pixels, (3 H W, 3 H W)."""
         size = 3 * math.prod(height_width(self.image_size))
         total, products = torch.zeros(size, dtype=torch.float64), torch.zeros(size, size, dtype=torch.float64)
-        batches = self.loader("train", rank=0, num_replicas=1)
-        for batch in track(batches, "Covariance of pixels", transient=True):
+        for batch in track(self.loader("train", rank=0, num_replicas=1), "Covariance of pixels", transient=True):
             pixels = batch["image"].flatten(1).double() / 255
             total += pixels.sum(0)
             products.addmm_(pixels.T, pixels)
-        mean = total / len(self.dataset("train"))
-        covariance = products / len(self.dataset("train")) - torch.outer(mean, mean)
-        return mean.reshape(3, *height_width(self.image_size)), covariance
+        count = len(self.dataset("train"))
+        mean = total / count
+        return mean.reshape(3, *height_width(self.image_size)), products / count - torch.outer(mean, mean)
 
     def train_dataloader(self) -> DataLoader:
         return self.loader("train", training=True)

@@ -78,10 +78,8 @@ def _images(folder: Path) -> list[Path]:
     found = []
     for parent, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if name.startswith(".") or name == "Thumbs.db":
-                continue
-            if not name.lower().endswith(EXTENSIONS):
-                raise InputError(f"{Path(parent, name)}: not an image ({', '.join(EXTENSIONS)}). Move it elsewhere.")
-            found.append(Path(parent, name))
+        paths = [Path(parent, name) for name in sorted(files) if not name.startswith(".") and name != "Thumbs.db"]
+        if strays := [path for path in paths if not path.name.lower().endswith(EXTENSIONS)]:
+            raise InputError(f"{strays[0]}: not an image ({', '.join(EXTENSIONS)}). Move it elsewhere.")
+        found += paths
     return found

@@ -18,15 +18,8 @@ OnSeveralObjects = Literal["largest", "first", "skip", "error", "labels"]
 class ObjectSet(FileSet):
     """Images with one label and one box each, made of records with any number of objects; `objects` returns all.
 
-    Images without an object are left out, and the log counts them.
-
-    Args:
-        records: Images of this split.
-        class_names: Names of the classes, in order.
-        objects: Use the `largest` of several objects, or the `first`; `skip` the image; `error`; or use the classes of
-            all as `labels`, without a box.
-        boxes: Raise an `error` for a box not inside its image, or `clip` the box and drop it if no area is left. An
-            image of another size than its annotation states is an `error` too, or is counted and used.
+    Images without an object are left out, and the log counts them. `objects` and `boxes` are those of `VocBoxes`. An
+    image of another size than its annotation states is an `error` too, or, with `clip`, is counted and used.
     """
 
     def __init__(

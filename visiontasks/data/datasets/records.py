@@ -43,8 +43,7 @@ def checked_box(box: Box, size: tuple[int, int], boxes: OnInvalidBox, where: str
     Raises:
         InputError: The box is not finite; or it is outside, inverted or without area, and `boxes` is `error`.
     """
-    height, width = size
-    x1, y1, x2, y2 = box
+    (height, width), (x1, y1, x2, y2) = size, box
     shown = f"[{', '.join(f'{value:g}' for value in box)}]"
     if not all(map(math.isfinite, box)):
         raise InputError(f"{where}: box {shown} has values that are not finite. Correct it.")

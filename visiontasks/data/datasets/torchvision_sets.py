@@ -53,17 +53,14 @@ class TorchvisionSet(VisionDataset):
     _has_test = True
 
     def __init__(self, split: str, root: str, download: bool = False, splits: Splits = Splits(val=0.1)) -> None:
-        source = self._open(split, root, download)
-        labels = self._read_labels(source)
-        if self._has_test and split == "test":
-            chosen = np.arange(len(labels))
-        elif self._has_test and splits.test:
+        self._source, self._part = self._open(split, root, download), "test" if split == "test" else "train"
+        labels = self._read_labels(self._source)
+        published = self._has_test and split == "test"
+        if self._has_test and splits.test and not published:
             name = type(self).__name__
             raise InputError(f"splits.test: {splits.test}, but {name} has a test part of its own. Set 0.")
-        else:
-            chosen = splits.indices(split, labels.tolist())
-        self._source, self._chosen, self._labels = source, chosen, labels[chosen]
-        self._part = "test" if split == "test" else "train"
+        self._chosen = np.arange(len(labels)) if published else splits.indices(split, labels.tolist())
+        self._labels = labels[self._chosen]
 
     def __len__(self) -> int:
         return len(self._chosen)
