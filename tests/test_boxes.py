@@ -162,8 +162,9 @@ def test_copies_are_found_by_their_bytes_and_not_names_or_dates(tmp_path: Path) 
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     paths = {name: tmp_path / name for name in files}
-    assert without_copies([paths[name] for name in "abcde"], [0, 2, 3]) == [2, 3]
-    assert without_copies([paths["a"]], [0]) == [0]
+    assert without_copies("train", [paths[name] for name in "abcde"], [0, 2, 3]) == [2, 3]
+    assert without_copies("val", [paths[name] for name in "abcde"], [0, 2, 3]) == [0, 2, 3]
+    assert without_copies("train", [paths["a"]], [0]) == [0]
 
 
 def test_voc_lists_say_what_belongs_to_a_split(voc: Callable) -> None:

@@ -17,8 +17,7 @@ def make_folder(path: Path) -> None:
     """Creates the folder that `--output` names; raises an InputError if it cannot be created or written to."""
     try:
         path.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=path):
-            pass
+        TemporaryFile(dir=path).close()
     except OSError as error:
         raise InputError(f"--output {path}: the folder cannot be written to ({error.strerror}).") from None
 

@@ -62,12 +62,11 @@ def shown(path: str | PathLike[str]) -> str:
 
 def read_bytes(path: str | PathLike[str], limit: int = -1) -> bytes:
     """Returns the first `limit` bytes of a regular file, by default all; raises an InputError if it cannot be read."""
-    file = Path(path)
     try:
-        if not isfile(file):  # a pipe or a device could block forever
-            raise InputError(f"{shown(path)}: {'not a regular file' if exists(file) else 'no such file'}.")
-        with file.open("rb") as opened:
-            return opened.read(limit)
+        if not isfile(path):  # a pipe or a device could block forever
+            raise InputError(f"{shown(path)}: {'not a regular file' if exists(path) else 'no such file'}.")
+        with Path(path).open("rb") as file:
+            return file.read(limit)
     except OSError as error:
         raise InputError(f"{shown(path)}: cannot be read ({error.strerror}).") from error
 

@@ -42,8 +42,7 @@ class ExactBatchSampler(DistributedSampler):
             raise InputError(f"{count} samples cannot be divided over {num_replicas} processes. Use fewer devices.")
         super().__init__(range(count), num_replicas, rank, shuffle, seed)  # ty: ignore[invalid-argument-type]
         self.count, self.weights = count, weights
-        steps = math.ceil(count / (batch_size * num_replicas))
-        self.steps = min(steps, count // num_replicas)  # with batches of one, no rank may get an empty batch
+        self.steps = min(math.ceil(count / (batch_size * num_replicas)), count // num_replicas)  # no batch may be empty
 
     def __len__(self) -> int:
         return self.steps

@@ -53,8 +53,7 @@ class VisionDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         if min(*height_width(image_size), *height_width(1 if train_size is None else train_size), batch_size) < 1:
-            sizes = f"image_size={image_size}, train_size={train_size}, batch_size={batch_size}"
-            raise InputError(f"data: {sizes} must be positive.")
+            raise InputError(f"data: {image_size=}, {train_size=}, {batch_size=} must be positive.")
         self.make_dataset = dataset
         self.image_size, self.resize = image_size, resize
         self.augment = Augment(augment, image_size, resize, seed, train_size)

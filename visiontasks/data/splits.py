@@ -53,18 +53,17 @@ class Splits:
         Raises:
             MissingSplit: The split would be empty.
         """
-        count = len(labels)
         if self.fold is not None:
             if groups is not None:
                 raise InputError("splits.fold and a group column do not go together: use val and test.")
-            side = np.where(np.arange(count) % self.folds == self.fold, "val", "train")
+            side = np.where(np.arange(len(labels)) % self.folds == self.fold, "val", "train")
         elif groups is not None:
             side = self._by_group(np.asarray(groups))
         else:
             side = self._by_class(np.asarray(labels))
         chosen = np.flatnonzero(side == split)
         if not len(chosen):
-            raise MissingSplit(f"the {split} split is empty: {count} samples, {self}.")
+            raise MissingSplit(f"the {split} split is empty: {len(labels)} samples, {self}.")
         return chosen
 
     def log_unused(self, split: str, reason: str) -> None:

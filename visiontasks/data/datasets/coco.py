@@ -77,7 +77,7 @@ def read_coco(
     first = [next((row for _, row in image.annotations if not row.get("iscrowd")), None) for image in found]
     labels = [places[row["category_id"]] if row else -1 for row in first]
     chosen = splits.indices(split, labels).tolist()
-    return names, found, without_copies([image.path for image in found], chosen) if split == "train" else chosen
+    return names, found, without_copies(split, [image.path for image in found], chosen)
 
 
 def _read(path: Path, folder: Path) -> tuple[dict[int, str], list[CocoImage]]:

@@ -64,9 +64,7 @@ class MaskFolder(FileSet):
         else:
             pairs = _pairs(*folders)
             chosen = list(range(len(pairs))) if by_folder else splits.indices(split, [0] * len(pairs)).tolist()
-            if split == "train":
-                chosen = without_copies([image for image, _ in pairs], chosen)
-            pairs = [pairs[i] for i in chosen]
+            pairs = [pairs[i] for i in without_copies(split, [image for image, _ in pairs], chosen)]
         self.paths, self._masks = zip(*pairs, strict=True)
 
     def mask(self, index: int) -> np.ndarray:

@@ -21,8 +21,7 @@ class GeneratedSet(VisionDataset):
         if split not in SPLITS:
             raise InputError(f"split {split!r} is not one of {', '.join(SPLITS)}.")
         if not 0 <= difficulty <= 1 or size < 16 or count < 4:
-            rule = f"difficulty={difficulty} must be in 0..1, size={size} >= 16, count={count} >= 4"
-            raise InputError(f"{type(self).__name__}: {rule}.")
+            raise InputError(f"{type(self).__name__}: {difficulty=} must be in 0..1, {size=} >= 16, {count=} >= 4.")
         self.class_names = list(KINDS)
         self._count = count if split == "train" else count // 4
         self._key = (seed, SPLITS.index(split))
@@ -154,9 +153,9 @@ class Scenes(GeneratedSet):
     ) -> None:
         super().__init__(split, count, size, difficulty, seed)
         if most < 1:
-            raise InputError(f"Scenes: most={most} must be >= 1.")
+            raise InputError(f"Scenes: {most=} must be >= 1.")
         if not 0 < radii[0] <= radii[1] <= 0.5 or radii[0] * size < 4:
-            raise InputError(f"Scenes: radii={radii} must be two rising shares of {size} pixels, 4 pixels to 0.5.")
+            raise InputError(f"Scenes: {radii=} must be two rising shares of {size} pixels, 4 pixels to 0.5.")
         self._look = (size, tuple(radii), most, difficulty)
 
     def image(self, index: int) -> np.ndarray:

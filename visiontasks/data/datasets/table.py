@@ -111,7 +111,7 @@ class CsvTable(ObjectSet):
         for i in range(len(listed)) if divided else chosen:
             file_inside(folder, listed[i].name, first[i][0])
         if divided:
-            chosen = without_copies([record.path for record in listed], chosen)
+            chosen = without_copies(split, [record.path for record in listed], chosen)
         super().__init__([listed[i] for i in chosen], found, objects, boxes)
         self.value_names = value_columns
         self.labels_names = names or self.labels_names

@@ -129,6 +129,7 @@ class OxfordIIITPet(FileSet, TorchvisionSet):
         self.mask_names = ["background", "animal"] if trimaps else []
         super().__init__(split, root, download, splits)
         self.paths = [self._source.images[i] for i in self._chosen]
+        self.root = self.paths[0].parent
         self._boxes = self._read_boxes() if head_boxes else {}
 
     def target(self, index: int) -> dict[str, Any]:
@@ -138,9 +139,6 @@ class OxfordIIITPet(FileSet, TorchvisionSet):
     def mask(self, index: int) -> np.ndarray | None:
         path = self.paths[index]
         return TRIMAP.read(path.parents[1] / "annotations/trimaps" / f"{path.stem}.png") if self.mask_names else None
-
-    def name(self, index: int) -> str:
-        return self.paths[index].name
 
     def _read_boxes(self) -> dict[Path, Box]:
         boxes: dict[Path, Box] = {}

@@ -60,9 +60,7 @@ class VocBoxes(ObjectSet):
             chosen = _listed(lists / f"{split}.txt", {xml.stem: i for i, xml in enumerate(xmls)})
         else:
             labels = [min((found.index(a.label) for a in r.annotations), default=len(found)) for r in records]
-            chosen = splits.indices(split, labels).tolist()
-            if split == "train":
-                chosen = without_copies([record.path for record in records], chosen)
+            chosen = without_copies(split, [r.path for r in records], splits.indices(split, labels).tolist())
         super().__init__([records[i] for i in chosen], class_names or found, objects, boxes)
 
 
@@ -101,8 +99,7 @@ class _NoDoctype(ElementTree.TreeBuilder):
 
 
 def _parse(xml: Path) -> ElementTree.Element:
-    data = read_bytes(xml)
-    if len(data) > MAX_BYTES:
+    if len(data := read_bytes(xml)) > MAX_BYTES:
         raise InputError(f"{xml}: {len(data):,} bytes are too much for an annotation.")
     try:
         tree = ElementTree.fromstring(data, ElementTree.XMLParser(target=_NoDoctype()))

@@ -59,11 +59,10 @@ class Windows(VisionDataset):
         seed: int = 0,
     ) -> None:
         if size < 8 or per_image < 1 or not 0 <= background < 1:
-            sizes = f"size={size} must be 8 or more, per_image={per_image} 1 or more"
-            raise InputError(f"Windows: {sizes}, background={background} in 0..1 and below 1.")
+            sizes = f"{size=} must be 8 or more, {per_image=} 1 or more"
+            raise InputError(f"Windows: {sizes}, {background=} in 0..1 and below 1.")
         if not 0 < share[0] < share[1] <= 1 or not 0 < shift <= 0.5:
-            rule = f"share={share} must be two rising parts of a window, 0..1"
-            raise InputError(f"Windows: {rule}, and shift={shift} in 0..0.5.")
+            raise InputError(f"Windows: {share=} must be two rising parts of a window, 0..1, and {shift=} in 0..0.5.")
         self.source = source(split)
         if BACKGROUND in self.source.class_names:
             raise InputError(f"Windows: the source has a class {BACKGROUND!r} already, of {self.source.class_names}.")
