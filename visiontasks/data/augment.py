@@ -27,7 +27,12 @@ Preset = Literal["none", "light", "medium", "strong"]
 
 
 class EvalTransform:
-    """Resizes a sample for val and test, as `fit_into` says, and keeps its original targets as `truth`, for metrics."""
+    """Resizes a sample for val and test, and keeps its original targets as `truth`, from which metrics are computed.
+
+    Args:
+        image_size: Size of the result in pixels.
+        resize: How an image is resized; see `fit_into`.
+    """
 
     def __init__(self, image_size: Size, resize: Resize = "stretch") -> None:
         self.image_size, self.resize = image_size, resize

@@ -24,8 +24,16 @@ class ExactBatchSampler(DistributedSampler):
     batch into the shares of the ranks. So every rank makes the same number of steps, no sample is padded or dropped,
     no batch is tiny, and for one global batch size the same samples meet in a step for any number of ranks.
 
-    It is a `DistributedSampler` so that Lightning keeps it and sets its epoch. `batch_size` is the largest number of
-    samples per batch and rank; with `weights`, float (count,), they are drawn with replacement in these proportions.
+    It is a `DistributedSampler` so that Lightning keeps it and sets its epoch.
+
+    Args:
+        count: Number of samples.
+        batch_size: Largest number of samples per batch and rank.
+        shuffle: Use a new order in each epoch.
+        weights: If given, draw with replacement in these proportions, float (count,).
+        seed: Seed of the order.
+        num_replicas: Number of ranks.
+        rank: This rank.
     """
 
     def __init__(

@@ -99,8 +99,8 @@ class _NoDoctype(ElementTree.TreeBuilder):
 
 
 def _parse(xml: Path) -> ElementTree.Element:
-    if len(data := read_bytes(xml)) > MAX_BYTES:
-        raise InputError(f"{xml}: {len(data):,} bytes are too much for an annotation.")
+    if len(data := read_bytes(xml, MAX_BYTES + 1)) > MAX_BYTES:
+        raise InputError(f"{xml}: more than {MAX_BYTES:,} bytes, too much for an annotation.")
     try:
         tree = ElementTree.fromstring(data, ElementTree.XMLParser(target=_NoDoctype()))
     except (ElementTree.ParseError, ValueError, LookupError) as error:  # LookupError: an unknown encoding
