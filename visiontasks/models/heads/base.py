@@ -1,6 +1,7 @@
 """The contract of a head."""
 
 from abc import ABC, abstractmethod
+from copy import deepcopy
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -27,10 +28,12 @@ class Head(Configurable, nn.Module, ABC):
         num_classes: Number of classes.
 
     Attributes:
+        criterion: Loss of the head.
         key: Key of the target kind that the head predicts.
         needs_pyramid: Whether the head uses more than the final map of the backbone.
     """
 
+    criterion: Loss
     key: ClassVar[str]
     needs_pyramid: ClassVar[bool] = False
 
@@ -39,12 +42,17 @@ class Head(Configurable, nn.Module, ABC):
         """Target kind of the head."""
         return find_target(self.key)
 
-    def check_loss(self, loss: Loss, kind: str) -> None:
-        """Raises an InputError if a loss is of another kind: some would accept the wrong tensors."""
+    def check_loss(self, loss: Loss, kind: str) -> Loss:
+        """Returns a copy of a loss, because all heads share the default object.
+
+        Raises:
+            InputError: The loss is of another kind: some would accept the wrong tensors.
+        """
         if loss.kind != kind:
             raise InputError(
                 f"{type(self).__name__}.loss: {type(loss).__name__} compares {loss.kind}; use a loss of {kind}."
             )
+        return deepcopy(loss)
 
     def setup(self, summary: dict[str, Any]) -> None:
         """Reads the `summary` of its target kind for the training set; called once before a fit."""
@@ -53,9 +61,9 @@ class Head(Configurable, nn.Module, ABC):
     def forward(self, features: list[Tensor]) -> Tensor:
         """Computes the output from feature maps (B, C, h, w) as `Backbone.forward` returns them, the final map last."""
 
-    @abstractmethod
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """Computes the scalar loss of an output and the value of `key` in the batch."""
+        """Computes the scalar loss of an output and the value of `key` in the batch: by default its `criterion`."""
+        return self.criterion(output, target)
 
     @abstractmethod
     def postprocess(self, output: Tensor) -> Tensor:

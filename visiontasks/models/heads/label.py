@@ -1,6 +1,5 @@
 """Classification head: one class per image."""
 
-from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -49,9 +48,7 @@ class LabelHead(Head):
         super().__init__()
         if num_classes < 2:
             raise InputError(f"LabelHead: {num_classes} class; classification needs at least two. Add another class.")
-        self.check_loss(loss, "classes")
-        self.pool, self.num_classes = pool, num_classes
-        self.criterion = deepcopy(loss)  # all heads share the default object
+        self.pool, self.num_classes, self.criterion = pool, num_classes, self.check_loss(loss, "classes")
         width = pooled_width(pool, channels[-1])
         layers: list[nn.Module] = []
         for units in hidden:
@@ -73,9 +70,6 @@ class LabelHead(Head):
     def forward(self, features: list[Tensor]) -> Tensor:
         """Computes logits, float (B, num_classes)."""
         return self.classifier(self.dropout(self.hidden(pool(features[-1], self.pool))))
-
-    def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        return self.criterion(output, target)
 
     def postprocess(self, output: Tensor) -> Tensor:
         """Computes probabilities, float (B, num_classes)."""
