@@ -549,6 +549,20 @@ def test_the_row_of_a_sample_has_the_columns_of_all_its_kinds() -> None:
     assert list(row)[-2:] == ["share of ground", "share of pet"]
 
 
+def test_two_heads_with_the_same_class_names_have_columns_of_their_own() -> None:
+    spec = {"class_names": PETS, "labels_names": [*PETS[:2], "wet"]}
+    label = {"label": np.array([0.25, 0.25, 0.5], np.float32)}
+    labels = {"labels": np.array([[0.75, 0.125, 1], [0.5, 0.5, 0.5]], np.float32)}
+    one, other, both = (predict_sample(outputs, Frame(8, 8, 8), spec) for outputs in (label, labels, label | labels))
+    alone = row_of(one, spec)
+    assert alone == LABEL.row(one, PETS)
+    renamed = {f"{name} (label)" if name in row_of(other, spec) else name: value for name, value in alone.items()}
+    assert row_of(both, spec) == {**row_of(other, spec), **renamed}
+    assert row_of(both, spec)["probability of cat"] == 0.75
+    assert row_of(both, spec)["probability of cat (label)"] == 0.25
+    assert len(row_of(both, spec)) == len(alone) + len(row_of(other, spec))
+
+
 # figures of a stage
 
 
