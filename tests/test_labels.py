@@ -259,7 +259,7 @@ def test_unknown_labels_add_nothing_to_a_loss_and_gradients_are_finite(loss: Los
 
 def test_mistakes_in_losses_are_named() -> None:
     cases: list[tuple[Callable[[], Any], str]] = [
-        (lambda: BinaryCrossEntropy(1.0), r"label_smoothing: 1.0 must be in 0..1"),
+        (lambda: BinaryCrossEntropy(1.0), r"label_smoothing: 1.0 must be at least 0 and below 1"),
         (lambda: BinaryFocal(-1.0), r"gamma: -1.0 must not be negative"),
         (lambda: Asymmetric(-1.0), "Asymmetric: gamma_negative=-1.0"),
         (lambda: Asymmetric(margin=1.0), "margin=1.0 in 0..1"),
