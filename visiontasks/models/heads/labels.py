@@ -8,8 +8,7 @@ from torch import Tensor, nn
 
 from visiontasks.core.errors import InputError
 from visiontasks.losses import BinaryCrossEntropy, Loss
-from visiontasks.models.heads.base import Head
-from visiontasks.models.heads.pool import Pool, linear, pool, pooled_width
+from visiontasks.models.heads.base import Head, Pool, linear, pool, pooled_width
 from visiontasks.models.ridge import fit_ridge
 from visiontasks.targets.label import mean_of_known
 from visiontasks.targets.labels import average_precision
@@ -48,11 +47,13 @@ class LabelsHead(Head):
         self.classifier = linear(pooled_width(pool, channels[-1]), num_classes)
         self.thresholds = nn.Buffer(torch.full((num_classes,), 0.5))
         self.prior = nn.Buffer(torch.full((2, num_classes), 0.5))
-        self.register_load_state_dict_post_hook(lambda head, _: head._set_label_counts())
+        self.register_load_state_dict_post_hook(
+            lambda head, _: head.criterion.set_label_counts(head.prior[0], head.prior[0])
+        )
 
     def setup(self, summary: dict[str, Any]) -> None:
         self.prior.copy_(torch.from_numpy(self.target.baseline(summary)))
-        self._set_label_counts()
+        self.criterion.set_label_counts(self.prior[0], self.prior[0])
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Computes logits, float (B, num_classes)."""
@@ -100,9 +101,6 @@ class LabelsHead(Head):
                     self.classifier.bias[number] = slope * bias + shift
                 precisions.append(average_precision(output.numpy(), true.numpy() == 1, np.ones((1, len(true)))))
         return {"strength": float(np.mean(strengths)), "left_out_map": float(mean_of_known(np.concatenate(precisions)))}
-
-    def _set_label_counts(self) -> None:
-        self.criterion.set_label_counts(self.prior[0], self.prior[0])
 
 
 def best_threshold(probabilities: np.ndarray, positive: np.ndarray) -> float | None:

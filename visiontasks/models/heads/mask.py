@@ -17,12 +17,7 @@ from visiontasks.models.heads.base import Head, Stage, class_counts
 
 
 class MaskHead(Head):
-    """Base class of segmentation heads; a subclass decodes a pyramid of feature maps to logits.
-
-    Args:
-        num_classes: Number of classes.
-        loss: Loss of classes.
-    """
+    """Base class of segmentation heads; a subclass decodes a pyramid of feature maps to logits."""
 
     key, needs_pyramid = "mask", True
 
@@ -37,7 +32,9 @@ class MaskHead(Head):
         self.shares = nn.Buffer(torch.full((num_classes,), 1 / num_classes))
         self.frequencies = nn.Buffer(torch.full((num_classes,), 1 / num_classes))
         self.trivial = nn.Buffer(torch.zeros(PRIOR_GRID, PRIOR_GRID))  # float, so that weight averaging works
-        self.register_load_state_dict_post_hook(lambda head, _: head._set_label_counts())
+        self.register_load_state_dict_post_hook(
+            lambda head, _: head.criterion.set_label_counts(head.shares, head.frequencies)
+        )
 
     @abstractmethod
     def decode(self, features: list[Tensor]) -> Tensor:
@@ -52,7 +49,7 @@ class MaskHead(Head):
             raise InputError(f"{type(self).__name__}: no pixel of the training masks has a class.")
         self.shares.copy_(pixels / pixels.sum())
         self.frequencies.copy_(pixels / totals.clamp(min=1))
-        self._set_label_counts()
+        self.criterion.set_label_counts(self.shares, self.frequencies)
         self.trivial.copy_(torch.from_numpy(self.target.baseline(summary)))
 
     def forward(self, features: list[Tensor]) -> Tensor:
@@ -99,9 +96,6 @@ class MaskHead(Head):
         """Returns the most frequent class except the first, which is the background in most datasets."""
         shares = output.argmax(1).flatten().bincount(minlength=output.shape[1])
         return int(shares[1:].argmax()) + 1 if shares[1:].any() else 0
-
-    def _set_label_counts(self) -> None:
-        self.criterion.set_label_counts(self.shares, self.frequencies)
 
 
 def levels(channels: list[int]) -> list[int]:
