@@ -24,8 +24,7 @@ from visiontasks.models.heads.base import Head, Stage
 from visiontasks.targets import names_of
 from visiontasks.tasks.checkpoint import VERSION_KEY, provenance, start_from
 from visiontasks.tasks.figures import StageFigures
-from visiontasks.tasks.optimizer import DefaultAdamW
-from visiontasks.tasks.schedules import Cosine, Phase, Schedule, lr_factor
+from visiontasks.tasks.schedules import Cosine, DefaultAdamW, Phase, Schedule, lr_factor
 
 HeadFactory = Callable[[list[int], int], Head]
 OptimizerFactory = Callable[[Iterable[Any]], Optimizer]
@@ -71,9 +70,7 @@ class VisionTask(Configurable, LightningModule):
             if head.key != key:
                 raise InputError(f"heads: {type(head).__name__} answers {head.key!r}, not {key!r}. Rename the key.")
             if head.target.dense and spec["resize"] == "crop":
-                raise InputError(
-                    f"data.resize: crop cuts off pixels that a {key} must answer. Use letterbox or stretch."
-                )
+                raise InputError(f"data.resize: crop cuts off pixels of the {key}. Use letterbox or stretch.")
         self.loss_weights = dict.fromkeys(heads, 1.0) | (loss_weights or {})
         if unknown := sorted(self.loss_weights.keys() - heads.keys()):
             raise InputError(f"loss_weights: no head answers {unknown[0]!r}; the heads are {sorted(heads)}.")

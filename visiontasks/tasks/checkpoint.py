@@ -46,10 +46,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise InputError(f"{path}: refused, the file holds more than weights and plain values{more}.") from None
     except Exception as error:  # a broken file can make the reader raise anything
         raise InputError(f"{path}: broken or truncated checkpoint, {file.stat().st_size} bytes ({error!r}).") from error
-    if not isinstance(content, dict) or VERSION_KEY not in content:
-        raise InputError(f"{path}: not a checkpoint of visiontasks (no {VERSION_KEY!r} in it).")
     for name in (VERSION_KEY, "hyper_parameters", "state_dict"):
-        if not isinstance(content.get(name), dict):
+        if not isinstance(content, dict) or not isinstance(content.get(name), dict):
             raise InputError(f"{path}: not a checkpoint of visiontasks ({name!r} is missing or not a dict).")
     spec = check(content[VERSION_KEY].get("spec"), dict[str, Any], {}, f"{path}: spec")
     if missing := {"image_size", "resize"} - spec.keys():
