@@ -133,8 +133,6 @@ def restore_mask(scores: np.ndarray, frame: Frame) -> np.ndarray:
 
 
 def _resized(part: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    if part.shape == shape:
-        return part
     planes = np.ascontiguousarray(part).reshape(-1, *part.shape[-2:])
     return np.stack([cv2.resize(plane, shape[:-3:-1]) for plane in planes]).reshape(shape)
 
