@@ -19,7 +19,7 @@ from visiontasks.core.errors import InputError
 from visiontasks.data.augment import Augment
 from visiontasks.losses import CrossEntropy
 from visiontasks.models import Backbone, LabelHead
-from visiontasks.models.classic.lenet import PARTS, PartialConv2d, TrainedPool
+from visiontasks.models.classic.small import PARTS, PartialConv2d, TrainedPool
 
 ROOT = Path(__file__).parents[1]
 

@@ -16,7 +16,7 @@ from torch.optim import SGD
 from visiontasks.callbacks import ClosedFormStart, FreezeBackbone
 from visiontasks.data import Shapes, VisionDataModule
 from visiontasks.models import Backbone, SMPHead
-from visiontasks.tasks import ClassificationTask, SegmentationTask
+from visiontasks.tasks import ClassificationTask, MultilabelTask, SegmentationTask
 
 
 class SaveState(Callback):
@@ -98,6 +98,27 @@ def test_two_processes_count_the_pixels_of_one(tmp_path: Path) -> None:
         counted += [[state[f"heads.mask.{name}"].tolist() for name in names] for state in states]
     assert counted[0] == counted[1] == counted[2]
     assert counted[0][0] != [1 / 5] * 5  # what is there before anything is counted
+
+
+def test_the_figures_and_thresholds_of_labels_are_those_of_one_process(tmp_path: Path) -> None:
+    figures, thresholds = [], []
+    for processes in (1, 2):
+        seed_everything(0)
+        data = VisionDataModule(partial(Shapes, count=68, size=32), image_size=32, batch_size=4)  # 17 in val: 9 + 8
+        task = MultilabelTask(data.spec, Backbone("cifar10_convnet", pretrained=False), optimizer=partial(SGD, lr=0.0))
+        (folder := tmp_path / str(processes)).mkdir()
+        trainer = make_trainer(tmp_path, processes, [SaveState(folder)])
+        trainer.fit(task, data)
+        figures.append({name: float(value) for name, value in trainer.callback_metrics.items() if "step" not in name})
+        states = [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(processes)]
+        thresholds += [state["heads.labels.thresholds"] for state in states]
+    one, two = figures
+    assert {"train/map", "val/map", "val/f1", "val/micro_f1", "val/map_baseline"} < one.keys()
+    assert two == pytest.approx(one, abs=1e-6)
+    single, first, second = thresholds
+    assert torch.equal(first, second)
+    torch.testing.assert_close(first, single, atol=1e-6, rtol=0)
+    assert (single != 0.5).all()
 
 
 def test_replicas_hold_the_same_weights_after_closed_form_start_and_unfreezing(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ PATHS = [  # functions, classes that run something, and modules' attributes with
     *("os.system", "subprocess.Popen", "builtins.eval", "builtins.exec", "functools.partial", "pathlib.Path.touch"),
     *("torch.nn.parallel.distributed.os.system", "visiontasks.tasks.base.os.system", "torch.load", "torch.hub.load"),
     *(
-        "visiontasks.tasks.provenance.subprocess.Popen",
+        "visiontasks.tasks.checkpoint.subprocess.Popen",
         "visiontasks.models.backbone.timm.create_model",
         "antigravity.geohash",
     ),

@@ -22,7 +22,7 @@ from visiontasks.inspect import accuracy_under_attack, attack, explain, features
 from visiontasks.inspect.attack import draw_difference
 from visiontasks.inspect.features import draw_filters, draw_maps, find_layer
 from visiontasks.models import Backbone, BoxHead, LabelHead, SMPHead
-from visiontasks.models.classic.by_hand import filters_by_hand
+from visiontasks.models.classic.small import filters_by_hand
 from visiontasks.tasks import ClassificationTask, LocalizationTask, SegmentationTask, VisionTask
 
 SPEC = {"class_names": ["circle", "square", "triangle", "star"], "image_size": 32, "resize": "stretch"}

@@ -34,6 +34,7 @@ from visiontasks.data.splits import Splits
 from visiontasks.losses import Asymmetric, BinaryCrossEntropy, BinaryFocal, CrossEntropy, Loss
 from visiontasks.models import Backbone, LabelsHead
 from visiontasks.models.heads.labels import best_threshold, fit_platt
+from visiontasks.models.ridge import fit_ridge
 from visiontasks.predict import Predictor
 from visiontasks.predict.torch_network import TorchNetwork
 from visiontasks.targets import Known, find_target
@@ -258,7 +259,7 @@ def test_unknown_labels_add_nothing_to_a_loss_and_gradients_are_finite(loss: Los
 
 def test_mistakes_in_losses_are_named() -> None:
     cases: list[tuple[Callable[[], Any], str]] = [
-        (lambda: BinaryCrossEntropy(1.0), r"label_smoothing: 1.0 must be in 0..1"),
+        (lambda: BinaryCrossEntropy(1.0), r"label_smoothing: 1.0 must be at least 0 and below 1"),
         (lambda: BinaryFocal(-1.0), r"gamma: -1.0 must not be negative"),
         (lambda: Asymmetric(-1.0), "Asymmetric: gamma_negative=-1.0"),
         (lambda: Asymmetric(margin=1.0), "margin=1.0 in 0..1"),
@@ -343,6 +344,25 @@ def test_the_closed_form_leaves_out_what_is_unknown() -> None:
     torch.testing.assert_close(part.classifier.bias[1], only.classifier.bias[1])
     right = (every([design[..., None, None]]) > 0) == (target == 1)
     assert right.float().mean() > 0.95
+
+
+def test_the_closed_form_reports_its_strength_and_the_left_out_map() -> None:
+    generator = torch.Generator().manual_seed(0)
+    design, index = torch.randn(90, 3, generator=generator), torch.arange(90)
+    target = (design[:, :2] + torch.randn(90, 2, generator=generator) > 0.5).float()
+    found, ridge = LabelsHead([3], 2).solve(design, target, index), fit_ridge(design, target)
+    scores = MultilabelAveragePrecision(num_labels=2, average="macro")(ridge.left_out, target.int())
+    assert found == {"strength": ridge.strength, "left_out_map": pytest.approx(float(scores), abs=1e-6)}
+    some = torch.cat([target, torch.full((90, 1), NAN)], 1)
+    some[:10, 0] = NAN
+    head = LabelsHead([3], 3)
+    before = head.classifier.weight[2].clone()
+    found = head.solve(design, some, index)
+    strengths = [
+        fit_ridge(design[rows], target[rows, n : n + 1]).strength for n, rows in enumerate([index >= 10, index >= 0])
+    ]
+    assert found["strength"] == pytest.approx(sum(strengths) / 2)
+    assert torch.equal(head.classifier.weight[2], before)  # of a class that is never known
 
 
 def shapes_data(**options: Any) -> VisionDataModule:

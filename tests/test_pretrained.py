@@ -19,7 +19,7 @@ from visiontasks.core.errors import InputError
 from visiontasks.core.resize import to_picture
 from visiontasks.models import Backbone
 from visiontasks.predict import Predictor
-from visiontasks.tasks.pretrained import class_names, pretrained_task
+from visiontasks.tasks.restore import class_names, pretrained_task
 
 LITE = "tf_efficientnet_lite0"
 CROP = {"image_size": 224, "resize": "crop", "crop_share": 0.875}

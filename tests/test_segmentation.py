@@ -366,7 +366,7 @@ def test_logits_come_back_to_the_pixels_of_the_original(size: tuple[int, int], r
 
 
 def test_a_mask_that_resizing_cuts_is_refused() -> None:
-    with pytest.raises(InputError, match=r"data\.resize: crop cuts off pixels that a mask must answer"):
+    with pytest.raises(InputError, match=r"data\.resize: crop cuts off pixels of the mask"):
         make_task(VisionDataModule(Photos, 32, "crop"))
 
 

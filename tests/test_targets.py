@@ -549,6 +549,20 @@ def test_the_row_of_a_sample_has_the_columns_of_all_its_kinds() -> None:
     assert list(row)[-2:] == ["share of ground", "share of pet"]
 
 
+def test_two_heads_with_the_same_class_names_have_columns_of_their_own() -> None:
+    spec = {"class_names": PETS, "labels_names": [*PETS[:2], "wet"]}
+    label = {"label": np.array([0.25, 0.25, 0.5], np.float32)}
+    labels = {"labels": np.array([[0.75, 0.125, 1], [0.5, 0.5, 0.5]], np.float32)}
+    one, other, both = (predict_sample(outputs, Frame(8, 8, 8), spec) for outputs in (label, labels, label | labels))
+    alone = row_of(one, spec)
+    assert alone == LABEL.row(one, PETS)
+    renamed = {f"{name} (label)" if name in row_of(other, spec) else name: value for name, value in alone.items()}
+    assert row_of(both, spec) == {**row_of(other, spec), **renamed}
+    assert row_of(both, spec)["probability of cat"] == 0.75
+    assert row_of(both, spec)["probability of cat (label)"] == 0.25
+    assert len(row_of(both, spec)) == len(alone) + len(row_of(other, spec))
+
+
 # figures of a stage
 
 
@@ -693,24 +707,14 @@ def test_training_figures_are_the_monitored_one_of_all_batches_until_they_are_re
     assert figures.values() == {}
 
 
-def test_counts_of_all_processes_are_summed_or_listed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def gather(every: list[Any], own: Any) -> None:
-        every[:] = [own, [10 * part for part in own]]
-
+def test_counts_are_summed_or_listed() -> None:
+    """Those of several processes: test_ddp.py."""
     one, two = np.array([[1.0, 2]]), np.array([[3.0, 4]])
-    for additive, alone, both in (
-        (True, [[[4, 6]]], [[[44, 66]]]),
-        (False, [[[1, 2]], [[3, 4]]], [[[1, 2]], [[3, 4]], [[10, 20]], [[30, 40]]]),
-    ):
-        monkeypatch.undo()
+    for additive, expected in ((True, [[[4, 6]]]), (False, [[[1, 2]], [[3, 4]]])):
         tally = Tally(SimpleNamespace(additive=additive))
         tally.add(one)
         tally.add(two if additive else torch.from_numpy(two)[None])  # as of a training batch
-        assert tally.gather().tolist() == alone
-        monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
-        monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
-        monkeypatch.setattr(torch.distributed, "all_gather_object", gather)
-        assert tally.gather().tolist() == both
+        assert tally.gather().tolist() == expected
         assert tally.gather().dtype == np.float64
     assert one.tolist() == [[1, 2]]
 

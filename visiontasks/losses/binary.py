@@ -7,12 +7,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from visiontasks.core.errors import InputError
-from visiontasks.losses.base import Loss, weighted_mean
+from visiontasks.losses.base import weighted_mean
+from visiontasks.losses.pointwise import CrossEntropy
 
 PositiveWeights = Literal["inverse"] | list[float] | None
 
 
-class BinaryCrossEntropy(Loss):
+class BinaryCrossEntropy(CrossEntropy):
     """Cross-entropy of the sigmoid of each logit, -[t log p + (1 - t) log(1 - p)], averaged over the known labels.
 
     Shape:
@@ -27,17 +28,12 @@ class BinaryCrossEntropy(Loss):
     kind = "labels"
 
     def __init__(self, label_smoothing: float = 0.0, class_weights: PositiveWeights = None) -> None:
-        super().__init__()
-        if not 0 <= label_smoothing < 1:
-            raise InputError(f"label_smoothing: {label_smoothing} must be in 0..1, below 1.")
-        self.label_smoothing, self.class_weights = label_smoothing, class_weights
-        # no buffer: it is unknown before the training set is, and weight averaging copies the buffers before that
-        self.weights = torch.tensor(class_weights, dtype=torch.float32) if isinstance(class_weights, list) else None
+        super().__init__(label_smoothing, class_weights)
 
     def set_label_counts(self, counts: Tensor, frequencies: Tensor | None = None) -> None:
-        if self.weights is not None and isinstance(self.class_weights, list) and len(self.weights) != len(counts):
-            raise InputError(f"class_weights: {len(self.weights)} weights for {len(counts)} classes.")
-        if self.class_weights == "inverse" and frequencies is not None:
+        if self.class_weights != "inverse":
+            super().set_label_counts(counts, frequencies)  # checks the number of weights
+        elif frequencies is not None:
             occurs = (frequencies > 0) & (frequencies < 1)
             self.weights = torch.where(occurs, (1 - frequencies) / frequencies, 1.0)
 

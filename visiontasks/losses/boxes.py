@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import complete_box_iou_loss, distance_box_iou_loss, generalized_box_iou_loss
 
-from visiontasks.losses.base import Loss, weighted_mean
+from visiontasks.losses.base import Loss, WeightedSum, weighted_mean
 
 
 def box_iou(boxes: Tensor, others: Tensor) -> Tensor:
@@ -35,7 +35,7 @@ class BoxLoss(Loss):
         return weighted_mean(self.values(output.float(), safe), known.float())
 
     @abstractmethod
-    def values(self, output: Tensor, target: Tensor) -> Tensor:
+    def values(self, output: Tensor, target: Tensor, /) -> Tensor:
         """Computes the loss of each pair, float (B,)."""
 
 
@@ -71,19 +71,33 @@ class BoxIoU(BoxLoss):
 class BoxGIoU(BoxLoss):
     """1 - GIoU: it also pulls boxes together that do not overlap (Rezatofighi et al. 2019, algorithm 1)."""
 
-    def values(self, output: Tensor, target: Tensor) -> Tensor:
-        return generalized_box_iou_loss(output, target)
+    values = staticmethod(generalized_box_iou_loss)
 
 
 class BoxDIoU(BoxLoss):
     """1 - IoU + squared distance of the centers / squared diagonal of the enclosing box (Zheng et al. 2020, eq. 7)."""
 
-    def values(self, output: Tensor, target: Tensor) -> Tensor:
-        return distance_box_iou_loss(output, target)
+    values = staticmethod(distance_box_iou_loss)
 
 
 class BoxCIoU(BoxLoss):
     """DIoU loss plus a term for the aspect ratio (Zheng et al. 2020, eq. 10)."""
 
-    def values(self, output: Tensor, target: Tensor) -> Tensor:
-        return complete_box_iou_loss(output, target)
+    values = staticmethod(complete_box_iou_loss)
+
+
+class BoxGIoUL1(WeightedSum):
+    """GIoU plus smooth L1 of boxes: GIoU measures overlap, smooth L1 guides boxes that do not overlap yet.
+
+    As the box loss of DETR (Carion et al. 2020, section 3.1), which uses plain L1.
+
+    Shape:
+        output, target float (B, 4); result ().
+
+    Args:
+        weight: Weight of the smooth L1; that of GIoU is 1.
+        beta: See `BoxSmoothL1`.
+    """
+
+    def __init__(self, weight: float = 2.0, beta: float = 0.1) -> None:
+        super().__init__([BoxGIoU(), BoxSmoothL1(beta)], [1.0, weight])

@@ -1,6 +1,6 @@
 """Backbone: a timm network with its own normalization that computes features."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from difflib import get_close_matches
@@ -157,16 +157,12 @@ class Backbone(Configurable, nn.Module):
     def train(self, mode: bool = True) -> Self:
         """Sets the mode as `nn.Module.train` does, but keeps frozen modules in eval mode."""
         super().train(mode)
-        for module in self._frozen_modules() if mode else ():
-            module.eval()
-        return self
-
-    def _frozen_modules(self) -> Iterator[nn.Module]:
-        for module in self.net.modules():
+        for module in self.net.modules() if mode else ():
             parameters = list(module.parameters())
-            frozen = bool(parameters) and not any(parameter.requires_grad for parameter in parameters)
+            frozen = parameters and not any(parameter.requires_grad for parameter in parameters)
             if frozen or (self.keeps_batch_norm and isinstance(module, BATCH_NORMS)):
-                yield module
+                module.eval()
+        return self
 
 
 def _create(name: str, pretrained: bool | str, in_channels: int, output_stride: int | None, top: bool) -> Any:
@@ -202,7 +198,7 @@ def _create(name: str, pretrained: bool | str, in_channels: int, output_stride: 
         net.prune_intermediate_layers(None, prune_head=True)  # VGG's dense layers belong to a head
     if not hasattr(net, "forward_intermediates"):
         raise InputError(
-            f"backbone.name: {name} does not return feature maps (timm's forward_intermediates). Use another network."
+            f"backbone.name: {name} has no feature maps (timm's forward_intermediates). Use another network."
         )
     return net
 

@@ -16,9 +16,6 @@ EPSILON = 1e-6  # added to the variances, because those of the smallest componen
 class Normalizer(nn.Module):
     """Normalization of each channel by a given mean and standard deviation.
 
-    Args:
-        in_channels: 3, or 1 for a network that takes gray images.
-
     Attributes:
         mean: Float (in_channels, 1, 1), 0..1.
         std: Float (in_channels, 1, 1), 0..1.
@@ -46,9 +43,6 @@ class Whitening(nn.Module):
     """ZCA whitening: removes correlations between pixels with the least change of an image.
 
     Krizhevsky 2009, appendix A. Before `set_statistics` is called, images stay unchanged.
-
-    Args:
-        in_channels: 3, or 1 for a network that takes gray images.
 
     Attributes:
         mean: Mean image, float (in_channels, H, W).

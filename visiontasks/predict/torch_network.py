@@ -13,8 +13,7 @@ from visiontasks.core.serialize import Trusted
 from visiontasks.predict.description import SPEC, read_description
 from visiontasks.targets.sample import Outputs
 from visiontasks.tasks import VisionTask
-from visiontasks.tasks.pretrained import pretrained_task
-from visiontasks.tasks.restore import restore_task
+from visiontasks.tasks.restore import pretrained_task, restore_task
 
 
 class TorchNetwork:

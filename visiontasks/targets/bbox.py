@@ -97,8 +97,7 @@ class BoxTarget(Target):
 
 def _flipped(boxes: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
     for axis in axes:
-        first = 0 if axis == -1 else 1  # x or y
-        low, high = boxes[:, first], boxes[:, first + 2]
+        ends = [0, 2] if axis == -1 else [1, 3]  # x or y
         boxes = boxes.copy()
-        boxes[:, first], boxes[:, first + 2] = 1 - high, 1 - low
+        boxes[:, ends] = 1 - boxes[:, ends[::-1]]
     return boxes

@@ -122,7 +122,8 @@ def restore_mask(scores: np.ndarray, frame: Frame) -> np.ndarray:
     """
     new = frame.placement
     top, left = max(0, new.top), max(0, new.left)
-    planes = (_plane(part[top:, left:][: new.height, : new.width], frame) for part in scores)
+    parts = (np.ascontiguousarray(part[top:, left:][: new.height, : new.width]) for part in scores)
+    planes = (cv2.resize(part, (frame.width, frame.height)) for part in parts)
     best = next(planes)
     classes = np.zeros((frame.height, frame.width), np.uint8)
     for label, plane in enumerate(planes, 1):
@@ -131,15 +132,7 @@ def restore_mask(scores: np.ndarray, frame: Frame) -> np.ndarray:
     return classes
 
 
-def _plane(plane: np.ndarray, frame: Frame) -> np.ndarray:
-    if plane.shape == (frame.height, frame.width):
-        return plane
-    return cv2.resize(np.ascontiguousarray(plane), (frame.width, frame.height), interpolation=cv2.INTER_LINEAR)
-
-
 def _resized(part: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    if part.shape == shape:
-        return part
     planes = np.ascontiguousarray(part).reshape(-1, *part.shape[-2:])
     return np.stack([cv2.resize(plane, shape[:-3:-1]) for plane in planes]).reshape(shape)
 

@@ -73,9 +73,9 @@ def draw_sample(image: np.ndarray, sample: Sample, spec: dict[str, Any], color: 
 
 
 def row_of(prediction: Sample, spec: dict[str, Any]) -> dict[str, Any]:
-    """Returns what a table says of a prediction: plain values by column."""
+    """Returns what a table says of a prediction: plain values by column; a name that is taken gets the key added."""
     columns: dict[str, Any] = {}
     for key, kind in target_kinds().items():
-        if key in prediction:
-            columns |= kind.row(prediction, names_of(spec, key))
+        row = kind.row(prediction, names_of(spec, key)) if key in prediction else {}
+        columns |= {f"{name} ({key})" if name in columns else name: value for name, value in row.items()}
     return columns

@@ -1,10 +1,14 @@
 """A task is a backbone with heads."""
 
 from visiontasks.tasks.base import VisionTask
-from visiontasks.tasks.localization import LocalizationTask
-from visiontasks.tasks.one_head import ClassificationTask, MultilabelTask, RegressionTask, SegmentationTask
-from visiontasks.tasks.optimizer import DefaultAdamW
-from visiontasks.tasks.schedules import Constant, Cosine, Exponential, InverseTime, Schedule, Step
+from visiontasks.tasks.schedules import Constant, Cosine, DefaultAdamW, Exponential, InverseTime, Schedule, Step
+from visiontasks.tasks.vision import (
+    ClassificationTask,
+    LocalizationTask,
+    MultilabelTask,
+    RegressionTask,
+    SegmentationTask,
+)
 
 __all__ = [
     "ClassificationTask", "Constant", "Cosine", "DefaultAdamW", "Exponential", "InverseTime", "LocalizationTask",

@@ -22,12 +22,9 @@ from visiontasks.core.serialize import Configurable, serialize
 from visiontasks.models.backbone import Backbone
 from visiontasks.models.heads.base import Head, Stage
 from visiontasks.targets import names_of
-from visiontasks.tasks.checkpoint import VERSION_KEY
+from visiontasks.tasks.checkpoint import VERSION_KEY, provenance, start_from
 from visiontasks.tasks.figures import StageFigures
-from visiontasks.tasks.optimizer import DefaultAdamW
-from visiontasks.tasks.provenance import provenance
-from visiontasks.tasks.schedules import Cosine, Phase, Schedule, lr_factor
-from visiontasks.tasks.weights import start_from
+from visiontasks.tasks.schedules import Cosine, DefaultAdamW, Phase, Schedule, lr_factor
 
 HeadFactory = Callable[[list[int], int], Head]
 OptimizerFactory = Callable[[Iterable[Any]], Optimizer]
@@ -68,26 +65,23 @@ class VisionTask(Configurable, LightningModule):
         self.phases = [Phase(0, schedule)]
         backbone.set_image_size(spec["image_size"])
         made = {key: make(backbone.channels, len(names_of(spec, key))) for key, make in heads.items()}
-        self.heads = nn.ModuleDict(made)
-        heads_by_key = dict(self._heads())
-        for key, head in heads_by_key.items():
+        self.heads: Any = nn.ModuleDict(made)
+        for key, head in self.heads.items():
             if head.key != key:
                 raise InputError(f"heads: {type(head).__name__} answers {head.key!r}, not {key!r}. Rename the key.")
             if head.target.dense and spec["resize"] == "crop":
-                raise InputError(
-                    f"data.resize: crop cuts off pixels that a {key} must answer. Use letterbox or stretch."
-                )
+                raise InputError(f"data.resize: crop cuts off pixels of the {key}. Use letterbox or stretch.")
         self.loss_weights = dict.fromkeys(heads, 1.0) | (loss_weights or {})
         if unknown := sorted(self.loss_weights.keys() - heads.keys()):
             raise InputError(f"loss_weights: no head answers {unknown[0]!r}; the heads are {sorted(heads)}.")
-        self.needs_pyramid = any(head.needs_pyramid for head in heads_by_key.values())
+        self.needs_pyramid = any(head.needs_pyramid for head in self.heads.values())
         if any(is_lazy(parameter) for parameter in self.parameters()):
             self.eval()(torch.zeros(1, 3, *height_width(spec["image_size"]), dtype=torch.uint8))
             self.train()
         stages = get_args(Stage)  # with "_" at the end, because an nn.Module has a method `train`
         # a metric and not a logged number, whose mean over ranks of different size would be wrong
         self.mean_loss = nn.ModuleDict({f"{stage}_": MeanMetric(nan_strategy="disable") for stage in stages})
-        self.figures = nn.ModuleDict({f"{stage}_": StageFigures(stage, heads_by_key, spec) for stage in stages})
+        self.figures: Any = nn.ModuleDict({f"{stage}_": StageFigures(stage, made, spec) for stage in stages})
         if weights:
             start_from(self, weights)
         self.to(memory_format=torch.channels_last)
@@ -97,12 +91,12 @@ class VisionTask(Configurable, LightningModule):
     @property
     def monitor(self) -> str:
         """The metric that selects the best model; higher is better."""
-        return f"val/{next(iter(self._heads()))[1].target.monitor}"
+        return f"val/{next(iter(self.heads.values())).target.monitor}"
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Computes the output of every head for uint8 (or normalized float) images (B, 3, H, W)."""
         features = self.backbone(images, self.needs_pyramid)
-        return {key: head(features) for key, head in self._heads()}
+        return {key: head(features) for key, head in self.heads.items()}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         _, loss = self._step(batch, "train")
@@ -118,20 +112,20 @@ class VisionTask(Configurable, LightningModule):
     def postprocess(self, images: Tensor) -> dict[str, Tensor]:
         """Computes the tensors that predictions are built from; see `Outputs`."""
         outputs = self(images)
-        return {key: head.postprocess(outputs[key]) for key, head in self._heads()}
+        return {key: head.postprocess(outputs[key]) for key, head in self.heads.items()}
 
     def tables(self) -> dict[str, dict[str, Any]]:
         """Returns the results of a test that are not single figures; see `StageFigures.tables`."""
-        return self._figures("test").tables()
+        return self.figures["test_"].tables()
 
     def on_train_epoch_start(self) -> None:
-        self._figures("train").reset()
+        self.figures["train_"].reset()
 
     def on_validation_epoch_start(self) -> None:
-        self._figures("val").reset()
+        self.figures["val_"].reset()
 
     def on_test_epoch_start(self) -> None:
-        self._figures("test").reset()
+        self.figures["test_"].reset()
 
     def on_train_epoch_end(self) -> None:
         self._log_figures("train")
@@ -140,7 +134,7 @@ class VisionTask(Configurable, LightningModule):
         # not at the end of the epoch: a callback that averages weights has taken them back by then
         is_last = batch_idx + 1 == self.trainer.num_val_batches[dataloader_idx]
         if is_last and self.trainer.state.fn == "fit" and not self.trainer.sanity_checking:
-            self._figures("val").calibrate()
+            self.figures["val_"].calibrate()
 
     def on_validation_epoch_end(self) -> None:
         self._log_figures("val")
@@ -158,7 +152,7 @@ class VisionTask(Configurable, LightningModule):
         data = getattr(self.trainer, "datamodule", None)
         if data is None or not hasattr(data, "summary"):
             return
-        for key, head in self._heads():
+        for key, head in self.heads.items():
             if key not in data.keys:
                 raise InputError(
                     f"{type(head).__name__} answers {key!r}, and the training set has none; it has "
@@ -177,10 +171,8 @@ class VisionTask(Configurable, LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Makes one parameter group for the heads and one for the backbone, also while it is frozen, for a resume."""
-        groups = [
-            {"params": list(self.heads.parameters()), "name": "heads"},
-            {"params": list(self.backbone.parameters()), "name": "backbone"},
-        ]
+        parts = {"heads": self.heads, "backbone": self.backbone}
+        groups = [{"params": list(part.parameters()), "name": name} for name, part in parts.items()]
         optimizer = self.make_optimizer(groups)
         rate = optimizer.param_groups[0]["lr"]
         optimizer.param_groups[1]["lr"] = rate * self.backbone_lr_ratio
@@ -197,7 +189,7 @@ class VisionTask(Configurable, LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         spec = checkpoint.get(VERSION_KEY, {}).get("spec", self.spec)
-        for key, head in self._heads():
+        for key, head in self.heads.items():
             if (found := names_of(spec, key)) != (known := names_of(self.spec, key)):
                 raise InputError(
                     f"{head.target.names_key}: the checkpoint has {found}, the data {known}. Use that data, "
@@ -210,7 +202,7 @@ class VisionTask(Configurable, LightningModule):
     def _step(self, batch: Batch, stage: Stage) -> tuple[dict[str, Tensor], Tensor]:
         outputs = self(batch["image"])
         total = torch.zeros((), device=self.device)
-        for key, head in self._heads():
+        for key, head in self.heads.items():
             if key not in batch:
                 raise InputError(f"{type(head).__name__} answers {key!r}, which the batch lacks; it has {[*batch]}.")
             # labels that a callback mixed are for the loss only; the figures use the true ones
@@ -219,19 +211,13 @@ class VisionTask(Configurable, LightningModule):
         mean: Any = self.mean_loss[f"{stage}_"]
         mean.update(total.detach().expand(len(batch["index"])))  # torchmetrics 1.9 ignores weights if NaN is allowed
         self.log(f"{stage}/loss", mean, on_step=False, on_epoch=True, batch_size=len(batch["index"]))
-        figures = self._figures(stage)
+        figures = self.figures[f"{stage}_"]
         (figures.add_training_batch if stage == "train" else figures.add_batch)(outputs, batch)
         return outputs, total
 
     def _log_figures(self, stage: Stage) -> None:
-        for name, value in self._figures(stage).values().items():
+        for name, value in self.figures[f"{stage}_"].values().items():
             self.log(f"{stage}/{name}", value, prog_bar=f"val/{name}" == self.monitor)
-
-    def _figures(self, stage: Stage) -> StageFigures:
-        return self.figures[f"{stage}_"]  # ty: ignore[invalid-explicit-return]
-
-    def _heads(self) -> Iterable[tuple[str, Head]]:
-        return self.heads.items()  # ty: ignore[invalid-explicit-return]
 
 
 def step_seed(trainer: Trainer, salt: int = 0) -> int:

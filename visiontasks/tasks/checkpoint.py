@@ -1,17 +1,28 @@
-"""Reading checkpoints: the only `torch.load` of the project."""
+"""The content of a checkpoint: its origin, and the only `torch.load` of the project."""
 
 import os
 import pickle
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities import rank_zero_info
 
 from visiontasks.core.build import check, check_bounds
 from visiontasks.core.errors import InputError
+from visiontasks.targets import names_of
 
 VERSION_KEY = "visiontasks"
+
+
+def provenance(fingerprint: str | None, spec: dict[str, Any]) -> dict[str, Any]:
+    """Returns the versions, git commit, data fingerprint and spec that a checkpoint stores."""
+    from visiontasks import __version__
+
+    versions = {"version": __version__, "torch": str(torch.__version__)}
+    return {**versions, "commit": _git_commit(), "data": fingerprint, "spec": spec}
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -35,13 +46,41 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise InputError(f"{path}: refused, the file holds more than weights and plain values{more}.") from None
     except Exception as error:  # a broken file can make the reader raise anything
         raise InputError(f"{path}: broken or truncated checkpoint, {file.stat().st_size} bytes ({error!r}).") from error
-    if not isinstance(content, dict) or VERSION_KEY not in content:
-        raise InputError(f"{path}: not a checkpoint of visiontasks (no {VERSION_KEY!r} in it).")
     for name in (VERSION_KEY, "hyper_parameters", "state_dict"):
-        if not isinstance(content.get(name), dict):
+        if not isinstance(content, dict) or not isinstance(content.get(name), dict):
             raise InputError(f"{path}: not a checkpoint of visiontasks ({name!r} is missing or not a dict).")
     spec = check(content[VERSION_KEY].get("spec"), dict[str, Any], {}, f"{path}: spec")
     if missing := {"image_size", "resize"} - spec.keys():
         raise InputError(f"{path}: not a checkpoint of visiontasks (its spec has no {min(missing)!r}).")
     check_bounds(content["hyper_parameters"], f"{path}: hyper_parameters")
     return content
+
+
+def start_from(task: Any, path: str) -> None:
+    """Loads the backbone of another run's checkpoint into a `VisionTask`, and its heads if they have the same classes.
+
+    Raises:
+        InputError: It is not a checkpoint, or has another backbone.
+    """
+    checkpoint = read_checkpoint(path)
+    state, own = checkpoint["state_dict"], task.state_dict()
+    before = checkpoint[VERSION_KEY]["spec"]
+    others = {key for key in task.heads if names_of(before, key) != names_of(task.spec, key)}
+    misfits = [name for name, own_tensor in own.items() if getattr(state.get(name), "shape", 0) != own_tensor.shape]
+    for name in misfits:
+        if not name.startswith("heads."):
+            found = tuple(state[name].shape) if name in state else "nothing"
+            raise InputError(f"model.weights: {path} has {found} for {name}, expected {tuple(own[name].shape)}.")
+    created = sorted(others | {name.split(".")[1] for name in misfits})
+    skipped = tuple(f"heads.{key}." for key in created)
+    task.load_state_dict({name: state[name] for name in own if not name.startswith(skipped)}, strict=False)
+    note = f"; created from scratch: the head of {', '.join(created)}" if created else ""
+    rank_zero_info(f"Started from the weights of {path}{note}.")
+
+
+def _git_commit() -> str | None:
+    try:
+        run = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return run.stdout.strip() or None

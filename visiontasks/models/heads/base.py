@@ -1,6 +1,7 @@
-"""The contract of a head."""
+"""The contract of a head, and what several heads share."""
 
 from abc import ABC, abstractmethod
+from copy import deepcopy
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ from visiontasks.losses import Loss
 from visiontasks.targets import Target, find_target
 
 Stage = Literal["train", "val", "test"]
+Pool = Literal["avg", "max", "avgmax", "flatten"]
 
 
 class Head(Configurable, nn.Module, ABC):
@@ -27,10 +29,12 @@ class Head(Configurable, nn.Module, ABC):
         num_classes: Number of classes.
 
     Attributes:
+        criterion: Loss of the head.
         key: Key of the target kind that the head predicts.
         needs_pyramid: Whether the head uses more than the final map of the backbone.
     """
 
+    criterion: Loss
     key: ClassVar[str]
     needs_pyramid: ClassVar[bool] = False
 
@@ -39,12 +43,17 @@ class Head(Configurable, nn.Module, ABC):
         """Target kind of the head."""
         return find_target(self.key)
 
-    def check_loss(self, loss: Loss, kind: str) -> None:
-        """Raises an InputError if a loss is of another kind: some would accept the wrong tensors."""
+    def check_loss(self, loss: Loss, kind: str) -> Loss:
+        """Returns a copy of a loss, because all heads share the default object.
+
+        Raises:
+            InputError: The loss is of another kind: some would accept the wrong tensors.
+        """
         if loss.kind != kind:
             raise InputError(
                 f"{type(self).__name__}.loss: {type(loss).__name__} compares {loss.kind}; use a loss of {kind}."
             )
+        return deepcopy(loss)
 
     def setup(self, summary: dict[str, Any]) -> None:
         """Reads the `summary` of its target kind for the training set; called once before a fit."""
@@ -53,9 +62,9 @@ class Head(Configurable, nn.Module, ABC):
     def forward(self, features: list[Tensor]) -> Tensor:
         """Computes the output from feature maps (B, C, h, w) as `Backbone.forward` returns them, the final map last."""
 
-    @abstractmethod
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """Computes the scalar loss of an output and the value of `key` in the batch."""
+        """Computes the scalar loss of an output and the value of `key` in the batch: by default its `criterion`."""
+        return self.criterion(output, target)
 
     @abstractmethod
     def postprocess(self, output: Tensor) -> Tensor:
@@ -137,3 +146,26 @@ def class_counts(taken: Tensor, target: Tensor, num_classes: int, ignored: int) 
     true, taken = (torch.where(target.flatten() == ignored, num_classes, part) for part in (true, taken))
     right = torch.where(true == taken, true, num_classes)
     return torch.stack([part.bincount(minlength=num_classes + 1)[:-1] for part in (true, taken, right)])
+
+
+def pool(final: Tensor, how: Pool) -> Tensor:
+    """Pools a feature map, float (B, C, h, w), to its mean, its maximum, both concatenated, or all its values."""
+    match how:
+        case "avg":
+            return final.mean((2, 3))
+        case "max":
+            return final.amax((2, 3))
+        case "avgmax":
+            return torch.cat([final.mean((2, 3)), final.amax((2, 3))], 1)
+        case "flatten":
+            return final.flatten(1)
+
+
+def pooled_width(how: Pool, channels: int) -> int:
+    """Returns the number of pooled features; 0 for `flatten`, because it depends on the image size."""
+    return {"avg": 1, "max": 1, "avgmax": 2, "flatten": 0}[how] * channels
+
+
+def linear(inputs: int, outputs: int) -> nn.Linear:
+    """Makes a linear layer; if `inputs` is 0, the first batch sets their number."""
+    return nn.Linear(inputs, outputs) if inputs else nn.LazyLinear(outputs)

@@ -1,24 +1,16 @@
 """Classification head: one class per image."""
 
-from copy import deepcopy
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torchmetrics import Metric, MetricCollection
-from torchmetrics.classification import (
-    MulticlassAccuracy,
-    MulticlassAUROC,
-    MulticlassCalibrationError,
-    MulticlassConfusionMatrix,
-)
+from torchmetrics import Metric, MetricCollection, classification
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.sample import IGNORE_LABEL, Sample
 from visiontasks.losses import CrossEntropy, Loss
-from visiontasks.models.heads.base import Head, Stage, class_counts
-from visiontasks.models.heads.pool import Pool, linear, pool, pooled_width
+from visiontasks.models.heads.base import Head, Pool, Stage, class_counts, linear, pool, pooled_width
 from visiontasks.models.ridge import fit_ridge, fit_temperature
 
 
@@ -49,9 +41,7 @@ class LabelHead(Head):
         super().__init__()
         if num_classes < 2:
             raise InputError(f"LabelHead: {num_classes} class; classification needs at least two. Add another class.")
-        self.check_loss(loss, "classes")
-        self.pool, self.num_classes = pool, num_classes
-        self.criterion = deepcopy(loss)  # all heads share the default object
+        self.pool, self.num_classes, self.criterion = pool, num_classes, self.check_loss(loss, "classes")
         width = pooled_width(pool, channels[-1])
         layers: list[nn.Module] = []
         for units in hidden:
@@ -74,9 +64,6 @@ class LabelHead(Head):
         """Computes logits, float (B, num_classes)."""
         return self.classifier(self.dropout(self.hidden(pool(features[-1], self.pool))))
 
-    def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        return self.criterion(output, target)
-
     def postprocess(self, output: Tensor) -> Tensor:
         """Computes probabilities, float (B, num_classes)."""
         return output.float().softmax(1)
@@ -93,11 +80,11 @@ class LabelHead(Head):
         common: dict[str, Any] = {"num_classes": self.num_classes, "ignore_index": IGNORE_LABEL, "validate_args": False}
         found: dict[str, Metric] = {}
         if self.num_classes > 5:
-            found["top5"] = MulticlassAccuracy(top_k=5, average="micro", **common)
+            found["top5"] = classification.MulticlassAccuracy(top_k=5, average="micro", **common)
         if stage == "test":
-            found["auroc"] = MulticlassAUROC(average="macro", **common)
-            found["ece"] = MulticlassCalibrationError(n_bins=15, **common)
-            found["confusion"] = MulticlassConfusionMatrix(**common)
+            found["auroc"] = classification.MulticlassAUROC(average="macro", **common)
+            found["ece"] = classification.MulticlassCalibrationError(n_bins=15, **common)
+            found["confusion"] = classification.MulticlassConfusionMatrix(**common)
         return MetricCollection(dict(found), compute_groups=False)
 
     def extra_inputs(self, predictions: list[Sample], truths: list[Sample]) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,5 @@
 """Multilabel head: any number of classes per image."""
 
-from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -9,9 +8,10 @@ from torch import Tensor, nn
 
 from visiontasks.core.errors import InputError
 from visiontasks.losses import BinaryCrossEntropy, Loss
-from visiontasks.models.heads.base import Head
-from visiontasks.models.heads.pool import Pool, linear, pool, pooled_width
+from visiontasks.models.heads.base import Head, Pool, linear, pool, pooled_width
 from visiontasks.models.ridge import fit_ridge
+from visiontasks.targets.label import mean_of_known
+from visiontasks.targets.labels import average_precision
 
 
 class LabelsHead(Head):
@@ -21,14 +21,12 @@ class LabelsHead(Head):
     validation of a fit and stored in the checkpoint.
 
     Args:
-        channels: Channels of each feature map.
-        num_classes: Number of classes.
-        pool: Mean over the map, maximum, both side by side, or all its values; see `LabelHead`.
+        pool: `avg`, `max`, `avgmax` or `flatten`; see `LabelHead`.
         dropout: Probability of dropping a pooled feature, 0..1.
-        loss: Logits against labels.
+        loss: Loss of labels.
 
     Raises:
-        InputError: There is no class, or the loss compares something else.
+        InputError: The data has no labels.
     """
 
     key = "labels"
@@ -44,26 +42,22 @@ class LabelsHead(Head):
         super().__init__()
         if not num_classes:
             raise InputError("LabelsHead: the data has no `labels`. Use a dataset with several classes per image.")
-        self.check_loss(loss, "labels")
-        self.pool, self.criterion = pool, deepcopy(loss)
+        self.pool, self.criterion = pool, self.check_loss(loss, "labels")
         self.dropout = nn.Dropout(dropout)
         self.classifier = linear(pooled_width(pool, channels[-1]), num_classes)
-        self.thresholds: Tensor
-        self.prior: Tensor
-        self.register_buffer("thresholds", torch.full((num_classes,), 0.5))
-        self.register_buffer("prior", torch.full((2, num_classes), 0.5))
-        self.register_load_state_dict_post_hook(lambda head, _: head._tell_frequencies())
+        self.thresholds = nn.Buffer(torch.full((num_classes,), 0.5))
+        self.prior = nn.Buffer(torch.full((2, num_classes), 0.5))
+        self.register_load_state_dict_post_hook(
+            lambda head, _: head.criterion.set_label_counts(head.prior[0], head.prior[0])
+        )
 
     def setup(self, summary: dict[str, Any]) -> None:
         self.prior.copy_(torch.from_numpy(self.target.baseline(summary)))
-        self._tell_frequencies()
+        self.criterion.set_label_counts(self.prior[0], self.prior[0])
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """Returns logits, float (B, num_classes)."""
+        """Computes logits, float (B, num_classes)."""
         return self.classifier(self.dropout(pool(features[-1], self.pool)))
-
-    def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        return self.criterion(output, target)
 
     def postprocess(self, output: Tensor) -> Tensor:
         """Computes probabilities and thresholds, float (B, 2, num_classes)."""
@@ -79,11 +73,10 @@ class LabelsHead(Head):
 
     def calibrate(self, counts: np.ndarray) -> np.ndarray:
         """Chooses the threshold of each class; one that does not occur keeps its own."""
-        probability, true, _ = counts.swapaxes(0, 1)
-        for number in range(len(self.thresholds)):
-            known = np.isfinite(true[:, number])
-            best = best_threshold(probability[known, number], true[known, number] == 1)
-            self.thresholds[number] = self.thresholds[number] if best is None else best
+        for number, (probability, true, _) in enumerate(counts.transpose(2, 1, 0)):
+            known = np.isfinite(true)
+            if (best := best_threshold(probability[known], true[known] == 1)) is not None:
+                self.thresholds[number] = best
         counts = counts.copy()
         counts[:, 2] = self.thresholds.float().cpu().numpy()
         return counts
@@ -92,23 +85,22 @@ class LabelsHead(Head):
         return pool(features[-1], self.pool)
 
     def solve(self, design: Tensor, target: Tensor, index: Tensor) -> dict[str, float]:
-        """Ridge regression on 0 and 1, each class on the images where it is known, then Platt's scaling to logits."""
-        known = target.isfinite()
-        groups = [(known[:, 0], range(target.shape[1]))]
-        if not known.all():
-            groups = [(known[:, number], range(number, number + 1)) for number in range(target.shape[1])]
-        for rows, classes in groups:
-            chosen = list(classes)
-            ridge = fit_ridge(design[rows], target[rows][:, chosen].to(design.dtype), index[rows])
-            for place, number in enumerate(chosen):
-                slope, shift = fit_platt(ridge.left_out[:, place], target[rows, number])
+        """Solves ridge regression on 0 and 1, each class on the images where it is known, then scales its outputs to
+        logits by Platt's method."""
+        known, classes = target.isfinite(), list(range(target.shape[1]))
+        strengths, precisions = [], []
+        for group in [classes] if known.all() else [[number] for number in classes if known[:, number].any()]:
+            rows = known[:, group[0]]
+            ridge = fit_ridge(design[rows], target[rows][:, group].to(design.dtype), index[rows])
+            strengths.append(ridge.strength)
+            for number, output, weight, bias in zip(group, ridge.left_out.T, ridge.weight, ridge.bias, strict=True):
+                true = target[rows, number]
+                slope, shift = fit_platt(output, true)
                 with torch.no_grad():
-                    self.classifier.weight[number] = slope * ridge.weight[place]
-                    self.classifier.bias[number] = slope * ridge.bias[place] + shift
-        return {"classes": float(target.shape[1])}
-
-    def _tell_frequencies(self) -> None:
-        self.criterion.set_label_counts(self.prior[0], self.prior[0])
+                    self.classifier.weight[number] = slope * weight
+                    self.classifier.bias[number] = slope * bias + shift
+                precisions.append(average_precision(output.numpy(), true.numpy() == 1, np.ones((1, len(true)))))
+        return {"strength": float(np.mean(strengths)), "left_out_map": float(mean_of_known(np.concatenate(precisions)))}
 
 
 def best_threshold(probabilities: np.ndarray, positive: np.ndarray) -> float | None:

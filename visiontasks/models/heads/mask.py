@@ -1,7 +1,6 @@
 """Segmentation heads: one class per pixel."""
 
 from abc import abstractmethod
-from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -18,12 +17,7 @@ from visiontasks.models.heads.base import Head, Stage, class_counts
 
 
 class MaskHead(Head):
-    """Base class of segmentation heads; a subclass decodes a pyramid of feature maps to logits.
-
-    Args:
-        num_classes: Number of classes.
-        loss: Loss of classes.
-    """
+    """Base class of segmentation heads; a subclass decodes a pyramid of feature maps to logits."""
 
     key, needs_pyramid = "mask", True
 
@@ -34,12 +28,13 @@ class MaskHead(Head):
                 f"{type(self).__name__}: {num_classes} classes of pixels; it needs two. Use a dataset with masks, and "
                 "name the background as a class."
             )
-        self.check_loss(loss, "classes")
-        self.num_classes, self.criterion = num_classes, deepcopy(loss)
+        self.num_classes, self.criterion = num_classes, self.check_loss(loss, "classes")
         self.shares = nn.Buffer(torch.full((num_classes,), 1 / num_classes))
         self.frequencies = nn.Buffer(torch.full((num_classes,), 1 / num_classes))
         self.trivial = nn.Buffer(torch.zeros(PRIOR_GRID, PRIOR_GRID))  # float, so that weight averaging works
-        self.register_load_state_dict_post_hook(lambda head, _: head._set_label_counts())
+        self.register_load_state_dict_post_hook(
+            lambda head, _: head.criterion.set_label_counts(head.shares, head.frequencies)
+        )
 
     @abstractmethod
     def decode(self, features: list[Tensor]) -> Tensor:
@@ -54,7 +49,7 @@ class MaskHead(Head):
             raise InputError(f"{type(self).__name__}: no pixel of the training masks has a class.")
         self.shares.copy_(pixels / pixels.sum())
         self.frequencies.copy_(pixels / totals.clamp(min=1))
-        self._set_label_counts()
+        self.criterion.set_label_counts(self.shares, self.frequencies)
         self.trivial.copy_(torch.from_numpy(self.target.baseline(summary)))
 
     def forward(self, features: list[Tensor]) -> Tensor:
@@ -82,18 +77,15 @@ class MaskHead(Head):
 
     def extras(self, stage: Stage) -> MetricCollection:
         """Returns the `confusion` matrix of the pixels for a test; its rows are the true classes."""
-        options: dict[str, Any] = {"num_classes": self.num_classes, "validate_args": False}
-        found: Any = {"confusion": MulticlassConfusionMatrix(**options)} if stage == "test" else {}
-        return MetricCollection(found)
+        options: Any = {"num_classes": self.num_classes, "ignore_index": IGNORE_MASK, "validate_args": False}
+        return MetricCollection({"confusion": MulticlassConfusionMatrix(**options)} if stage == "test" else {})
 
     def extra_inputs(self, predictions: list[Sample], truths: list[Sample]) -> tuple[Tensor, Tensor]:
-        """Returns the predicted and the true class of every pixel that is not ignored."""
-        pairs = zip(predictions, truths, strict=True)
-        masks = [(guess["mask"], true["mask"]) for guess, true in pairs if "mask" in true]
-        known = [(guess[true != IGNORE_MASK], true[true != IGNORE_MASK]) for guess, true in masks]
-        columns = zip(*known, strict=True) if known else ((), ())
-        taken, true = (torch.from_numpy(np.concatenate([np.empty(0, np.uint8), *part])).long() for part in columns)
-        return taken, true
+        """Returns the predicted and the true class of every pixel."""
+        taken = [prediction["mask"].ravel() for prediction in predictions]
+        pairs = zip(truths, taken, strict=True)
+        true = [truth["mask"].ravel() if "mask" in truth else np.full_like(one, IGNORE_MASK) for truth, one in pairs]
+        return torch.from_numpy(np.concatenate(taken)).long(), torch.from_numpy(np.concatenate(true)).long()
 
     def explained(self, output: Tensor, of: Tensor) -> Tensor:
         """Averages the logit of each class over its predicted pixels (Vinogradova, Dibrov and Myers 2020, eq. 2)."""
@@ -104,9 +96,6 @@ class MaskHead(Head):
         """Returns the most frequent class except the first, which is the background in most datasets."""
         shares = output.argmax(1).flatten().bincount(minlength=output.shape[1])
         return int(shares[1:].argmax()) + 1 if shares[1:].any() else 0
-
-    def _set_label_counts(self) -> None:
-        self.criterion.set_label_counts(self.shares, self.frequencies)
 
 
 def levels(channels: list[int]) -> list[int]:

@@ -1,6 +1,5 @@
 """Regression head: one or more numbers per image."""
 
-from copy import deepcopy
 from typing import Any
 
 import torch
@@ -8,8 +7,7 @@ from torch import Tensor, nn
 
 from visiontasks.core.errors import InputError
 from visiontasks.losses import MSE, Loss
-from visiontasks.models.heads.base import Head
-from visiontasks.models.heads.pool import Pool, linear, pool, pooled_width
+from visiontasks.models.heads.base import Head, Pool, linear, pool, pooled_width
 from visiontasks.models.ridge import fit_ridge
 
 
@@ -26,7 +24,7 @@ class ValueHead(Head):
         loss: Loss of numbers.
 
     Raises:
-        InputError: The data has no numbers, or the loss compares something else.
+        InputError: The data has no numbers.
     """
 
     key = "value"
@@ -37,8 +35,7 @@ class ValueHead(Head):
         super().__init__()
         if not num_classes:
             raise InputError("ValueHead: the data has no numbers (`value`). Use a dataset with numbers per image.")
-        self.check_loss(loss, "values")
-        self.pool, self.criterion = pool, deepcopy(loss)
+        self.pool, self.criterion = pool, self.check_loss(loss, "values")
         self.dropout = nn.Dropout(dropout)
         self.regressor = linear(pooled_width(pool, channels[-1]), num_classes)
         self.mean = nn.Buffer(torch.zeros(num_classes))
@@ -63,10 +60,8 @@ class ValueHead(Head):
         return output.float() * self.std + self.mean
 
     def counts(self, output: Tensor, target: Tensor) -> Tensor:
-        error, shifted = (
-            self.postprocess(output) - target,
-            target - self.mean,
-        )  # squares of large numbers would be rounded
+        # shifted, because squares of large numbers would be rounded
+        error, shifted = self.postprocess(output) - target, target - self.mean
         rows = torch.stack([torch.ones_like(target), shifted, shifted**2, error.abs(), error**2])
         return torch.where(target.isfinite(), rows, 0.0).sum(1)
 
