@@ -17,6 +17,7 @@ import torch
 import wandb
 import yaml
 
+import visiontasks
 from visiontasks.cli import main
 from visiontasks.tasks.checkpoint import read_checkpoint
 
@@ -279,6 +280,7 @@ def test_mistakes_in_the_data_are_named(
 def test_help_imports_nothing_heavy(command: str) -> None:
     code = f"""
 import sys
+import visiontasks
 from visiontasks.cli import main
 try:
     main({[*command.split(), "--help"]})
@@ -289,6 +291,12 @@ except SystemExit as stop:
     code, *modules = run.stdout.splitlines()[-1].split()
     assert code == "0"
     assert not {"torch", "lightning", "timm", "numpy", "cv2", "albumentations", "jsonargparse"} & {*modules}
+
+
+def test_the_module_of_the_command_line_runs_without_a_warning() -> None:
+    args = [sys.executable, "-m", "visiontasks.cli.main", "--version"]
+    run = subprocess.run(args, capture_output=True, text=True, check=True)
+    assert (run.stdout, run.stderr) == (f"{visiontasks.__version__}\n", "")
 
 
 def test_the_help_of_a_fit_leads_to_that_of_every_key(capsys: pytest.CaptureFixture) -> None:
