@@ -348,6 +348,28 @@ def test_checkpoint_of_other_classes_is_refused(
     assert "class_names: the checkpoint has ['blue', 'green', 'red']" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("new", "expected"),
+    [
+        ("backbone: {name: test_efficientnet", "test_resnet, which do not fit test_efficientnet"),
+        (
+            "head: {hidden: [4]}\n    backbone: {name: test_resnet",
+            "test_resnet with other options, which do not fit test_resnet",
+        ),
+    ],
+)
+def test_checkpoint_of_another_network_is_refused_in_one_line(
+    run: Callable[..., Path], config: Path, capsys: pytest.CaptureFixture, new: str, expected: str
+) -> None:
+    file = str(run("probe") / "last.ckpt")
+    config.write_text(config.read_text().replace("backbone: {name: test_resnet", new))
+    for command in ("test", "fit"):
+        with pytest.raises(SystemExit, match="2"):
+            run(command, "--ckpt_path", file)
+        (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error: "))
+        assert line.startswith(f"error: {file}: it has the weights of {expected} of the config. Use the config of its")
+
+
 def test_the_config_of_a_run_runs_again(run: Callable[..., Path], tmp_path: Path) -> None:
     first = run("fit", "--early_stopping", "3")
     resumed = run("fit", "--ckpt_path", str(first / "last.ckpt"), "--trainer.max_epochs", "2")

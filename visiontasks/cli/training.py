@@ -3,7 +3,7 @@
 import json
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -156,20 +156,30 @@ class VisionCLI(LightningCLI):
         if self.command == "preview":
             write_preview(self.datamodule, self.run_dir, self.trainer.loggers)
         else:
-            self.trainer.fit(**self._with_checkpoint(kwargs))
+            self._start(self.trainer.fit, **kwargs)
         if self.command == "probe":
             self.trainer.validate(self.model, self.datamodule, verbose=False, weights_only=True)
             self.trainer.save_checkpoint(self.run_dir / "last.ckpt", weights_only=False)
         rank_zero_info(f"Run directory: {self.run_dir}")
 
     def validate(self, **kwargs: Any) -> None:
-        self.trainer.validate(**self._with_checkpoint(kwargs), verbose=False)
+        self._start(self.trainer.validate, **kwargs, verbose=False)
 
     def test(self, **kwargs: Any) -> None:
-        self.trainer.test(**self._with_checkpoint(kwargs), verbose=False)
+        self._start(self.trainer.test, **kwargs, verbose=False)
 
-    def _with_checkpoint(self, kwargs: dict[str, Any]) -> dict[str, Any]:
-        return {**kwargs, "ckpt_path": self.ckpt_path, "weights_only": True}
+    def _start(self, method: Callable[..., Any], **kwargs: Any) -> None:
+        try:
+            method(**kwargs | {"ckpt_path": self.ckpt_path, "weights_only": True})
+        except RuntimeError as error:
+            if self.checkpoint is None or "loading state_dict" not in str(error):
+                raise
+            known, own = _flat(self.checkpoint["init_args"]).get("backbone.name"), self.model.backbone.name
+            other = " with other options" if known == own else ""
+            raise InputError(
+                f"{self.ckpt_path}: it has the weights of {known}{other}, which do not fit {own} of the config. "
+                "Use the config of its run, or start a new fit without --ckpt_path."
+            ) from None
 
     def _section(self, name: str) -> Namespace:
         return self.config[self._method][name]
