@@ -53,7 +53,7 @@ def loggers(run: FakeRun, tmp_path: Path) -> list:
 
 
 def test_only_loggers_of_weights_and_biases_get_anything(run: FakeRun, loggers: list) -> None:
-    assert wandb_loggers(SimpleNamespace(loggers=loggers)) == loggers[1:]
+    assert wandb_loggers(loggers) == loggers[1:]
     log_config(loggers, {"batch_size": 8})
     log_pictures(loggers, "batch", [IMAGE])
     log_table(loggers, "per_class", ["class", "iou"], [("cat", 0.5)])

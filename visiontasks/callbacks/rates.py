@@ -47,11 +47,10 @@ class LRFinder(Callback):
         # not as a callback of the trainer, because Lightning would run it before ClosedFormStart
         finder = LearningRateFinder(*RANGE, num_training_steps=self.steps, update_attr=False)
         end_fit_after_rates(finder)
-        with_ratio = trainer.optimizers[0].register_step_pre_hook(keep_ratio)
         try:
-            finder.lr_find(trainer, pl_module)
+            with trainer.optimizers[0].register_step_pre_hook(keep_ratio):
+                finder.lr_find(trainer, pl_module)
         finally:
-            with_ratio.remove()
             pl_module.backbone.unfreeze()
             if finder.optimal_lr is not None:
                 self._write(np.array(finder.optimal_lr.results["lr"]), np.array(finder.optimal_lr.results["loss"]))

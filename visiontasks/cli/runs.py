@@ -37,12 +37,8 @@ def run_directory(root: str | None, configs: Any) -> Path:
 
 def run_checkpoints(directory: Path, monitor: str) -> list[Callback]:
     """Returns the callbacks that write `best.ckpt` and `last.ckpt` at the end of each epoch."""
-    options: dict[str, Any] = {
-        "dirpath": directory,
-        "save_on_train_epoch_end": True,
-        "enable_version_counter": False,
-        "auto_insert_metric_name": False,
-    }
+    options: dict[str, Any] = {"dirpath": directory, "save_on_train_epoch_end": True}
+    options |= dict.fromkeys(("enable_version_counter", "auto_insert_metric_name"), False)
     # not `save_last=True`, which writes the last of the best epochs
     best = ModelCheckpoint(filename="best", monitor=monitor, mode="max", **options)
     return [best, ModelCheckpoint(filename="last", **options)]

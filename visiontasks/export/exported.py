@@ -21,8 +21,7 @@ from visiontasks.evaluate import count
 from visiontasks.export.gate import compare
 from visiontasks.export.graph import OutputGraph, describe_graph, write_onnx, write_pt2
 from visiontasks.export.int8 import quantize
-from visiontasks.predict.description import Network
-from visiontasks.predict.networks import open_network
+from visiontasks.predict.networks import Network, open_network
 from visiontasks.predict.predictor import Predictor
 from visiontasks.predict.sources import Source
 from visiontasks.predict.torch_network import TorchNetwork

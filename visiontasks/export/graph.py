@@ -16,7 +16,7 @@ from visiontasks.core.compat import exact_padding
 from visiontasks.core.draw import palette
 from visiontasks.core.errors import InputError
 from visiontasks.core.geometry import height_width
-from visiontasks.predict.description import SPEC
+from visiontasks.predict.networks import SPEC
 from visiontasks.tasks import VisionTask
 
 OPSET = 18  # the first whose Resize has antialiasing
@@ -70,13 +70,11 @@ def write_onnx(graph: OutputGraph, described: dict[str, Any], path: Path) -> Non
         import onnxscript  # noqa: F401 - torch's exporter needs it
     except ImportError as error:
         raise InputError(f"--format onnx needs {error.name}: pip install 'visiontasks[export]'.") from None
-    image, shapes = _example(graph, described)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings(), redirect_stdout(StringIO()):
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"), redirect_stdout(StringIO()):
         try:
             program = torch.onnx.export(
-                _program(graph, image, shapes),
+                _program(graph, described),
                 input_names=["image"],
                 output_names=described["keys"],
                 opset_version=OPSET,
@@ -96,10 +94,8 @@ def write_pt2(graph: OutputGraph, described: dict[str, Any], path: Path) -> None
     Raises:
         InputError: torch.export cannot follow the network, or cannot save it.
     """
-    image, shapes = _example(graph, described)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        program = _program(graph, image, shapes)
+    with warnings.catch_warnings(action="ignore"):
+        program = _program(graph, described)
         try:
             torch.export.save(program, path, extra_files={SPEC: json.dumps(described)})
         except Exception as error:  # torch has no public class for this error
@@ -107,18 +103,16 @@ def write_pt2(graph: OutputGraph, described: dict[str, Any], path: Path) -> None
             raise InputError(f"the program cannot be saved ({reason}). Use `--format onnx`.") from error
 
 
-def _program(graph: OutputGraph, image: Tensor, shapes: dict[int, Any]) -> torch.export.ExportedProgram:
-    try:
-        with torch.no_grad(), exact_padding():
-            return torch.export.export(graph, (image,), dynamic_shapes=(shapes,), strict=False)
-    except Exception as error:  # torch.export has no common class for its errors
-        raise InputError(f"the network cannot be exported: {str(error).splitlines()[0]}") from error
-
-
-def _example(graph: OutputGraph, described: dict[str, Any]) -> tuple[Tensor, dict[int, Any]]:
-    """Returns two pictures and their dynamic dimensions."""
+def _program(graph: OutputGraph, described: dict[str, Any]) -> torch.export.ExportedProgram:
+    """Traces the graph with two pictures, whose number and perhaps size are dynamic dimensions."""
     height, width = graph.size
     if graph.resizes:
         height, width = 2 * height + 1, 2 * width + 3
+    image = torch.zeros(2, 3, height, width, dtype=torch.uint8)
     free = [0] + ([2, 3] if described["any_size"] or graph.resizes else [])
-    return torch.zeros(2, 3, height, width, dtype=torch.uint8), dict.fromkeys(free, torch.export.Dim.DYNAMIC)
+    shapes = (dict.fromkeys(free, torch.export.Dim.DYNAMIC),)
+    try:
+        with torch.no_grad(), exact_padding():
+            return torch.export.export(graph, (image,), dynamic_shapes=shapes, strict=False)
+    except Exception as error:  # torch.export has no common class for its errors
+        raise InputError(f"the network cannot be exported: {str(error).splitlines()[0]}") from error

@@ -1,7 +1,7 @@
 """Quantization of ONNX files to 8 bits."""
 
 import logging
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,19 +18,17 @@ def quantize(path: Path, pictures: Iterable[np.ndarray], output: Path) -> None:
     from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    class Reader(CalibrationDataReader):
-        def __init__(self) -> None:
-            self.feeds: Iterator[dict[str, np.ndarray]] = ({"image": picture} for picture in pictures)
+    feeds = ({"image": picture} for picture in pictures)
 
+    class Reader(CalibrationDataReader):
         def get_next(self) -> dict[str, np.ndarray] | None:  # ty: ignore[incompatible-method-override]
-            return next(self.feeds, None)
+            return next(feeds, None)
 
     with _quiet(), TemporaryDirectory() as folder:
         ready = Path(folder, "ready.onnx")
         quant_pre_process(str(path), str(ready), skip_symbolic_shape=True)
-        activations, weights = QuantType.QUInt8, QuantType.QInt8
-        options: dict[str, Any] = {"per_channel": True, "activation_type": activations, "weight_type": weights}
-        quantize_static(str(ready), str(output), Reader(), **options)
+        types: dict[str, Any] = {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8}
+        quantize_static(str(ready), str(output), Reader(), per_channel=True, **types)
 
 
 @contextmanager

@@ -55,12 +55,8 @@ def features(model: nn.Module, images: Tensor, layer: str | None = None) -> Tens
     """
     name, module = find_layer(model, layer)
     kept: list[Tensor] = []
-    handle = module.register_forward_hook(lambda module, args, output: kept.append(output))
-    try:
-        with torch.no_grad():
-            model.eval()(images)
-    finally:
-        handle.remove()
+    with torch.no_grad(), module.register_forward_hook(lambda module, args, output: kept.append(output)):
+        model.eval()(images)
     if not kept:
         raise InputError(f"--layer {name}: the model does not call it. `inspect layers` lists those that it calls.")
     return kept[0]

@@ -91,9 +91,8 @@ class _Answer:
             scores = scores.log_softmax(1) if self.softmax else scores
         else:
             kept: list[Tensor] = []
-            handle = self.module.register_forward_hook(lambda module, args, output: kept.append(output))
-            self.task(images)
-            handle.remove()
+            with self.module.register_forward_hook(lambda module, args, output: kept.append(output)):
+                self.task(images)
             scores = kept[0] if kept[0].ndim == 2 else kept[0][:, :, kept[0].shape[2] // 2, kept[0].shape[3] // 2]
         if not 0 <= self.unit < scores.shape[1]:
             raise InputError(f"unit {self.unit}: {self.name or 'the model'} has 0 to {scores.shape[1] - 1}.")

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from visiontasks.core.errors import InputError
-from visiontasks.predict.description import Network
+from visiontasks.predict.networks import Network
 from visiontasks.targets import find_target
 from visiontasks.targets.sample import Outputs
 

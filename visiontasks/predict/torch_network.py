@@ -2,19 +2,15 @@
 
 import zipfile
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import torch
 from torch.export.passes import move_to_device_pass
 
 from visiontasks.core.errors import InputError
-from visiontasks.core.serialize import Trusted
-from visiontasks.predict.description import SPEC, read_description
+from visiontasks.predict.networks import SPEC, read_description
 from visiontasks.targets.sample import Outputs
 from visiontasks.tasks import VisionTask
-from visiontasks.tasks.pretrained import pretrained_task
-from visiontasks.tasks.restore import restore_task
 
 
 class TorchNetwork:
@@ -27,16 +23,6 @@ class TorchNetwork:
         self.task = task.eval().to(self.device)
         self.spec, self.keys = task.spec, tuple(task.heads)
         self.any_size = takes_any_size(task)
-
-    @classmethod
-    def from_checkpoint(cls, path: str, device: str = "auto", trust: Trusted = ()) -> Self:
-        """Builds the model that a checkpoint describes and loads its weights; see `restore_task`."""
-        return cls(restore_task(path, trust), device)
-
-    @classmethod
-    def from_pretrained(cls, name: str, pretrained: bool | str = True, device: str = "auto") -> Self:
-        """Builds a timm network with its own classes and preprocessing; see `open_network`."""
-        return cls(pretrained_task(name, pretrained), device)
 
     @torch.inference_mode()
     def __call__(self, images: np.ndarray) -> Outputs:
@@ -64,7 +50,7 @@ class ExportedNetwork:
         self.device = find_device(device)
         # the guards hold for the sizes of the example only, such as whether a side is a multiple of 32
         self.module = move_to_device_pass(program, self.device).module(check_guards=False)
-        self.spec, self.keys, self.described = described["spec"], tuple(described["keys"]), described
+        self.spec, self.keys = described["spec"], tuple(described["keys"])
         self.any_size, self.resizes = described["any_size"], described["resizes"]
 
     @torch.inference_mode()
