@@ -3,6 +3,7 @@
 import json
 import os
 import warnings
+from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -17,7 +18,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from visiontasks.callbacks import ClosedFormStart, Curves, Panels, Results
 from visiontasks.callbacks.rates import STEPS, LRFinder
 from visiontasks.callbacks.wandb import log_config
-from visiontasks.cli.imports import import_modules, take_imports
+from visiontasks.cli.imports import import_modules
 from visiontasks.cli.parser import Parser, read_config
 from visiontasks.cli.preview import write_preview
 from visiontasks.cli.runs import RUN_DIR, run_checkpoints, run_directory, run_loggers
@@ -40,7 +41,6 @@ EXPECTED_WARNINGS = (
     ".*It is recommended to use .self.log.*sync_dist=True",  # figures are computed over all processes already
     ".*no transform to process it",  # color transforms do not move boxes
 )
-LOADERS = ("dataloaders", "train_dataloaders", "val_dataloaders")
 
 
 def main(command: str, args: Sequence[str]) -> "VisionCLI":
@@ -77,7 +77,8 @@ class VisionCLI(LightningCLI):
 
     def subcommands(self) -> dict[str, set[str]]:
         """Returns only the given command, because each parser takes a second to inspect signatures."""
-        return {self._method: {"model", "datamodule", *LOADERS, "verbose", "weights_only"}}
+        loaders = ("dataloaders", "train_dataloaders", "val_dataloaders")
+        return {self._method: {"model", "datamodule", *loaders, "verbose", "weights_only"}}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.link_arguments("data.spec", "model.init_args.spec", apply_on="instantiate")
@@ -91,10 +92,12 @@ class VisionCLI(LightningCLI):
 
     def _prepare(self, args: Sequence[str]) -> list[str]:
         """Reads the imports and the hyperparameters of a checkpoint, which the parser needs."""
-        names, args = take_imports(args)
+        parser = ArgumentParser(add_help=False, allow_abbrev=False)
+        parser.add_argument("--imports", action="append", default=[])
+        options, args = parser.parse_known_args(args)
         configs = [read_config(Path(config)) for config in _options(args, "-c", "--config") if Path(config).is_file()]
         modules = [one for config in configs for one in import_modules(config.get("imports") or [])]
-        modules += import_modules(names)
+        modules += import_modules(options.imports)
         self.checkpoint, self.ckpt_path = None, next(reversed(_options(args, "--ckpt_path")), None)
         if self.ckpt_path and self.command == "probe":
             raise InputError("probe solves new heads; for the backbone of another run, use --model.weights CHECKPOINT.")

@@ -22,7 +22,8 @@ class TorchNetwork:
         self.device = find_device(device)
         self.task = task.eval().to(self.device)
         self.spec, self.keys = task.spec, tuple(task.heads)
-        self.any_size = takes_any_size(task)
+        fixed = hasattr(task.backbone.net, "set_input_size") or task.backbone.normalization == "zca"
+        self.any_size = not fixed and all(getattr(head, "pool", None) != "flatten" for head in task.heads.values())
 
     @torch.inference_mode()
     def __call__(self, images: np.ndarray) -> Outputs:
@@ -64,12 +65,6 @@ class ExportedNetwork:
             height, width = images.shape[-2:]
             raise InputError(f"pictures of {height} x {width} pixels do not fit this program: {error}") from None
         return {key: output.cpu().numpy() for key, output in zip(self.keys, found, strict=True)}
-
-
-def takes_any_size(task: VisionTask) -> bool:
-    """Returns whether pictures may have another size than the task's `image_size`."""
-    fixed = hasattr(task.backbone.net, "set_input_size") or task.backbone.normalization == "zca"
-    return not fixed and all(getattr(head, "pool", None) != "flatten" for head in task.heads.values())
 
 
 def find_device(name: str) -> torch.device:
