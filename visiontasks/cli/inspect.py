@@ -190,11 +190,8 @@ def open_model(options: argparse.Namespace, more: Sequence[str]) -> Opened:
     return Opened(task, data, directory)
 
 
-SHOW = [show_layers, show_features, show_filters, show_maximize, show_attack, show_explain]
-
-
 def main(options: argparse.Namespace, more: Sequence[str]) -> None:
     """Opens the model and writes the pictures."""
     opened = open_model(options, more)
-    next(show for show in SHOW if show.__name__ == f"show_{options.what}")(opened, options)
+    globals()[f"show_{options.what}"](opened, options)
     print(f"written to {opened.directory}")

@@ -2,11 +2,11 @@
 
 import hashlib
 import statistics
-import time
 from collections.abc import Iterable, Sized
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+from timeit import timeit
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -19,8 +19,7 @@ from visiontasks.core.resize import to_picture
 from visiontasks.core.serialize import Trusted
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.evaluate import count
-from visiontasks.export.graph import OutputGraph, describe_graph, write_onnx, write_pt2
-from visiontasks.export.int8 import quantize
+from visiontasks.export.graph import OutputGraph, describe_graph, quantize, write_onnx, write_pt2
 from visiontasks.predict.networks import Network, open_network
 from visiontasks.predict.predictor import Predictor
 from visiontasks.predict.sources import Source
@@ -188,13 +187,8 @@ def speed(
 ) -> dict[str, float]:
     """Measures the median images per second of two networks, in turn, and how many times faster the other one is."""
     picture = next(iter(calibration_pictures(dataset, spec, whole)))
-    times: tuple[list[float], list[float]] = ([], [])
-    for _ in range(rounds):
-        for network, taken in zip((plain, other), times, strict=True):
-            start = time.perf_counter()
-            network(picture)
-            taken.append(time.perf_counter() - start)
-    first, second = (statistics.median(taken[2:]) for taken in times)
+    times = [[timeit(partial(network, picture), number=1) for network in (plain, other)] for _ in range(rounds)]
+    first, second = (statistics.median(taken) for taken in zip(*times[2:], strict=True))
     return {"images_per_second": 1 / first, "int8_images_per_second": 1 / second, "times_faster": first / second}
 
 
