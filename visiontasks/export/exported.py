@@ -137,14 +137,13 @@ def export(
         if failures:
             for stale in (path, checksum):  # of an earlier export, which may be of another checkpoint
                 stale.unlink(missing_ok=True)
-        else:
-            with part.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            report |= {"sha256": digest, "bytes": part.stat().st_size}
-        write_json(Path(f"{path}.json"), report)
-        if failures:
+            write_json(Path(f"{path}.json"), report)
             more = f" and {len(failures) - 1} more" if len(failures) > 1 else ""
             raise InputError(f"{path}: not exported, it differs from {checkpoint}: {failures[0]}{more}.")
+        with part.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        report |= {"sha256": digest, "bytes": part.stat().st_size}
+        write_json(Path(f"{path}.json"), report)
     with atomic_write(checksum) as part:
         part.write_text(f"{report['sha256']}  {path.name}\n", "utf-8")
     return Exported(path, Path(f"{path}.json"), report)

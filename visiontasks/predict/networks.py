@@ -35,8 +35,8 @@ class Network(Protocol):
         ...
 
 
-def read_description(text: str | None, path: str) -> dict[str, Any]:
-    """Reads the description in an exported file; see `describe_graph`.
+def read_description(text: str | None, path: str) -> tuple[dict[str, Any], tuple[str, ...], bool, bool]:
+    """Reads the attributes of a `Network`, in their order, from the description in its file; see `describe_graph`.
 
     Raises:
         InputError: The description is missing, or not as `export` writes it.
@@ -54,10 +54,10 @@ def read_description(text: str | None, path: str) -> dict[str, Any]:
             and {described["any_size"], described["resizes"]} <= {True, False}
         )
     except (ValueError, KeyError, TypeError, AttributeError):
-        sound, described = False, {}
+        sound = False
     if not sound:
         raise InputError(f"{path}: not exported by visiontasks ({SPEC!r} is missing in its metadata, or invalid).")
-    return described
+    return spec, tuple(keys), described["any_size"], described["resizes"]
 
 
 def open_network(

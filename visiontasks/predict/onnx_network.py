@@ -50,11 +50,10 @@ class OnnxNetwork:
             self.session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has one exception per status code
             raise InputError(f"{path}: not an ONNX file that can be run: {error}") from None
-        described = read_description(self.session.get_modelmeta().custom_metadata_map.get(SPEC), path)
-        self.spec, self.keys = described["spec"], tuple(described["keys"])
+        described = self.session.get_modelmeta().custom_metadata_map.get(SPEC)
+        self.spec, self.keys, self.any_size, self.resizes = read_description(described, path)
         if (found := tuple(output.name for output in self.session.get_outputs())) != self.keys:
             raise InputError(f"{path}: describes the outputs {self.keys}, but has {found}. Export it again.")
-        self.any_size, self.resizes = described["any_size"], described["resizes"]
 
     def __call__(self, images: np.ndarray) -> Outputs:
         """Computes the post-processed outputs of pictures, uint8 (B, 3, H, W), RGB."""

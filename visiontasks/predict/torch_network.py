@@ -47,12 +47,10 @@ class ExportedNetwork:
             program = torch.export.load(path, extra_files=extra)
         except (RuntimeError, ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
             raise InputError(f"{path}: not an exported program that can be read: {error}") from None
-        described = read_description(extra[SPEC], path)
+        self.spec, self.keys, self.any_size, self.resizes = read_description(extra[SPEC], path)
         self.device = find_device(device)
         # the guards hold for the sizes of the example only, such as whether a side is a multiple of 32
         self.module = move_to_device_pass(program, self.device).module(check_guards=False)
-        self.spec, self.keys = described["spec"], tuple(described["keys"])
-        self.any_size, self.resizes = described["any_size"], described["resizes"]
 
     @torch.inference_mode()
     def __call__(self, images: np.ndarray) -> Outputs:
