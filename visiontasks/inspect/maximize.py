@@ -62,9 +62,9 @@ def maximize(
         with torch.enable_grad():
             normalized = task.backbone.normalizer(_pixels(image).roll(moves, (2, 3)))
             scores = _scores(task, normalized, module, softmax)
-        if not 0 <= unit < scores.shape[1]:
-            raise InputError(f"unit {unit}: {name} has 0 to {scores.shape[1] - 1}.")
-        (gradient,) = torch.autograd.grad(scores[0, unit], image)
+            if not 0 <= unit < scores.shape[1]:
+                raise InputError(f"unit {unit}: {name} has 0 to {scores.shape[1] - 1}.")
+            (gradient,) = torch.autograd.grad(scores[0, unit], image)
         with torch.no_grad():
             image += rate * gradient / gradient.square().mean().sqrt().clamp(min=1e-12)
             image *= 1 - decay
