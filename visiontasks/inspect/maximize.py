@@ -82,7 +82,7 @@ def _pixels(image: Tensor) -> Tensor:
 
 
 def _scores(task: VisionTask, images: Tensor, module: nn.Module | None, softmax: bool) -> Tensor:
-    """Computes the output of each unit for normalized images, float (B, units); of a map, that in its center."""
+    """Computes the output of each unit for normalized images, float (B, units); for a map, those in its center."""
     if module is None:
         logits = task(images)["label"]
         return logits.log_softmax(1) if softmax else logits
