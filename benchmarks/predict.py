@@ -56,7 +56,7 @@ def process(args: list[str], cores: int) -> tuple[float, str, int]:
 
 def measure(model: str, photos: list[str], cores: int, folder: str) -> dict[str, float]:
     """One run of each kind."""
-    command = [sys.executable, "-m", "visiontasks.cli.main", "predict", model]
+    command = [sys.executable, "-m", "visiontasks.cli", "predict", model]
     start, _, _ = process([*command, photos[0], "--output", folder], cores)
     _, printed, memory = process([*command, *photos, "--output", folder], cores)
     (rate,) = re.findall(r"\(([\d.]+) images/s\)", printed)

@@ -17,6 +17,7 @@ import torch
 import wandb
 import yaml
 
+import visiontasks
 from visiontasks.cli import main
 from visiontasks.tasks.checkpoint import read_checkpoint
 
@@ -279,6 +280,7 @@ def test_mistakes_in_the_data_are_named(
 def test_help_imports_nothing_heavy(command: str) -> None:
     code = f"""
 import sys
+import visiontasks
 from visiontasks.cli import main
 try:
     main({[*command.split(), "--help"]})
@@ -289,6 +291,12 @@ except SystemExit as stop:
     code, *modules = run.stdout.splitlines()[-1].split()
     assert code == "0"
     assert not {"torch", "lightning", "timm", "numpy", "cv2", "albumentations", "jsonargparse"} & {*modules}
+
+
+def test_the_module_of_the_command_line_runs_without_a_warning() -> None:
+    args = [sys.executable, "-m", "visiontasks.cli", "--version"]
+    run = subprocess.run(args, capture_output=True, text=True, check=True)
+    assert (run.stdout, run.stderr) == (f"{visiontasks.__version__}\n", "")
 
 
 def test_the_help_of_a_fit_leads_to_that_of_every_key(capsys: pytest.CaptureFixture) -> None:
@@ -338,6 +346,28 @@ def test_checkpoint_of_other_classes_is_refused(
     with pytest.raises(SystemExit):
         run("test", "--ckpt_path", str(trained / "best.ckpt"))
     assert "class_names: the checkpoint has ['blue', 'green', 'red']" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("new", "expected"),
+    [
+        ("backbone: {name: test_efficientnet", "test_resnet, which do not fit test_efficientnet"),
+        (
+            "head: {hidden: [4]}\n    backbone: {name: test_resnet",
+            "test_resnet with other options, which do not fit test_resnet",
+        ),
+    ],
+)
+def test_checkpoint_of_another_network_is_refused_in_one_line(
+    run: Callable[..., Path], config: Path, capsys: pytest.CaptureFixture, new: str, expected: str
+) -> None:
+    file = str(run("probe") / "last.ckpt")
+    config.write_text(config.read_text().replace("backbone: {name: test_resnet", new))
+    for command in ("test", "fit"):
+        with pytest.raises(SystemExit, match="2"):
+            run(command, "--ckpt_path", file)
+        (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error: "))
+        assert line.startswith(f"error: {file}: it has the weights of {expected} of the config. Use the config of its")
 
 
 def test_the_config_of_a_run_runs_again(run: Callable[..., Path], tmp_path: Path) -> None:

@@ -316,7 +316,7 @@ def test_a_folder_that_cannot_be_written_to_is_named(predict: Any, capsys: Any, 
 
 def command(exported: Any, output: Path, *more: str) -> list[str]:
     model = str(exported["mask.onnx"])
-    return [sys.executable, "-m", "visiontasks.cli.main", "predict", model, "--output", str(output), *more]
+    return [sys.executable, "-m", "visiontasks.cli", "predict", model, "--output", str(output), *more]
 
 
 def test_a_full_disk_is_named_and_leaves_no_broken_file(

@@ -21,6 +21,7 @@ from visiontasks.callbacks.wandb import (
     log_table,
     wandb_loggers,
 )
+from visiontasks.cli.runs import run_loggers
 
 IMAGE = np.zeros((20, 20, 3), np.uint8)
 
@@ -52,7 +53,7 @@ def loggers(run: FakeRun, tmp_path: Path) -> list:
 
 
 def test_only_loggers_of_weights_and_biases_get_anything(run: FakeRun, loggers: list) -> None:
-    assert wandb_loggers(SimpleNamespace(loggers=loggers)) == loggers[1:]
+    assert wandb_loggers(loggers) == loggers[1:]
     log_config(loggers, {"batch_size": 8})
     log_pictures(loggers, "batch", [IMAGE])
     log_table(loggers, "per_class", ["class", "iou"], [("cat", 0.5)])
@@ -61,6 +62,14 @@ def test_only_loggers_of_weights_and_biases_get_anything(run: FakeRun, loggers: 
     assert isinstance(run.logged["batch"][0], wandb.Image)
     assert run.logged["per_class"].data == [["cat", 0.5]]
     assert run.finished
+
+
+def test_a_run_is_written_below_the_working_directory_wherever_the_service_was_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _, logger = run_loggers(None, Path("runs/config/time"))
+    assert Path(logger.save_dir) == tmp_path / "runs/config/time"
 
 
 def test_boxes_and_masks_can_be_switched_on_and_off(run: FakeRun, loggers: list) -> None:

@@ -79,6 +79,6 @@ def _gather(trainer: Trainer, part: Tensor) -> Tensor:
     """Concatenates the rows of all ranks, whose numbers may differ by one."""
     if trainer.world_size == 1:
         return part
-    parts: list[Tensor | None] = [None] * trainer.world_size
+    parts = [part] * trainer.world_size  # to be replaced by those of each rank
     torch.distributed.all_gather_object(parts, part)
-    return torch.cat([rows for rows in parts if rows is not None])
+    return torch.cat(parts)

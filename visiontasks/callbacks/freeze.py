@@ -1,11 +1,12 @@
 """Training of the heads before the backbone."""
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from typing import Any
+
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from torch.nn.parallel import DistributedDataParallel
 
 from visiontasks.core.errors import InputError
-from visiontasks.tasks.base import VisionTask
 from visiontasks.tasks.schedules import Phase, Schedule
 
 
@@ -38,15 +39,14 @@ class FreezeBackbone(Callback):
         self.epochs, self.stages, self.lr, self.schedule = epochs, stages, lr, schedule
         self.changes = {"momentum": momentum, "nesterov": nesterov}
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        assert isinstance(pl_module, VisionTask)
+    def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         if trainer.max_epochs and 0 <= trainer.max_epochs <= self.epochs:
             rank_zero_warn(f"FreezeBackbone: epochs={self.epochs}, but the fit ends after {trainer.max_epochs}.")
         if stage == "fit" and self.epochs > 0 and (self.lr is not None or self.schedule is not None):
             first = pl_module.phases[0]
             pl_module.phases = [first, Phase(self.epochs, self.schedule or first.schedule, self.lr)]
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         model = trainer.strategy.model
         if isinstance(model, DistributedDataParallel) and not model.find_unused_parameters:
             raise InputError(
@@ -54,8 +54,7 @@ class FreezeBackbone(Callback):
                 "Use `--trainer.strategy ddp_find_unused_parameters_true` or `-c configs/ddp.yaml`."
             )
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        assert isinstance(pl_module, VisionTask)
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
         # not before training starts, because DDP ignores parameters that are frozen when it wraps the model
         if self.epochs < 0 or trainer.current_epoch < self.epochs:
             pl_module.backbone.freeze()

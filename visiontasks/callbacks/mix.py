@@ -31,9 +31,8 @@ class Mix(Callback):
 
         if list(pl_module.heads) != ["label"]:
             raise InputError(f"Mix is for classification only; this task answers {', '.join(pl_module.heads)}.")
-        options = {"num_classes": len(pl_module.spec["class_names"])}
-        kinds = ((v2.MixUp, self.mixup), (v2.CutMix, self.cutmix))
-        self.transforms = [kind(alpha=alpha, **options) for kind, alpha in kinds if alpha]
+        count, kinds = len(pl_module.spec["class_names"]), ((v2.MixUp, self.mixup), (v2.CutMix, self.cutmix))
+        self.transforms = [kind(alpha=alpha, num_classes=count) for kind, alpha in kinds if alpha]
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         with torch.random.fork_rng(devices=[]):

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 
 from visiontasks.callbacks.wandb import log_boxes_and_masks
@@ -55,16 +54,13 @@ class Panels(Callback):
 
     on_test_batch_end = on_validation_batch_end
 
-    @rank_zero_only
     def on_fit_end(self, trainer: Trainer, pl_module: Any) -> None:
         self._show(trainer, pl_module, "val")
 
-    @rank_zero_only
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         if trainer.state.fn == "validate":
             self._show(trainer, pl_module, "val")
 
-    @rank_zero_only
     def on_test_end(self, trainer: Trainer, pl_module: Any) -> None:
         self._show(trainer, pl_module, "test")
 
@@ -78,7 +74,7 @@ class Panels(Callback):
         self.worst = sorted(self.worst, key=lambda panel: -panel.loss)[: self.count]
 
     def _show(self, trainer: Trainer, task: Any, stage: str) -> None:
-        if not self.worst:
+        if not self.worst:  # as in all processes but the first
             return
         dense = [key for key in task.heads if find_target(key).dense]
         names = [name for key in dense for name in names_of(task.spec, key)]

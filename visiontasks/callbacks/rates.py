@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import LearningRateFinder
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
@@ -12,7 +12,6 @@ from visiontasks.callbacks.freeze import FreezeBackbone
 from visiontasks.core.compat import end_fit_after_rates
 from visiontasks.core.errors import InputError
 from visiontasks.core.files import write_csv
-from visiontasks.tasks.base import VisionTask
 
 STEPS = 100
 SKIPPED = 10  # first losses, whose running mean is over too few
@@ -34,8 +33,7 @@ class LRFinder(Callback):
     def __init__(self, directory: str, steps: int) -> None:
         self.directory, self.steps = Path(directory), steps
 
-    def on_fit_start(self, trainer: Any, pl_module: LightningModule) -> None:
-        assert isinstance(pl_module, VisionTask)
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         # the finder runs without the other callbacks
         if any(isinstance(callback, FreezeBackbone) and callback.epochs for callback in trainer.callbacks):
             pl_module.backbone.freeze()
@@ -47,11 +45,10 @@ class LRFinder(Callback):
         # not as a callback of the trainer, because Lightning would run it before ClosedFormStart
         finder = LearningRateFinder(*RANGE, num_training_steps=self.steps, update_attr=False)
         end_fit_after_rates(finder)
-        with_ratio = trainer.optimizers[0].register_step_pre_hook(keep_ratio)
         try:
-            finder.lr_find(trainer, pl_module)
+            with trainer.optimizers[0].register_step_pre_hook(keep_ratio):
+                finder.lr_find(trainer, pl_module)
         finally:
-            with_ratio.remove()
             pl_module.backbone.unfreeze()
             if finder.optimal_lr is not None:
                 self._write(np.array(finder.optimal_lr.results["lr"]), np.array(finder.optimal_lr.results["loss"]))

@@ -8,11 +8,10 @@ import numpy as np
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
-from rich.console import Console
-from rich.table import Table
 
 from visiontasks.callbacks.wandb import log_pictures, log_table
 from visiontasks.core.files import write_csv
+from visiontasks.core.tables import print_table
 from visiontasks.targets import find_target
 
 NAMED, NUMBERED = 100, 20  # maximum number of classes with names and with numbers in the picture
@@ -67,28 +66,20 @@ class Results(Callback):
 
     @rank_zero_only
     def _print(self, title: str, columns: dict[str, dict[str, float]]) -> None:
-        table = Table(title=title, title_justify="left")
-        table.add_column("metric")
-        for name in [*columns, "baseline"]:
-            table.add_column(name, justify="right")
-        values = list(columns.values())
+        values, rows = list(columns.values()), []
         for name in dict.fromkeys(name for column in values for name in column if not name.endswith("_baseline")):
             cells = [f"{column[name]:.4f}" if name in column else "" for column in values]
             baselines = [f"{column[key]:.4f}" for column in values if (key := f"{name}_baseline") in column]
-            table.add_row(name, *cells, *baselines[:1])
-        Console().print(table)
+            rows.append([name, *cells, *baselines[:1]])
+        print_table(title, ["metric", *columns, "baseline"], rows)
 
     @rank_zero_only
     def _write(self, tables: dict[str, np.ndarray], names: list[str], prefix: str, trainer: Trainer) -> None:
         per_class = {name: values.tolist() for name, values in tables.items() if values.ndim == 1}
         matrices = {name: matrix for name, matrix in tables.items() if matrix.ndim == 2}
         rows = [{"class": name, **{k: v[i] for k, v in per_class.items()}} for i, name in enumerate(names)]
-        view = Table(title="per class", title_justify="left")
-        for name in rows[0]:
-            view.add_column(name, justify="left" if name == "class" else "right")
-        for row in rows:
-            view.add_row(*(value if isinstance(value, str) else f"{value:.4f}" for value in row.values()))
-        Console().print(view)
+        cells = [[value if isinstance(value, str) else f"{value:.4f}" for value in row.values()] for row in rows]
+        print_table("per class", [*rows[0]], cells)
         log_table(trainer.loggers, f"test/{prefix}per_class", [*rows[0]], [[*row.values()] for row in rows])
         if self.directory:
             write_csv(Path(self.directory, f"test_{prefix}per_class.csv"), rows)

@@ -71,30 +71,26 @@ def has_key() -> bool:
         return False
 
 
-def wandb_loggers(trainer: Trainer) -> list[LightningWandbLogger]:
-    """Returns the W&B loggers of a trainer, ours and Lightning's."""
-    return _only_wandb(trainer.loggers)
-
-
-def _only_wandb(loggers: Iterable[Logger]) -> list[LightningWandbLogger]:
+def wandb_loggers(loggers: Iterable[Logger]) -> list[LightningWandbLogger]:
+    """Returns the W&B loggers among these, ours and Lightning's."""
     return [logger for logger in loggers if isinstance(logger, LightningWandbLogger)]
 
 
 def log_config(loggers: Iterable[Logger], config: dict[str, Any]) -> None:
     """Logs settings to the W&B loggers among these, like all functions below."""
-    for logger in _only_wandb(loggers):
+    for logger in wandb_loggers(loggers):
         logger.experiment.config.update(config, allow_val_change=True)
 
 
 def log_pictures(loggers: Iterable[Logger], name: str, pictures: Sequence[np.ndarray]) -> None:
     """Logs pictures, uint8 (H, W, 3), under one name."""
-    for logger in _only_wandb(loggers):
+    for logger in wandb_loggers(loggers):
         logger.log_image(name, list(pictures))
 
 
 def log_table(loggers: Iterable[Logger], name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Logs a table."""
-    for logger in _only_wandb(loggers):
+    for logger in wandb_loggers(loggers):
         logger.log_table(name, columns=list(columns), data=[list(row) for row in rows])
 
 
@@ -110,7 +106,7 @@ def log_boxes_and_masks(
     A row has an image, uint8 (H, W, 3), a caption, and layers such as `target` and `prediction`. A layer may have
     `boxes`, a list of {"box": xyxy in pixels, "label": int, "caption": str}, and `classes` of the pixels, uint8 (H, W).
     """
-    if chosen := _only_wandb(loggers):
+    if chosen := wandb_loggers(loggers):
         pictures = [_picture(*row, class_names, mask_names) for row in rows]
         for logger in chosen:
             logger.experiment.log({name: pictures})
@@ -118,7 +114,7 @@ def log_boxes_and_masks(
 
 def finish_runs(loggers: Iterable[Logger]) -> None:
     """Ends the W&B runs, so that a later logger starts a new one."""
-    for logger in _only_wandb(loggers):
+    for logger in wandb_loggers(loggers):
         logger.experiment.finish()
 
 
@@ -164,12 +160,12 @@ class BestCheckpointArtifact(Callback):
     def on_fit_end(self, trainer: Trainer, pl_module: Any) -> None:
         import wandb
 
-        found = [one for one in trainer.checkpoint_callbacks if isinstance(one, ModelCheckpoint) and one.monitor]
-        for logger in wandb_loggers(trainer):
-            if not (found and Path(found[0].best_model_path).is_file()):
-                continue
-            best, score = found[0], found[0].best_model_score
-            metadata = {"monitor": best.monitor, "value": None if score is None else float(score)}
+        found = (one for one in trainer.checkpoint_callbacks if isinstance(one, ModelCheckpoint) and one.monitor)
+        if (best := next(found, None)) is None or not Path(best.best_model_path).is_file():
+            return
+        score = best.best_model_score
+        metadata = {"monitor": best.monitor, "value": None if score is None else float(score)}
+        for logger in wandb_loggers(trainer.loggers):
             artifact = wandb.Artifact(self.name or f"model-{logger.experiment.id}", "model", metadata=metadata)
             artifact.add_file(best.best_model_path)
             logger.experiment.log_artifact(artifact, aliases=["best", "latest", *self.aliases])

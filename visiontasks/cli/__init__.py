@@ -1,5 +1,65 @@
-"""The command line."""
+"""The command line, which finds the command before it imports anything heavy."""
 
-from visiontasks.cli.main import main
+import logging
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from importlib import import_module
+from typing import NoReturn
 
-__all__ = ["main"]
+from visiontasks import __version__
+from visiontasks.cli.arguments import ARGUMENTS, COMMANDS, TRAINING, parse
+from visiontasks.core.errors import InputError
+from visiontasks.core.memory import keep_freed_memory
+from visiontasks.core.moved import current_option
+
+INTERRUPTED = 130  # 128 plus the number of the signal, as in shells
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Runs a command with its arguments, by default those of the process; entry point of `visiontasks` and `train.py`.
+
+    Raises:
+        SystemExit: With status 2 and a message if the arguments, the config or the data are wrong.
+    """
+    command, *rest = [*(sys.argv[1:] if args is None else args)] or ["--help"]
+    if command in ("-h", "--help"):
+        lines = [f"  {name:10}{text}" for name, text in COMMANDS.items()]
+        end = "\nvisiontasks COMMAND --help lists its arguments."
+        return print("visiontasks COMMAND [ARGUMENTS]\n", *lines, end, sep="\n")
+    if command == "--version":
+        return print(__version__)
+    if command not in COMMANDS:
+        close = get_close_matches(command, COMMANDS, 1)
+        hint = f"did you mean {close[0]!r}?" if close else f"the commands are {', '.join(COMMANDS)}."
+        _fail(f"no command {command!r}; {hint}")
+    if command not in ARGUMENTS and {"-h", "--help"} & {*rest}:
+        print(TRAINING.format(command=command, description=COMMANDS[command].partition(":")[0]))
+        sys.exit(0)
+    # Lightning advertises a service in every run
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "Tip:" not in str(record.msg))
+    keep_freed_memory()
+    rest = [current_option(argument) for argument in rest]
+    try:
+        if command in ARGUMENTS:
+            options, more = parse(command, rest)  # before anything heavy is imported
+            import_module(f"visiontasks.cli.{command}").main(options, more)
+        else:
+            rest = ["--help" if argument == "--help_all" else argument for argument in rest]
+            import_module("visiontasks.cli.training").main(command, rest)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause and not isinstance(cause, InputError):
+            cause = cause.__cause__ or cause.__context__  # the config parser wraps the errors of constructors
+        if cause is None:
+            raise
+        # a worker of a loader wraps the error in its own traceback
+        _fail(str(cause).rsplit("InputError: ", 1)[-1].strip())
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)

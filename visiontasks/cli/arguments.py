@@ -76,9 +76,6 @@ CHANGES_CONFIG = "All other arguments change the config, such as --data.image_si
 class Arguments(argparse.ArgumentParser):
     """Parser of the arguments of one command; with `epilog`, unknown arguments belong to the config."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options, allow_abbrev=False)
-
     def add_common(self, *names: str, **changes: Any) -> None:
         """Adds flags that several commands have."""
         for name in names:
@@ -89,7 +86,7 @@ def parse(command: str, args: Sequence[str]) -> tuple[argparse.Namespace, list[s
     """Parses the arguments of a command, and returns those that change a config as they are."""
     add, epilog = ARGUMENTS[command]
     description = COMMANDS[command].partition(":")[0]
-    parser = Arguments(prog=f"visiontasks {command}", description=f"{description}.", epilog=epilog)
+    parser = Arguments(prog=f"visiontasks {command}", description=f"{description}.", epilog=epilog, allow_abbrev=False)
     add(parser)
     options, more = parser.parse_known_args(args)
     if more and epilog is None:
@@ -158,7 +155,8 @@ def _inspect(parser: Arguments) -> None:
     parts = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
 
     def part(name: str, text: str, images: bool = False) -> Callable[..., argparse.Action]:
-        new: Arguments = parts.add_parser(name, help=text, description=text, epilog=parser.epilog)
+        options: dict[str, Any] = {"description": text, "epilog": parser.epilog, "allow_abbrev": False}
+        new: Arguments = parts.add_parser(name, help=text, **options)
         new.set_defaults(images=images)
         new.add_argument("model", type=Path, help="a checkpoint, or a config (.yaml)")
         if images:

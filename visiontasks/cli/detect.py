@@ -22,9 +22,6 @@ from visiontasks.predict.torch_network import find_device
 from visiontasks.targets.sample import draw_sample, row_of
 from visiontasks.tasks.restore import restore_task
 
-Objects = dict[str, np.ndarray]
-HEADER = ("path", "label", "score", "xmin", "ymin", "xmax", "ymax")
-
 
 def average_precision(detector: Detector, dataset: VisionDataset) -> dict[str, float]:
     """Computes the average precision over images with `objects` as in COCO (torchmetrics, pycocotools).
@@ -51,7 +48,9 @@ def average_precision(detector: Detector, dataset: VisionDataset) -> dict[str, f
     return figures | {names[label]: figure for label, figure in by_class.items()}
 
 
-def write_detections(folder: Path, found: Iterable[tuple[str, np.ndarray, Objects]], names: list[str]) -> int:
+def write_detections(
+    folder: Path, found: Iterable[tuple[str, np.ndarray, dict[str, np.ndarray]]], names: list[str]
+) -> int:
     """Writes `detections.csv`, one line per box, and `overlays/` into an existing folder; returns the number of boxes.
 
     `found` yields the name and pixels of each image and the result of `Detector.detect`.
@@ -66,7 +65,7 @@ def write_detections(folder: Path, found: Iterable[tuple[str, np.ndarray, Object
         rows += [{"path": name, **row_of(sample, spec)} for sample in samples]
         stem = Path(name).stem.encode("ascii", "replace").decode().replace("?", "_")
         Image.fromarray(picture).save(folder / "overlays" / f"{index:05d}_{stem}.png")
-    write_csv(folder / "detections.csv", rows, HEADER)
+    write_csv(folder / "detections.csv", rows, ("path", "label", "score", "xmin", "ymin", "xmax", "ymax"))
     return len(rows)
 
 

@@ -4,17 +4,14 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
 from visiontasks.cli.imports import import_modules, trust_of
 from visiontasks.cli.opening import open_data
 from visiontasks.core.errors import InputError
 from visiontasks.core.files import make_folder, write_csv, write_json
+from visiontasks.core.tables import print_table
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.data.splits import MissingSplit
-from visiontasks.evaluate.bootstrap import bootstrap
-from visiontasks.evaluate.counts import Counts, count, count_baseline
+from visiontasks.evaluate import Counts, bootstrap, count, count_baseline
 from visiontasks.predict.predictor import Predictor
 from visiontasks.targets import find_target
 
@@ -75,14 +72,13 @@ def figure_rows(
 
 def _print(rows: list[Row], title: str) -> None:
     starts = [name.removesuffix("value") for name in rows[0] if name.endswith("value")]
-    table = Table(title=title, title_justify="left")
-    for name in ("metric", "class", *(start.strip() or "value" for start in starts), "baseline"):
-        table.add_column(name, justify="left" if name in ("metric", "class") else "right")
+    lines = []
     for row in rows:
         cells = [_shown(row[f"{start}value"]) for start in starts]
         cells[-1] += f" [{_shown(row[f'{starts[-1]}low'])}, {_shown(row[f'{starts[-1]}high'])}]"
-        table.add_row(str(row["metric"]), str(row["class"]), *cells, _shown(row["baseline"]))
-    Console().print(table)
+        lines.append([str(row["metric"]), str(row["class"]), *cells, _shown(row["baseline"])])
+    columns = ("metric", "class", *(start.strip() or "value" for start in starts), "baseline")
+    print_table(title, columns, lines, texts=2)
 
 
 def _shown(value: str | float) -> str:

@@ -3,7 +3,6 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -24,14 +23,6 @@ def import_modules(names: Any) -> list[ModuleType]:
         except (ImportError, SyntaxError, ValueError, TypeError) as error:
             raise InputError(f"imports: the module {name!r} cannot be imported: {error}.") from error
     return found
-
-
-def take_imports(args: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Returns the modules that `--imports` names, and the other arguments."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--imports", action="append", default=[])
-    options, others = parser.parse_known_args(args)
-    return options.imports, others
 
 
 def trust_of(options: argparse.Namespace, model: str) -> bool | list[ModuleType]:

@@ -45,18 +45,18 @@ class Opened(NamedTuple):
     data: VisionDataModule | None
     directory: Path
 
-    def batches(self, sources: Sequence[str], count: int) -> Iterable[dict[str, Any]]:
-        """Yields each image of these files and folders, or else the first `count` images of the validation set."""
-        if sources:
-            for source in find_sources(sources):
+    def images(self, options: Any) -> Iterable[tuple[str, Tensor]]:
+        """Yields name and pixels, uint8 (1, 3, H, W), of each given image, or else the first of the validation set."""
+        if options.source:
+            for source in find_sources(options.source):
                 image = torch.from_numpy(to_picture(source.read(), self.task.spec)).permute(2, 0, 1)
-                yield {"image": image[None], "name": Path(source.name).stem}
+                yield Path(source.name).stem, image[None]
             return
         assert self.data is not None
         dataset, loader = self.data.dataset("val"), self.data.loader("val")
         pairs = (pair for batch in loader for pair in zip(batch["image"], batch["index"].tolist(), strict=True))
-        for image, index in islice(pairs, count):
-            yield {"image": image[None], "name": Path(dataset.name(index)).stem}
+        for image, index in islice(pairs, options.count):
+            yield Path(dataset.name(index)).stem, image[None]
 
     def save(self, name: str, picture: np.ndarray) -> None:
         Image.fromarray(picture).save(self.directory / f"{name.replace('/', '_').replace(' ', '_')}.png")
@@ -65,11 +65,10 @@ class Opened(NamedTuple):
 def show_layers(opened: Opened, options: Any) -> None:
     """Writes layers.csv and prints it as a table."""
     task = opened.task
-    found = layers(task, torch.zeros(1, 3, *height_width(task.spec["image_size"]), dtype=torch.uint8))
+    found = layers(task, _blank(task))
     names, rows = ("layer", "kind", "output", "weights", "multiplications", "memory", "field"), []
-    for layer in found:
-        output, field = " x ".join(map(str, layer.output)), " x ".join(f"{side:g}" for side in layer.field)
-        values = (layer.name, layer.kind, output, layer.weights, layer.multiplications, layer.memory, field)
+    for name, kind, output, *costs, field in found:
+        values = (name, kind, " x ".join(map(str, output)), *costs, " x ".join(f"{side:g}" for side in field))
         rows.append(dict(zip(names, values, strict=True)))
     write_csv(opened.directory / "layers.csv", rows)
     table = Table()
@@ -85,11 +84,11 @@ def show_layers(opened: Opened, options: Any) -> None:
 def show_features(opened: Opened, options: Any) -> None:
     """Draws the units of a layer side by side, in one picture per image."""
     layer, _ = find_layer(opened.task, options.layer)
-    for batch in opened.batches(options.source, options.count):
-        maps = features(opened.task, batch["image"], layer)
+    for name, image in opened.images(options):
+        maps = features(opened.task, image, layer)
         if maps.ndim != 4:
             raise InputError(f"--layer {layer}: its output of shape {tuple(maps.shape[1:])} is not a map.")
-        opened.save(f"features-{layer}-{batch['name']}", draw_maps(maps[0]))
+        opened.save(f"features-{layer}-{name}", draw_maps(maps[0]))
 
 
 def show_filters(opened: Opened, options: Any) -> None:
@@ -102,7 +101,7 @@ def show_maximize(opened: Opened, options: Any) -> None:
     """Draws the image that maximizes each class, or each unit of a layer, in one picture."""
     task, classes = opened.task, opened.task.spec["class_names"]
     if options.layer:
-        units = options.unit or range(min(MANY, _units(task, options.layer)))
+        units = options.unit or range(min(MANY, features(task, _blank(task), options.layer).shape[1]))
         titles = {unit: str(unit) for unit in units}
     else:
         chosen = [_class(name, classes) for name in options.classes] or range(min(MANY, len(classes)))
@@ -121,15 +120,15 @@ def show_attack(opened: Opened, options: Any) -> None:
     task, rows, pictures = opened.task, [], []
     (opened.directory / "adversarial").mkdir(exist_ok=True)
     how = {"radius": options.radius, "method": options.method, "steps": options.steps}
-    for batch in opened.batches(options.source, options.count):
-        image, before = batch["image"], _predict(task, batch["image"])
+    for name, image in opened.images(options):
+        before = _predict(task, image)
         moved = attack(task, image, torch.tensor([before["label"]]), **how)
         after = _predict(task, moved)
         first, last = (part[0].permute(1, 2, 0).numpy() for part in (image, moved))
         pictures += [draw_sample(first, before, task.spec), draw_difference(first, last, options.radius)]
         pictures.append(draw_sample(last, after, task.spec))
-        Image.fromarray(last).save(opened.directory / "adversarial" / f"{len(rows):05d}_{batch['name']}.png")
-        row = {"image": batch["name"], "before": before["class_name"], "score_before": before["score"]}
+        Image.fromarray(last).save(opened.directory / "adversarial" / f"{len(rows):05d}_{name}.png")
+        row = {"image": name, "before": before["class_name"], "score_before": before["score"]}
         rows.append(row | {"after": after["class_name"], "score_after": after["score"]})
     opened.save("attack", grid(pictures, 3))
     write_csv(opened.directory / "attack.csv", rows)
@@ -145,8 +144,7 @@ def show_explain(opened: Opened, options: Any) -> None:
     task, spec, pictures = opened.task, opened.task.spec, []
     key = options.key or next(iter(task.heads))
     target = _class(options.classes[0], names_of(spec, key)) if options.classes else None
-    for batch in opened.batches(options.source, options.count):
-        image = batch["image"]
+    for _, image in opened.images(options):
         weights = explain(task, image, options.key, target, options.method, options.window).cpu().numpy()
         picture = image[0].permute(1, 2, 0).numpy()
         pictures += [draw_sample(picture, _predict(task, image), spec), draw_heat(picture, weights)]
@@ -167,9 +165,8 @@ def _class(name: str, names: Sequence[str]) -> int:
     return names.index(name)
 
 
-def _units(task: Any, layer: str) -> int:
-    size = height_width(task.spec["image_size"])
-    return features(task, torch.zeros(1, 3, *size, dtype=torch.uint8), layer).shape[1]
+def _blank(task: VisionTask) -> Tensor:
+    return torch.zeros(1, 3, *height_width(task.spec["image_size"]), dtype=torch.uint8)
 
 
 def open_model(options: argparse.Namespace, more: Sequence[str]) -> Opened:
@@ -193,11 +190,18 @@ def open_model(options: argparse.Namespace, more: Sequence[str]) -> Opened:
     return Opened(task, data, directory)
 
 
-SHOW = [show_layers, show_features, show_filters, show_maximize, show_attack, show_explain]
+SHOW = {
+    "layers": show_layers,
+    "features": show_features,
+    "filters": show_filters,
+    "maximize": show_maximize,
+    "attack": show_attack,
+    "explain": show_explain,
+}
 
 
 def main(options: argparse.Namespace, more: Sequence[str]) -> None:
     """Opens the model and writes the pictures."""
     opened = open_model(options, more)
-    next(show for show in SHOW if show.__name__ == f"show_{options.what}")(opened, options)
+    SHOW[options.what](opened, options)
     print(f"written to {opened.directory}")

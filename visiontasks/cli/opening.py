@@ -38,21 +38,18 @@ def open_data(config: Path, more: Sequence[str] = (), beside: bool = False, trus
     if beside:
         whole = {"class_path": public_path(VisionDataModule), "init_args": section}
         section = check(whole, VisionDataModule, data_classes(trust), f"{config}: data")["init_args"]
-    return _open(_parser(), {"data": section}, more).data
+    return _open({"data": section}, more).data
 
 
 def open_task(config: Path, more: Sequence[str] = ()) -> tuple[VisionTask, VisionDataModule, Path]:
     """Builds the model and the data of a config that the user named; creates a run directory like that of a fit."""
     content = _read(config)
-    parser = _parser()
-    parser.add_lightning_class_args(VisionTask, "model", subclass_mode=True)
-    parser.link_arguments("data.spec", "model.init_args.spec", apply_on="instantiate")
-    parser.add_argument("--trainer.default_root_dir", type=str | None)
     given = {"trainer": {"default_root_dir": (content.get("trainer") or {}).get("default_root_dir")}}
     os.environ.pop(RUN_DIR, None)  # left by an earlier run in this process
     seed = content.get("seed_everything")
     seed_everything(seed if type(seed) is int else 0, verbose=False)
-    opened = _open(parser, given | {key: content[key] for key in ("data", "model") if key in content}, more)
+    given |= {key: content[key] for key in ("data", "model") if key in content}
+    opened = _open(given, more, model=True)
     return opened.model, opened.data, run_directory(opened.trainer.default_root_dir, [config])
 
 
@@ -75,12 +72,13 @@ def _read(config: Path, beside: bool = False) -> dict[str, Any]:
     return content
 
 
-def _parser() -> Parser:
+def _open(content: dict[str, Any], more: Sequence[str], model: bool = False) -> Namespace:
+    """Builds the data of a config, and with `model` the model; `more` are arguments that change the config."""
     parser = Parser()
     parser.add_class_arguments(VisionDataModule, "data", fail_untyped=False)
-    return parser
-
-
-def _open(parser: Parser, content: dict[str, Any], more: Sequence[str]) -> Namespace:
+    if model:
+        parser.add_lightning_class_args(VisionTask, "model", subclass_mode=True)
+        parser.link_arguments("data.spec", "model.init_args.spec", apply_on="instantiate")
+        parser.add_argument("--trainer.default_root_dir", type=str | None)
     given = parser.parse_object(content, defaults=True)
     return parser.instantiate(parser.parse_args(list(more), namespace=given))

@@ -30,12 +30,9 @@ class Parser(LightningArgumentParser):
         super().__init__(*args, **kwargs, allow_abbrev=False)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        raise InputError(message + suggestion(message, self._names())) from ex
-
-    def _names(self) -> set[str]:
         bases = (VisionDataset, VisionTask, Head, Loss, Schedule)
         classes = {cls.__name__ for base in bases for cls in _subclasses(base)}
-        return option_names(self) | classes | set(get_args(Preset))
+        raise InputError(message + suggestion(message, option_names(self) | classes | {*get_args(Preset)})) from ex
 
 
 def suggestion(message: str, names: set[str]) -> str:

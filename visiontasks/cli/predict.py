@@ -9,7 +9,6 @@ from rich.progress import track
 from visiontasks.cli.imports import trust_of
 from visiontasks.core.errors import InputError
 from visiontasks.core.files import make_folder
-from visiontasks.predict.networks import open_network
 from visiontasks.predict.predictor import Predictor
 from visiontasks.predict.sources import find_sources
 from visiontasks.predict.writer import PredictionWriter
@@ -20,7 +19,7 @@ SKIPPED = 3  # exit status if some images could not be read
 def main(options: argparse.Namespace, more: Sequence[str]) -> None:
     """Predicts images and writes the predictions; exits with status 3 if `--skip_errors` left an image out."""
     pretrained = True if options.pretrained == "true" else options.pretrained
-    predictor = Predictor(open_network(options.model, trust_of(options, options.model), options.device, pretrained))
+    predictor = Predictor.open(options.model, trust_of(options, options.model), options.device, pretrained)
     if options.tile is not None:
         predictor.check_tile(options.tile)
     sources = find_sources(options.source, options.every, missing=options.skip_errors)

@@ -12,7 +12,6 @@ from PIL import Image
 
 from visiontasks.callbacks.wandb import log_pictures
 from visiontasks.core.draw import TRUE, grid, titled
-from visiontasks.core.sample import Sample
 from visiontasks.data import VisionDataModule
 from visiontasks.data.augment import Augment
 from visiontasks.targets.sample import draw_sample, resize_sample
@@ -34,17 +33,20 @@ def preview(data: VisionDataModule, index: int = 0) -> dict[str, np.ndarray]:
     """
     augment, size = data.augment, data.image_size
     sample = data.dataset("train")[index]
-    rows = [(type(step).__name__, Augment([_always(step)], size, data.resize, data.seed)) for step in augment.steps()]
-    pictures = []
+    steps, pictures = deepcopy(augment.steps()), []
+    for step in steps:
+        step.p = 1.0
+    rows = [(type(step).__name__, Augment([step], size, data.resize, data.seed)) for step in steps]
     for title, transform in [*rows, ("all", augment)]:
         pictures.append(titled(resize_sample(sample, size, data.resize)["image"], title, TRUE))
         for epoch in range(DRAWS):
             moved = resize_sample(transform(sample, epoch, index), size, "stretch")
-            pictures.append(_drawn(moved, data.spec))
+            pictures.append(draw_sample(moved["image"], moved, data.spec, TRUE))
     loader = data.loader("train", training=True)
     batches: Any = loader.dataset
     epoch, indices = next(iter(loader.sampler))
-    batch = [_drawn(batches.sample(epoch, i), data.spec) for i in indices]
+    samples = [batches.sample(epoch, i) for i in indices]
+    batch = [draw_sample(sample["image"], sample, data.spec, TRUE) for sample in samples]
     return {"augmentation": grid(pictures, DRAWS + 1), "batch": grid(batch)}
 
 
@@ -54,13 +56,3 @@ def write_preview(data: VisionDataModule, directory: Path, loggers: Sequence[Log
     for name, picture in preview(data).items():
         Image.fromarray(picture).save(directory / f"{name}.png")
         log_pictures(loggers, f"preview/{name}", [picture])
-
-
-def _always(step: Any) -> Any:
-    step = deepcopy(step)
-    step.p = 1.0
-    return step
-
-
-def _drawn(sample: Sample, spec: dict[str, Any]) -> np.ndarray:
-    return draw_sample(sample["image"], sample, spec, TRUE)

@@ -53,7 +53,8 @@ def run_loggers(chosen: Any, directory: Path) -> list[Any]:
     if chosen is None or chosen is True:
         from visiontasks.callbacks.wandb import WandbLogger
 
-        chosen = WandbLogger(name="/".join(directory.parts[-2:]), save_dir=str(directory))
+        # an absolute path, because the service of W&B keeps the working directory in which it was started
+        chosen = WandbLogger(name="/".join(directory.parts[-2:]), save_dir=str(directory.absolute()))
     csv = CSVLogger(str(directory), name="", version="", flush_logs_every_n_steps=20)
     rank_zero_only(lambda: csv.experiment)()  # now, since it warns about files such as config.yaml
     return [csv, *(chosen if isinstance(chosen, list) else [chosen] if chosen else [])]

@@ -10,14 +10,12 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
 
-from rich.console import Console
-from rich.table import Table
-
 from visiontasks.callbacks.wandb import finish_runs
 from visiontasks.cli.parser import read_yaml
 from visiontasks.cli.training import main as run
 from visiontasks.core.errors import InputError
 from visiontasks.core.files import read_csv, write_csv
+from visiontasks.core.tables import print_table
 from visiontasks.tasks.checkpoint import read_checkpoint
 
 KEYS = {"config", "steps", "seeds", "cumulative"}
@@ -164,24 +162,22 @@ def _draw(rows: Sequence[dict[str, Any]], directory: Path) -> None:
     figure.savefig(directory / "curves.png", dpi=120)
 
 
-def print_table(rows: Sequence[dict[str, Any]]) -> None:
+def _print(rows: Sequence[dict[str, Any]]) -> None:
     """Prints the figures of each step, averaged over the seeds."""
+    lines = []
     names = dict.fromkeys(name for row in rows for name in row if name.startswith(("train/", "test/")))
-    table = Table(title="mean over the seeds", title_justify="left")
-    for name in ("step", "seeds", *names, "seconds"):
-        table.add_column(name, justify="left" if name == "step" else "right")
     for step in dict.fromkeys(row["step"] for row in rows):
         some = [row for row in rows if row["step"] == step]
         cells = []
         for name in names:
             values = [float(row[name]) for row in some if row.get(name) not in (None, "")]
             cells.append(f"{mean(values):.4f}" if values else "")
-        table.add_row(step, str(len(some)), *cells, f"{mean(float(row['seconds']) for row in some):.0f}")
-    Console().print(table)
+        lines.append([step, str(len(some)), *cells, f"{mean(float(row['seconds']) for row in some):.0f}"])
+    print_table("mean over the seeds", ["step", "seeds", *names, "seconds"], lines)
 
 
 def main(options: argparse.Namespace, more: Sequence[str]) -> None:
     """Runs a study and prints its table."""
     directory = options.output or Path("runs", options.study.stem)
-    print_table(run_study(read_study(options.study), directory, more))
+    _print(run_study(read_study(options.study), directory, more))
     print(f"{directory / 'results.csv'}, {directory / 'curves.png'}")

@@ -3,7 +3,8 @@
 import json
 import os
 import warnings
-from collections.abc import Sequence
+from argparse import ArgumentParser
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from visiontasks.callbacks import ClosedFormStart, Curves, Panels, Results
 from visiontasks.callbacks.rates import STEPS, LRFinder
 from visiontasks.callbacks.wandb import log_config
-from visiontasks.cli.imports import import_modules, take_imports
+from visiontasks.cli.imports import import_modules
 from visiontasks.cli.parser import Parser, read_config
 from visiontasks.cli.preview import write_preview
 from visiontasks.cli.runs import RUN_DIR, run_checkpoints, run_directory, run_loggers
@@ -40,7 +41,6 @@ EXPECTED_WARNINGS = (
     ".*It is recommended to use .self.log.*sync_dist=True",  # figures are computed over all processes already
     ".*no transform to process it",  # color transforms do not move boxes
 )
-LOADERS = ("dataloaders", "train_dataloaders", "val_dataloaders")
 
 
 def main(command: str, args: Sequence[str]) -> "VisionCLI":
@@ -77,7 +77,8 @@ class VisionCLI(LightningCLI):
 
     def subcommands(self) -> dict[str, set[str]]:
         """Returns only the given command, because each parser takes a second to inspect signatures."""
-        return {self._method: {"model", "datamodule", *LOADERS, "verbose", "weights_only"}}
+        loaders = ("dataloaders", "train_dataloaders", "val_dataloaders")
+        return {self._method: {"model", "datamodule", *loaders, "verbose", "weights_only"}}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.link_arguments("data.spec", "model.init_args.spec", apply_on="instantiate")
@@ -91,10 +92,12 @@ class VisionCLI(LightningCLI):
 
     def _prepare(self, args: Sequence[str]) -> list[str]:
         """Reads the imports and the hyperparameters of a checkpoint, which the parser needs."""
-        names, args = take_imports(args)
+        parser = ArgumentParser(add_help=False, allow_abbrev=False)
+        parser.add_argument("--imports", action="append", default=[])
+        options, args = parser.parse_known_args(args)
         configs = [read_config(Path(config)) for config in _options(args, "-c", "--config") if Path(config).is_file()]
         modules = [one for config in configs for one in import_modules(config.get("imports") or [])]
-        modules += import_modules(names)
+        modules += import_modules(options.imports)
         self.checkpoint, self.ckpt_path = None, next(reversed(_options(args, "--ckpt_path")), None)
         if self.ckpt_path and self.command == "probe":
             raise InputError("probe solves new heads; for the backbone of another run, use --model.weights CHECKPOINT.")
@@ -156,20 +159,30 @@ class VisionCLI(LightningCLI):
         if self.command == "preview":
             write_preview(self.datamodule, self.run_dir, self.trainer.loggers)
         else:
-            self.trainer.fit(**self._with_checkpoint(kwargs))
+            self._start(self.trainer.fit, **kwargs)
         if self.command == "probe":
             self.trainer.validate(self.model, self.datamodule, verbose=False, weights_only=True)
             self.trainer.save_checkpoint(self.run_dir / "last.ckpt", weights_only=False)
         rank_zero_info(f"Run directory: {self.run_dir}")
 
     def validate(self, **kwargs: Any) -> None:
-        self.trainer.validate(**self._with_checkpoint(kwargs), verbose=False)
+        self._start(self.trainer.validate, **kwargs, verbose=False)
 
     def test(self, **kwargs: Any) -> None:
-        self.trainer.test(**self._with_checkpoint(kwargs), verbose=False)
+        self._start(self.trainer.test, **kwargs, verbose=False)
 
-    def _with_checkpoint(self, kwargs: dict[str, Any]) -> dict[str, Any]:
-        return {**kwargs, "ckpt_path": self.ckpt_path, "weights_only": True}
+    def _start(self, method: Callable[..., Any], **kwargs: Any) -> None:
+        try:
+            method(**kwargs | {"ckpt_path": self.ckpt_path, "weights_only": True})
+        except RuntimeError as error:
+            if self.checkpoint is None or "loading state_dict" not in str(error):
+                raise
+            known, own = _flat(self.checkpoint["init_args"]).get("backbone.name"), self.model.backbone.name
+            other = " with other options" if known == own else ""
+            raise InputError(
+                f"{self.ckpt_path}: it has the weights of {known}{other}, which do not fit {own} of the config. "
+                "Use the config of its run, or start a new fit without --ckpt_path."
+            ) from None
 
     def _section(self, name: str) -> Namespace:
         return self.config[self._method][name]

@@ -2,10 +2,11 @@
 
 import hashlib
 import statistics
-import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+from timeit import timeit
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -18,11 +19,8 @@ from visiontasks.core.resize import to_picture
 from visiontasks.core.serialize import Trusted
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.evaluate import count
-from visiontasks.export.gate import compare
-from visiontasks.export.graph import OutputGraph, describe_graph, write_onnx, write_pt2
-from visiontasks.export.int8 import quantize
-from visiontasks.predict.description import Network
-from visiontasks.predict.networks import open_network
+from visiontasks.export.graph import OutputGraph, describe_graph, quantize, write_onnx, write_pt2
+from visiontasks.predict.networks import Network, open_network
 from visiontasks.predict.predictor import Predictor
 from visiontasks.predict.sources import Source
 from visiontasks.predict.torch_network import TorchNetwork
@@ -55,6 +53,26 @@ class ValidationImages(NamedTuple):
     sources: Iterable[Source]
     validation: VisionDataset | None = None
     training: VisionDataset | None = None
+
+
+@dataclass
+class Parity:
+    """Agreement of two models on a set of images.
+
+    Attributes:
+        images: Number of images.
+        differences: Largest difference over all images, by name; see `Target.compare`.
+        disagreements: Differences beyond their limit, one text per image and difference.
+    """
+
+    images: int = 0
+    differences: dict[str, float] = field(default_factory=dict)
+    disagreements: list[str] = field(default_factory=list)
+
+    @property
+    def holds(self) -> bool:
+        """Whether every difference is within its limit."""
+        return not self.disagreements
 
 
 def export(
@@ -104,9 +122,9 @@ def export(
         (write_onnx if kind == "onnx" else write_pt2)(OutputGraph(task, resizes), described, part)
         exported = Predictor(open_network(str(part), trust=True, device="cpu"))
         if not resizes:
-            parity = compare(reference, exported, images.sources).as_dict()
-            report["parity_before_int8" if int8 else "parity"] = parity
-            failures = parity["disagreements"]
+            parity = compare(reference, exported, images.sources)
+            report["parity_before_int8" if int8 else "parity"] = {**asdict(parity), "holds": parity.holds}
+            failures = parity.disagreements
         if judged and not failures:
             assert images.validation is not None
             if int8:
@@ -119,14 +137,13 @@ def export(
         if failures:
             for stale in (path, checksum):  # of an earlier export, which may be of another checkpoint
                 stale.unlink(missing_ok=True)
-        else:
-            with part.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            report |= {"sha256": digest, "bytes": part.stat().st_size}
-        write_json(Path(f"{path}.json"), report)
-        if failures:
+            write_json(Path(f"{path}.json"), report)
             more = f" and {len(failures) - 1} more" if len(failures) > 1 else ""
             raise InputError(f"{path}: not exported, it differs from {checkpoint}: {failures[0]}{more}.")
+        with part.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        report |= {"sha256": digest, "bytes": part.stat().st_size}
+        write_json(Path(f"{path}.json"), report)
     with atomic_write(checksum) as part:
         part.write_text(f"{report['sha256']}  {path.name}\n", "utf-8")
     return Exported(path, Path(f"{path}.json"), report)
@@ -169,14 +186,24 @@ def speed(
 ) -> dict[str, float]:
     """Measures the median images per second of two networks, in turn, and how many times faster the other one is."""
     picture = next(iter(calibration_pictures(dataset, spec, whole)))
-    times: tuple[list[float], list[float]] = ([], [])
-    for _ in range(rounds):
-        for network, taken in zip((plain, other), times, strict=True):
-            start = time.perf_counter()
-            network(picture)
-            taken.append(time.perf_counter() - start)
-    first, second = (statistics.median(taken[2:]) for taken in times)
+    times = [[timeit(partial(network, picture), number=1) for network in (plain, other)] for _ in range(rounds)]
+    first, second = (statistics.median(taken) for taken in zip(*times[2:], strict=True))
     return {"images_per_second": 1 / first, "int8_images_per_second": 1 / second, "times_faster": first / second}
+
+
+def compare(checkpoint: Predictor, exported: Predictor, sources: Iterable[Source], batch_size: int = 32) -> Parity:
+    """Predicts real images with a checkpoint and an exported file, and compares the predictions."""
+    parity = Parity()
+    total = len(sources) if isinstance(sources, Sized) else None
+    pairs = zip(checkpoint.stream(sources, batch_size), exported.stream(sources, batch_size), strict=True)
+    for (source, expected), (_, found) in track(pairs, "Comparing", total, transient=True):
+        parity.images += 1
+        for key in checkpoint.network.keys:
+            for name, value, limit in find_target(key).compare(expected, found):
+                parity.differences[name] = max(value, parity.differences.get(name, 0.0))
+                if not value <= limit:
+                    parity.disagreements.append(f"{source.name}: {name} differs by {value:.3g}, limit {limit:.3g}")
+    return parity
 
 
 def _compare_figures(

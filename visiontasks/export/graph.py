@@ -1,13 +1,16 @@
-"""The graph of a task from uint8 pixels to outputs, as an ONNX file or a torch.export program."""
+"""The graph of a task from uint8 pixels to outputs, as an ONNX file, also in 8 bits, or a torch.export program."""
 
 import json
 import logging
 import warnings
-from contextlib import redirect_stdout
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -16,7 +19,7 @@ from visiontasks.core.compat import exact_padding
 from visiontasks.core.draw import palette
 from visiontasks.core.errors import InputError
 from visiontasks.core.geometry import height_width
-from visiontasks.predict.description import SPEC
+from visiontasks.predict.networks import SPEC
 from visiontasks.tasks import VisionTask
 
 OPSET = 18  # the first whose Resize has antialiasing
@@ -70,13 +73,11 @@ def write_onnx(graph: OutputGraph, described: dict[str, Any], path: Path) -> Non
         import onnxscript  # noqa: F401 - torch's exporter needs it
     except ImportError as error:
         raise InputError(f"--format onnx needs {error.name}: pip install 'visiontasks[export]'.") from None
-    image, shapes = _example(graph, described)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings(), redirect_stdout(StringIO()):
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"), redirect_stdout(StringIO()):
         try:
             program = torch.onnx.export(
-                _program(graph, image, shapes),
+                _program(graph, described),
                 input_names=["image"],
                 output_names=described["keys"],
                 opset_version=OPSET,
@@ -90,16 +91,35 @@ def write_onnx(graph: OutputGraph, described: dict[str, Any], path: Path) -> Non
     program.save(str(path), external_data=False)
 
 
+def quantize(path: Path, pictures: Iterable[np.ndarray], output: Path) -> None:
+    """Quantizes an ONNX file statically: int8 weights with one scale per channel, uint8 activations.
+
+    The ranges of the activations are those of `pictures`: training images as the network sees them, uint8 (1, 3, H, W).
+    """
+    from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    feeds = ({"image": picture} for picture in pictures)
+
+    class Reader(CalibrationDataReader):
+        def get_next(self) -> dict[str, np.ndarray] | None:  # ty: ignore[incompatible-method-override]
+            return next(feeds, None)
+
+    with _quiet(), TemporaryDirectory() as folder:
+        ready = Path(folder, "ready.onnx")
+        quant_pre_process(str(path), str(ready), skip_symbolic_shape=True)
+        types: dict[str, Any] = {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8}
+        quantize_static(str(ready), str(output), Reader(), per_channel=True, **types)
+
+
 def write_pt2(graph: OutputGraph, described: dict[str, Any], path: Path) -> None:
     """Writes a torch.export program.
 
     Raises:
         InputError: torch.export cannot follow the network, or cannot save it.
     """
-    image, shapes = _example(graph, described)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        program = _program(graph, image, shapes)
+    with warnings.catch_warnings(action="ignore"):
+        program = _program(graph, described)
         try:
             torch.export.save(program, path, extra_files={SPEC: json.dumps(described)})
         except Exception as error:  # torch has no public class for this error
@@ -107,18 +127,27 @@ def write_pt2(graph: OutputGraph, described: dict[str, Any], path: Path) -> None
             raise InputError(f"the program cannot be saved ({reason}). Use `--format onnx`.") from error
 
 
-def _program(graph: OutputGraph, image: Tensor, shapes: dict[int, Any]) -> torch.export.ExportedProgram:
+def _program(graph: OutputGraph, described: dict[str, Any]) -> torch.export.ExportedProgram:
+    """Traces the graph with two pictures, whose number and perhaps size are dynamic dimensions."""
+    height, width = graph.size
+    if graph.resizes:
+        height, width = 2 * height + 1, 2 * width + 3
+    image = torch.zeros(2, 3, height, width, dtype=torch.uint8)
+    free = [0] + ([2, 3] if described["any_size"] or graph.resizes else [])
+    shapes = (dict.fromkeys(free, torch.export.Dim.DYNAMIC),)
     try:
         with torch.no_grad(), exact_padding():
-            return torch.export.export(graph, (image,), dynamic_shapes=(shapes,), strict=False)
+            return torch.export.export(graph, (image,), dynamic_shapes=shapes, strict=False)
     except Exception as error:  # torch.export has no common class for its errors
         raise InputError(f"the network cannot be exported: {str(error).splitlines()[0]}") from error
 
 
-def _example(graph: OutputGraph, described: dict[str, Any]) -> tuple[Tensor, dict[int, Any]]:
-    """Returns two pictures and their dynamic dimensions."""
-    height, width = graph.size
-    if graph.resizes:
-        height, width = 2 * height + 1, 2 * width + 3
-    free = [0] + ([2, 3] if described["any_size"] or graph.resizes else [])
-    return torch.zeros(2, 3, height, width, dtype=torch.uint8), dict.fromkeys(free, torch.export.Dim.DYNAMIC)
+@contextmanager
+def _quiet() -> Generator[None]:
+    root = logging.getLogger()  # which onnxruntime uses for its progress
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)

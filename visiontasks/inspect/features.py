@@ -55,12 +55,8 @@ def features(model: nn.Module, images: Tensor, layer: str | None = None) -> Tens
     """
     name, module = find_layer(model, layer)
     kept: list[Tensor] = []
-    handle = module.register_forward_hook(lambda module, args, output: kept.append(output))
-    try:
-        with torch.no_grad():
-            model.eval()(images)
-    finally:
-        handle.remove()
+    with torch.no_grad(), module.register_forward_hook(lambda module, args, output: kept.append(output)):
+        model.eval()(images)
     if not kept:
         raise InputError(f"--layer {name}: the model does not call it. `inspect layers` lists those that it calls.")
     return kept[0]
@@ -81,7 +77,9 @@ def filters(model: nn.Module, layer: str | None = None) -> Tensor:
 
 def draw_maps(maps: Tensor) -> np.ndarray:
     """Draws maps (C, h, w) side by side in gray, each from its minimum to its maximum; uint8 (H, W, 3)."""
-    return _sheet([_gray(unit) for unit in maps[:MOST].float().cpu().numpy()])
+    values = maps[:MOST].float().cpu().numpy()
+    low, high = values.min((1, 2), keepdims=True), values.max((1, 2), keepdims=True)
+    return _sheet([*((values - low) / np.maximum(high - low, 1e-12) * 255).round().astype(np.uint8)])
 
 
 def draw_filters(weights: Tensor) -> np.ndarray:
@@ -96,11 +94,6 @@ def draw_filters(weights: Tensor) -> np.ndarray:
         return _sheet(list(pictures.transpose(0, 2, 3, 1)))
     shown = pictures[:, :MOST]
     return _sheet([part for row in shown for part in row], columns=shown.shape[1] if shown.shape[1] > 1 else None)
-
-
-def _gray(values: np.ndarray) -> np.ndarray:
-    low, high = values.min(), values.max()
-    return ((values - low) / max(high - low, 1e-12) * 255).round().astype(np.uint8)
 
 
 def _sheet(pictures: Sequence[np.ndarray], columns: int | None = None) -> np.ndarray:

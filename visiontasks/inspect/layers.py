@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from math import inf, prod
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import flop_registry
@@ -150,7 +151,7 @@ def _after(packet: Any, seen: Seen, args: Any, output: Any) -> Seen:
             [max(-(-(i + 1) * n // m) - i * n // m for i in range(m)) for n, m in sides], [n / m for n, m in sides]
         )
     if packet in (aten.mean, aten.amax, aten.sum) and x.ndim == 4 and len(args) > 1:
-        reduced = {axis % 4 for axis in _listed(args[1])}
+        reduced = {axis % 4 for axis in np.ravel(args[1])}
         return seen.over([x.shape[axis] if axis in reduced else 1 for axis in (2, 3)])
     if packet in (aten.upsample_bilinear2d, aten.upsample_nearest2d):
         small = [a / b for a, b in zip(x.shape[-2:], output.shape[-2:], strict=True)]
@@ -163,9 +164,4 @@ def _after(packet: Any, seen: Seen, args: Any, output: Any) -> Seen:
 
 
 def _pair(value: Any) -> list[int]:
-    values = _listed(value)
-    return values * 2 if len(values) == 1 else values
-
-
-def _listed(value: Any) -> list[int]:
-    return [value] if isinstance(value, int) else list(value)
+    return np.broadcast_to(value, 2).tolist()

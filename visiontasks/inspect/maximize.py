@@ -1,7 +1,7 @@
 """Images that maximize the output of a unit."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.transforms.v2.functional import gaussian_blur
 
 from visiontasks.core.errors import InputError
@@ -50,16 +50,21 @@ def maximize(
     Raises:
         InputError: There is no such layer or unit, or without `layer` the model has no label head.
     """
+    if layer is None:
+        check_label(task, "maximize without --layer")
+    name, module = ("the model", None) if layer is None else find_layer(task, layer)
     task.eval()
     random = torch.Generator().manual_seed(seed)
     image = 0.1 * torch.randn(1, 3, *height_width(task.spec["image_size"]), generator=random)
     image = image.to(next(task.parameters()).device).requires_grad_()
-    answer = _Answer(task, unit, layer, softmax)
     for step in range(steps):
         moves = torch.randint(-jitter, jitter + 1, (2,), generator=random).tolist() if jitter else [0, 0]
         with torch.enable_grad():
-            answered = answer(task.backbone.normalizer(_pixels(image).roll(moves, (2, 3))))
-        (gradient,) = torch.autograd.grad(answered, image)
+            normalized = task.backbone.normalizer(_pixels(image).roll(moves, (2, 3)))
+            scores = _scores(task, normalized, module, softmax)
+            if not 0 <= unit < scores.shape[1]:
+                raise InputError(f"unit {unit}: {name} has 0 to {scores.shape[1] - 1}.")
+            (gradient,) = torch.autograd.grad(scores[0, unit], image)
         with torch.no_grad():
             image += rate * gradient / gradient.square().mean().sqrt().clamp(min=1e-12)
             image *= 1 - decay
@@ -76,25 +81,12 @@ def _pixels(image: Tensor) -> Tensor:
     return 0.5 + image / 4
 
 
-class _Answer:
-    """The output of a unit for normalized images, as a scalar."""
-
-    def __init__(self, task: VisionTask, unit: int, layer: str | None, softmax: bool) -> None:
-        if layer is None:
-            check_label(task, "maximize without --layer")
-        self.task, self.unit, self.softmax = task, unit, softmax
-        self.name, self.module = (None, None) if layer is None else find_layer(task, layer)
-
-    def __call__(self, images: Tensor) -> Tensor:
-        if self.module is None:
-            scores = self.task(images)["label"]
-            scores = scores.log_softmax(1) if self.softmax else scores
-        else:
-            kept: list[Tensor] = []
-            handle = self.module.register_forward_hook(lambda module, args, output: kept.append(output))
-            self.task(images)
-            handle.remove()
-            scores = kept[0] if kept[0].ndim == 2 else kept[0][:, :, kept[0].shape[2] // 2, kept[0].shape[3] // 2]
-        if not 0 <= self.unit < scores.shape[1]:
-            raise InputError(f"unit {self.unit}: {self.name or 'the model'} has 0 to {scores.shape[1] - 1}.")
-        return scores[0, self.unit]
+def _scores(task: VisionTask, images: Tensor, module: nn.Module | None, softmax: bool) -> Tensor:
+    """Computes the output of each unit for normalized images, float (B, units); for a map, those in its center."""
+    if module is None:
+        logits = task(images)["label"]
+        return logits.log_softmax(1) if softmax else logits
+    kept: list[Tensor] = []
+    with module.register_forward_hook(lambda module, args, output: kept.append(output)):
+        task(images)
+    return kept[0] if kept[0].ndim == 2 else kept[0][:, :, kept[0].shape[2] // 2, kept[0].shape[3] // 2]

@@ -1,13 +1,13 @@
 """Test-time augmentation: averages the outputs of a network over several views of each picture."""
 
 from collections.abc import Sequence
-from itertools import product
+from itertools import chain, product
 
 import cv2
 import numpy as np
 
 from visiontasks.core.errors import InputError
-from visiontasks.predict.description import Network
+from visiontasks.predict.networks import Network
 from visiontasks.targets import find_target
 from visiontasks.targets.sample import Outputs
 
@@ -30,7 +30,6 @@ class TestTimeAugmentation:
 
     def __init__(self, network: Network, names: Sequence[str]) -> None:
         self.network, self.spec, self.keys, self.any_size = network, network.spec, network.keys, network.any_size
-        flips = [name for name in names if name in FLIPS]
         try:
             scales = [float(name) for name in names if name not in FLIPS]
         except ValueError:
@@ -39,12 +38,9 @@ class TestTimeAugmentation:
             raise InputError(f"tta: {' '.join(names)}: expected {', '.join(FLIPS)} and scales such as 0.75 or 1.25.")
         if scales and not network.any_size:
             raise InputError("tta: this model takes pictures of one size; leave the scales out.")
-        kinds = [(None, flip) for flip in dict.fromkeys(flips)]
-        self.views = [
-            (scale, tuple(FLIPS[flip] for flip in chosen if flip))
-            for scale in dict.fromkeys([1.0, *scales])
-            for chosen in product(*kinds)
-        ]
+        flips = [((), (FLIPS[name],)) for name in dict.fromkeys(names) if name in FLIPS]
+        axes = [tuple(chain(*chosen)) for chosen in product(*flips)]
+        self.views = list(product(dict.fromkeys([1.0, *scales]), axes))
 
     def __call__(self, images: np.ndarray) -> Outputs:
         """Computes the averaged outputs of pictures, uint8 (B, 3, H, W)."""

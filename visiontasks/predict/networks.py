@@ -1,12 +1,63 @@
-"""Opens a checkpoint, an exported file or a pretrained network."""
+"""The interface of trained models, and the opening of checkpoints, exported files and pretrained networks."""
 
+import json
 from pathlib import Path
+from typing import Any, Protocol, get_args
+
+import numpy as np
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.geometry import Resize, height_width
 from visiontasks.core.serialize import Trusted
-from visiontasks.predict.description import Network
+from visiontasks.targets import target_kinds
+from visiontasks.targets.sample import Outputs
 
-SUFFIXES = (".onnx", ".pt2")
+SPEC = "visiontasks"  # key of the JSON description in an exported file
+
+
+class Network(Protocol):
+    """A trained model that computes outputs from pictures.
+
+    Attributes:
+        spec: Names of the classes, `image_size` and `resize`.
+        keys: Keys of the predicted targets.
+        any_size: Whether a picture may have another size than `image_size`.
+        resizes: Whether the model itself resizes images of any size to `image_size`.
+    """
+
+    spec: dict[str, Any]
+    keys: tuple[str, ...]
+    any_size: bool
+    resizes: bool
+
+    def __call__(self, images: np.ndarray) -> Outputs:
+        """Computes the post-processed outputs of pictures, uint8 (B, 3, H, W), RGB."""
+        ...
+
+
+def read_description(text: str | None, path: str) -> tuple[dict[str, Any], tuple[str, ...], bool, bool]:
+    """Reads the attributes of a `Network`, in their order, from the description in its file; see `describe_graph`.
+
+    Raises:
+        InputError: The description is missing, or not as `export` writes it.
+    """
+    try:
+        described = json.loads(text or "")
+        spec, keys, kinds = described["spec"], described["keys"], target_kinds()
+        sound = (
+            all(isinstance(name, str) for kind in kinds.values() for name in spec.get(kind.names_key, []))
+            and all(isinstance(side, int) and side > 0 for side in height_width(spec["image_size"]))
+            and spec["resize"] in get_args(Resize)
+            and 0 < spec.get("crop_share", 1.0) <= 1
+            and keys
+            and {*keys} <= kinds.keys()
+            and {described["any_size"], described["resizes"]} <= {True, False}
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        sound = False
+    if not sound:
+        raise InputError(f"{path}: not exported by visiontasks ({SPEC!r} is missing in its metadata, or invalid).")
+    return spec, tuple(keys), described["any_size"], described["resizes"]
 
 
 def open_network(
@@ -26,7 +77,7 @@ def open_network(
         InputError: The model is none of these, or cannot be used.
     """
     suffix = Path(model).suffix.lower()
-    is_path = suffix in (".ckpt", *SUFFIXES) or "/" in model or Path(model).is_file()
+    is_path = suffix in (".ckpt", ".onnx", ".pt2") or "/" in model or Path(model).is_file()
     if is_path and pretrained is not None:
         raise InputError(f"--pretrained {pretrained}: {model} already has weights. Leave it out.")
     if suffix == ".onnx":
@@ -36,11 +87,12 @@ def open_network(
 
         return OnnxNetwork(model)
     from visiontasks.predict.torch_network import ExportedNetwork, TorchNetwork
+    from visiontasks.tasks.restore import pretrained_task, restore_task
 
     if not is_path:
-        return TorchNetwork.from_pretrained(model, True if pretrained is None else pretrained, device)
+        return TorchNetwork(pretrained_task(model, True if pretrained is None else pretrained), device)
     if suffix != ".pt2":
-        return TorchNetwork.from_checkpoint(model, device, () if isinstance(trust, bool) else trust)
+        return TorchNetwork(restore_task(model, () if isinstance(trust, bool) else trust), device)
     if trust is not True:
         raise InputError(
             f"{model}: reading a .pt2 file can run code that is in it. If you made it, pass `--trust` "

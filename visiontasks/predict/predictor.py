@@ -13,8 +13,7 @@ from visiontasks.core.resize import to_picture
 from visiontasks.core.sample import Sample
 from visiontasks.core.serialize import Trusted
 from visiontasks.predict.augmentation import TestTimeAugmentation
-from visiontasks.predict.description import Network
-from visiontasks.predict.networks import open_network
+from visiontasks.predict.networks import Network, open_network
 from visiontasks.predict.sources import Given, Source, given_sources
 from visiontasks.predict.tiles import tiled_mask
 from visiontasks.targets import find_target

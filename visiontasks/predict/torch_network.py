@@ -2,18 +2,15 @@
 
 import zipfile
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import torch
 from torch.export.passes import move_to_device_pass
 
 from visiontasks.core.errors import InputError
-from visiontasks.core.serialize import Trusted
-from visiontasks.predict.description import SPEC, read_description
+from visiontasks.predict.networks import SPEC, read_description
 from visiontasks.targets.sample import Outputs
 from visiontasks.tasks import VisionTask
-from visiontasks.tasks.restore import pretrained_task, restore_task
 
 
 class TorchNetwork:
@@ -25,17 +22,8 @@ class TorchNetwork:
         self.device = find_device(device)
         self.task = task.eval().to(self.device)
         self.spec, self.keys = task.spec, tuple(task.heads)
-        self.any_size = takes_any_size(task)
-
-    @classmethod
-    def from_checkpoint(cls, path: str, device: str = "auto", trust: Trusted = ()) -> Self:
-        """Builds the model that a checkpoint describes and loads its weights; see `restore_task`."""
-        return cls(restore_task(path, trust), device)
-
-    @classmethod
-    def from_pretrained(cls, name: str, pretrained: bool | str = True, device: str = "auto") -> Self:
-        """Builds a timm network with its own classes and preprocessing; see `open_network`."""
-        return cls(pretrained_task(name, pretrained), device)
+        fixed = hasattr(task.backbone.net, "set_input_size") or task.backbone.normalization == "zca"
+        self.any_size = not fixed and all(getattr(head, "pool", None) != "flatten" for head in task.heads.values())
 
     @torch.inference_mode()
     def __call__(self, images: np.ndarray) -> Outputs:
@@ -59,12 +47,10 @@ class ExportedNetwork:
             program = torch.export.load(path, extra_files=extra)
         except (RuntimeError, ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
             raise InputError(f"{path}: not an exported program that can be read: {error}") from None
-        described = read_description(extra[SPEC], path)
+        self.spec, self.keys, self.any_size, self.resizes = read_description(extra[SPEC], path)
         self.device = find_device(device)
         # the guards hold for the sizes of the example only, such as whether a side is a multiple of 32
         self.module = move_to_device_pass(program, self.device).module(check_guards=False)
-        self.spec, self.keys, self.described = described["spec"], tuple(described["keys"]), described
-        self.any_size, self.resizes = described["any_size"], described["resizes"]
 
     @torch.inference_mode()
     def __call__(self, images: np.ndarray) -> Outputs:
@@ -77,12 +63,6 @@ class ExportedNetwork:
             height, width = images.shape[-2:]
             raise InputError(f"pictures of {height} x {width} pixels do not fit this program: {error}") from None
         return {key: output.cpu().numpy() for key, output in zip(self.keys, found, strict=True)}
-
-
-def takes_any_size(task: VisionTask) -> bool:
-    """Returns whether pictures may have another size than the task's `image_size`."""
-    fixed = hasattr(task.backbone.net, "set_input_size") or task.backbone.normalization == "zca"
-    return not fixed and all(getattr(head, "pool", None) != "flatten" for head in task.heads.values())
 
 
 def find_device(name: str) -> torch.device:

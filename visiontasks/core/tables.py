@@ -1,0 +1,16 @@
+"""Tables in the terminal."""
+
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], texts: int = 1) -> None:
+    """Prints a table, whose first columns hold texts, aligned to the left, and the others numbers."""
+    table = Table(title=title, title_justify="left")
+    for number, name in enumerate(columns):
+        table.add_column(name, justify="left" if number < texts else "right")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
