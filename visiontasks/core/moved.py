@@ -4,20 +4,32 @@ import sys
 from functools import cache
 from typing import Any
 
-# package that exports the classes today: the old paths of the classes below `visiontasks`; a class is also known by the
-# path of its module, so a path that still is one needs no entry
+# package that exports the classes today: the old paths of the classes below `visiontasks`
 _OLD_PATHS = {
-    "callbacks": "callbacks.artifact.BestCheckpointArtifact",
+    "callbacks": "callbacks.artifact.BestCheckpointArtifact callbacks.closed_form.ClosedFormStart "
+    "callbacks.curves.Curves callbacks.freeze.FreezeBackbone callbacks.mix.Mix callbacks.panels.Panels "
+    "callbacks.results.Results",
+    "callbacks.rates": "callbacks.rates.LRFinder",
     "callbacks.wandb": "loggers.WandbLogger",
-    "data": "data.datasets.CIFAR10 data.datasets.CocoBoxes data.datasets.CocoMasks data.datasets.CsvTable "
-    "data.datasets.FashionMNIST data.datasets.ImageFolder data.datasets.MNIST data.datasets.MaskFolder "
-    "data.datasets.OxfordIIITPet data.datasets.Scenes data.datasets.Shapes data.datasets.VOCSegmentation "
-    "data.datasets.VocBoxes data.datasets.Windows data.datasets.voc_segmentation.VOCSegmentation",
-    "losses": "losses.cross_entropy.CrossEntropy losses.focal.Focal losses.lovasz.Lovasz losses.mse.ProbabilityMSE",
-    "models": "models.heads.BoxHead models.heads.FCNHead models.heads.LabelHead models.heads.SMPHead "
-    "models.heads.UNetHead",
+    "data": "data.datamodule.VisionDataModule data.datasets.CIFAR10 data.datasets.CocoBoxes data.datasets.CocoMasks "
+    "data.datasets.CsvTable data.datasets.FashionMNIST data.datasets.ImageFolder data.datasets.MNIST "
+    "data.datasets.MaskFolder data.datasets.OxfordIIITPet data.datasets.Scenes data.datasets.Shapes "
+    "data.datasets.VOCSegmentation data.datasets.VocBoxes data.datasets.Windows data.datasets.coco.CocoBoxes "
+    "data.datasets.coco_masks.CocoMasks data.datasets.folder.ImageFolder data.datasets.masks.MaskFolder "
+    "data.datasets.shapes.Scenes data.datasets.shapes.Shapes data.datasets.table.CsvTable "
+    "data.datasets.torchvision_sets.CIFAR10 data.datasets.torchvision_sets.FashionMNIST "
+    "data.datasets.torchvision_sets.MNIST data.datasets.torchvision_sets.OxfordIIITPet data.datasets.voc.VocBoxes "
+    "data.datasets.voc_segmentation.VOCSegmentation data.datasets.windows.Windows data.splits.Splits",
+    "losses": "losses.boxes.BoxCIoU losses.boxes.BoxDIoU losses.boxes.BoxGIoU losses.boxes.BoxIoU losses.boxes.BoxMSE "
+    "losses.boxes.BoxSmoothL1 losses.cross_entropy.CrossEntropy losses.focal.Focal losses.lovasz.Lovasz "
+    "losses.mse.ProbabilityMSE losses.overlap.Dice losses.overlap.Jaccard losses.overlap.Tversky "
+    "losses.weighted_sum.BoxGIoUL1 losses.weighted_sum.WeightedSum",
+    "models": "models.backbone.Backbone models.heads.BoxHead models.heads.FCNHead models.heads.LabelHead "
+    "models.heads.SMPHead models.heads.UNetHead models.heads.box.BoxHead models.heads.fcn.FCNHead "
+    "models.heads.label.LabelHead models.heads.smp.SMPHead models.heads.unet.UNetHead",
     "tasks": "schedules.Constant schedules.Cosine schedules.Exponential schedules.InverseTime schedules.Step "
-    "tasks.classification.ClassificationTask tasks.segmentation.SegmentationTask",
+    "tasks.base.VisionTask tasks.classification.ClassificationTask tasks.localization.LocalizationTask "
+    "tasks.optimizer.DefaultAdamW tasks.segmentation.SegmentationTask",
 }
 MOVED = {  # old path of a class: its public path
     f"visiontasks.{path}": f"visiontasks.{package}.{path.rpartition('.')[2]}"
