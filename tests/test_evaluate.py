@@ -175,7 +175,7 @@ def test_data_can_be_changed_and_mistakes_are_named(
     assert "gone.yaml: no such config" in error(model, "-c", str(tmp_path / "gone.yaml"))
     (tmp_path / "bare.yaml").write_text("trainer: {max_epochs: 1}")
     assert "bare.yaml: no section `data`" in error(model, "-c", str(tmp_path / "bare.yaml"))
-    assert "answers ('label', 'bbox', 'mask')" in error(model, str(shapes_checkpoints["all"]))
+    assert "predicts ('label', 'bbox', 'mask')" in error(model, str(shapes_checkpoints["all"]))
 
 
 def test_data_of_other_classes_is_refused(

@@ -282,7 +282,7 @@ def test_i3_one_step_is_the_sign_of_the_gradient() -> None:
 
 def test_i3_what_cannot_be_attacked_is_refused() -> None:
     boxes = LocalizationTask({**SPEC, "class_names": ["thing"]}, Backbone("test_resnet", False))
-    with pytest.raises(InputError, match="attack: the model answers bbox; it needs a head of `label`"):
+    with pytest.raises(InputError, match="attack: the model predicts bbox; it needs a head of `label`"):
         attack(boxes, picture(), torch.tensor([0]))
     with pytest.raises(InputError, match="radius=0"):
         attack(classifier(), picture(), torch.tensor([0]), radius=0)
@@ -322,7 +322,7 @@ def test_explain_answers_for_all_tasks(method: Any) -> None:
         assert float(weights.max()) > 0
     single = SegmentationTask({**MASKS, "image_size": 64}, backbone(), partial(SMPHead, coarse=False))
     assert float(explain(single, picture(64), method=method).max()) > 0
-    with pytest.raises(InputError, match="--key label: the model answers mask"):
+    with pytest.raises(InputError, match="--key label: the model predicts mask"):
         explain(single, picture(64), "label")
     with pytest.raises(InputError, match="class 9: the model has 0 to 4"):
         explain(single, picture(64), target=9)

@@ -302,7 +302,7 @@ def test_the_loss_is_the_weighted_sum_of_the_heads() -> None:
 def test_a_set_without_boxes_is_an_error_that_says_so(tmp_path: Path, class_folders: Path) -> None:
     data = VisionDataModule(partial(ImageFolder, root=str(class_folders)), 32)
     task = LocalizationTask(data.spec, Backbone("test_resnet", False))
-    message = r"BoxHead answers 'bbox', and the training set has none; it has label\. Use a dataset with 'bbox'"
+    message = r"BoxHead predicts 'bbox', and the training set has none; it has label\. Use a dataset with 'bbox'"
     with pytest.raises(InputError, match=message):
         make_trainer(tmp_path).fit(task, data)
 
@@ -369,7 +369,7 @@ def test_a_batch_without_any_box_is_left_out(tmp_path: Path) -> None:
     assert math.isnan(figures["iou"])
     assert 0 <= figures["accuracy"] <= 1
     del batch["bbox"]
-    with pytest.raises(InputError, match="BoxHead answers 'bbox', which the batch lacks; it has"):
+    with pytest.raises(InputError, match="BoxHead predicts 'bbox', which the batch lacks; it has"):
         task._step(batch, "val")
 
 

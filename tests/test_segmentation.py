@@ -529,7 +529,7 @@ def test_one_backbone_answers_label_box_and_mask(tmp_path: Path) -> None:
     assert {"label", "bbox", "mask"} <= set(prediction)
     with pytest.raises(InputError, match="SMPHead as it is configured has no closed form"):
         make_trainer(tmp_path, callbacks=[ClosedFormStart()]).fit(task, data)
-    with pytest.raises(InputError, match=r"ClosedFormStart.heads: no head answers 'box'; the heads are"):
+    with pytest.raises(InputError, match=r"ClosedFormStart.heads: no head predicts 'box'; the heads are"):
         make_trainer(tmp_path, callbacks=[ClosedFormStart(heads=["box"])]).fit(task, data)
 
 
@@ -593,7 +593,7 @@ def test_a_tile_as_large_as_the_image_is_exact(tmp_path: Path) -> None:
 def test_tiles_are_for_masks_alone() -> None:
     data = make_data()
     task = VisionTask(data.spec, Backbone("test_resnet", False), {"label": LabelHead})
-    with pytest.raises(InputError, match="tile=32: tiles are for masks alone; this model answers label"):
+    with pytest.raises(InputError, match="tile=32: tiles are for masks alone; this model predicts label"):
         Predictor(TorchNetwork(task)).predict([data.dataset("val").image(0)], tile=32)
 
 

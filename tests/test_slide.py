@@ -324,7 +324,7 @@ def test_a_model_that_cannot_be_slid_is_told_why(options: dict, message: str) ->
 def test_a_label_alone_cannot_be_slid() -> None:
     spec = {"class_names": NAMES, "mask_names": [], "image_size": 24, "resize": "stretch"}
     model = ClassificationTask(spec, Backbone("slide_net", pretrained=False))
-    with pytest.raises(InputError, match=r"the model answers label of \['circle'"):
+    with pytest.raises(InputError, match=r"the model predicts label of \['circle'"):
         Detector(model)
 
 

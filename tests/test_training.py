@@ -236,7 +236,7 @@ def test_what_a_checkpoint_could_not_hold_is_refused_at_construction(colors: Vis
 @pytest.mark.parametrize(
     ("key", "message"),
     [
-        ("bbox", "LabelHead answers 'label', not 'bbox'"),
+        ("bbox", "LabelHead predicts 'label', not 'bbox'"),
         ("species", "'species' is not the key of a target kind; there are .*label"),
     ],
 )

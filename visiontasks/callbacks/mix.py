@@ -30,7 +30,7 @@ class Mix(Callback):
         from torchvision.transforms import v2
 
         if list(pl_module.heads) != ["label"]:
-            raise InputError(f"Mix is for classification only; this task answers {', '.join(pl_module.heads)}.")
+            raise InputError(f"Mix is for classification only; this task predicts {', '.join(pl_module.heads)}.")
         count, kinds = len(pl_module.spec["class_names"]), ((v2.MixUp, self.mixup), (v2.CutMix, self.cutmix))
         self.transforms = [kind(alpha=alpha, num_classes=count) for kind, alpha in kinds if alpha]
 

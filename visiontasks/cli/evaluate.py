@@ -35,7 +35,7 @@ def main(options: argparse.Namespace, more: Sequence[str]) -> None:
     models = [Predictor.open(path, trust_of(options, path), options.device) for path in options.model]
     keys = models[0].network.keys
     if any(model.network.keys != keys for model in models):
-        raise InputError(f"{options.model[1]} answers {models[1].network.keys}, {options.model[0]} answers {keys}.")
+        raise InputError(f"{options.model[1]} predicts {models[1].network.keys}, {options.model[0]} predicts {keys}.")
     names, views = options.model, [options.tta] * len(models)
     if len(models) == 1 and options.tta:
         names, views, models = ["plain", "views"], [[], options.tta], models * 2

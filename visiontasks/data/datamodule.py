@@ -90,7 +90,7 @@ class VisionDataModule(LightningDataModule):
     @cached_property
     def fingerprint(self) -> str:
         """Short hash of the training set; see `VisionDataset.fingerprint`."""
-        return self.dataset("train").fingerprint()
+        return self.dataset("train").fingerprint(self._targets)
 
     @cached_property
     def _targets(self) -> list[dict[str, Any]]:

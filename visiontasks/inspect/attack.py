@@ -59,7 +59,7 @@ def attack(
 def check_label(task: VisionTask, command: str) -> None:
     """Raises `InputError` if the model has no label head."""
     if "label" not in task.heads:
-        raise InputError(f"{command}: the model answers {', '.join(task.heads)}; it needs a head of `label`.")
+        raise InputError(f"{command}: the model predicts {', '.join(task.heads)}; it needs a head of `label`.")
 
 
 class Robustness(NamedTuple):

@@ -73,7 +73,7 @@ class _Score(nn.Module):
         super().__init__()
         self.task, self.key = task, key or next(iter(task.heads))
         if self.key not in task.heads:
-            raise InputError(f"--key {key}: the model answers {', '.join(task.heads)}.")
+            raise InputError(f"--key {key}: the model predicts {', '.join(task.heads)}.")
         self.final_map = nn.Identity()
         with torch.no_grad():
             features = task.backbone(image, task.needs_pyramid)

@@ -129,7 +129,7 @@ class Predictor:
         """
         if not self.is_dense:
             keys = ", ".join(self.network.keys)
-            raise InputError(f"tile={tile}: tiles are for masks alone; this model answers {keys}.")
+            raise InputError(f"tile={tile}: tiles are for masks alone; this model predicts {keys}.")
         if tile < 1:
             raise InputError(f"tile={tile}: expected the height and width of a tile in pixels.")
         if not self.network.any_size or self.network.resizes:

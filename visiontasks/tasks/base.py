@@ -68,12 +68,12 @@ class VisionTask(Configurable, LightningModule):
         self.heads: Any = nn.ModuleDict(made)
         for key, head in self.heads.items():
             if head.key != key:
-                raise InputError(f"heads: {type(head).__name__} answers {head.key!r}, not {key!r}. Rename the key.")
+                raise InputError(f"heads: {type(head).__name__} predicts {head.key!r}, not {key!r}. Rename the key.")
             if head.target.dense and spec["resize"] == "crop":
                 raise InputError(f"data.resize: crop cuts off pixels of the {key}. Use letterbox or stretch.")
         self.loss_weights = dict.fromkeys(heads, 1.0) | (loss_weights or {})
         if unknown := sorted(self.loss_weights.keys() - heads.keys()):
-            raise InputError(f"loss_weights: no head answers {unknown[0]!r}; the heads are {sorted(heads)}.")
+            raise InputError(f"loss_weights: no head predicts {unknown[0]!r}; the heads are {sorted(heads)}.")
         self.needs_pyramid = any(head.needs_pyramid for head in self.heads.values())
         if any(is_lazy(parameter) for parameter in self.parameters()):
             self.eval()(torch.zeros(1, 3, *height_width(spec["image_size"]), dtype=torch.uint8))
@@ -155,7 +155,7 @@ class VisionTask(Configurable, LightningModule):
         for key, head in self.heads.items():
             if key not in data.keys:
                 raise InputError(
-                    f"{type(head).__name__} answers {key!r}, and the training set has none; it has "
+                    f"{type(head).__name__} predicts {key!r}, and the training set has none; it has "
                     f"{', '.join(data.keys) or 'no target'}. Use a dataset with {key!r}, or another head."
                 )
             if (found := names_of(data.spec, key)) != (known := names_of(self.spec, key)):
@@ -204,7 +204,7 @@ class VisionTask(Configurable, LightningModule):
         total = torch.zeros((), device=self.device)
         for key, head in self.heads.items():
             if key not in batch:
-                raise InputError(f"{type(head).__name__} answers {key!r}, which the batch lacks; it has {[*batch]}.")
+                raise InputError(f"{type(head).__name__} predicts {key!r}, which the batch lacks; it has {[*batch]}.")
             # labels that a callback mixed are for the loss only; the figures use the true ones
             loss = head.loss(outputs[key], batch.get(f"mixed_{key}", batch[key]))
             total = total + self.loss_weights[key] * loss

@@ -2,7 +2,7 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,12 +83,15 @@ class VisionDataset(Dataset, ABC):
             raise InputError(f"{type(self).__name__} has samples without a label.")
         return np.array([target["label"] for target in targets], np.int64)
 
-    def fingerprint(self) -> str:
-        """Returns a short hash of names and targets, not of pixels: it shows whether two runs saw the same data."""
+    def fingerprint(self, targets: Iterable[dict[str, Any]] = ()) -> str:
+        """Returns a short hash of names and targets, not of pixels: it shows whether two runs saw the same data.
+
+        `targets` are those of all images, if they are known already.
+        """
         names = [name for key in target_kinds() for name in self.names(key)]
         digest = hashlib.sha256("\n".join(names).encode())
-        for index in range(len(self)):
-            target = {key: np.asarray(value).tolist() for key, value in self.target(index).items()}
+        for index, target in enumerate(targets or map(self.target, range(len(self)))):
+            target = {key: np.asarray(value).tolist() for key, value in target.items()}
             digest.update(f"{self.name(index)}\t{target}\n".encode(errors="surrogateescape"))
         return digest.hexdigest()[:16]
 
