@@ -529,7 +529,7 @@ def test_one_backbone_answers_label_box_and_mask(tmp_path: Path) -> None:
     assert {"label", "bbox", "mask"} <= set(prediction)
     with pytest.raises(InputError, match="SMPHead as it is configured has no closed form"):
         make_trainer(tmp_path, callbacks=[ClosedFormStart()]).fit(task, data)
-    with pytest.raises(InputError, match=r"ClosedFormStart.heads: no head predicts 'box'; the heads are"):
+    with pytest.raises(InputError, match=r"ClosedFormStart.heads: no head predicts 'box'; there are"):
         make_trainer(tmp_path, callbacks=[ClosedFormStart(heads=["box"])]).fit(task, data)
 
 

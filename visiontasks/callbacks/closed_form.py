@@ -38,7 +38,7 @@ class ClosedFormStart(Callback):
         if getattr(trainer, "datamodule", None) is None:
             raise InputError("ClosedFormStart needs the training set in order: give the Trainer a VisionDataModule.")
         if unknown := set(self.heads or []) - set(task.heads):
-            raise InputError(f"ClosedFormStart.heads: no head predicts {min(unknown)!r}; the heads are {[*task.heads]}.")
+            raise InputError(f"ClosedFormStart.heads: no head predicts {min(unknown)!r}; there are {[*task.heads]}.")
         heads = {key: head for key, head in task.heads.items() if self.heads is None or key in self.heads}
         device = trainer.strategy.root_device
         task.to(device).eval()

@@ -58,8 +58,8 @@ class Detector:
         self.class_names: list[str] = task.spec["class_names"]
         if BACKGROUND not in self.class_names or set(task.heads) != {"label", "bbox"}:
             raise InputError(
-                f"the model predicts {', '.join(task.heads)} of {self.class_names}; to slide over images it must predict "
-                f"label and bbox, and have a class {BACKGROUND!r}. Train it on `Windows`: configs/course/sliding.yaml."
+                f"the model predicts {', '.join(task.heads)} of {self.class_names}; expected label and bbox, with a "
+                f"class {BACKGROUND!r}. Train it on `Windows`: configs/course/sliding.yaml."
             )
         height, width = height_width(task.spec["image_size"])
         if height != width:
