@@ -511,10 +511,11 @@ from visiontasks.predict.torch_network import TorchNetwork
 from visiontasks.tasks import SegmentationTask
 spec = {"class_names": [], "mask_names": [str(i) for i in range(12)], "image_size": 256, "resize": "stretch"}
 task = SegmentationTask(spec, Backbone(pretrained=False))
+imports = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # a build of torch for GPUs takes 300 MB more
 image = np.random.default_rng(0).integers(0, 256, (4000, 6000, 3), np.uint8)
 (found,) = Predictor(TorchNetwork(task)).predict([image], tile=512)
 assert found["mask"].shape == (4000, 6000)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - imports) // 1024)
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert int(run.stdout) < 1500  # MB
+    assert int(run.stdout) < 1000  # MB; the scores of the whole image would take 1,152

@@ -122,8 +122,7 @@ def restore_mask(scores: np.ndarray, frame: Frame) -> np.ndarray:
     """
     new = frame.placement
     top, left = max(0, new.top), max(0, new.left)
-    parts = (np.ascontiguousarray(part[top:, left:][: new.height, : new.width]) for part in scores)
-    planes = (cv2.resize(part, (frame.width, frame.height)) for part in parts)
+    planes = (_resized(part[top:, left:][: new.height, : new.width], (frame.height, frame.width)) for part in scores)
     best = next(planes)
     classes = np.zeros((frame.height, frame.width), np.uint8)
     for label, plane in enumerate(planes, 1):
@@ -133,6 +132,9 @@ def restore_mask(scores: np.ndarray, frame: Frame) -> np.ndarray:
 
 
 def _resized(part: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Resizes planes (..., h, w) bilinearly to a shape; planes of this shape may be large and are not copied."""
+    if part.shape == shape:
+        return part
     planes = np.ascontiguousarray(part).reshape(-1, *part.shape[-2:])
     return np.stack([cv2.resize(plane, shape[:-3:-1]) for plane in planes]).reshape(shape)
 
