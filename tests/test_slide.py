@@ -309,8 +309,8 @@ def test_the_command_writes_boxes_and_pictures(tmp_path: Path, write_image, caps
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"names": NAMES[:4]}, "have a class 'background'"),
-        ({"names": ["background"]}, "must answer label and bbox"),
+        ({"names": NAMES[:4]}, "with a class 'background'"),
+        ({"names": ["background"]}, "expected label and bbox"),
         ({"size": (24, 28)}, "24 x 28 is not square"),
         ({"label_head": partial(LabelHead, distance=True)}, "LabelHead: only a LabelHead without `distance`"),
         ({"name": "test_vit", "size": 160}, "test_vit cannot be slid"),
