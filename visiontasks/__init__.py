@@ -1,14 +1,19 @@
 """Fine-tune pretrained backbones on your own images: classification, localization, segmentation."""
 
 from collections.abc import Sequence
-from importlib import metadata
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from visiontasks.predict import Predictor
 
-__version__ = metadata.version("visiontasks")
+
+def __getattr__(name: str) -> str:
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import version  # takes half of the time of `visiontasks --help`
+
+    return version(__name__)
 
 
 def load(

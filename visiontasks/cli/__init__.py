@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import NoReturn
 
-from visiontasks import __version__
+import visiontasks
 from visiontasks.cli.arguments import ARGUMENTS, COMMANDS, TRAINING, parse
 from visiontasks.core.errors import InputError
 from visiontasks.core.memory import keep_freed_memory
@@ -28,7 +28,7 @@ def main(args: Sequence[str] | None = None) -> None:
         end = "\nvisiontasks COMMAND --help lists its arguments."
         return print("visiontasks COMMAND [ARGUMENTS]\n", *lines, end, sep="\n")
     if command == "--version":
-        return print(__version__)
+        return print(visiontasks.__version__)
     if command not in COMMANDS:
         close = get_close_matches(command, COMMANDS, 1)
         hint = f"did you mean {close[0]!r}?" if close else f"the commands are {', '.join(COMMANDS)}."
