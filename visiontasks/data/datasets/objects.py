@@ -29,14 +29,14 @@ class ObjectSet(FileSet):
         objects: OnSeveralObjects = "largest",
         boxes: OnInvalidBox = "error",
     ) -> None:
-        self._all_names = class_names
-        self.class_names, self.labels_names = ([], class_names) if objects == "labels" else (class_names, [])
+        self._all_names, all_occurring = class_names, objects == "labels"
+        self.class_names, self.labels_names = ([], class_names) if all_occurring else (class_names, [])
         self._counts: Counter[str] = Counter()
         self._records: list[Record] = []
         for record in records:
             record = self._checked(record, boxes)
             found = record.annotations
-            if objects == "labels":
+            if all_occurring:
                 occurs = {annotation.label for annotation in found}
                 labels = np.array([name in occurs for name in class_names], np.float32)
                 record = record._replace(others={**record.others, "labels": labels})

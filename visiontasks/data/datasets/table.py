@@ -60,7 +60,8 @@ class CsvTable(ObjectSet):
         labels_separator: str | None = None,
     ) -> None:
         folder = Path(root) if root else Path(path).parent
-        if bool(labels_columns) + bool(labels_separator) + (objects == "labels") > 1:
+        by_objects = objects == "labels"
+        if bool(labels_columns) + bool(labels_separator) + by_objects > 1:
             raise InputError(f"{path}: labels_columns, labels_separator and `objects: labels` exclude each other.")
         optional = [*value_columns, *labels_columns, *([label_column] if labels_separator else [])]
         required = [path_column] if optional else [path_column, label_column]
@@ -68,7 +69,7 @@ class CsvTable(ObjectSet):
         rows = list(placed.values())
         has_labels = label_column in rows[0] and not labels_separator
         has_boxes = all(column in rows[0] for column in BOX_COLUMNS)
-        several = has_boxes or objects == "labels"  # rows of one image
+        several = has_boxes or by_objects  # rows of one image
         found = class_names or _sorted_labels({row[label_column] for row in rows} - {""} if has_labels else set())
         if has_labels and not has_boxes:  # with boxes, one class is enough
             check_class_names(found, path)
