@@ -92,7 +92,7 @@ PLAIN: list[Where] = [  # places of something else
 ]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # the module is imported once, so a worker that comes back must not write another one
 def canary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A file that nothing may make; the modules `imported` and `never_imported` would."""
     folder = tmp_path_factory.mktemp("modules")
