@@ -78,10 +78,10 @@ class VisionDataset(Dataset, ABC):
 
     def labels(self) -> np.ndarray:
         """Returns the class index of every sample, int64 (N,); a sample without a label is an `InputError`."""
-        targets = [self.target(index) for index in range(len(self))]
-        if any("label" not in target for target in targets):
-            raise InputError(f"{type(self).__name__} has samples without a label.")
-        return np.array([target["label"] for target in targets], np.int64)
+        try:
+            return np.array([self.target(index)["label"] for index in range(len(self))], np.int64)
+        except KeyError:
+            raise InputError(f"{type(self).__name__} has samples without a label.") from None
 
     def fingerprint(self, targets: Iterable[dict[str, Any]] = ()) -> str:
         """Returns a short hash of names and targets, not of pixels: it shows whether two runs saw the same data.
