@@ -21,7 +21,8 @@ from visiontasks.cli import main
 from visiontasks.cli.opening import open_data
 from visiontasks.core.errors import InputError
 from visiontasks.export import exported as module
-from visiontasks.export.exported import ValidationImages, compare, dataset_sources, export
+from visiontasks.export.exported import ValidationImages, dataset_sources, export
+from visiontasks.export.gate import compare
 from visiontasks.export.graph import OutputGraph, describe_graph, write_onnx, write_pt2
 from visiontasks.models import Backbone, FCNHead
 from visiontasks.predict import Predictor

@@ -2,8 +2,8 @@
 
 import hashlib
 import statistics
-from collections.abc import Iterable, Sized
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from timeit import timeit
@@ -19,7 +19,9 @@ from visiontasks.core.resize import to_picture
 from visiontasks.core.serialize import Trusted
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.evaluate import count
-from visiontasks.export.graph import OutputGraph, describe_graph, quantize, write_onnx, write_pt2
+from visiontasks.export.gate import compare
+from visiontasks.export.graph import OutputGraph, describe_graph, write_onnx, write_pt2
+from visiontasks.export.int8 import quantize
 from visiontasks.predict.networks import Network, open_network
 from visiontasks.predict.predictor import Predictor
 from visiontasks.predict.sources import Source
@@ -53,26 +55,6 @@ class ValidationImages(NamedTuple):
     sources: Iterable[Source]
     validation: VisionDataset | None = None
     training: VisionDataset | None = None
-
-
-@dataclass
-class Parity:
-    """Agreement of two models on a set of images.
-
-    Attributes:
-        images: Number of images.
-        differences: Largest difference over all images, by name; see `Target.compare`.
-        disagreements: Differences beyond their limit, one text per image and difference.
-    """
-
-    images: int = 0
-    differences: dict[str, float] = field(default_factory=dict)
-    disagreements: list[str] = field(default_factory=list)
-
-    @property
-    def holds(self) -> bool:
-        """Whether every difference is within its limit."""
-        return not self.disagreements
 
 
 def export(
@@ -189,21 +171,6 @@ def speed(
     times = [[timeit(partial(network, picture), number=1) for network in (plain, other)] for _ in range(rounds)]
     first, second = (statistics.median(taken) for taken in zip(*times[2:], strict=True))
     return {"images_per_second": 1 / first, "int8_images_per_second": 1 / second, "times_faster": first / second}
-
-
-def compare(checkpoint: Predictor, exported: Predictor, sources: Iterable[Source], batch_size: int = 32) -> Parity:
-    """Predicts real images with a checkpoint and an exported file, and compares the predictions."""
-    parity = Parity()
-    total = len(sources) if isinstance(sources, Sized) else None
-    pairs = zip(checkpoint.stream(sources, batch_size), exported.stream(sources, batch_size), strict=True)
-    for (source, expected), (_, found) in track(pairs, "Comparing", total, transient=True):
-        parity.images += 1
-        for key in checkpoint.network.keys:
-            for name, value, limit in find_target(key).compare(expected, found):
-                parity.differences[name] = max(value, parity.differences.get(name, 0.0))
-                if not value <= limit:
-                    parity.disagreements.append(f"{source.name}: {name} differs by {value:.3g}, limit {limit:.3g}")
-    return parity
 
 
 def _compare_figures(

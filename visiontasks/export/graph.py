@@ -1,16 +1,13 @@
-"""The graph of a task from uint8 pixels to outputs, as an ONNX file, also in 8 bits, or a torch.export program."""
+"""The graph of a task from uint8 pixels to outputs, as an ONNX file or a torch.export program."""
 
 import json
 import logging
 import warnings
-from collections.abc import Generator, Iterable
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -91,27 +88,6 @@ def write_onnx(graph: OutputGraph, described: dict[str, Any], path: Path) -> Non
     program.save(str(path), external_data=False)
 
 
-def quantize(path: Path, pictures: Iterable[np.ndarray], output: Path) -> None:
-    """Quantizes an ONNX file statically: int8 weights with one scale per channel, uint8 activations.
-
-    The ranges of the activations are those of `pictures`: training images as the network sees them, uint8 (1, 3, H, W).
-    """
-    from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    feeds = ({"image": picture} for picture in pictures)
-
-    class Reader(CalibrationDataReader):
-        def get_next(self) -> dict[str, np.ndarray] | None:  # ty: ignore[incompatible-method-override]
-            return next(feeds, None)
-
-    with _quiet(), TemporaryDirectory() as folder:
-        ready = Path(folder, "ready.onnx")
-        quant_pre_process(str(path), str(ready), skip_symbolic_shape=True)
-        types: dict[str, Any] = {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8}
-        quantize_static(str(ready), str(output), Reader(), per_channel=True, **types)
-
-
 def write_pt2(graph: OutputGraph, described: dict[str, Any], path: Path) -> None:
     """Writes a torch.export program.
 
@@ -140,14 +116,3 @@ def _program(graph: OutputGraph, described: dict[str, Any]) -> torch.export.Expo
             return torch.export.export(graph, (image,), dynamic_shapes=shapes, strict=False)
     except Exception as error:  # torch.export has no common class for its errors
         raise InputError(f"the network cannot be exported: {str(error).splitlines()[0]}") from error
-
-
-@contextmanager
-def _quiet() -> Generator[None]:
-    root = logging.getLogger()  # which onnxruntime uses for its progress
-    level = root.level
-    root.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        root.setLevel(level)

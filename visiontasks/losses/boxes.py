@@ -7,7 +7,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import complete_box_iou_loss, distance_box_iou_loss, generalized_box_iou_loss
 
-from visiontasks.losses.base import Loss, WeightedSum, weighted_mean
+from visiontasks.losses.base import Loss, weighted_mean
+from visiontasks.losses.weighted_sum import WeightedSum
 
 
 def box_iou(boxes: Tensor, others: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """A task is a backbone with heads."""
 
 from visiontasks.tasks.base import VisionTask
-from visiontasks.tasks.schedules import Constant, Cosine, DefaultAdamW, Exponential, InverseTime, Schedule, Step
+from visiontasks.tasks.optimizer import DefaultAdamW
+from visiontasks.tasks.schedules import Constant, Cosine, Exponential, InverseTime, Schedule, Step
 from visiontasks.tasks.vision import (
     ClassificationTask,
     LocalizationTask,

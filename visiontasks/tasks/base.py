@@ -24,7 +24,8 @@ from visiontasks.models.heads.base import Head, Stage
 from visiontasks.targets import names_of
 from visiontasks.tasks.checkpoint import VERSION_KEY, provenance, start_from
 from visiontasks.tasks.figures import StageFigures
-from visiontasks.tasks.schedules import Cosine, DefaultAdamW, Phase, Schedule, lr_factor
+from visiontasks.tasks.optimizer import DefaultAdamW
+from visiontasks.tasks.schedules import Cosine, Phase, Schedule, lr_factor
 
 HeadFactory = Callable[[list[int], int], Head]
 OptimizerFactory = Callable[[Iterable[Any]], Optimizer]

@@ -1,29 +1,14 @@
-"""The default optimizer, and learning-rate schedules: functions of the time, so that a resumed fit is exact."""
+"""Learning-rate schedules: functions of the time in a phase, without state, so that a resumed fit is exact."""
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from torch.optim import AdamW
-
-from visiontasks.core.compat import allow_clipping
 from visiontasks.core.errors import InputError
 from visiontasks.core.serialize import Configurable
 
 Interval = Literal["epoch", "step"]
-
-
-class DefaultAdamW(AdamW):
-    """Fused AdamW with a learning rate for fine-tuning.
-
-    It has no other arguments, because jsonargparse passes those of a default on to an optimizer named in its place.
-    """
-
-    def __init__(self, params: Iterable[Any], lr: float = 3e-4) -> None:
-        super().__init__(params, lr=lr, weight_decay=0.01, fused=True)
-        allow_clipping(self)  # Lightning would refuse to clip gradients in mixed precision
 
 
 class Schedule(Configurable, ABC):

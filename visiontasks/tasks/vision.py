@@ -6,7 +6,8 @@ from typing import Any
 from visiontasks.core.errors import InputError
 from visiontasks.models import Backbone, BoxHead, LabelHead, LabelsHead, SMPHead, ValueHead
 from visiontasks.tasks.base import HeadFactory, OptimizerFactory, VisionTask
-from visiontasks.tasks.schedules import Cosine, DefaultAdamW, Schedule
+from visiontasks.tasks.optimizer import DefaultAdamW
+from visiontasks.tasks.schedules import Cosine, Schedule
 
 
 def one_head(key: str, default: HeadFactory) -> Callable[..., None]:

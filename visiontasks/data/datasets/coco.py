@@ -27,7 +27,7 @@ class CocoBoxes(ObjectSet):
 
     If `annotations` contains `{split}`, the files define the splits. Otherwise the images in string order of their
     names are divided by `splits`. The classes are in the order of the category ids, which may have gaps. Crowds
-    (`iscrowd`) are left out, except that `labels` counts their classes.
+    (`iscrowd`) are left out, but with `objects: labels` their classes count as present.
 
     Args:
         split: train, val or test.

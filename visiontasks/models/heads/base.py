@@ -1,4 +1,4 @@
-"""The contract of a head, and what several heads share."""
+"""The contract of a head."""
 
 from abc import ABC, abstractmethod
 from copy import deepcopy
@@ -16,7 +16,6 @@ from visiontasks.losses import Loss
 from visiontasks.targets import Target, find_target
 
 Stage = Literal["train", "val", "test"]
-Pool = Literal["avg", "max", "avgmax", "flatten"]
 
 
 class Head(Configurable, nn.Module, ABC):
@@ -146,26 +145,3 @@ def class_counts(taken: Tensor, target: Tensor, num_classes: int, ignored: int) 
     true, taken = (torch.where(target.flatten() == ignored, num_classes, part) for part in (true, taken))
     right = torch.where(true == taken, true, num_classes)
     return torch.stack([part.bincount(minlength=num_classes + 1)[:-1] for part in (true, taken, right)])
-
-
-def pool(final: Tensor, how: Pool) -> Tensor:
-    """Pools a feature map, float (B, C, h, w), to its mean, its maximum, both concatenated, or all its values."""
-    match how:
-        case "avg":
-            return final.mean((2, 3))
-        case "max":
-            return final.amax((2, 3))
-        case "avgmax":
-            return torch.cat([final.mean((2, 3)), final.amax((2, 3))], 1)
-        case "flatten":
-            return final.flatten(1)
-
-
-def pooled_width(how: Pool, channels: int) -> int:
-    """Returns the number of pooled features; 0 for `flatten`, because it depends on the image size."""
-    return {"avg": 1, "max": 1, "avgmax": 2, "flatten": 0}[how] * channels
-
-
-def linear(inputs: int, outputs: int) -> nn.Linear:
-    """Makes a linear layer; if `inputs` is 0, the first batch sets their number."""
-    return nn.Linear(inputs, outputs) if inputs else nn.LazyLinear(outputs)

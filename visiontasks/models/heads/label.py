@@ -10,7 +10,8 @@ from torchmetrics import Metric, MetricCollection, classification
 from visiontasks.core.errors import InputError
 from visiontasks.core.sample import IGNORE_LABEL, Sample
 from visiontasks.losses import CrossEntropy, Loss
-from visiontasks.models.heads.base import Head, Pool, Stage, class_counts, linear, pool, pooled_width
+from visiontasks.models.heads.base import Head, Stage, class_counts
+from visiontasks.models.heads.pool import Pool, linear, pool, pooled_width
 from visiontasks.models.ridge import fit_ridge, fit_temperature
 
 

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from visiontasks.core.errors import InputError
 from visiontasks.losses import BinaryCrossEntropy, Loss
-from visiontasks.models.heads.base import Head, Pool, linear, pool, pooled_width
+from visiontasks.models.heads.base import Head
+from visiontasks.models.heads.pool import Pool, linear, pool, pooled_width
 from visiontasks.models.ridge import fit_ridge
 from visiontasks.targets.label import mean_of_known
 from visiontasks.targets.labels import average_precision

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from visiontasks.core.errors import InputError
 from visiontasks.losses import MSE, Loss
-from visiontasks.models.heads.base import Head, Pool, linear, pool, pooled_width
+from visiontasks.models.heads.base import Head
+from visiontasks.models.heads.pool import Pool, linear, pool, pooled_width
 from visiontasks.models.ridge import fit_ridge
 
 
