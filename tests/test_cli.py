@@ -280,7 +280,6 @@ def test_mistakes_in_the_data_are_named(
 def test_help_imports_nothing_heavy(command: str) -> None:
     code = f"""
 import sys
-import visiontasks
 from visiontasks.cli import main
 try:
     main({[*command.split(), "--help"]})
