@@ -243,7 +243,7 @@ def figures(
         images = torch.zeros(len(rows), 3, 8, 8, dtype=torch.uint8)
         batch = {"image": images, "index": torch.from_numpy(rows), "size": size, "truth": truth}
         stages.add_batch({"label": scores[rows].log()}, batch)  # their softmax is the scores
-    return stages.values(), stages.tables()["label"]
+    return stages.values(), stages.tables["label"]
 
 
 def confusion(scores: np.ndarray, target: np.ndarray) -> np.ndarray:

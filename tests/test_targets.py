@@ -613,7 +613,7 @@ def stage_values(stage: Stage, batch_size: int) -> tuple[dict[str, float], dict[
     for start in range(0, 16, batch_size):
         part = slice(start, start + batch_size)
         figures.add_batch({key: value[part] for key, value in outputs.items()}, {k: v[part] for k, v in batch.items()})
-    return figures.values(), figures.tables()
+    return figures.values(), figures.tables
 
 
 def test_figures_of_a_stage_are_those_of_its_images_for_any_batch_size() -> None:

@@ -41,6 +41,23 @@ def tree_leaves(values: Any) -> list[Any]:
     return tree_leaves(values)
 
 
+def exact_module() -> Any:
+    """Returns a subclass of nn.Module whose own buffers keep their type if it is cast with the rest of a model."""
+    # torch 2.15. `Module.to` cannot leave out tensors, and all casts go through this private method.
+    from torch import nn
+
+    class ExactModule(nn.Module):
+        def _apply(self, fn: Any, recurse: bool = True) -> Any:
+            before = dict(self.named_buffers(recurse=False))
+            super()._apply(fn, recurse)
+            for name, buffer in before.items():
+                if (cast := getattr(self, name)).dtype != buffer.dtype:
+                    setattr(self, name, buffer.to(cast.device))
+            return self
+
+    return ExactModule
+
+
 def dispatch_mode() -> Any:
     """Returns the base class of a context that intercepts every torch operation."""
     # torch 2.15. Torch's notes on extending document it, but it is only in a private module.

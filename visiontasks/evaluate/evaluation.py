@@ -14,7 +14,7 @@ from visiontasks.data import VisionDataModule
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.predict.predictor import Predictor
 from visiontasks.predict.sources import Source
-from visiontasks.targets import find_target, names_of
+from visiontasks.targets import find_target, is_empty, names_of
 from visiontasks.targets.sample import predict_sample
 
 Counts = dict[str, np.ndarray]
@@ -91,6 +91,6 @@ def _count(keys: Iterable[str], dataset: VisionDataset, predictions: Iterable[Sa
             found.append(find_target(key).counts(truth, prediction, dataset.names(key)))
     counts = {key: np.stack(found) for key, found in rows.items()}
     for key, values in counts.items():
-        if not np.nan_to_num(values).any():
+        if is_empty(find_target(key).figures(values)):
             raise InputError(f"{key}: no image of this split has such a target. Use another split or dataset.")
     return counts

@@ -136,6 +136,11 @@ class Target(ABC):
         return drawn.reshape(len(times), *counts.shape[1:]).swapaxes(0, 1)
 
 
+def is_empty(figures: dict[str, Any]) -> bool:
+    """Tells whether figures are of no image: all of them are NaN."""
+    return all(np.isnan(values).all() for values in figures.values())
+
+
 def target_kinds() -> dict[str, Target]:
     """Returns every target kind by its key, in the order of a table's columns: numbers, labels, boxes, masks."""
     found = sorted(_subclasses(Target), key=lambda cls: cls.key, reverse=True)

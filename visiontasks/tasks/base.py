@@ -115,9 +115,9 @@ class VisionTask(Configurable, LightningModule):
         outputs = self(images)
         return {key: head.postprocess(outputs[key]) for key, head in self.heads.items()}
 
-    def tables(self) -> dict[str, dict[str, Any]]:
-        """Returns the results of a test that are not single figures; see `StageFigures.tables`."""
-        return self.figures["test_"].tables()
+    def tables(self, stage: Stage = "test") -> dict[str, dict[str, Any]]:
+        """Returns the last results of a stage that are not single figures; see `StageFigures.values`."""
+        return self.figures[f"{stage}_"].tables
 
     def on_train_epoch_start(self) -> None:
         self.figures["train_"].reset()
@@ -150,6 +150,7 @@ class VisionTask(Configurable, LightningModule):
             torch.cuda.manual_seed(seed)
 
     def setup(self, stage: str) -> None:
+        self.mean_loss.to(torch.float32)  # with `precision: bf16-true` it became bfloat16, which stops counting at 256
         data = getattr(self.trainer, "datamodule", None)
         if data is None or not hasattr(data, "summary"):
             return

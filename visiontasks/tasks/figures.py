@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from visiontasks.core.sample import Batch
 from visiontasks.models.heads.base import Head, Stage
-from visiontasks.targets import Target, names_of
+from visiontasks.targets import Target, is_empty, names_of
 from visiontasks.targets.sample import Outputs, predict_samples
 
 
@@ -56,7 +57,9 @@ class StageFigures(nn.Module):
         self.tallies = {key: Tally(head.target) for key, head in self.heads.items()}
         self.baselines = {key: Tally(head.target) for key, head in self.heads.items()}
         self.calibrated: dict[str, np.ndarray] = {}
+        self.tables: dict[str, Outputs] = {}
         for extras in self.extras.values():
+            extras.to(torch.float32)  # states that became bfloat16 with the model would stop counting at 256
             extras.reset()
 
     def add_training_batch(self, outputs: dict[str, Tensor], batch: Batch) -> None:
@@ -87,30 +90,24 @@ class StageFigures(nn.Module):
         self.calibrated = {key: head.calibrate(self.tallies[key].gather()) for key, head in self.heads.items()}
 
     def values(self) -> dict[str, float]:
-        """Computes the figures of all heads by name, and `<monitor>_baseline` of each."""
+        """Computes the figures of all heads by name and `<monitor>_baseline` of each, NaN if no image has the target,
+        and keeps the `tables`: values per class and matrices (rows: true classes), by key and name."""
         found: dict[str, float] = {}
         for key, head in self.heads.items():
             if not self.tallies[key].parts:
                 continue
-            counts = self.calibrated[key] if self.calibrated else self.tallies[key].gather()
-            figures = head.target.figures(counts)
+            counts, monitor = self.calibrated[key] if self.calibrated else self.tallies[key].gather(), head.target.monitor
+            figures: dict[str, Any] = head.target.figures(counts)
+            if not is_empty(figures):
+                figures |= {name: value.cpu().numpy() for name, value in self._extra_values(key).items()}
+            elif self.stage != "train":
+                rank_zero_warn(f"{self.stage}: no image has a known {key}, so its figures are left blank.")
+            self.tables[key] = {name.removeprefix("class/"): value for name, value in figures.items() if value.ndim}
             if self.stage == "train":
-                figures = {head.target.monitor: figures[head.target.monitor]}
+                figures = {monitor: figures[monitor]}
             else:
-                trivial = head.target.figures(self.baselines[key].gather())[head.target.monitor]
-                figures[f"{head.target.monitor}_baseline"] = trivial
-            found |= {name: float(value) for name, value in figures.items() if not name.startswith("class/")}
-            found |= {name: float(value) for name, value in self._extra_values(key).items() if not value.ndim}
-        return found
-
-    def tables(self) -> dict[str, Outputs]:
-        """Computes the values per class and the matrices (rows: true classes) by key and name."""
-        found: dict[str, Outputs] = {}
-        for key, head in self.heads.items():
-            figures = head.target.figures(self.tallies[key].gather())
-            extra = {name: value.cpu().numpy() for name, value in self._extra_values(key).items() if value.ndim}
-            per_class = {name: values for name, values in figures.items() if name.startswith("class/")}
-            found[key] = {name.removeprefix("class/"): values for name, values in per_class.items()} | extra
+                figures[f"{monitor}_baseline"] = head.target.figures(self.baselines[key].gather())[monitor]
+            found |= {name: float(value) for name, value in figures.items() if not value.ndim}
         return found
 
     def _extra_values(self, key: str) -> dict[str, Tensor]:
