@@ -190,3 +190,17 @@ def test_argparse_keeps_the_options_of_subcommands() -> None:
     fit.add_class_arguments(nn.Dropout, "dropout")
     parser.add_subcommands().add_subcommand("fit", fit)
     assert {"config_file", "dropout.p", "dropout.inplace"} <= compat.option_names(parser)
+
+
+def test_torch_casts_a_module_by_the_method_that_keeps_its_buffers() -> None:
+    class Shift(compat.exact_module()):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.by = nn.BatchNorm1d(1), nn.Buffer(torch.tensor([1.2345678]))
+
+    module = Shift()
+    for cast in (lambda: module.to(torch.bfloat16), module.half, module.double):
+        assert cast().layer.running_mean.dtype == module.layer.weight.dtype != torch.float32
+        assert torch.equal(module.by, torch.tensor([1.2345678]))
+    assert module.to("meta").by.device.type == "meta"
+    assert module.to_empty(device="cpu").by.dtype == torch.float32

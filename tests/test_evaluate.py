@@ -61,6 +61,11 @@ def test_counts_by_hand() -> None:
     np.testing.assert_allclose(found["class/iou"], [4 / 7, 3 / 5, 0])
     np.testing.assert_allclose(found["miou"], (4 / 7 + 3 / 5) / 3)
     assert found["pixel_accuracy"] == 0.7
+    assert not {"foreground_iou", "foreground_dice"} & found.keys()  # of two classes only
+    found = find_target("mask").figures(np.array([[[90, 10], [92, 8], [88, 6]]], float))
+    assert found["foreground_iou"] == 6 / 12
+    assert found["foreground_dice"] == 12 / 18
+    assert found["dice"] == (176 / 182 + 12 / 18) / 2
     absent = find_target("mask").figures(np.array([[[6, 0], [6, 0], [6, 0]]], float))
     assert absent["miou"] == 1
     assert np.isnan(absent["class/iou"][1])

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
-from torchmetrics import MeanMetric
 
 from visiontasks.core.compat import load_training_data
 from visiontasks.core.errors import InputError
@@ -80,8 +79,6 @@ class VisionTask(Configurable, LightningModule):
             self.eval()(torch.zeros(1, 3, *height_width(spec["image_size"]), dtype=torch.uint8))
             self.train()
         stages = get_args(Stage)  # with "_" at the end, because an nn.Module has a method `train`
-        # a metric and not a logged number, whose mean over ranks of different size would be wrong
-        self.mean_loss = nn.ModuleDict({f"{stage}_": MeanMetric(nan_strategy="disable") for stage in stages})
         self.figures: Any = nn.ModuleDict({f"{stage}_": StageFigures(stage, made, spec) for stage in stages})
         if weights:
             start_from(self, weights)
@@ -150,7 +147,6 @@ class VisionTask(Configurable, LightningModule):
             torch.cuda.manual_seed(seed)
 
     def setup(self, stage: str) -> None:
-        self.mean_loss.to(torch.float32)  # with `precision: bf16-true` it became bfloat16, which stops counting at 256
         data = getattr(self.trainer, "datamodule", None)
         if data is None or not hasattr(data, "summary"):
             return
@@ -210,10 +206,10 @@ class VisionTask(Configurable, LightningModule):
             # labels that a callback mixed are for the loss only; the figures use the true ones
             loss = head.loss(outputs[key], batch.get(f"mixed_{key}", batch[key]))
             total = total + self.loss_weights[key] * loss
-        mean: Any = self.mean_loss[f"{stage}_"]
-        mean.update(total.detach().expand(len(batch["index"])))  # torchmetrics 1.9 ignores weights if NaN is allowed
-        self.log(f"{stage}/loss", mean, on_step=False, on_epoch=True, batch_size=len(batch["index"]))
         figures = self.figures[f"{stage}_"]
+        # torchmetrics 1.9 ignores weights if NaN is allowed
+        figures.loss.update(total.detach().expand(len(batch["index"])))
+        self.log(f"{stage}/loss", figures.loss, on_step=False, on_epoch=True, batch_size=len(batch["index"]))
         (figures.add_training_batch if stage == "train" else figures.add_batch)(outputs, batch)
         return outputs, total
 

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
+from torchmetrics import MeanMetric
 
 from visiontasks.core.sample import Batch
 from visiontasks.models.heads.base import Head, Stage
@@ -43,13 +44,15 @@ class Tally:
 
 
 class StageFigures(nn.Module):
-    """Counts of each head of a task and of its baseline in one stage, and the metrics that need more than counts."""
+    """Mean loss of one stage, counts of each head of a task and of its baseline, and metrics that need more."""
 
     def __init__(self, stage: Stage, heads: Mapping[str, Head], spec: dict[str, Any]) -> None:
         super().__init__()
         self.stage, self.spec = stage, spec
         self.heads = dict(heads)  # a ModuleDict would be saved twice
         self.extras: Any = nn.ModuleDict({key: head.extras(stage) for key, head in heads.items()})
+        # a metric and not a logged number, whose mean over ranks of different size would be wrong
+        self.loss = MeanMetric(nan_strategy="disable")
         self.reset()
 
     def reset(self) -> None:
@@ -58,9 +61,9 @@ class StageFigures(nn.Module):
         self.baselines = {key: Tally(head.target) for key, head in self.heads.items()}
         self.calibrated: dict[str, np.ndarray] = {}
         self.tables: dict[str, Outputs] = {}
-        for extras in self.extras.values():
-            extras.to(torch.float32)  # states that became bfloat16 with the model would stop counting at 256
-            extras.reset()
+        for metric in (self.loss, *self.extras.values()):
+            metric.to(torch.float32)  # states that became bfloat16 with the model would stop counting at 256
+            metric.reset()
 
     def add_training_batch(self, outputs: dict[str, Tensor], batch: Batch) -> None:
         """Adds a training batch at the resolution of the network, without leaving the device."""
@@ -96,8 +99,9 @@ class StageFigures(nn.Module):
         for key, head in self.heads.items():
             if not self.tallies[key].parts:
                 continue
-            counts, monitor = self.calibrated[key] if self.calibrated else self.tallies[key].gather(), head.target.monitor
+            counts = self.calibrated[key] if self.calibrated else self.tallies[key].gather()
             figures: dict[str, Any] = head.target.figures(counts)
+            monitor = head.target.monitor
             if not is_empty(figures):
                 figures |= {name: value.cpu().numpy() for name, value in self._extra_values(key).items()}
             elif self.stage != "train":
