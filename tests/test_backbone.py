@@ -323,7 +323,7 @@ def test_batch_norm_keeps_the_statistics_of_pretrained_weights(
     weights_file(tmp_path / "w.pth")
     backbone = Backbone("test_resnet", pretrained and str(tmp_path / "w.pth"), batch_norm=batch_norm)
     before = statistics(backbone)
-    backbone.train()(random_images())[0].sum().backward()
+    backbone(random_images())[0].sum().backward()  # as a trainer does: it does not call train() before a fit
     assert backbone.keeps_batch_norm == keeps
     assert bool(changed(before, backbone)) != keeps
     norms = [module for module in backbone.modules() if isinstance(module, BATCH_NORMS)]

@@ -79,6 +79,7 @@ class Backbone(Configurable, nn.Module):
         widths = {stage["reduction"]: stage["num_chs"] for stage in stages}
         pyramid = [widths.get(stride, in_channels if stride == 1 else 0) for stride in STRIDES]
         self.channels: list[int] = [*pyramid, self.net.num_classes if top else self.net.num_features]
+        self.train()  # not the mode that timm left: Lightning trains modules in the mode in which it finds them
 
     def forward(self, images: Tensor, pyramid: bool = False) -> list[Tensor]:
         """Computes the features of a batch.
