@@ -78,8 +78,8 @@ class LRFinder(Callback):
         figure.savefig(plot, dpi=120)
         if rate is None:
             rank_zero_warn(
-                f"lr_find: the loss never falls by {LEAST_FALL:.0%}, so no learning rate is recommended ({plot}). Check "
-                "the data and the loss; heads that ClosedFormStart has solved may leave little to learn."
+                f"lr_find: the loss never falls by {LEAST_FALL:.0%}, so no learning rate is recommended ({plot}). "
+                "Check the data and the loss; heads that ClosedFormStart has solved may leave little to learn."
             )
         else:
             rank_zero_info(f"The loss falls fastest at --model.optimizer.lr {rate:.1e} ({plot})")

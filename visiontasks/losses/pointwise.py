@@ -86,7 +86,8 @@ class Focal(CrossEntropy):
 
     def values(self, logits: Tensor, target: Tensor) -> Tensor:
         if not target.is_floating_point():
-            return self._focal(-F.cross_entropy(logits, target, reduction="none")) * target_weights(target, self.weights)
+            entropy = F.cross_entropy(logits, target, reduction="none")
+            return self._focal(-entropy) * target_weights(target, self.weights)
         terms = self._focal(logits.log_softmax(1))
         weights = terms.new_ones(terms.shape[1]) if self.weights is None else self.weights
         return class_terms(terms * weights.view(-1, *[1] * (terms.ndim - 2)), target)

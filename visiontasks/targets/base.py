@@ -41,6 +41,7 @@ class Target(ABC):
         monitor: First of the `figures`, the one that chooses the best model; more is better.
         dense: Whether an output has a score for each pixel.
         additive: Whether the counts of images may be summed; if not, the figures need those of each image.
+        bounded: Whether all figures are between 0 and 1.
     """
 
     key: ClassVar[str]
@@ -48,6 +49,7 @@ class Target(ABC):
     monitor: ClassVar[str]
     dense: ClassVar[bool] = False
     additive: ClassVar[bool] = True
+    bounded: ClassVar[bool] = True
 
     def to_augment(self, value: Any) -> dict[str, Any]:
         """Returns the arguments by which albumentations moves a value with its image."""
@@ -123,6 +125,11 @@ class Target(ABC):
             By name, float64 (draws,), the monitored one first; of each class (draws, classes), NaN where it does not
             occur, by names that begin with `class/`. Without `times` the first axis is left out.
         """
+
+    def sizes(self, counts: np.ndarray) -> dict[str, np.ndarray]:
+        """Counts the images of which each figure is computed: by name, (), or (classes,) for one of each class."""
+        alone = self.figures(counts.swapaxes(0, 1)[None])  # each image as a set of its own
+        return {name: np.isfinite(values).sum(0) for name, values in alone.items()}
 
     @abstractmethod
     def compare(self, expected: Sample, found: Sample) -> list[Difference]:
