@@ -24,7 +24,7 @@ from visiontasks.cli.preview import write_preview
 from visiontasks.cli.runs import RUN_DIR, run_checkpoints, run_directory, run_loggers
 from visiontasks.core.errors import InputError
 from visiontasks.data import VisionDataModule
-from visiontasks.models.backbone import without_weights
+from visiontasks.models.network import without_weights
 from visiontasks.tasks import VisionTask
 from visiontasks.tasks.checkpoint import read_checkpoint
 from visiontasks.tasks.restore import check_task
