@@ -268,6 +268,14 @@ def test_average_precision_of_what_is_all_found_is_one(monkeypatch: pytest.Monke
         average_precision(few, Blocks(["a"]))
 
 
+def test_average_precision_of_a_class_that_no_image_has_is_nan(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = Blocks(NAMES[:4])
+    monkeypatch.setattr(data, "objects", lambda index: (Blocks.objects(data, index)[0], np.ones(2, np.int64)))
+    figures = average_precision(detector_that_sees(monkeypatch, [1.0]), data)
+    assert np.isnan(figures["circle"])  # seen, but there is none
+    assert figures["map"] == figures["square"] == 0
+
+
 def test_the_command_writes_boxes_and_pictures(tmp_path: Path, write_image, capsys, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "c.yaml").write_text(

@@ -1,6 +1,7 @@
 """The command `visiontasks detect`, and the average precision of a detector."""
 
 import argparse
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,8 @@ def average_precision(detector: Detector, dataset: VisionDataset) -> dict[str, f
     The detector needs a low threshold, because the precision-recall curve needs uncertain boxes too.
 
     Returns:
-        `map` over IoU 0.5:0.95, `map_50`, `map_75`, and the `map` of each class by its name.
+        `map` over IoU 0.5:0.95, `map_50`, `map_75`, and the `map` of each class by its name; NaN where no image has an
+        object, which torchmetrics reports as -1.
 
     Raises:
         InputError: The dataset and the detector have different classes.
@@ -45,7 +47,8 @@ def average_precision(detector: Detector, dataset: VisionDataset) -> dict[str, f
     result = metric.compute()
     by_class = dict(zip(result["classes"].view(-1).tolist(), result["map_per_class"].view(-1).tolist(), strict=True))
     figures = {key: float(result[key]) for key in ("map", "map_50", "map_75")}
-    return figures | {names[label]: figure for label, figure in by_class.items()}
+    figures |= {names[label]: figure for label, figure in by_class.items()}
+    return {name: figure if figure >= 0 else math.nan for name, figure in figures.items()}
 
 
 def write_detections(
