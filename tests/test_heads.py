@@ -269,9 +269,10 @@ def test_each_stage_has_its_figures(stage: Any, classes: int, names: set[str]) -
     assert tables.keys() == {"recall", "precision", "f1"} | ({"confusion"} if stage == "test" else set())
 
 
-def test_training_has_the_accuracy_alone() -> None:
-    scores, target = draw_scores(5)
-    stages = StageFigures("train", {"label": LabelHead([5], 5)}, {"class_names": [*"abcde"], **SIZE})
+@pytest.mark.parametrize("classes", [5, 7])
+def test_training_has_the_accuracy_alone(classes: int) -> None:
+    scores, target = draw_scores(classes)
+    stages = StageFigures("train", {"label": LabelHead([5], classes)}, {"class_names": [*"abcdefg"][:classes], **SIZE})
     stages.add_training_batch({"label": torch.from_numpy(scores)}, {"label": torch.from_numpy(target)})
     known = target != IGNORE_LABEL
     expected = (scores.argmax(1) == target)[known].mean()

@@ -127,7 +127,9 @@ class Backbone(Configurable, nn.Module):
         if isinstance(self.normalizer, Whitening):
             self.normalizer.set_image_size(size)
         try:
-            unused = self._try(height, width)
+            if hasattr(self.net, "set_input_size"):
+                self.net.set_input_size(img_size=(height, width))
+            unused = dry_run(self, height, width)
         except InputError:
             raise
         except Exception as error:  # whatever its layers raise
@@ -138,14 +140,6 @@ class Backbone(Configurable, nn.Module):
                 self.net.set_submodule(part, nn.Identity())
             rank_zero_info(f"backbone: {self.name} without {', '.join(parts)}, which its feature maps do not use.")
             self.removed += tuple(f"net.{part}." for part in parts)
-
-    def _try(self, height: int, width: int) -> set[nn.Parameter]:
-        if hasattr(self.net, "set_input_size"):
-            self.net.set_input_size(img_size=(height, width))
-        try:
-            return dry_run(self.eval(), height, width)
-        finally:
-            self.train()
 
     def _misfit(self, size: Sequence[int], error: Exception) -> InputError:
         """Makes an error that names a size with which the network works, if one is known."""

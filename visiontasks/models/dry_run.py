@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 def dry_run(backbone: Any, height: int, width: int) -> set[nn.Parameter]:
-    """Runs a `Backbone` on one blank image, in the mode in which it is.
+    """Runs a `Backbone` on one blank image in eval mode.
 
     Returns:
         The parameters that none of its maps depends on.
@@ -17,11 +17,17 @@ def dry_run(backbone: Any, height: int, width: int) -> set[nn.Parameter]:
         Exception: Any error of a network that does not work with images of this size, or that has unusable maps.
     """
     images = torch.zeros(1, backbone.in_channels, height, width, device=backbone.normalizer.mean.device)
-    with torch.enable_grad():
-        maps = backbone(images, pyramid=True)
+    training = backbone.training
+    try:
+        with torch.enable_grad():
+            maps = backbone.eval()(images, pyramid=True)
+    finally:
+        backbone.train(training)
     found = [tuple(part.shape) for part in maps]
     if any(len(shape) != 4 or shape[1] != count for shape, count in zip(found, backbone.channels, strict=True)):
         raise ValueError(f"its maps have the shapes {found}, expected {backbone.channels} channels")
+    if not maps[-1].requires_grad:  # in inference mode there is no graph
+        return set()
     return {weight for weight in backbone.parameters() if weight.requires_grad} - _leaves(maps)
 
 

@@ -102,17 +102,14 @@ class StageFigures(nn.Module):
             counts = self.calibrated[key] if self.calibrated else self.tallies[key].gather()
             figures: dict[str, Any] = head.target.figures(counts)
             monitor = head.target.monitor
-            if not is_empty(figures):
-                figures |= {name: value.cpu().numpy() for name, value in self._extra_values(key).items()}
-            elif self.stage != "train":
-                rank_zero_warn(f"{self.stage}: no image has a known {key}, so its figures are left blank.")
-            self.tables[key] = {name.removeprefix("class/"): value for name, value in figures.items() if value.ndim}
             if self.stage == "train":
-                figures = {monitor: figures[monitor]}
-            else:
-                figures[f"{monitor}_baseline"] = head.target.figures(self.baselines[key].gather())[monitor]
+                found[monitor] = float(figures[monitor])
+                continue
+            if is_empty(figures):
+                rank_zero_warn(f"{self.stage}: no image has a known {key}, so its figures are left blank.")
+            elif len(self.extras[key]):
+                figures |= {name: value.cpu().numpy() for name, value in self.extras[key].compute().items()}
+            self.tables[key] = {name.removeprefix("class/"): value for name, value in figures.items() if value.ndim}
+            figures[f"{monitor}_baseline"] = head.target.figures(self.baselines[key].gather())[monitor]
             found |= {name: float(value) for name, value in figures.items() if not value.ndim}
         return found
-
-    def _extra_values(self, key: str) -> dict[str, Tensor]:
-        return self.extras[key].compute() if len(self.extras[key]) else {}
