@@ -26,6 +26,12 @@ def load_training_data(trainer: Any) -> None:
     trainer.fit_loop.setup_data()
 
 
+def leave_signals(trainer: Any) -> None:
+    """Keeps Lightning from handling signals, which would exit with status 0 and hang if only one rank gets a signal."""
+    # lightning 2.6.6. It has no option for this.
+    trainer._signal_connector.register_signal_handlers = lambda: None
+
+
 def allow_clipping(optimizer: Any) -> None:
     """Allows Lightning to clip the gradients of a fused torch optimizer in mixed precision."""
     # torch 2.15, lightning 2.6.6. Both take the attribute as a sign that the optimizer unscales gradients itself.

@@ -38,6 +38,13 @@ def atomic_write(path: Path) -> Generator[Path]:
             part.unlink(missing_ok=True)
 
 
+def sweep(folder: Path, *names: str) -> None:
+    """Removes what `atomic_write` left of these files in processes that were killed; nobody may be writing them now."""
+    for name in names:
+        for part in folder.glob(f".{'[0-9a-f]' * 8}-{name}"):
+            part.unlink()
+
+
 @contextmanager
 def cannot_be_written(path: Path) -> Generator[None]:
     """Turns an OSError into an InputError that names the file and the reason."""
