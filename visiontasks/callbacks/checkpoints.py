@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, WeightAveraging
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.files import sweep
@@ -52,7 +52,8 @@ class Checkpoints(Checkpoint):
         count, unit = found.groups()
         self.seconds, self.steps = (int(count) * UNITS[unit], math.inf) if unit else (math.inf, int(count))
         self.best: dict[str, float] = {}
-        self.best_epoch, self.inbox, self.opened = 0, Inbox(), ExitStack()
+        self.best_epoch, self.is_best, self.averages, self.asked = 0, False, False, 0
+        self.inbox, self.opened = Inbox(), ExitStack()
 
     @property
     def last(self) -> Path:
@@ -71,10 +72,14 @@ class Checkpoints(Checkpoint):
             sweep(self.directory, "best.ckpt", "last.ckpt")
 
     def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
-        # Lightning does not save that it was told to stop
         callbacks: list[Callback] = trainer.callbacks  # ty: ignore[missing-attribute]
+        # a callback that validates an average of the weights saves wrong ones meanwhile
+        self.averages = any(isinstance(callback, WeightAveraging) for callback in callbacks)
+        # Lightning does not save that it was told to stop
         stoppers = (callback for callback in callbacks if isinstance(callback, EarlyStopping))
-        trainer.should_stop |= any(stopper.wait_count >= stopper.patience for stopper in stoppers)
+        if any(stopper.wait_count >= stopper.patience for stopper in stoppers):
+            rank_zero_info("Early stopping ended this fit before. To go on, give a larger --early_stopping.")
+            trainer.should_stop = True
         if self.best and not trainer.strategy.broadcast(self.best_model_path):
             rank_zero_warn(f"{self.directory}: there is no best.ckpt, so the best figures so far do not count.")
             self.best = {}
@@ -82,6 +87,12 @@ class Checkpoints(Checkpoint):
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         self.opened.enter_context(self.inbox.open())
         self.saved_at, self.saved_step = time.monotonic(), trainer.global_step
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
+        self._end_if_asked(trainer)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        self._end_if_asked(trainer)  # not at the end of the batch before, because it was not logged then
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         done = batch_idx + 1
@@ -97,27 +108,30 @@ class Checkpoints(Checkpoint):
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+        if trainer.state.fn == "fit" and not trainer.sanity_checking and not self.averages:
             self._save_if_due(trainer)
+            self._end_if_asked(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
         found = figures(trainer, "val")
         if found.get(self.monitor, -math.inf) > self.best.get(self.monitor, -math.inf):
-            self.best, self.best_epoch = found, trainer.current_epoch
-            self._save(trainer, "best.ckpt")
-        self._save_if_due(trainer)
+            self.best, self.best_epoch, self.is_best = found, trainer.current_epoch, True
+        if not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:  # else other callbacks act at the epoch's end
+            self._save_best(trainer)
+            self._save_if_due(trainer)
+            self._end_if_asked(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
+        self._save_best(trainer)
         self._save_last(trainer)
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
-        self._end_if_interrupted(trainer)  # not at the end of the last epoch, whose figures were not logged then
+        self.asked = self._agreed_signal(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
         self.opened.close()
-        self._end_if_interrupted(trainer)
+        self.asked = self._agreed_signal(trainer)
+        self._end_if_asked(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
         self.opened.close()
@@ -129,8 +143,8 @@ class Checkpoints(Checkpoint):
         self.best, self.best_epoch = state_dict["best"], state_dict["best_epoch"]
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
-        for key, state in checkpoint["callbacks"].items():  # of a run before version 0.9
-            if key.startswith("ModelCheckpoint") and state["monitor"] == self.monitor:
+        for key, state in checkpoint.get("callbacks", {}).items():  # of a run before version 0.3
+            if key.startswith("ModelCheckpoint") and state["monitor"] == self.monitor and state["best_model_score"]:
                 self.best = {self.monitor: float(state["best_model_score"])}
 
     def _save_if_due(self, trainer: Trainer) -> None:
@@ -138,7 +152,12 @@ class Checkpoints(Checkpoint):
         due = self.inbox.number > 0 or seconds >= self.seconds or steps >= self.steps
         if trainer.strategy.reduce_boolean_decision(due, all=False):  # clocks differ, and a signal may reach one rank
             self._save_last(trainer)
-            self._end_if_interrupted(trainer)
+            self.asked = self._agreed_signal(trainer)
+
+    def _save_best(self, trainer: Trainer) -> None:
+        if self.is_best:
+            self._save(trainer, "best.ckpt")
+            self.is_best = False
 
     def _save_last(self, trainer: Trainer) -> None:
         self._save(trainer, "last.ckpt")
@@ -151,14 +170,18 @@ class Checkpoints(Checkpoint):
         trainer.save_checkpoint(self.directory / name, weights_only=False)
         self.inbox.closed = False
 
-    def _end_if_interrupted(self, trainer: Trainer) -> None:
+    def _agreed_signal(self, trainer: Trainer) -> int:
         number = torch.tensor(self.inbox.number, device=trainer.strategy.root_device)
-        if number := int(trainer.strategy.reduce(number, reduce_op="max")):
-            if number == REQUEUE and trainer.is_global_zero:
-                job = os.environ.get("SLURM_ARRAY_JOB_ID", os.environ["SLURM_JOB_ID"])
-                task = os.environ.get("SLURM_ARRAY_TASK_ID")
-                subprocess.run(["scontrol", "requeue", f"{job}_{task}" if task else job], check=True)
-            raise Interrupted(number)
+        return int(trainer.strategy.reduce(number, reduce_op="max"))
+
+    def _end_if_asked(self, trainer: Trainer) -> None:
+        if not self.asked:
+            return
+        if self.asked == REQUEUE and trainer.is_global_zero:
+            job, task = os.environ["SLURM_JOB_ID"], os.environ.get("SLURM_ARRAY_TASK_ID")
+            name = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{task}" if task else job
+            subprocess.run(["scontrol", "requeue", name], check=True)
+        raise Interrupted(self.asked)
 
 
 def checkpoints_of(trainer: Trainer) -> Checkpoints | None:

@@ -6,13 +6,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_only
 
+from visiontasks.callbacks.wandb import log_config
 from visiontasks.core.errors import InputError
-from visiontasks.core.files import read_csv
-from visiontasks.tasks.checkpoint import VERSION_KEY, read_checkpoint
+from visiontasks.core.files import atomic_write, read_csv, set_aside
 from visiontasks.tasks.resume import is_within_epoch, is_within_validation
 
 RUN_DIR = "VISIONTASKS_RUN_DIR"  # the processes that Lightning starts for other devices inherit it
@@ -21,35 +22,6 @@ RUN_DIR = "VISIONTASKS_RUN_DIR"  # the processes that Lightning starts for other
 def runs_folder(root: str | None, configs: Sequence[Any]) -> Path:
     """Returns the folder of the runs of a config: `root/<config>`, named after the first file."""
     return Path(root or "runs", Path(str(configs[0])).stem if configs else "run")
-
-
-def newest_checkpoint(folder: Path) -> Path | None:
-    """Returns the newest `last.ckpt` of the fits in a folder of runs; warns about each one that is broken."""
-    if inherited := os.environ.get(RUN_DIR):  # the first process has chosen
-        path = Path(inherited, "last.ckpt")
-        return path if path.is_file() else None
-    for path in sorted(folder.glob("*/last.ckpt"), key=lambda path: path.stat().st_mtime, reverse=True):
-        try:
-            content = read_checkpoint(path)
-        except InputError as error:
-            rank_zero_warn(f"{error} Looking for an older run.")
-            continue
-        if content[VERSION_KEY].get("fit", {}).get("trainer.max_epochs") != 0:  # as a probe has
-            return path
-    return None
-
-
-def resumed_directory(checkpoint: str | None) -> Path | None:
-    """Returns the run directory of a `last.ckpt`, in which a fit that resumes from it goes on."""
-    path = Path(checkpoint or "")
-    return path.parent if path.name == "last.ckpt" and path.with_name("config.yaml").is_file() else None
-
-
-def is_complete(checkpoint: dict[str, Any], trainer: Trainer) -> bool:
-    """Whether the fit that wrote a checkpoint has done all epochs or steps of a trainer."""
-    epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
-    done = ((epochs, trainer.max_epochs), (checkpoint["global_step"], trainer.max_steps))
-    return any(limit is not None and 0 <= limit <= number for number, limit in done)
 
 
 def run_directory(parent: Path) -> Path:
@@ -86,25 +58,42 @@ def run_loggers(chosen: Any, directory: Path, resumed: dict[str, Any] | None = N
         # an absolute path, because the service of W&B keeps the working directory in which it was started
         chosen = WandbLogger(name="/".join(directory.parts[-2:]), save_dir=str(directory.absolute()))
     csv = CSVLogger(str(directory), name="", version="", flush_logs_every_n_steps=20)
-    rank_zero_only(_start_metrics)(csv, rows_before(directory / "metrics.csv", resumed) if resumed else [])
+    rank_zero_only(_start_metrics)(csv, directory / "metrics.csv", resumed)
     return [csv, *(chosen if isinstance(chosen, list) else [chosen] if chosen else [])]
 
 
-def rows_before(path: Path, checkpoint: dict[str, Any]) -> list[dict[str, str]]:
+def rows_before(rows: Sequence[dict[str, str]], checkpoint: dict[str, Any]) -> list[dict[str, str]]:
     """Returns the rows of a metrics.csv that a fit wrote before a checkpoint and will not write again."""
-    last, kept = checkpoint["global_step"] - 1, []
-    for row in read_csv(path):
-        row = {name: value for name, value in row.items() if value}
-        again = int(row["step"]) == last and (
-            ("train/loss" in row and is_within_epoch(checkpoint))
-            or ("val/loss" in row and is_within_validation(checkpoint))
-        )
-        if int(row["step"]) <= last and not again:
-            kept.append(row)
-    return kept
+    last, again = checkpoint["global_step"] - 1, set()
+    if is_within_epoch(checkpoint):
+        again.add("train/loss")
+    if is_within_validation(checkpoint):
+        again.add("val/loss")
+
+    def follows(row: dict[str, str]) -> bool:
+        step = int(row["step"])
+        return step > last or (step == last and any(row.get(name) for name in again))
+
+    return [row for row in rows if not follows(row)]
 
 
-def _start_metrics(logger: CSVLogger, rows: list[dict[str, str]]) -> None:
-    """Creates the writer now, since it removes an older metrics.csv and warns about files such as config.yaml."""
-    logger.experiment.metrics = rows
+def _start_metrics(logger: CSVLogger, path: Path, resumed: dict[str, Any] | None) -> None:
+    """Creates the writer now, since it warns about files such as config.yaml, and removes an older metrics.csv."""
+    rows = read_csv(path)
+    kept = rows_before(rows, resumed) if resumed else []
+    if kept != rows:
+        set_aside(path)
+    logger.experiment.metrics = [{name: value for name, value in row.items() if value} for row in kept]
     logger.experiment.save()
+
+
+class SaveConfig(SaveConfigCallback):
+    """Callback that writes the resolved config to the run directory and to W&B."""
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        path, text = Path(trainer.default_root_dir, "config.yaml"), self.parser.dump(self.config, skip_none=False)
+        if path.is_file() and path.read_text("utf-8") != text:  # of the fit that this one resumes
+            set_aside(path)
+        with atomic_write(path) as part:
+            part.write_text(text, "utf-8")
+        log_config(trainer.loggers, self.config.as_dict() | {"config": None})

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 import shutil
 import sys
 import warnings
@@ -13,29 +12,21 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
 from visiontasks.callbacks import Checkpoints, ClosedFormStart, Curves, EarlyStopping, FiniteCheck, Panels, Results
 from visiontasks.callbacks.rates import STEPS, LRFinder
-from visiontasks.callbacks.wandb import log_config
+from visiontasks.cli.arguments import values_of
 from visiontasks.cli.imports import import_modules
 from visiontasks.cli.parser import Parser, read_config
 from visiontasks.cli.preview import write_preview
-from visiontasks.cli.runs import (
-    RUN_DIR,
-    is_complete,
-    newest_checkpoint,
-    resumed_directory,
-    run_directory,
-    run_loggers,
-    runs_folder,
-)
+from visiontasks.cli.resume import find_checkpoint, is_complete, resume_command, resumed_directory
+from visiontasks.cli.runs import RUN_DIR, SaveConfig, run_directory, run_loggers, runs_folder
 from visiontasks.core.compat import leave_signals
 from visiontasks.core.errors import InputError
-from visiontasks.core.files import atomic_write
 from visiontasks.core.lock import lock
 from visiontasks.core.signals import Interrupted
 from visiontasks.data import VisionDataModule
@@ -113,10 +104,10 @@ class VisionCLI(LightningCLI):
         parser = ArgumentParser(add_help=False, allow_abbrev=False)
         parser.add_argument("--imports", action="append", default=[])
         options, args = parser.parse_known_args(args)
-        configs = [read_config(Path(config)) for config in _options(args, "-c", "--config") if Path(config).is_file()]
+        configs = [read_config(Path(config)) for config in values_of(args, "-c", "--config") if Path(config).is_file()]
         modules = [one for config in configs for one in import_modules(config.get("imports") or [])]
         modules += import_modules(options.imports)
-        self.checkpoint, self.ckpt_path = None, self._find_checkpoint(args, configs)
+        self.checkpoint, self.ckpt_path = None, find_checkpoint(self.command, args, configs)
         if self.ckpt_path and self.command == "probe":
             raise InputError("probe solves new heads; for the backbone of another run, use --model.weights CHECKPOINT.")
         if self.ckpt_path:
@@ -126,21 +117,6 @@ class VisionCLI(LightningCLI):
             raise InputError(f"{self.command} needs a trained model: give --ckpt_path CHECKPOINT.")
         found = [f"--imports={json.dumps([module.__name__ for module in modules])}"] if modules else []
         return [*args, *found]
-
-    def _find_checkpoint(self, args: Sequence[str], configs: Sequence[dict[str, Any]]) -> str | None:
-        """Returns the checkpoint to start from: the given one, or the newest of the config for `auto` and `last`."""
-        given = next(reversed(_options(args, "--ckpt_path")), None)
-        if given is None and int(os.environ.get("SLURM_RESTART_COUNT", "0")):
-            given = "auto"  # the job began before
-        if self.command != "fit" or given not in ("auto", "last"):
-            return given
-        roots = [trainer.get("default_root_dir") for one in configs if isinstance(trainer := one.get("trainer"), dict)]
-        roots += _options(args, "--trainer.default_root_dir")
-        folder = runs_folder(next((root for root in reversed(roots) if root), None), _options(args, "-c", "--config"))
-        found = newest_checkpoint(folder)
-        if found is None and given == "last":
-            raise InputError(f"--ckpt_path last: no run in {folder} has a last.ckpt. `auto` would start one.")
-        return str(found) if found else None
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Removes `ckpt_path`, since Lightning would let hyperparameters in a checkpoint override the command line."""
@@ -162,9 +138,9 @@ class VisionCLI(LightningCLI):
         if is_first := not (self.launched or getattr(rank_zero_only, "rank", 0)):
             self.held.enter_context(lock(self.run_dir))
             os.environ[RUN_DIR] = str(self.run_dir)
-        best = Path(self.ckpt_path or "").with_name("best.ckpt")
+        best = Path(self.ckpt_path or "none").with_name("best.ckpt")
         if is_first and self.command == "fit" and self.ckpt_path and not own and best.is_file():
-            shutil.copy(best, self.run_dir)  # whose figures the checkpoint knows
+            shutil.copy(best, self.run_dir)  # its figures are in the other checkpoint
         if self.command == "probe":
             trainer.max_epochs = 0
         elif self.command == "lr_find":
@@ -207,7 +183,9 @@ class VisionCLI(LightningCLI):
             rank_zero_info(f"{self.ckpt_path}: this fit is complete. To train longer, give more --trainer.max_epochs.")
         else:
             if self.command == "fit":
-                rank_zero_info(f"Run directory: {self.run_dir}. To resume it: {self._resume_command()}")
+                rank_zero_info(
+                    f"Run directory: {self.run_dir}. To resume it: {resume_command(self.typed, self.run_dir)}"
+                )
             self._start(self.trainer.fit, **kwargs)
         if self.command == "probe":
             self.trainer.validate(self.model, self.datamodule, verbose=False, weights_only=True)
@@ -224,11 +202,19 @@ class VisionCLI(LightningCLI):
         try:
             method(**kwargs | {"ckpt_path": self.ckpt_path, "weights_only": True})
         except Interrupted:
-            rank_zero_info(f"To resume: {self._resume_command()}")
+            if self.command == "fit" and (self.run_dir / "last.ckpt").is_file():
+                rank_zero_info(
+                    f"Saved step {self.trainer.global_step}. To resume: {resume_command(self.typed, self.run_dir)}"
+                )
             if self.launched:
                 sys.exit()  # Lightning would kill the first process if another one ends with another status
             raise
         except RuntimeError as error:
+            if self.trainer.world_size > 1 and "by peer" in str(error):
+                raise InputError(
+                    "Another process of this run ended first. Its message above tells why; if there is none, the "
+                    "system killed it, most likely because the memory was full."
+                ) from error
             if self.checkpoint is None or "loading state_dict" not in str(error):
                 raise
             known, own = _flat(self.checkpoint["init_args"]).get("backbone.name"), self.model.backbone.name
@@ -238,34 +224,8 @@ class VisionCLI(LightningCLI):
                 "Use the config of its run, or start a new fit without --ckpt_path."
             ) from None
 
-    def _resume_command(self) -> str:
-        """Returns the command that continues this fit."""
-        program = "python train.py" if Path(sys.argv[0]).name == "train.py" else "visiontasks"
-        pairs = zip(["", *self.typed], self.typed, strict=False)
-        kept = [now for before, now in pairs if "--ckpt_path" not in (before, now.partition("=")[0])]
-        return f"{program} fit {shlex.join([*kept, '--ckpt_path', str(self.run_dir / 'last.ckpt')])}"
-
     def _section(self, name: str) -> Namespace:
         return self.config[self._method][name]
-
-
-class SaveConfig(SaveConfigCallback):
-    """Callback that writes the resolved config to the run directory and to W&B."""
-
-    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        path, text = Path(trainer.default_root_dir, "config.yaml"), self.parser.dump(self.config, skip_none=False)
-        if path.is_file() and path.read_text("utf-8") != text:  # of the fit that this one resumes
-            numbered = (path.with_name(f"config-{number}.yaml") for number in range(1, 1000))
-            path.rename(next(other for other in numbered if not other.exists()))
-        with atomic_write(path) as part:
-            part.write_text(text, "utf-8")
-        log_config(trainer.loggers, self.config.as_dict() | {"config": None})
-
-
-def _options(args: Sequence[str], *names: str) -> list[str]:
-    """Returns the values of `--name value` and `--name=value`, without a parser."""
-    pairs = ((*arg.partition("=")[::2], after) for arg, after in zip(args, [*args[1:], ""], strict=True))
-    return [own or after for name, own, after in pairs if name in names]
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import gc
 import math
 import os
+import signal
 from collections.abc import Callable
 from functools import cached_property, partial
 from typing import Any
@@ -17,6 +18,7 @@ from torch.utils.data import DataLoader
 from visiontasks.core.errors import InputError
 from visiontasks.core.geometry import Frame, Resize, Size, height_width
 from visiontasks.core.sample import Batch
+from visiontasks.core.signals import ENDING
 from visiontasks.data.augment import Augment, EvalTransform, Preset
 from visiontasks.data.batches import BatchDataset, BatchLoader, ExactBatchSampler
 from visiontasks.data.datasets.base import VisionDataset
@@ -210,3 +212,10 @@ def _as_is(batch: Any) -> Batch:
 
 def _start_worker(number: int) -> None:
     gc.freeze()  # the garbage collector need not search the parent's imports again and again
+    for ending in ENDING:  # a signal to all processes is for the main one, which then ends its loaders
+        signal.signal(ending, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _ignore_once)
+
+
+def _ignore_once(number: int, frame: object) -> None:
+    signal.signal(number, signal.SIG_DFL)  # the second one is from torch, if the loader hangs

@@ -7,7 +7,8 @@ import shutil
 import subprocess
 import zipfile
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, BinaryIO
 
 import torch
 from lightning.fabric.plugins import CheckpointIO
@@ -75,12 +76,32 @@ def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
         if size > (free := shutil.disk_usage(path.parent).free):
             raise InputError(f"{path}: needs {size / 1e6:.0f} MB, and the disk has {free / 1e6:.0f} MB. Make room.")
         with part.open("wb") as file:
-            torch.save(content, file)
+            _save(content, file)
             file.flush()
             os.fsync(file.fileno())
     folder = os.open(path.parent, os.O_RDONLY)  # its entry is not safe before
     os.fsync(folder)
     os.close(folder)
+
+
+def _save(content: dict[str, Any], file: BinaryIO) -> None:
+    """Calls `torch.save`, which hides the reason if the file cannot be written."""
+    reasons: list[OSError] = []
+
+    def write(part: Any) -> int:
+        try:
+            return file.write(part)
+        except OSError as error:
+            reasons.append(error)
+            raise
+
+    try:
+        noting: Any = SimpleNamespace(write=write, flush=file.flush)
+        torch.save(content, noting)
+    except RuntimeError:
+        if reasons:
+            raise reasons[0] from None
+        raise
 
 
 class CheckpointFile(CheckpointIO):

@@ -81,9 +81,8 @@ def adapt_checkpoint(checkpoint: dict[str, Any], task: Any) -> None:
         )
     factors = [factor(position["last_epoch"]) for factor in scheduler.lr_lambdas]
     rates = [base * factor for base, factor in zip(scheduler.base_lrs, factors, strict=True)]
-    options = {name for cls in type(optimizer).__mro__ for name in inspect.signature(cls.__init__).parameters} - {
-        "params"
-    }
+    constructors = [inspect.signature(cls.__init__).parameters for cls in type(optimizer).__mro__]
+    options = {name for parameters in constructors for name in parameters if name != "params"}
     for old, group, rate in zip(saved, optimizer.param_groups, rates, strict=True):
         new = {name: value for name, value in group.items() if name in options & group.keys()}  # not what it counts
         old |= new | {"lr": rate, "initial_lr": group["initial_lr"]}
