@@ -121,7 +121,7 @@ class VisionCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Removes `ckpt_path`, since Lightning would let hyperparameters in a checkpoint override the command line."""
         self.config = parser.parse_args(list(args))
-        if self._section("ckpt_path") and not self.ckpt_path:
+        if self._section("ckpt_path") and not values_of(self.typed, "--ckpt_path"):
             raise InputError("ckpt_path: give it as an argument, `--ckpt_path CHECKPOINT`, not in a config.")
         self.config[self._method]["ckpt_path"] = None
         if self.checkpoint:
@@ -183,9 +183,7 @@ class VisionCLI(LightningCLI):
             rank_zero_info(f"{self.ckpt_path}: this fit is complete. To train longer, give more --trainer.max_epochs.")
         else:
             if self.command == "fit":
-                rank_zero_info(
-                    f"Run directory: {self.run_dir}. To resume it: {resume_command(self.typed, self.run_dir)}"
-                )
+                rank_zero_info(f"Run directory: {self.run_dir}. To resume it: {self._resume}")
             self._start(self.trainer.fit, **kwargs)
         if self.command == "probe":
             self.trainer.validate(self.model, self.datamodule, verbose=False, weights_only=True)
@@ -203,9 +201,7 @@ class VisionCLI(LightningCLI):
             method(**kwargs | {"ckpt_path": self.ckpt_path, "weights_only": True})
         except Interrupted:
             if self.command == "fit" and (self.run_dir / "last.ckpt").is_file():
-                rank_zero_info(
-                    f"Saved step {self.trainer.global_step}. To resume: {resume_command(self.typed, self.run_dir)}"
-                )
+                rank_zero_info(f"Saved step {self.trainer.global_step}. To resume: {self._resume}")
             if self.launched:
                 sys.exit()  # Lightning would kill the first process if another one ends with another status
             raise
@@ -223,6 +219,10 @@ class VisionCLI(LightningCLI):
                 f"{self.ckpt_path}: it has the weights of {known}{other}, which do not fit {own} of the config. "
                 "Use the config of its run, or start a new fit without --ckpt_path."
             ) from None
+
+    @property
+    def _resume(self) -> str:
+        return resume_command(self.typed, self.run_dir)
 
     def _section(self, name: str) -> Namespace:
         return self.config[self._method][name]

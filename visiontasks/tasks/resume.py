@@ -7,6 +7,7 @@ from typing import Any
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
+from visiontasks.core.compat import resume_at_the_end_of_epochs
 from visiontasks.core.errors import InputError
 from visiontasks.tasks.checkpoint import VERSION_KEY
 
@@ -60,6 +61,7 @@ def adapt_checkpoint(checkpoint: dict[str, Any], task: Any) -> None:
         InputError: A new setting could not take effect, or would change the rest of the current epoch.
     """
     trainer = task.trainer
+    resume_at_the_end_of_epochs(trainer)
     _check_settings(checkpoint, trainer)
     kind, known = (_optimizer_name(one) for one in (task.hparams, checkpoint["hyper_parameters"]))
     if kind != known:
