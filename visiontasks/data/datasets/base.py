@@ -65,7 +65,8 @@ class VisionDataset(Dataset, ABC):
             return self.target(index)
         if mask.shape != shape[:2]:
             found, expected = (f"{width} x {height}" for height, width, *_ in (mask.shape, shape))
-            raise InputError(f"{self.name(index)}: its mask has {found} pixels, the image {expected}. Export it again.")
+            advice = "Turn the mask as EXIF turns the image" if mask.shape == shape[1::-1] else "Export it again"
+            raise InputError(f"{self.name(index)}: its mask has {found} pixels, the image {expected}. {advice}.")
         return {**self.target(index), "mask": mask}
 
     @abstractmethod
