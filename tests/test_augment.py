@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import resource
 from typing import Any
 
 import albumentations as A
@@ -11,6 +12,7 @@ import pytest
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.geometry import Frame
+from visiontasks.core.resize import resize_image, resize_mask, to_picture
 from visiontasks.core.sample import Sample
 from visiontasks.data.augment import Augment, EvalTransform, preset
 from visiontasks.data.transforms import ColorJitter, ObjectAffine, ObjectCrop
@@ -521,6 +523,35 @@ def test_resizing_puts_every_pixel_where_the_geometry_says(height: int, width: i
         holds = result[32, :, 2] == 0 if axis == 1 else result[:, 32, 2] == 0  # not padding
         middle = found[32]
         assert np.abs(middle - expected)[inside & holds].max() <= 1.5
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 300), (300, 1), (3, 500), (200, 7), (40, 50)])
+def test_a_crop_that_is_cut_before_it_is_enlarged_has_the_same_pixels(
+    monkeypatch: pytest.MonkeyPatch, height: int, width: int
+) -> None:
+    rng, frame = np.random.default_rng(0), Frame(height, width, (64, 48), "crop")
+    image, mask = rng.integers(0, 256, (height, width, 3), np.uint8), rng.integers(0, 9, (height, width), np.uint8)
+    found = []
+    for most in (0, 1e9):
+        monkeypatch.setattr("visiontasks.core.resize.MOST", most)
+        found.append((resize_image(image, frame).astype(int), resize_mask(mask, frame)))
+    assert np.abs(found[0][0] - found[1][0]).max() <= 1
+    assert (found[0][1] != found[1][1]).mean() <= 1 / 48  # a column on the edge between two pixels
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_long_and_thin_image_takes_no_more_memory_than_its_picture(mode: Any) -> None:
+    """Enlarged as a whole for a crop it would have 10 GB."""
+    sample = {"image": np.full((1, 65_000, 3), 7, np.uint8), "mask": np.ones((1, 65_000), np.uint8)}
+    moves = [EvalTransform(224, mode), *(Augment(name, 224, mode) for name in ("none", "light", "strong"))]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for move in moves:
+        result = move(sample, 0, 0)
+        assert result["image"].shape == (224, 224, 3)
+        assert (result["mask"] == 1).any()
+    spec = {"image_size": 224, "resize": mode, "crop_share": 0.875}
+    assert to_picture(sample["image"], spec).shape == (224, 224, 3)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < 60_000  # kilobytes
 
 
 @pytest.mark.parametrize("mode", MODES)

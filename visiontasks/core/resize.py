@@ -5,9 +5,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from visiontasks.core.geometry import Frame, height_width
+from visiontasks.core.geometry import Corners, Frame, Size, crop_parts, height_width
 from visiontasks.core.sample import FILL, IGNORE_MASK
-
 
 MOST = 16  # how many times larger than image and picture an enlarged image may be, of which the picture is a part
 
@@ -20,6 +19,17 @@ def resize_image(image: np.ndarray, frame: Frame) -> np.ndarray:
 def resize_mask(mask: np.ndarray, frame: Frame) -> np.ndarray:
     """Resizes a mask of classes, uint8 (H, W), to the picture; pixels outside the image become 255."""
     return _put(mask, frame, IGNORE_MASK, cv2.INTER_NEAREST_EXACT)
+
+
+def crop_image(image: np.ndarray, window: Corners, size: Size) -> np.ndarray:
+    """Resizes a window of an image, uint8 (H, W, 3), to a size; outside the image it is gray."""
+    x1, y1, x2, y2 = window
+    return _crop(image, window, size, FILL, interpolation(y2 - y1, x2 - x1, *height_width(size)))
+
+
+def crop_mask(mask: np.ndarray, window: Corners, size: Size) -> np.ndarray:
+    """Resizes a window of a mask of classes, uint8 (H, W), to a size; outside the mask it becomes 255."""
+    return _crop(mask, window, size, IGNORE_MASK, cv2.INTER_NEAREST_EXACT)
 
 
 def interpolation(height: int, width: int, new_height: int, new_width: int) -> int:
@@ -40,6 +50,16 @@ def _put(image: np.ndarray, frame: Frame, fill: int, interpolation: int) -> np.n
         border = (top, height - new_height - top, left, width - new_width - left)
         return cv2.copyMakeBorder(image, *border, cv2.BORDER_CONSTANT, value=[fill] * 3)
     return np.ascontiguousarray(image[max(0, -top) :, max(0, -left) :][:height, :width])
+
+
+def _crop(image: np.ndarray, window: Corners, size: Size, fill: int, interpolation: int) -> np.ndarray:
+    height, width = height_width(size)
+    (x1, y1, x2, y2), (left, top, right, bottom) = crop_parts(window, *image.shape[:2], size)
+    if x1 >= x2 or y1 >= y2:
+        return np.full((height, width, *image.shape[2:]), fill, np.uint8)
+    part = cv2.resize(image[y1:y2, x1:x2], (right - left, bottom - top), interpolation=interpolation)
+    border = (top, height - bottom, left, width - right)
+    return cv2.copyMakeBorder(part, *border, cv2.BORDER_CONSTANT, value=[fill] * 3) if any(border) else part
 
 
 def _part(image: np.ndarray, frame: Frame, interpolation: int) -> np.ndarray:
