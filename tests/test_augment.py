@@ -7,6 +7,7 @@ import resource
 from typing import Any
 
 import albumentations as A
+import cv2
 import numpy as np
 import pytest
 
@@ -455,6 +456,23 @@ def test_a_wrong_transform_is_an_error_that_names_it(fault: str) -> None:
     transforms, message = LIST_FAULTS[fault]
     with pytest.raises(InputError, match=rf"(?s)^augment: .*{message}"):
         Augment(transforms, 32)(make_sample(), 0, 0)
+
+
+@pytest.mark.parametrize("border", [cv2.BORDER_REFLECT, cv2.BORDER_REFLECT_101, cv2.BORDER_WRAP])
+@pytest.mark.parametrize("name", ["Affine", "SafeRotate", "PadIfNeeded"])
+def test_a_border_of_copies_is_an_error_where_an_object_has_one_box(name: str, border: int) -> None:
+    """albumentations may put the box on a copy. Labels and masks do not mind, nor do other borders."""
+    steps = [{"class_path": "OneOf", "init_args": {"transforms": [{"class_path": name, "init_args": {}}]}}]
+    sample = make_sample(0, 50, 70)
+    for mode in (border, cv2.BORDER_CONSTANT, cv2.BORDER_REPLICATE):
+        steps[0]["init_args"]["transforms"][0]["init_args"]["border_mode"] = mode
+        augment = Augment(steps, 48)
+        augment({key: sample[key] for key in ("image", "label", "mask")}, 0, 0)
+        if mode != border:
+            augment(sample, 0, 0)
+            continue
+        with pytest.raises(InputError, match=f"border of {name} repeats the image, .* Set `border_mode: 0`"):
+            augment(sample, 0, 0)
 
 
 def test_a_wrong_list_is_an_error_before_the_first_sample() -> None:
