@@ -159,6 +159,22 @@ def test_an_array_of_another_form_is_refused_with_its_form(array: Any) -> None:
         source.read()
 
 
+def test_a_model_reads_16_bit_images_as_it_did_in_training(tmp_path: Path, shapes_checkpoints: dict[str, Path]) -> None:
+    values = np.linspace(0, 4095, 1600).reshape(40, 40).astype(np.uint16)
+    image = Image.fromarray(values)
+    image.save(path := tmp_path / "a.png")
+    predictor = Predictor.open(str(shapes_checkpoints["label"]))
+    with pytest.raises(InputError, match=r"a\.png: 16-bit pixel values end at 4095"):
+        predictor.predict(path)
+    with pytest.raises(InputError, match="image 0: 16-bit pixel values end at 4095"):
+        predictor.predict(image)
+    predictor.spec["gray_range"] = [0, 4095]
+    gray = np.rint(values / 4095 * 255).astype(np.uint8)
+    found, again, expected = predictor.predict([path, image, np.dstack([gray] * 3)])
+    np.testing.assert_array_equal(found["probabilities"], expected["probabilities"])
+    np.testing.assert_array_equal(again["probabilities"], expected["probabilities"])
+
+
 # Videos
 
 

@@ -1,5 +1,8 @@
 """Images of more than 8 bits."""
 
+import math
+from typing import Any
+
 import numpy as np
 from PIL import Image
 
@@ -12,6 +15,12 @@ FULL = 65535.0  # the largest value of 16 bits
 LEAST = 4096  # a brighter pixel is not black in 8 bits, and not one of 12 bits
 MAXIMA = (281, 341)  # tags of TIFF: MaxSampleValue, SMaxSampleValue
 DEPTHS = tuple(2.0**bits - 1 for bits in range(8, 17))  # the largest values of 8 to 16 bits
+
+
+def is_gray_range(value: Any) -> bool:
+    """Returns whether a value is None or two finite numbers, the first of which is lower."""
+    pair = [number for number in value if isinstance(number, int | float)] if isinstance(value, list | tuple) else []
+    return value is None or (len(value) == len(pair) == 2 and -math.inf < pair[0] < pair[1] < math.inf)
 
 
 def is_deep(image: Image.Image) -> bool:

@@ -43,7 +43,7 @@ def opened(file: BinaryIO) -> Generator[Image.Image]:
     """Opens an image file with Pillow, which decodes no pixels yet.
 
     Raises:
-        InputError: The image has too many pixels or a format that is not read.
+        InputError: The file is empty, or the image has too many pixels or a format that is not read.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the size limit is an error here; no other warning concerns the pixels
@@ -51,7 +51,10 @@ def opened(file: BinaryIO) -> Generator[Image.Image]:
             image = Image.open(file, formats=FORMATS)
         except Image.UnidentifiedImageError:
             file.seek(0)
-            if name := _unread(file.read(64)):
+            start = file.read(64)
+            if not start:
+                raise InputError("the file is empty. Remove or restore it.") from None
+            if name := _unread(start):
                 raise InputError(f"{name} image, which is not read. Convert it to JPEG or PNG.") from None
             raise
         with image:

@@ -19,7 +19,6 @@ from visiontasks.core.headers import check_size, load_first_page, opened, orient
 EXTENSIONS = (
     *(".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", ".pbm", ".pgm", ".png", ".pnm", ".ppm"),
     *(".tif", ".tiff", ".webp"),
-    *(".heic", ".heif", ".hif", ".jp2", ".jxl"),  # images too: reading one is an error that says so
 )
 PAGE = (255, 255, 255)  # color behind transparent pixels
 
@@ -85,11 +84,9 @@ def read_text(path: str | PathLike[str]) -> str:
 
 
 @contextmanager
-def decoding(data: bytes, name: str, what: str = "image") -> Generator[None]:
+def decoding(name: str, what: str = "image") -> Generator[None]:
     """Turns every error of a decoder into an InputError that names the file and says `what` it should be."""
     try:
-        if not data:
-            raise InputError(f"the file is empty. Remove it or restore the {what}.")
         yield
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
@@ -100,7 +97,7 @@ def decoding(data: bytes, name: str, what: str = "image") -> Generator[None]:
 
 def decode_image(data: bytes, name: str = "image", gray_range: GrayRange | None = None) -> np.ndarray:
     """Decodes the bytes of a whole image file, which messages call `name`; see `read_image`."""
-    with decoding(data, name):
+    with decoding(name):
         if data.startswith(b"\xff\xd8\xff") and (pixels := _decode_jpeg(data)) is not None:
             return pixels
         with opened(io.BytesIO(data)) as image:

@@ -85,7 +85,7 @@ class MaskEncoding:
     def _pixels(self, path: str | Path) -> np.ndarray:
         """Reads the code of every pixel: int64 (H, W)."""
         data, name = read_bytes(path), shown(path)
-        with decoding(data, name, "mask"), opened(BytesIO(data)) as image:
+        with decoding(name, "mask"), opened(BytesIO(data)) as image:
             if fault := _changes_values(image, data):
                 raise InputError(f"{fault}, and with them classes. {SAVE_AGAIN}")
             stored = load_first_page(image, name)

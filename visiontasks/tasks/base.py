@@ -196,9 +196,9 @@ class VisionTask(Configurable, LightningModule):
                     f"{head.target.names_key}: the checkpoint has {found}, the data {known}. Use that data, "
                     "or start a new fit with `--model.weights`."
                 )
-        for key in ("image_size", "resize"):
-            if spec[key] != self.spec[key]:
-                rank_zero_info(f"data.{key}: {spec[key]} in the checkpoint, {self.spec[key]} from now on.")
+        for key in ("image_size", "resize", "gray_range"):
+            if (before := spec.get(key)) != (now := self.spec.get(key)):
+                rank_zero_info(f"data.{key}: {before} in the checkpoint, {now} from now on.")
 
     def _step(self, batch: Batch, stage: Stage) -> tuple[dict[str, Tensor], Tensor]:
         outputs = self(batch["image"])

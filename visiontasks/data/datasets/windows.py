@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from visiontasks.core.depth import GrayRange
 from visiontasks.core.errors import InputError
 from visiontasks.core.resize import crop_image
 from visiontasks.data.datasets.base import VisionDataset
@@ -67,6 +68,9 @@ class Windows(VisionDataset):
         self.class_names = [*self.source.class_names, BACKGROUND]
         self._per_image, self._background, self._pixels = per_image, background, size
         self.share, self.shift, self._key = share, shift, (seed, SPLITS.index(split))
+
+    def set_gray_range(self, gray_range: GrayRange | None) -> None:
+        self.source.set_gray_range(gray_range)
 
     def __len__(self) -> int:
         return len(self.source) * self._per_image
