@@ -9,7 +9,7 @@ from struct import unpack
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image
+from PIL import Image, features
 
 from visiontasks.core.errors import InputError
 
@@ -57,6 +57,8 @@ def opened(file: BinaryIO) -> Generator[Image.Image]:
             if name := _unread(start):
                 raise InputError(f"{name} image, which is not read. Convert it to JPEG or PNG.") from None
             raise
+        except Image.DecompressionBombError:
+            raise InputError(f"more pixels than the limit of {MAX_PIXELS:,}. Scale the image down.") from None
         with image:
             check_size(*image.size)
             tags = getattr(image, "tag_v2", {})
@@ -68,7 +70,9 @@ def opened(file: BinaryIO) -> Generator[Image.Image]:
 def _unread(start: bytes) -> str:
     """Returns the name of the format, with its article, of a file that begins like this; empty if it is unknown."""
     if start[4:8] == b"ftyp":
-        return "an AVIF" if b"avif" in start else "a HEIC" if b"heic" in start or b"mif1" in start else ""
+        if b"avif" in start:
+            return "" if features.check("avif") else "an AVIF"  # Pillow can be built without it
+        return "a HEIC" if b"heic" in start or b"mif1" in start else ""
     return next((name for magic, name in _STARTS.items() if start.startswith(magic)), "")
 
 
