@@ -22,6 +22,7 @@ from PIL import Image, ImageOps, PngImagePlugin
 from visiontasks.core.errors import InputError
 from visiontasks.core.headers import MAX_PIXELS
 from visiontasks.core.images import decode_image, read_image, read_size
+from visiontasks.data.masks import MaskEncoding
 from visiontasks.predict.sources import find_sources
 
 YS, XS = np.mgrid[:24, :36]
@@ -444,3 +445,80 @@ def test_what_would_not_fit_is_refused_before_it_is_unpacked(tmp_path: Path, nam
 
 def test_a_large_image_below_the_limit_is_read() -> None:
     assert decode_image(tiny_png_of(3000, 1000)).shape == (1000, 3000, 3)
+
+
+# Fuzzing: files with random faults
+
+
+def seeds(kind: str) -> list[bytes]:
+    """Sound files of a kind, of several modes, with metadata."""
+    frames = [Image.fromarray(np.roll(COLOR, number, 1)) for number in range(3)]
+    indexed, _ = palette()
+    options = {"save_all": True, "append_images": frames[1:]}
+    match kind:
+        case "JPEG":
+            return [*JPEGS.values(), encode(COLOR, kind, **oriented(kind, 6, 3))]
+        case "PNG":
+            deep = encode(TWELVE * 16, kind, **oriented(kind, 6, 3))
+            return [encode(rgb_with_alpha(), kind), encode(indexed, kind, transparency=1), deep]
+        case "WEBP":
+            return [encode(COLOR, kind, lossless=lossless, exif=b"Exif\0\0II*\0") for lossless in (True, False)] + [
+                encode(frames[0], kind, **options)
+            ]
+        case "TIFF":
+            packed = [
+                encode(COLOR, kind, compression=name) for name in ("tiff_lzw", "tiff_deflate", "jpeg", "packbits")
+            ]
+            plain = [encode(COLOR, kind, **oriented(kind, 6, 3)), encode((XS / 35).astype(np.float32), kind)]
+            return [*packed, *plain, encode(frames[0], kind, **options)]
+        case "GIF":
+            return [encode(frames[0], kind, **options), encode(indexed, kind, transparency=1)]
+        case "MASK":
+            return [encode(GRAY % 3, "PNG"), encode(indexed, "PNG"), encode(Image.fromarray(GRAY > 99), "PNG")]
+    return [encode(image, kind) for image in (COLOR, GRAY)]
+
+
+def mutated(data: bytes, rng: np.random.Generator) -> bytes:
+    """A file with some bytes changed, most often near its start, or with a part removed, repeated or cut off."""
+    found = bytearray(data)
+    for _ in range(rng.integers(1, 4)):
+        place = int(len(found) * rng.random() ** rng.integers(1, 5))
+        length = int(rng.integers(1, 65))
+        match rng.integers(0, 8):
+            case 0:
+                del found[place : place + length]
+            case 1:
+                found[place:place] = found[place : place + length]
+            case 2:
+                del found[max(1, place) :]
+            case 3:
+                found[place : place + 4] = rng.choice(
+                    [b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\1\0"]
+                )
+            case _:
+                found[place : place + 1] = rng.bytes(1)
+    return bytes(found)
+
+
+KINDS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "PPM", "AVIF", "MASK")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("count", [40, pytest.param(2000, marks=pytest.mark.slow)])
+def test_files_with_random_faults_are_read_or_refused(tmp_path: Path, kind: str, count: int) -> None:
+    """Each takes less than 5 seconds, nothing but an InputError is raised, and the size agrees with the pixels."""
+    rng, sound, path = np.random.default_rng([count, KINDS.index(kind)]), seeds(kind), tmp_path / "fuzz.png"
+    read = MaskEncoding(3).read if kind == "MASK" else read_image
+    refused = sound_files = 0
+    for _ in range(count):
+        path.write_bytes(mutated(sound[rng.integers(len(sound))], rng))
+        with time_limit(5):
+            try:
+                size = read(path).shape[:2]
+            except InputError as error:
+                refused += str(error).startswith(f"{path}: ")
+                continue
+            assert read_size(path) == size
+        sound_files += 1
+    assert refused + sound_files == count
+    assert refused > 0
