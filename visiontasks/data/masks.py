@@ -13,7 +13,7 @@ from visiontasks.core.images import decoding, read_bytes, shown
 from visiontasks.core.sample import IGNORE_MASK
 
 MAX_CLASSES = IGNORE_MASK
-SAVE_AGAIN = "Save the mask again as a PNG file with one class per pixel value."
+SAVE_AGAIN = "Export the mask again as a PNG file with one class per pixel value."
 
 
 class MaskEncoding:
