@@ -140,6 +140,15 @@ def test_16_bit_files_of_fewer_bits_are_an_error_unless_their_range_is_given(kin
         decode_image(colors, "scan")
 
 
+def test_negative_integers_need_a_range() -> None:
+    values = np.linspace(-1000, 1000, 81).reshape(9, 9).astype(np.int16)
+    data = cv2.imencode(".tiff", values)[1].tobytes()
+    with pytest.raises(InputError, match=r"pixel values -1000\.\.1000, .* `data\.gray_range: \[-1000, 1023\]`"):
+        decode_image(data)
+    expected = np.rint((values + 1000) / 2000 * 255)
+    np.testing.assert_array_equal(decode_image(data, gray_range=(-1000, 1000))[..., 0], expected)
+
+
 def test_a_black_image_of_16_bits_is_black() -> None:
     assert not decode_image(encode(np.zeros((8, 8), np.uint16), "PNG")).any()
 
@@ -333,6 +342,7 @@ def test_a_jpeg_with_bytes_after_its_end_is_fine() -> None:
         (b"\0\0\0\x18ftypmp42\0\0\0\0isommp42", "not an image of a known format"),
         (b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL image, which is not read"),
         (encode(COLOR, "JPEG2000"), "a JPEG 2000 image, which is not read"),
+        (cv2.imencode(".tiff", np.zeros((4, 4)))[1].tobytes(), "a broken TIFF image, or one with bands of a rare kind"),
         (encode(COLOR, "TIFF", tiffinfo={254: 1}), "a raw photo, whose first image is a thumbnail"),
         (encode(COLOR, "PNG")[:-40], "broken or truncated"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image of a known format"),

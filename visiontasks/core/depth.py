@@ -59,7 +59,7 @@ def gray_to_8_bit(image: Image.Image, gray_range: GrayRange | None = None) -> np
     low, high = float(values.min()), float(values.max())
     if not np.isfinite([low, high]).all():
         raise InputError(f"pixel values {low:g}..{high:g} are not finite. Correct the image.")
-    black, white = gray_range or (0.0, _white(image, high))
+    black, white = gray_range or (0.0, _white(image, low, high))
     if not (gray_range or (low >= black and high <= white)):
         known = "0..1 or 0..255" if values.dtype.kind == "f" else f"0..{white:g}"
         raise InputError(f"pixel values {low:g}..{high:g}, expected {known}. {_advice(low, high)}")
@@ -69,7 +69,7 @@ def gray_to_8_bit(image: Image.Image, gray_range: GrayRange | None = None) -> np
     return np.rint(scaled, out=scaled).clip(0, 255, out=scaled).astype(np.uint8)
 
 
-def _white(image: Image.Image, high: float) -> float:
+def _white(image: Image.Image, low: float, high: float) -> float:
     """Returns the value of white that the file declares, or else that of its type."""
     tags = getattr(image, "tag_v2", {})
     declared = [float(np.max(tags[tag])) for tag in MAXIMA if tag in tags]  # many writers put the largest value there
@@ -77,9 +77,9 @@ def _white(image: Image.Image, high: float) -> float:
         return next((value for value in declared if value in (1.0, 255.0)), 1.0 if high <= 1 else 255.0)
     if found := next((value for value in declared if value in DEPTHS), None):
         return found
-    if 0 < high < LEAST and image.format != "PPM":  # Pillow scales those by the maximum in their header
+    if low >= 0 and 0 < high < LEAST and image.format != "PPM":  # Pillow scales those by the maximum in their header
         fault = f"16-bit pixel values end at {high:g}, so the image has fewer bits, or it is almost black"
-        raise InputError(f"{fault}. {_advice(0, high)}")
+        raise InputError(f"{fault}. {_advice(low, high)}")
     return FULL
 
 

@@ -29,11 +29,13 @@ _UPRIGHT = {
     7: lambda image: np.rot90(image, 2).swapaxes(0, 1),
     8: np.rot90,
 }
-_STARTS = {  # of files that are not read, and their format
-    b"\xff\x0a": "a JPEG XL",
-    b"\0\0\0\x0cJXL ": "a JPEG XL",
-    b"\xff\x4f\xff\x51": "a JPEG 2000",
-    b"\0\0\0\x0cjP  ": "a JPEG 2000",
+_STARTS = {  # of files that are not read, and what they are
+    b"\xff\x0a": "a JPEG XL image",
+    b"\0\0\0\x0cJXL ": "a JPEG XL image",
+    b"\xff\x4f\xff\x51": "a JPEG 2000 image",
+    b"\0\0\0\x0cjP  ": "a JPEG 2000 image",
+    b"II": "a broken TIFF image, or one with bands of a rare kind",
+    b"MM": "a broken TIFF image, or one with bands of a rare kind",
 }
 _with_pages: list[str] = []  # the first file of this process that has more pages than one
 
@@ -55,7 +57,7 @@ def opened(file: BinaryIO) -> Generator[Image.Image]:
             if not start:
                 raise InputError("the file is empty. Remove or restore it.") from None
             if name := _unread(start):
-                raise InputError(f"{name} image, which is not read. Convert it to JPEG or PNG.") from None
+                raise InputError(f"{name}, which is not read. Convert it to JPEG or PNG.") from None
             raise
         except Image.DecompressionBombError:
             raise InputError(f"more pixels than the limit of {MAX_PIXELS:,}. Scale the image down.") from None
@@ -68,11 +70,11 @@ def opened(file: BinaryIO) -> Generator[Image.Image]:
 
 
 def _unread(start: bytes) -> str:
-    """Returns the name of the format, with its article, of a file that begins like this; empty if it is unknown."""
+    """Returns what a file is that begins like this; empty if it is unknown."""
     if start[4:8] == b"ftyp":
         if b"avif" in start:
-            return "" if features.check("avif") else "an AVIF"  # Pillow can be built without it
-        return "a HEIC" if b"heic" in start or b"mif1" in start else ""
+            return "" if features.check("avif") else "an AVIF image"  # Pillow can be built without it
+        return "a HEIC image" if b"heic" in start or b"mif1" in start else ""
     return next((name for magic, name in _STARTS.items() if start.startswith(magic)), "")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.headers import MAX_PIXELS
 from visiontasks.core.images import read_bytes, shown
 
 VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
@@ -52,7 +53,12 @@ def _opened(path: Path) -> Generator[Any]:
         with path.open("rb") as file, av.open(file, container_options=FORMATS, metadata_errors="replace") as container:
             if not container.streams.video:
                 raise InputError(f"{shown(path)}: it has no pictures, only sound.")
-            container.streams.video[0].thread_type = "AUTO"
+            video = container.streams.video[0]
+            if video.width * video.height > MAX_PIXELS:
+                raise InputError(
+                    f"{shown(path)}: more than {MAX_PIXELS:,} pixels per frame. Scale it down."
+                )
+            video.thread_type = "AUTO"
             yield container
     except (av.FFmpegError, OSError) as error:
         raise InputError(f"{shown(path)}: broken or truncated video ({error.strerror}).") from None
