@@ -55,9 +55,7 @@ def _opened(path: Path) -> Generator[Any]:
                 raise InputError(f"{shown(path)}: it has no pictures, only sound.")
             video = container.streams.video[0]
             if video.width * video.height > MAX_PIXELS:
-                raise InputError(
-                    f"{shown(path)}: more than {MAX_PIXELS:,} pixels per frame. Scale it down."
-                )
+                raise InputError(f"{shown(path)}: more than {MAX_PIXELS:,} pixels per frame. Scale it down.")
             video.thread_type = "AUTO"
             yield container
     except (av.FFmpegError, OSError) as error:
