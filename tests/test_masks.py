@@ -144,7 +144,9 @@ def test_0_and_255_of_two_classes_are_an_error_until_one_says_what_255_is(
     tmp_path: Path, pixels: list[list[int]], mode: str
 ) -> None:
     path = save(tmp_path / "a.png", np.array(pixels, np.uint8), mode)
-    with pytest.raises(InputError, match=r"a\.png: pixels are 255 and none is 1\. Set `values: \[0, 255\]` .*`ignore"):
+    with pytest.raises(
+        InputError, match=r"a\.png: \d pixels are 255 and none is 1\. Set `values: \[0, 255\]` .*`ignore"
+    ):
         MaskEncoding(2).read(path)
     assert MaskEncoding(2, ignore=[255]).read(path).tolist() == pixels
     assert MaskEncoding(2, values=[0, 255]).read(path).tolist() == (np.array(pixels) // 255).tolist()

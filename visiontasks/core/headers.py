@@ -34,8 +34,7 @@ _STARTS = {  # of files that are not read, and what they are
     b"\0\0\0\x0cJXL ": "a JPEG XL image",
     b"\xff\x4f\xff\x51": "a JPEG 2000 image",
     b"\0\0\0\x0cjP  ": "a JPEG 2000 image",
-    b"II": "a broken TIFF image, or one with bands of a rare kind",
-    b"MM": "a broken TIFF image, or one with bands of a rare kind",
+    **dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0"), "a broken TIFF image, or one with bands of a rare kind"),
 }
 _with_pages: list[str] = []  # the first file of this process that has more pages than one
 

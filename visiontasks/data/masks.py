@@ -68,8 +68,8 @@ class MaskEncoding:
             InputError: The file cannot be read, or a pixel has no class; the message names file, value and count.
         """
         pixels = self._pixels(path)
-        if self._two_values and (pixels == IGNORE_MASK).any() and not (pixels == 1).any():
-            fault = "pixels are 255 and none is 1. Set `values: [0, 255]` if 255 is the second class"
+        if self._two_values and (count := np.count_nonzero(pixels == IGNORE_MASK)) and not (pixels == 1).any():
+            fault = f"{count} pixels are 255 and none is 1. Set `values: [0, 255]` if 255 is the second class"
             raise InputError(f"{shown(path)}: {fault}, or `ignore: [255]` if these pixels do not count.")
         places = np.searchsorted(self._known, pixels).clip(max=len(self._known) - 1)
         unknown = self._known[places] != pixels
@@ -119,7 +119,7 @@ class MaskEncoding:
 
 def _changes_values(image: Image.Image, data: bytes) -> str:
     """Returns why an opened mask has other values than were saved; empty if it has the same."""
-    if image.format in ("JPEG", "MPO", "AVIF") or (image.format == "WEBP" and b"VP8 " in data):
+    if image.format in ("JPEG", "MPO", "AVIF") or (image.format == "WEBP" and b"VP8L" not in data):
         return f"{image.format} compression changes pixel values"
     if image.format == "PPM" and any(len(stored) == 2 and stored[1] not in (255, 65535) for stored in layouts(image)):
         return "a PPM file with another maximum than 255 or 65535 changes pixel values"
