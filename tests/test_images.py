@@ -130,7 +130,9 @@ def test_16_bit_gray_keeps_all_its_levels() -> None:
 def test_16_bit_files_of_fewer_bits_are_an_error_unless_their_range_is_given(kind: str) -> None:
     """The brightness must not depend on the values of one image, and the maximum of a TIFF may be one of its values."""
     data = encode(TWELVE, kind, **({"tiffinfo": {281: 3452}} if kind == "TIFF" else {}))
-    with pytest.raises(InputError, match=r"scan: 16-bit pixel values end at 3452, .* `data\.gray_range: \[0, 4095\]`"):
+    with pytest.raises(
+        InputError, match=r"scan: 16-bit pixel values end at 3452, .* `data\.gray_range` .* \[0, 4095\]"
+    ):
         decode_image(data, "scan")
     np.testing.assert_array_equal(decode_image(data, gray_range=(0, 4095)), as_rgb(TWELVE_8_BIT))
     window = np.clip((TWELVE - 1000.0) / 1000, 0, 1) * 255
@@ -143,7 +145,7 @@ def test_16_bit_files_of_fewer_bits_are_an_error_unless_their_range_is_given(kin
 def test_negative_integers_need_a_range() -> None:
     values = np.linspace(-1000, 1000, 81).reshape(9, 9).astype(np.int16)
     data = cv2.imencode(".tiff", values)[1].tobytes()
-    with pytest.raises(InputError, match=r"pixel values -1000\.\.1000, .* `data\.gray_range: \[-1000, 1023\]`"):
+    with pytest.raises(InputError, match=r"pixel values -1000\.\.1000, .* `data\.gray_range` .* \[-1000, 4095\]"):
         decode_image(data)
     expected = np.rint((values + 1000) / 2000 * 255)
     np.testing.assert_array_equal(decode_image(data, gray_range=(-1000, 1000))[..., 0], expected)
@@ -159,7 +161,7 @@ def test_float_pixels_outside_the_known_ranges_are_an_error(value: float) -> Non
     pixels[3, 3] = value
     with pytest.raises(
         InputError,
-        match=r"depth\.tif: pixel values .* (0\.\.1 or 0\.\.255\. Set `gray_range`|not finite)",
+        match=r"depth\.tif: pixel values .* (0\.\.1 or 0\.\.255\. Set `data|not finite)",
     ):
         decode_image(encode(pixels, "TIFF"), "depth.tif")
 

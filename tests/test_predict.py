@@ -213,7 +213,7 @@ def test_a_text_named_as_a_video_opens_no_address(tmp_path: Path, text: str) -> 
     (source,) = find_sources([tmp_path / "live.mp4"])
     with pytest.raises(InputError, match=r"live\.mp4: broken or truncated video"):
         source.read()
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 8  # FFmpeg waits for 10 s
 
 
 @pytest.mark.parametrize("name", ["live.mp4", "live.png"])

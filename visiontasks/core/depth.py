@@ -84,5 +84,6 @@ def _white(image: Image.Image, low: float, high: float) -> float:
 
 
 def _advice(low: float, high: float) -> str:
-    white = next((f"{depth:.0f}" for depth in DEPTHS if depth >= high), f"{high:g}")
-    return f"Set `gray_range`, for example `data.gray_range: [{min(low, 0):g}, {white}]`, or convert it to 8 bits."
+    white = next((depth for depth in DEPTHS if depth >= max(high, LEAST - 1)), high)
+    known = f"[{min(low, 0):g}, {white:.0f}]"
+    return f"Set `data.gray_range` to the range of all images, for example {known}, or convert them to 8 bits."
