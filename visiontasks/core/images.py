@@ -17,8 +17,8 @@ from visiontasks.core.errors import InputError
 from visiontasks.core.headers import check_size, load_first_page, opened, orientation, size_of, upright
 
 EXTENSIONS = (
-    *(".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", ".pbm", ".pgm", ".png", ".pnm", ".ppm"),
-    *(".tif", ".tiff", ".webp"),
+    *(".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif"),
+    *(".jfif", ".jpe", ".mpo", ".pbm", ".pgm", ".pnm", ".ppm"),
 )
 PAGE = (255, 255, 255)  # color behind transparent pixels
 
