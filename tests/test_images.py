@@ -288,10 +288,13 @@ def test_metadata_far_behind_the_start_of_a_file_are_found(tmp_path: Path) -> No
         assert read_size(path) == read_image(path).shape[:2] == (36, 24)
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP", "GIF", "BMP"])
-def test_the_size_is_read_without_the_pixels(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "photo"
-    path.write_bytes(encode(COLOR, kind))
+@pytest.mark.parametrize("frames", [1, 3])
+@pytest.mark.parametrize("kind", ["MPO", "PNG", "TIFF", "WEBP", "GIF", "AVIF"])
+def test_the_size_is_read_without_the_pixels(
+    tmp_path: Path, kind: str, frames: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, images = tmp_path / "photo", [Image.fromarray(np.roll(COLOR, number)) for number in range(frames)]
+    path.write_bytes(encode(images[0], kind, save_all=frames > 1, append_images=images[1:]))
     monkeypatch.setattr("visiontasks.core.images.read_image", None)
     monkeypatch.setattr(Image.Image, "load", None)
     assert read_size(path) == (24, 36)

@@ -17,6 +17,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "PPM")  # Pillow
 MAX_PIXELS = 89_478_485  # a quarter of a gigabyte of RGB; Pillow has the same limit, but only warns
 ORIENTATION, SUBFILE, DNG = 274, 254, 50706  # tags of EXIF and TIFF
 LARGE_CHUNK = 1 << 24  # bytes
+FRAMES = (b"IDAT", b"acTL", b"fcTL", b"fdAT")  # chunks of a PNG file: the pixels, and the frames of an animation
 
 # EXIF orientation: function that turns a stored array upright (Exif 2.32, section 4.6.4, tag 274)
 _UPRIGHT = {
@@ -133,7 +134,7 @@ def _without_pixels(file: BinaryIO) -> BinaryIO:
     parts = [file.read(8)]
     while len(start := file.read(8)) == 8:
         length, kind = unpack(">I4s", start)
-        if kind in (b"IDAT", b"fdAT") or length > LARGE_CHUNK:
+        if kind in FRAMES or length > LARGE_CHUNK:
             file.seek(length + 4, io.SEEK_CUR)
         else:
             parts += [start, file.read(length + 4)]
