@@ -20,8 +20,8 @@ class MaskEncoding:
     """How the pixels of a mask encode the classes.
 
     By default the pixel value is the class index: the value of gray and 1-bit images, the palette index of palette
-    images. 255 is ignored if no class has that value; in a mask of two classes that has 255 and no 1 it must be declared,
-    since many tools write the second class as 255. Formats that change values, and alpha channels, are not read.
+    images. 255 is ignored if no class has that value. A mask of two classes that has 255 and no 1 is an error, because
+    many tools write the second class as 255. Formats that change values, and alpha channels, are not read.
 
     Args:
         num_classes: Number of classes, at most 255.
