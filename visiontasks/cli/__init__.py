@@ -12,8 +12,7 @@ from visiontasks.cli.arguments import ARGUMENTS, COMMANDS, TRAINING, parse
 from visiontasks.core.errors import InputError
 from visiontasks.core.memory import keep_freed_memory
 from visiontasks.core.moved import current_option
-
-INTERRUPTED = 130  # 128 plus the number of the signal, as in shells
+from visiontasks.core.signals import ENDING, Interrupted, end_now, handled
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -41,15 +40,11 @@ def main(args: Sequence[str] | None = None) -> None:
     keep_freed_memory()
     rest = [current_option(argument) for argument in rest]
     try:
-        if command in ARGUMENTS:
-            options, more = parse(command, rest)  # before anything heavy is imported
-            import_module(f"visiontasks.cli.{command}").main(options, more)
-        else:
-            rest = ["--help" if argument == "--help_all" else argument for argument in rest]
-            import_module("visiontasks.cli.training").main(command, rest)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+        with handled(end_now, *ENDING):
+            _run(command, rest)
+    except Interrupted as interrupted:
+        print(interrupted, file=sys.stderr)
+        raise
     except Exception as error:
         cause: BaseException | None = error
         while cause and not isinstance(cause, InputError):
@@ -58,6 +53,15 @@ def main(args: Sequence[str] | None = None) -> None:
             raise
         # a worker of a loader wraps the error in its own traceback
         _fail(str(cause).rsplit("InputError: ", 1)[-1].strip())
+
+
+def _run(command: str, rest: list[str]) -> None:
+    if command in ARGUMENTS:
+        options, more = parse(command, rest)  # before anything heavy is imported
+        import_module(f"visiontasks.cli.{command}").main(options, more)
+    else:
+        rest = ["--help" if argument == "--help_all" else argument for argument in rest]
+        import_module("visiontasks.cli.training").main(command, rest)
 
 
 def _fail(message: str) -> NoReturn:

@@ -3,6 +3,7 @@
 import gc
 import math
 import os
+import signal
 from collections.abc import Callable
 from functools import cached_property, partial
 from typing import Any
@@ -18,8 +19,9 @@ from visiontasks.core.depth import is_gray_range
 from visiontasks.core.errors import InputError
 from visiontasks.core.geometry import Frame, Resize, Size, height_width
 from visiontasks.core.sample import Batch
+from visiontasks.core.signals import ENDING
 from visiontasks.data.augment import Augment, EvalTransform, Preset
-from visiontasks.data.batches import BatchDataset, ExactBatchSampler
+from visiontasks.data.batches import BatchDataset, BatchLoader, ExactBatchSampler
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.data.splits import MissingSplit
 from visiontasks.targets import Known, find_target, target_kinds
@@ -188,9 +190,11 @@ class VisionDataModule(LightningDataModule):
         if self.trainer and not ranks:
             ranks = {"rank": self.trainer.global_rank, "num_replicas": self.trainer.world_size}
         sampler = ExactBatchSampler(len(dataset), self.batch_size, training, weights, self.seed, **ranks)
+        if training and (trainer := self.trainer):
+            sampler.start = lambda: trainer.fit_loop.batch_idx + 1  # not 0 if a fit resumes within an epoch
         transform = self.augment if training or augment else EvalTransform(self.image_size, self.resize)
         names, workers = {key: dataset.names(key) for key in self.keys}, self._workers()
-        return DataLoader(
+        return BatchLoader(
             dataset=BatchDataset(dataset, transform, self.batch_size, names),
             sampler=sampler,
             batch_size=None,  # a key is already a whole batch
@@ -216,3 +220,10 @@ def _as_is(batch: Any) -> Batch:
 
 def _start_worker(number: int) -> None:
     gc.freeze()  # the garbage collector need not search the parent's imports again and again
+    for ending in ENDING:  # a signal to all processes is for the main one, which then ends its loaders
+        signal.signal(ending, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _ignore_once)
+
+
+def _ignore_once(number: int, frame: object) -> None:
+    signal.signal(number, signal.SIG_DFL)  # the second one is from torch, if the loader hangs

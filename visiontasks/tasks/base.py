@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
-from torchmetrics import MeanMetric
 
 from visiontasks.core.compat import load_training_data
 from visiontasks.core.errors import InputError
@@ -25,6 +24,14 @@ from visiontasks.targets import names_of
 from visiontasks.tasks.checkpoint import VERSION_KEY, provenance, start_from
 from visiontasks.tasks.figures import StageFigures
 from visiontasks.tasks.optimizer import DefaultAdamW
+from visiontasks.tasks.resume import (
+    adapt_checkpoint,
+    fit_settings,
+    is_within_epoch,
+    is_within_validation,
+    restart_validation,
+    updates_per_epoch,
+)
 from visiontasks.tasks.schedules import Cosine, Phase, Schedule, lr_factor
 
 HeadFactory = Callable[[list[int], int], Head]
@@ -63,7 +70,7 @@ class VisionTask(Configurable, LightningModule):
         self.save_hyperparameters(serialize(self), logger=False)
         self.spec, self.backbone = spec, backbone
         self.make_optimizer, self.backbone_lr_ratio = optimizer, backbone_lr_ratio
-        self.phases = [Phase(0, schedule)]
+        self.phases, self.loaded = [Phase(0, schedule)], {}
         backbone.set_image_size(spec["image_size"])
         made = {key: make(backbone.channels, len(names_of(spec, key))) for key, make in heads.items()}
         self.heads: Any = nn.ModuleDict(made)
@@ -80,8 +87,6 @@ class VisionTask(Configurable, LightningModule):
             self.eval()(torch.zeros(1, 3, *height_width(spec["image_size"]), dtype=torch.uint8))
             self.train()
         stages = get_args(Stage)  # with "_" at the end, because an nn.Module has a method `train`
-        # a metric and not a logged number, whose mean over ranks of different size would be wrong
-        self.mean_loss = nn.ModuleDict({f"{stage}_": MeanMetric(nan_strategy="disable") for stage in stages})
         self.figures: Any = nn.ModuleDict({f"{stage}_": StageFigures(stage, made, spec) for stage in stages})
         if weights:
             start_from(self, weights)
@@ -180,16 +185,22 @@ class VisionTask(Configurable, LightningModule):
         load_training_data(self.trainer)  # so that the number of batches is known if only max_steps is given
         if math.isinf(updates := self.trainer.estimated_stepping_batches):
             raise InputError("trainer.max_epochs: -1 has no end, which a schedule needs. Give max_epochs or max_steps.")
-        per_epoch = max(1, math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches))
+        per_epoch = updates_per_epoch(self.trainer)
         scheduler = LambdaLR(optimizer, lambda step: lr_factor(self.phases, step, int(updates), per_epoch, rate))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         data = getattr(self.trainer, "datamodule", None)
         checkpoint[VERSION_KEY] = provenance(getattr(data, "fingerprint", None), self.spec)
+        checkpoint[VERSION_KEY]["fit"] = fit_settings(self.trainer)
+        if is_within_validation(checkpoint):
+            restart_validation(checkpoint)
+        if is_within_epoch(checkpoint):
+            checkpoint[VERSION_KEY]["figures"] = self.figures["train_"].state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        spec = checkpoint.get(VERSION_KEY, {}).get("spec", self.spec)
+        stored = checkpoint.get(VERSION_KEY, {})
+        spec = stored.get("spec", self.spec)
         for key, head in self.heads.items():
             if (found := names_of(spec, key)) != (known := names_of(self.spec, key)):
                 raise InputError(
@@ -199,6 +210,15 @@ class VisionTask(Configurable, LightningModule):
         for key in ("image_size", "resize", "gray_range"):
             if (before := spec.get(key)) != (now := self.spec.get(key)):
                 rank_zero_info(f"data.{key}: {before} in the checkpoint, {now} from now on.")
+        if self.trainer.state.fn == "fit":
+            self.loaded = checkpoint  # until there is an optimizer
+            if "figures" in stored:
+                self.figures["train_"].restore(stored["figures"], self.trainer.is_global_zero)
+
+    def on_fit_start(self) -> None:
+        if self.loaded:
+            adapt_checkpoint(self.loaded, self)
+            self.loaded = {}
 
     def _step(self, batch: Batch, stage: Stage) -> tuple[dict[str, Tensor], Tensor]:
         outputs = self(batch["image"])
@@ -209,10 +229,8 @@ class VisionTask(Configurable, LightningModule):
             # labels that a callback mixed are for the loss only; the figures use the true ones
             loss = head.loss(outputs[key], batch.get(f"mixed_{key}", batch[key]))
             total = total + self.loss_weights[key] * loss
-        mean: Any = self.mean_loss[f"{stage}_"]
-        mean.update(total.detach().expand(len(batch["index"])))  # torchmetrics 1.9 ignores weights if NaN is allowed
-        self.log(f"{stage}/loss", mean, on_step=False, on_epoch=True, batch_size=len(batch["index"]))
         figures = self.figures[f"{stage}_"]
+        figures.add_loss(total.detach(), len(batch["index"]))
         (figures.add_training_batch if stage == "train" else figures.add_batch)(outputs, batch)
         return outputs, total
 
