@@ -49,7 +49,8 @@ class Opened(NamedTuple):
         """Yields name and pixels, uint8 (1, 3, H, W), of each given image, or else the first of the validation set."""
         if options.source:
             for source in find_sources(options.source):
-                image = torch.from_numpy(to_picture(source.read(), self.task.spec)).permute(2, 0, 1)
+                pixels = source.read(self.task.spec.get("gray_range"))
+                image = torch.from_numpy(to_picture(pixels, self.task.spec)).permute(2, 0, 1)
                 yield Path(source.name).stem, image[None]
             return
         assert self.data is not None

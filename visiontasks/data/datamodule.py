@@ -15,6 +15,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from rich.progress import track
 from torch.utils.data import DataLoader
 
+from visiontasks.core.depth import is_gray_range
 from visiontasks.core.errors import InputError
 from visiontasks.core.geometry import Frame, Resize, Size, height_width
 from visiontasks.core.sample import Batch
@@ -39,6 +40,8 @@ class VisionDataModule(LightningDataModule):
         balance: Draw training samples so that all classes occur equally often.
         seed: Seed of the order and of the augmentation.
         train_size: Size of the training images, if not `image_size`: parts of images at the scale of val and test.
+        gray_range: Values that become black and white in gray images of more than 8 bits, for example [0, 4095]; values
+            beyond them are clipped. By default 16-bit images are read from 0 to 65535.
     """
 
     def __init__(
@@ -52,11 +55,14 @@ class VisionDataModule(LightningDataModule):
         balance: bool = False,
         seed: int = 0,
         train_size: Size | None = None,
+        gray_range: tuple[float, float] | None = None,
     ) -> None:
         super().__init__()
         if min(*height_width(image_size), *height_width(1 if train_size is None else train_size), batch_size) < 1:
             raise InputError(f"data: {image_size=}, {train_size=}, {batch_size=} must be positive.")
-        self.make_dataset = dataset
+        if not is_gray_range(gray_range):
+            raise InputError(f"data.gray_range: {gray_range} must be two numbers, first the one that becomes black.")
+        self.make_dataset, self.gray_range = dataset, gray_range
         self.image_size, self.resize = image_size, resize
         self.augment = Augment(augment, image_size, resize, seed, train_size)
         self.batch_size, self.num_workers, self.balance, self.seed = batch_size, num_workers, balance, seed
@@ -67,6 +73,7 @@ class VisionDataModule(LightningDataModule):
         """Returns the dataset of a split, which is made once; raises `MissingSplit` if the split is missing."""
         if split not in self._datasets:
             made = self.make_dataset(split)
+            made.set_gray_range(self.gray_range)
             train = made if split == "train" else self.dataset("train")
             for key, kind in target_kinds().items():
                 if (found := made.names(key)) != (known := train.names(key)):
@@ -80,7 +87,8 @@ class VisionDataModule(LightningDataModule):
         train, size = self.dataset("train"), self.image_size
         names = {kind.names_key: train.names(key) for key, kind in target_kinds().items()}
         known = {name: value for name, value in names.items() if value or name in ("class_names", "mask_names")}
-        return {**known, "image_size": size if isinstance(size, int) else list(size), "resize": self.resize}
+        gray = {"gray_range": list(self.gray_range)} if self.gray_range else {}
+        return {**known, "image_size": size if isinstance(size, int) else list(size), "resize": self.resize, **gray}
 
     @cached_property
     def keys(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from typing import Any, Protocol, get_args
 
 import numpy as np
 
+from visiontasks.core.depth import is_gray_range
 from visiontasks.core.errors import InputError
 from visiontasks.core.geometry import Resize, height_width
 from visiontasks.core.serialize import Trusted
@@ -49,6 +50,7 @@ def read_description(text: str | None, path: str) -> tuple[dict[str, Any], tuple
             and all(isinstance(side, int) and side > 0 for side in height_width(spec["image_size"]))
             and spec["resize"] in get_args(Resize)
             and 0 < spec.get("crop_share", 1.0) <= 1
+            and is_gray_range(spec.get("gray_range"))
             and keys
             and {*keys} <= kinds.keys()
             and {described["any_size"], described["resizes"]} <= {True, False}

@@ -106,7 +106,7 @@ class Predictor:
         def read(numbered: tuple[int, Source]) -> Read | InputError:
             index, source = numbered
             try:
-                image = source.read()
+                image = source.read(self.spec.get("gray_range"))
                 return Read(source, index, image.shape[:2], image if whole else to_picture(image, self.spec))
             except InputError as error:
                 return error

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from glob import glob, has_magic
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 from PIL import Image
 
+from visiontasks.core.depth import GrayRange
 from visiontasks.core.errors import InputError
-from visiontasks.core.images import EXTENSIONS, read_bytes, read_image, shown, to_rgb
+from visiontasks.core.images import EXTENSIONS, decoding, read_bytes, read_image, shown, to_rgb
 from visiontasks.predict.video import VIDEOS, frame_count, frames
 
 LISTS = (".txt", ".lst")
@@ -25,11 +26,16 @@ class Source(NamedTuple):
 
     Attributes:
         name: Its path, or another name.
-        read: Returns uint8 (H, W, 3), RGB, upright, or raises `InputError`.
+        read: Returns uint8 (H, W, 3), RGB, upright, or raises `InputError`. It takes the `gray_range` of `read_image`.
     """
 
     name: str
-    read: Callable[[], np.ndarray]
+    read: Callable[..., np.ndarray]
+
+    @classmethod
+    def of(cls, name: str, pixels: Callable[[], np.ndarray]) -> Self:
+        """Makes a source of a function that returns 8-bit pixels, which no `gray_range` changes."""
+        return cls(name, lambda gray_range=None: pixels())
 
 
 class Sources:
@@ -45,9 +51,9 @@ class Sources:
                 continue
             try:
                 for number, read in frames(path, self.every):
-                    yield Source(f"{path}#{number:06d}", read)
+                    yield Source.of(f"{path}#{number:06d}", read)
             except InputError as error:
-                yield Source(str(path), partial(_raise, error))
+                yield Source.of(str(path), partial(_raise, error))
 
     def count(self) -> int | None:
         """Returns the number of images, or None if a video does not say its length."""
@@ -102,13 +108,18 @@ def given_sources(images: Given | Iterable[Given]) -> Iterator[Source]:
         if isinstance(image, str | Path):
             yield Source(str(image), partial(read_image, image))
         elif isinstance(image, Image.Image):
-            yield Source(f"image {number}", partial(to_rgb, image))
+            yield Source(f"image {number}", partial(_converted, image, f"image {number}"))
         else:
-            yield Source(f"image {number}", partial(_checked, image, f"image {number}"))
+            yield Source.of(f"image {number}", partial(_checked, image, f"image {number}"))
 
 
 def _raise(error: InputError) -> np.ndarray:
     raise error
+
+
+def _converted(image: Image.Image, name: str, gray_range: GrayRange | None = None) -> np.ndarray:
+    with decoding(name):
+        return to_rgb(image, name, gray_range)
 
 
 def _checked(image: np.ndarray, name: str) -> np.ndarray:

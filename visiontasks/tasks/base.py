@@ -207,9 +207,9 @@ class VisionTask(Configurable, LightningModule):
                     f"{head.target.names_key}: the checkpoint has {found}, the data {known}. Use that data, "
                     "or start a new fit with `--model.weights`."
                 )
-        for key in ("image_size", "resize"):
-            if spec[key] != self.spec[key]:
-                rank_zero_info(f"data.{key}: {spec[key]} in the checkpoint, {self.spec[key]} from now on.")
+        for key in ("image_size", "resize", "gray_range"):
+            if (before := spec.get(key)) != (now := self.spec.get(key)):
+                rank_zero_info(f"data.{key}: {before} in the checkpoint, {now} from now on.")
         if self.trainer.state.fn == "fit":
             self.loaded = checkpoint  # until there is an optimizer
             if "figures" in stored:
