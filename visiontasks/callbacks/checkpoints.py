@@ -130,6 +130,8 @@ class Checkpoints(Checkpoint):
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
         self.opened.close()
+        if not self.best and not trainer.fast_dev_run:  # ty: ignore[missing-attribute]
+            rank_zero_warn(f"There is no best.ckpt, because {self.monitor} was never computed or is not a number.")
         self.asked = self._agreed_signal(trainer)
         self._end_if_asked(trainer)
 

@@ -11,6 +11,7 @@ from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
+import torch
 from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
@@ -34,6 +35,7 @@ from visiontasks.models.backbone import without_weights
 from visiontasks.tasks import VisionTask
 from visiontasks.tasks.checkpoint import read_checkpoint
 from visiontasks.tasks.restore import check_task
+from visiontasks.tasks.resume import check_fit_state
 
 EXPECTED_WARNINGS = (
     ".*in eval mode at the start of training",  # frozen, or batch norm with the pretrained statistics
@@ -113,6 +115,8 @@ class VisionCLI(LightningCLI):
         if self.ckpt_path:
             self.content = read_checkpoint(self.ckpt_path)
             self.checkpoint = check_task(self.content["hyper_parameters"], modules, f"{self.ckpt_path}: model")
+            if self.command == "fit":
+                check_fit_state(self.content, self.ckpt_path)
         elif self.command in ("validate", "test") and not {"-h", "--help"} & {*args}:
             raise InputError(f"{self.command} needs a trained model: give --ckpt_path CHECKPOINT.")
         found = [f"--imports={json.dumps([module.__name__ for module in modules])}"] if modules else []
@@ -205,6 +209,11 @@ class VisionCLI(LightningCLI):
             if self.launched:
                 sys.exit()  # Lightning would kill the first process if another one ends with another status
             raise
+        except (MemoryError, torch.OutOfMemoryError) as error:
+            raise InputError(
+                "The memory is full. Use a smaller --data.batch_size or --data.image_size, or --trainer.precision "
+                f"bf16-mixed. ({error})"
+            ) from error
         except RuntimeError as error:
             if self.trainer.world_size > 1 and "by peer" in str(error):
                 raise InputError(

@@ -27,6 +27,23 @@ def updates_per_epoch(trainer: Trainer) -> int:
     return max(1, math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches))
 
 
+def check_fit_state(checkpoint: dict[str, Any], path: str) -> None:
+    """Raises an `InputError` if a checkpoint has no state of a fit, or not in the form of one."""
+    try:
+        is_within_epoch(checkpoint)
+        is_within_validation(checkpoint)
+        counts = [checkpoint["global_step"], checkpoint["lr_schedulers"][0]["last_epoch"]]
+        tables = [checkpoint["callbacks"], checkpoint["optimizer_states"][0]["param_groups"][0]]
+        tables.append(checkpoint[VERSION_KEY].get("fit", {}))
+        if all(isinstance(one, int) for one in counts) and all(isinstance(one, dict) for one in tables):
+            return
+    except (KeyError, IndexError, TypeError, AttributeError):
+        pass
+    raise InputError(
+        f"{path}: has no state of a fit that could go on. Start a new fit from its weights with `--model.weights {path}`."
+    )
+
+
 def is_within_epoch(checkpoint: dict[str, Any]) -> bool:
     """Whether a checkpoint was written within an epoch, not at its end."""
     epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]
