@@ -65,6 +65,24 @@ def read_config(path: Path) -> dict[str, Any]:
     return content | {key: read_yaml(file) for key, file in included.items() if key in SECTIONS and file.is_file()}
 
 
+def read_included(path: Path, above: tuple[Path, ...] = ()) -> Any:
+    """Reads a config with all files that it names, at any depth; raises an InputError as `read_yaml` does."""
+    if path in above:
+        raise InputError(f"{path}: includes itself.")
+    return _included(read_yaml(path), (*above, path))
+
+
+def _included(value: Any, above: tuple[Path, ...]) -> Any:
+    if isinstance(value, dict):
+        return {key: _included(item, above) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_included(item, above) for item in value]
+    if isinstance(value, str) and value.endswith((".yaml", ".yml")):
+        file = (above[-1].parent / value).resolve()
+        return read_included(file, above) if file.is_file() else value
+    return value
+
+
 def read_yaml(path: Path) -> Any:
     """Reads a YAML file by `load_yaml`; raises an InputError if it is missing or not YAML."""
     if not path.is_file():
