@@ -15,7 +15,6 @@ from pathlib import Path
 from visiontasks.core.errors import InputError
 from visiontasks.core.redact import redact_arguments, redact_text, secrets_of
 
-
 # errors of libraries about input, by the module and name of their class, so that no library is imported for them
 ABOUT_INPUT = {
     "lightning.fabric.utilities.exceptions.MisconfigurationException",
@@ -25,6 +24,7 @@ ABOUT_INPUT = {
     "zipfile.BadZipFile",
 }
 MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory|Unable to allocate", re.IGNORECASE)
+CONSTRUCTOR = re.compile(r"Problem with given class_path '([^']+)': (.*?)(?= - |$)")  # in jsonargparse's list of errors
 LESS = "Lower --data.batch_size, --data.image_size or --data.num_workers (--batch_size for predict and evaluate)."
 
 
@@ -33,11 +33,17 @@ def explain(error: BaseException) -> str | None:
     for cause in _causes(error):
         if isinstance(cause, InputError):
             # a worker of a loader wraps the error in its own traceback
-            return str(cause).rsplit("InputError: ", 1)[-1].strip()
+            return " ".join(str(cause).rsplit("InputError: ", 1)[-1].split())
     text = " ".join(str(error).split())
     names = {f"{cls.__module__}.{cls.__qualname__}" for cls in type(error).__mro__}
     if isinstance(error, MemoryError) or MEMORY.search(text):
         return f"out of memory. {LESS}"
+    if problem := CONSTRUCTOR.search(text):
+        return ": ".join(problem.groups())
+    if isinstance(error, ValueError) and "more than 1 value per channel" in text:
+        return "batch norm cannot learn from a batch of one image. Give --data.batch_size of 2 or more."
+    if isinstance(error, RuntimeError) and text.startswith("Early stopping conditioned on metric"):
+        return text
     if isinstance(error, RuntimeError) and "DataLoader worker" in text:
         return f"a process that loads images ended, perhaps for lack of memory. {LESS}"
     if isinstance(error, ImportError) and not (error.name or "").startswith("visiontasks"):

@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import yaml
 from jsonargparse import Namespace
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping
@@ -18,11 +19,14 @@ from lightning.pytorch.utilities import rank_zero_info
 from visiontasks.callbacks import ClosedFormStart, Curves, Panels, Results
 from visiontasks.callbacks.rates import STEPS, LRFinder
 from visiontasks.callbacks.wandb import log_config
+from visiontasks.cli.flags import check_flags
 from visiontasks.cli.imports import import_modules
-from visiontasks.cli.parser import Parser, read_config
+from visiontasks.cli.parser import SECTIONS, Parser, check_section, read_config
 from visiontasks.cli.preview import write_preview
 from visiontasks.cli.runs import RUN_DIR, run_checkpoints, run_directory, run_loggers
 from visiontasks.core.errors import InputError
+from visiontasks.core.files import atomic_write
+from visiontasks.core.redact import redact
 from visiontasks.data import VisionDataModule
 from visiontasks.models.backbone import without_weights
 from visiontasks.tasks import VisionTask
@@ -67,6 +71,7 @@ class VisionCLI(LightningCLI):
             load_from_checkpoint_support=False,
             seed_everything_default=0,
             save_config_callback=SaveConfig,
+            save_config_kwargs={"save_to_log_dir": False},
             trainer_defaults={"log_every_n_steps": 10, "num_sanity_val_steps": 0},
             parser_class=Parser,
         )
@@ -95,7 +100,10 @@ class VisionCLI(LightningCLI):
         parser = ArgumentParser(add_help=False, allow_abbrev=False)
         parser.add_argument("--imports", action="append", default=[])
         options, args = parser.parse_known_args(args)
-        configs = [read_config(Path(config)) for config in _options(args, "-c", "--config") if Path(config).is_file()]
+        configs = [read_config(Path(config)) for config in _options(args, "-c", "--config")]
+        for name in SECTIONS:
+            for value in _options(args, f"--{name}"):
+                check_section(value, Path(), f"--{name}")
         modules = [one for config in configs for one in import_modules(config.get("imports") or [])]
         modules += import_modules(options.imports)
         self.checkpoint, self.ckpt_path = None, next(reversed(_options(args, "--ckpt_path")), None)
@@ -112,6 +120,7 @@ class VisionCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Removes `ckpt_path`, since Lightning would let hyperparameters in a checkpoint override the command line."""
         self.config = parser.parse_args(list(args))
+        check_flags(self.command, self.config[self._method])
         if self._section("ckpt_path") and not self.ckpt_path:
             raise InputError("ckpt_path: give it as an argument, `--ckpt_path CHECKPOINT`, not in a config.")
         self.config[self._method]["ckpt_path"] = None
@@ -141,7 +150,9 @@ class VisionCLI(LightningCLI):
         config = chosen["trainer"]
         callbacks: list[Callback] = [Results(str(self.run_dir)), Panels(str(self.run_dir))]
         if self._method == "fit":
-            callbacks += [Curves(), *run_checkpoints(self.run_dir, self.model.monitor)]
+            callbacks.append(Curves())
+            if config.get("enable_checkpointing") is not False:
+                callbacks += run_checkpoints(self.run_dir, self.model.monitor)
             if patience := chosen["early_stopping"]:
                 callbacks.append(EarlyStopping(self.model.monitor, mode="max", patience=patience))
         own = config.get("callbacks") or []
@@ -152,7 +163,10 @@ class VisionCLI(LightningCLI):
             callbacks.append(LRFinder(str(self.run_dir), config.max_steps))
         loggers = run_loggers(config.get("logger"), self.run_dir)
         kwargs["default_root_dir"] = str(self.run_dir)
-        return super().instantiate_trainer(callbacks=[*own, *callbacks], logger=loggers, **kwargs)
+        try:
+            return super().instantiate_trainer(callbacks=[*own, *callbacks], logger=loggers, **kwargs)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise InputError(f"trainer: {error}") from error
 
     def fit(self, **kwargs: Any) -> None:
         """Trains the model, or solves its heads (`probe`), or draws the data (`preview`)."""
@@ -189,10 +203,13 @@ class VisionCLI(LightningCLI):
 
 
 class SaveConfig(SaveConfigCallback):
-    """Callback that writes the resolved config to the run directory and to W&B."""
+    """Callback that writes the resolved config, without secrets, to the run directory and to W&B."""
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        log_config(trainer.loggers, self.config.as_dict() | {"config": None})
+        config = redact(yaml.safe_load(self.parser.dump(self.config, skip_none=False)))
+        with atomic_write(Path(trainer.default_root_dir, self.config_filename)) as part:
+            part.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), "utf-8")
+        log_config(trainer.loggers, config | {"config": None})
 
 
 def _options(args: Sequence[str], *names: str) -> list[str]:

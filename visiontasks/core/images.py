@@ -13,10 +13,10 @@ import simplejpeg
 from PIL import Image, ImageOps
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.geometry import MAX_PIXELS
 
 EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")  # Pillow reads MPO as JPEG
-MAX_PIXELS = 89_478_485  # a quarter of a gigabyte of RGB; Pillow has the same limit, but only warns
 
 # EXIF orientation: function that turns a stored array upright (Exif 2.32, section 4.6.4, tag 274)
 _UPRIGHT = {

@@ -15,7 +15,7 @@ from rich.progress import track
 from torch.utils.data import DataLoader
 
 from visiontasks.core.errors import InputError
-from visiontasks.core.geometry import Frame, Resize, Size, height_width
+from visiontasks.core.geometry import MAX_PIXELS, Frame, Resize, Size, height_width, is_picture
 from visiontasks.core.sample import Batch
 from visiontasks.data.augment import Augment, EvalTransform, Preset
 from visiontasks.data.batches import BatchDataset, ExactBatchSampler
@@ -52,8 +52,11 @@ class VisionDataModule(LightningDataModule):
         train_size: Size | None = None,
     ) -> None:
         super().__init__()
-        if min(*height_width(image_size), *height_width(1 if train_size is None else train_size), batch_size) < 1:
-            raise InputError(f"data: {image_size=}, {train_size=}, {batch_size=} must be positive.")
+        if not is_picture(image_size) or not is_picture(1 if train_size is None else train_size) or batch_size < 1:
+            what = f"data: {image_size=}, {train_size=}, {batch_size=} must be positive"
+            raise InputError(f"{what}, and images have at most {MAX_PIXELS:,} pixels.")
+        if num_workers is not None and num_workers < 0:
+            raise InputError(f"data.num_workers: {num_workers} must be 0 or more.")
         self.make_dataset = dataset
         self.image_size, self.resize = image_size, resize
         self.augment = Augment(augment, image_size, resize, seed, train_size)

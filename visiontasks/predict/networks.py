@@ -7,7 +7,7 @@ from typing import Any, Protocol, get_args
 import numpy as np
 
 from visiontasks.core.errors import InputError
-from visiontasks.core.geometry import Resize, height_width
+from visiontasks.core.geometry import Resize, is_picture
 from visiontasks.core.serialize import Trusted
 from visiontasks.targets import target_kinds
 from visiontasks.targets.sample import Outputs
@@ -46,7 +46,7 @@ def read_description(text: str | None, path: str) -> tuple[dict[str, Any], tuple
         spec, keys, kinds = described["spec"], described["keys"], target_kinds()
         sound = (
             all(isinstance(name, str) for kind in kinds.values() for name in spec.get(kind.names_key, []))
-            and all(isinstance(side, int) and side > 0 for side in height_width(spec["image_size"]))
+            and is_picture(spec["image_size"])
             and spec["resize"] in get_args(Resize)
             and 0 < spec.get("crop_share", 1.0) <= 1
             and keys

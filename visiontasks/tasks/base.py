@@ -75,6 +75,9 @@ class VisionTask(Configurable, LightningModule):
         self.loss_weights = dict.fromkeys(heads, 1.0) | (loss_weights or {})
         if unknown := sorted(self.loss_weights.keys() - heads.keys()):
             raise InputError(f"loss_weights: no head predicts {unknown[0]!r}; the heads are {sorted(heads)}.")
+        for name, value in {"backbone_lr_ratio": backbone_lr_ratio, **self.loss_weights}.items():
+            if not 0 <= value < math.inf:
+                raise InputError(f"model: {name}={value} must be 0 or more.")
         self.needs_pyramid = any(head.needs_pyramid for head in self.heads.values())
         if any(is_lazy(parameter) for parameter in self.parameters()):
             self.eval()(torch.zeros(1, 3, *height_width(spec["image_size"]), dtype=torch.uint8))
@@ -174,8 +177,12 @@ class VisionTask(Configurable, LightningModule):
         """Makes one parameter group for the heads and one for the backbone, also while it is frozen, for a resume."""
         parts = {"heads": self.heads, "backbone": self.backbone}
         groups = [{"params": list(part.parameters()), "name": name} for name, part in parts.items()]
-        optimizer = self.make_optimizer(groups)
-        rate = optimizer.param_groups[0]["lr"]
+        try:
+            optimizer = self.make_optimizer(groups)
+        except (ValueError, TypeError) as error:
+            raise InputError(f"model.optimizer: {error}.") from error
+        if math.isinf(rate := optimizer.param_groups[0]["lr"]):
+            raise InputError("model.optimizer: the learning rate must be finite.")
         optimizer.param_groups[1]["lr"] = rate * self.backbone_lr_ratio
         load_training_data(self.trainer)  # so that the number of batches is known if only max_steps is given
         if math.isinf(updates := self.trainer.estimated_stepping_batches):

@@ -5,13 +5,14 @@ import pickle
 import re
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from lightning.pytorch.utilities import rank_zero_info
 
 from visiontasks.core.build import check, check_bounds
 from visiontasks.core.errors import InputError
+from visiontasks.core.geometry import Resize, is_picture
 from visiontasks.targets import names_of
 
 VERSION_KEY = "visiontasks"
@@ -52,6 +53,9 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     spec = check(content[VERSION_KEY].get("spec"), dict[str, Any], {}, f"{path}: spec")
     if missing := {"image_size", "resize"} - spec.keys():
         raise InputError(f"{path}: not a checkpoint of visiontasks (its spec has no {min(missing)!r}).")
+    if not is_picture(spec["image_size"]) or spec["resize"] not in get_args(Resize):
+        size = f"{spec['image_size']!r}, {spec['resize']!r}"
+        raise InputError(f"{path}: spec: not an image_size and resize mode that a model can have: {size[:100]}.")
     check_bounds(content["hyper_parameters"], f"{path}: hyper_parameters")
     return content
 
