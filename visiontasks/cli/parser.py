@@ -32,6 +32,10 @@ class Parser(LightningArgumentParser):
         super().__init__(*args, **kwargs, allow_abbrev=False)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        if "Expected a <class 'str'>. Got value:" in message:
+            raise InputError(
+                f"{message} YAML reads words such as no, 007 and null as other values: quote them."
+            ) from ex
         bases = (VisionDataset, VisionTask, Head, Loss, Schedule)
         classes = {cls.__name__ for base in bases for cls in _subclasses(base)}
         raise InputError(message + suggestion(message, option_names(self) | classes | {*get_args(Preset)})) from ex

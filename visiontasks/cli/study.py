@@ -57,8 +57,11 @@ def read_study(path: Path) -> Study:
         raise InputError(f"{path}: seeds: {seeds!r} is not a list of integers, such as [0, 1, 2].")
     steps: list[Step] = []
     for name, arguments in content["steps"].items():
-        if not isinstance(arguments, dict | None) or not re.fullmatch(r"\w[\w ,.+-]*", str(name)):
-            raise InputError(f"{path}: the step {name!r}: expected a name of letters, digits, spaces, and arguments.")
+        if isinstance(name, bool | float | None) or not re.fullmatch(r"\w[\w ,.+-]*", str(name)):
+            fault = "expected a name of letters, digits, spaces; words such as no and null in quotes"
+            raise InputError(f"{path}: the step {name!r}: {fault}.")
+        if not isinstance(arguments, dict | None):
+            raise InputError(f"{path}: the step {name!r}: expected its arguments, found {arguments!r}.")
         arguments = dict(arguments or {})
         config = str(arguments.pop("config", content.get("config")))
         if not (file := path.parent / config).is_file():

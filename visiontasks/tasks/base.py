@@ -22,6 +22,7 @@ from visiontasks.core.serialize import Configurable, serialize
 from visiontasks.models.backbone import Backbone
 from visiontasks.models.heads.base import Head, Stage
 from visiontasks.targets import names_of
+from visiontasks.targets.sample import is_spec
 from visiontasks.tasks.checkpoint import VERSION_KEY, provenance, start_from
 from visiontasks.tasks.figures import StageFigures
 from visiontasks.tasks.optimizer import DefaultAdamW
@@ -61,6 +62,8 @@ class VisionTask(Configurable, LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(serialize(self), logger=False)
+        if not is_spec(spec):
+            raise InputError(f"model.spec: {str(spec)[:200]} describes no data.")
         self.spec, self.backbone = spec, backbone
         self.make_optimizer, self.backbone_lr_ratio = optimizer, backbone_lr_ratio
         self.phases = [Phase(0, schedule)]
