@@ -214,5 +214,5 @@ def test_a_signal_to_one_process_ends_both(rank: int, number: signal.Signals, tm
         assert read_checkpoint(last)["global_step"] == 4
     else:
         assert ended.returncode == (-signal.SIGKILL if rank == 0 else 2)
-        assert "Another process of this run ended first." in ended.stderr
+        assert "another process of this run ended first" in ended.stderr
         assert read_checkpoint(last)["global_step"] == 3

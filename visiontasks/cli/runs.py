@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import yaml
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
@@ -14,6 +15,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from visiontasks.callbacks.wandb import log_config
 from visiontasks.core.errors import InputError
 from visiontasks.core.files import atomic_write, read_csv, set_aside
+from visiontasks.core.redact import redact
 from visiontasks.tasks.resume import is_within_epoch, is_within_validation
 
 RUN_DIR = "VISIONTASKS_RUN_DIR"  # the processes that Lightning starts for other devices inherit it
@@ -88,12 +90,14 @@ def _start_metrics(logger: CSVLogger, path: Path, resumed: dict[str, Any] | None
 
 
 class SaveConfig(SaveConfigCallback):
-    """Callback that writes the resolved config to the run directory and to W&B."""
+    """Callback that writes the resolved config, without secrets, to the run directory and to W&B."""
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        path, text = Path(trainer.default_root_dir, "config.yaml"), self.parser.dump(self.config, skip_none=False)
+        config = redact(yaml.safe_load(self.parser.dump(self.config, skip_none=False)))
+        path = Path(trainer.default_root_dir, self.config_filename)
+        text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
         if path.is_file() and path.read_text("utf-8") != text:  # of the fit that this one resumes
             set_aside(path)
         with atomic_write(path) as part:
             part.write_text(text, "utf-8")
-        log_config(trainer.loggers, self.config.as_dict() | {"config": None})
+        log_config(trainer.loggers, config | {"config": None})

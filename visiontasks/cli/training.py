@@ -11,7 +11,6 @@ from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
-import torch
 from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
@@ -21,8 +20,9 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from visiontasks.callbacks import Checkpoints, ClosedFormStart, Curves, EarlyStopping, FiniteCheck, Panels, Results
 from visiontasks.callbacks.rates import STEPS, LRFinder
 from visiontasks.cli.arguments import values_of
+from visiontasks.cli.flags import check_flags
 from visiontasks.cli.imports import import_modules
-from visiontasks.cli.parser import Parser, read_config
+from visiontasks.cli.parser import SECTIONS, Parser, check_section, read_config
 from visiontasks.cli.preview import write_preview
 from visiontasks.cli.resume import find_checkpoint, is_complete, resume_command, resumed_directory
 from visiontasks.cli.runs import RUN_DIR, SaveConfig, run_directory, run_loggers, runs_folder
@@ -106,7 +106,10 @@ class VisionCLI(LightningCLI):
         parser = ArgumentParser(add_help=False, allow_abbrev=False)
         parser.add_argument("--imports", action="append", default=[])
         options, args = parser.parse_known_args(args)
-        configs = [read_config(Path(config)) for config in values_of(args, "-c", "--config") if Path(config).is_file()]
+        configs = [read_config(Path(config)) for config in values_of(args, "-c", "--config")]
+        for name in SECTIONS:
+            for value in values_of(args, f"--{name}"):
+                check_section(value, Path(), f"--{name}")
         modules = [one for config in configs for one in import_modules(config.get("imports") or [])]
         modules += import_modules(options.imports)
         self.checkpoint, self.ckpt_path = None, find_checkpoint(self.command, args, configs)
@@ -125,6 +128,7 @@ class VisionCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Removes `ckpt_path`, since Lightning would let hyperparameters in a checkpoint override the command line."""
         self.config = parser.parse_args(list(args))
+        check_flags(self.command, self.config[self._method])
         if self._section("ckpt_path") and not values_of(self.typed, "--ckpt_path"):
             raise InputError("ckpt_path: give it as an argument, `--ckpt_path CHECKPOINT`, not in a config.")
         self.config[self._method]["ckpt_path"] = None
@@ -175,7 +179,10 @@ class VisionCLI(LightningCLI):
             callbacks.append(LRFinder(str(self.run_dir), config.max_steps))
         loggers = run_loggers(config.get("logger"), self.run_dir, self.resumed)
         kwargs["default_root_dir"] = str(self.run_dir)
-        trainer = super().instantiate_trainer(callbacks=[*own, *callbacks], logger=loggers, **kwargs)
+        try:
+            trainer = super().instantiate_trainer(callbacks=[*own, *callbacks], logger=loggers, **kwargs)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise InputError(f"trainer: {error}") from error
         leave_signals(trainer)
         return trainer
 
@@ -209,17 +216,7 @@ class VisionCLI(LightningCLI):
             if self.launched:
                 sys.exit()  # Lightning would kill the first process if another one ends with another status
             raise
-        except (MemoryError, torch.OutOfMemoryError) as error:
-            raise InputError(
-                "The memory is full. Use a smaller --data.batch_size or --data.image_size, or --trainer.precision "
-                f"bf16-mixed. ({error})"
-            ) from error
         except RuntimeError as error:
-            if self.trainer.world_size > 1 and "by peer" in str(error):
-                raise InputError(
-                    "Another process of this run ended first. Its message above tells why; if there is none, the "
-                    "system killed it, most likely because the memory was full."
-                ) from error
             if self.checkpoint is None or "loading state_dict" not in str(error):
                 raise
             known, own = _flat(self.checkpoint["init_args"]).get("backbone.name"), self.model.backbone.name

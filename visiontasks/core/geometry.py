@@ -1,12 +1,13 @@
 """Placement of an image in the picture that a network sees, and the arithmetic of boxes."""
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 Resize = Literal["stretch", "letterbox", "crop"]
 Size = int | tuple[int, int]  # side of a square, or height and width
 Corners = tuple[int, int, int, int]  # xyxy in pixels
+MAX_PIXELS = 89_478_485  # a quarter of a gigabyte of RGB; Pillow has the same limit, but only warns
 
 
 class Placement(NamedTuple):
@@ -22,6 +23,13 @@ def height_width(size: Size) -> tuple[int, int]:
     """Returns the height and width of a size; a single number is the side of a square."""
     height, width = (size, size) if isinstance(size, int) else size
     return height, width
+
+
+def is_picture(size: Any) -> bool:
+    """Returns whether any value is the size of a picture: positive integers, not more pixels than an image may have."""
+    sides = [size, size] if type(size) is int else size
+    is_pair = isinstance(sides, list | tuple) and len(sides) == 2 and all(type(side) is int for side in sides)
+    return is_pair and min(sides) > 0 and sides[0] * sides[1] <= MAX_PIXELS
 
 
 def fit_into(height: int, width: int, size: Size, mode: Resize) -> Placement:

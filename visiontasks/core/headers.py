@@ -12,9 +12,9 @@ import numpy as np
 from PIL import Image, features
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.geometry import MAX_PIXELS
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "PPM")  # Pillow reads MPO as JPEG
-MAX_PIXELS = 89_478_485  # a quarter of a gigabyte of RGB; Pillow has the same limit, but only warns
 ORIENTATION, SUBFILE, DNG = 274, 254, 50706  # tags of EXIF and TIFF
 LARGE_CHUNK = 1 << 24  # bytes
 FRAMES = (b"IDAT", b"acTL", b"fcTL", b"fdAT")  # chunks of a PNG file: the pixels, and the frames of an animation

@@ -75,15 +75,7 @@ class BatchLoader(DataLoader):
     """A loader whose workers start with the first batch: only then Lightning knows the epoch and the place in it."""
 
     def __iter__(self) -> Iterator[Batch]:  # ty: ignore[incompatible-method-override]
-        try:
-            yield from super().__iter__()
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):  # torch has no class for it
-                raise
-            raise InputError(
-                f"A loader process died: {error} Most likely the memory was full: use fewer --data.num_workers or a "
-                "smaller --data.batch_size."
-            ) from error
+        yield from super().__iter__()
 
     def state_dict(self) -> dict[str, Any]:
         """Returns nothing: Lightning restores the place in the epoch, and warns about loaders without this method."""

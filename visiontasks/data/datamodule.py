@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from visiontasks.core.depth import is_gray_range
 from visiontasks.core.errors import InputError
-from visiontasks.core.geometry import Frame, Resize, Size, height_width
+from visiontasks.core.geometry import MAX_PIXELS, Frame, Resize, Size, height_width, is_picture
 from visiontasks.core.sample import Batch
 from visiontasks.core.signals import ENDING
 from visiontasks.data.augment import Augment, EvalTransform, Preset
@@ -58,8 +58,11 @@ class VisionDataModule(LightningDataModule):
         gray_range: tuple[float, float] | None = None,
     ) -> None:
         super().__init__()
-        if min(*height_width(image_size), *height_width(1 if train_size is None else train_size), batch_size) < 1:
-            raise InputError(f"data: {image_size=}, {train_size=}, {batch_size=} must be positive.")
+        if not is_picture(image_size) or not is_picture(1 if train_size is None else train_size) or batch_size < 1:
+            what = f"data: {image_size=}, {train_size=}, {batch_size=} must be positive"
+            raise InputError(f"{what}, and images have at most {MAX_PIXELS:,} pixels.")
+        if num_workers is not None and num_workers < 0:
+            raise InputError(f"data.num_workers: {num_workers} must be 0 or more.")
         if not is_gray_range(gray_range):
             raise InputError(f"data.gray_range: {gray_range} must be two numbers, first the one that becomes black.")
         self.make_dataset, self.gray_range = dataset, gray_range

@@ -3,7 +3,7 @@
 import os
 import sys
 from codecs import BOM_UTF8
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from glob import glob, has_magic
 from pathlib import Path
@@ -18,6 +18,7 @@ from visiontasks.core.images import EXTENSIONS, decoding, read_bytes, read_image
 from visiontasks.predict.video import VIDEOS, frame_count, frames
 
 LISTS = (".txt", ".lst")
+MANY = 5  # names in a warning
 Given = str | Path | Image.Image | np.ndarray
 
 
@@ -38,11 +39,21 @@ class Source(NamedTuple):
         return cls(name, lambda gray_range=None: pixels())
 
 
-class Sources:
-    """Images and every n-th frame of videos, in the given order; videos are decoded during the iteration."""
+class Skipped(NamedTuple):
+    """The name of an image that was left out, and the reason."""
 
-    def __init__(self, paths: Iterable[Path], every: int = 1) -> None:
-        self.paths, self.every = list(paths), every
+    name: str
+    reason: InputError
+
+
+class Sources:
+    """Images and every n-th frame of videos, in the given order; videos are decoded during the iteration.
+
+    `ignored` are the other files of the folders that were given.
+    """
+
+    def __init__(self, paths: Iterable[Path], every: int = 1, ignored: Sequence[Skipped] = ()) -> None:
+        self.paths, self.every, self.ignored = list(paths), every, ignored
 
     def __iter__(self) -> Iterator[Source]:
         for path in self.paths:
@@ -67,7 +78,8 @@ class Sources:
 def find_sources(arguments: Iterable[str | Path], every: int = 1, missing: bool = False) -> Sources:
     """Finds the images that command-line arguments name.
 
-    An argument is a file; a folder, for all images below it, sorted by name; a pattern (`*`, `?`, `[...]`, and `**` for
+    An argument is a file; a folder, for all images below it, sorted by name, while a note on stderr names the other
+    files, except those whose name begins with a dot; a pattern (`*`, `?`, `[...]`, and `**` for
     folders at any depth), for all matches, sorted; a list (.txt) of one path per line, relative to its folder; or `-`
     for a list on standard input, relative to the working directory.
 
@@ -80,12 +92,15 @@ def find_sources(arguments: Iterable[str | Path], every: int = 1, missing: bool 
         InputError: A source does not exist or has no image.
     """
     found: list[Path] = []
+    ignored: list[Skipped] = []
     for argument in arguments:
         source = Path(argument)
         if str(argument) == "-":
             found += _listed(sys.stdin.buffer.read(), "standard input", Path(), missing)
         elif os.path.isdir(source):
-            found += _below(source)
+            images, others = _below(source)
+            found += images
+            ignored += [Skipped(str(path), InputError(f"not an image ({', '.join(EXTENSIONS)}).")) for path in others]
         elif os.path.exists(source) and source.suffix.lower() in LISTS:
             found += _listed(read_bytes(source), shown(source), source.parent, missing)
         elif os.path.exists(source) or (missing and not has_magic(str(source))):
@@ -97,7 +112,10 @@ def find_sources(arguments: Iterable[str | Path], every: int = 1, missing: bool 
             found += files
         else:
             raise InputError(f"{shown(source)}: no such file or folder.")
-    return Sources(found, every)
+    if ignored:
+        names = [shown(Path(one.name).name) for one in ignored[:MANY]] + ["..."] * (len(ignored) > MANY)
+        print(f"warning: {len(ignored)} files left out, which are no images: {', '.join(names)}", file=sys.stderr)
+    return Sources(found, every, ignored)
 
 
 def given_sources(images: Given | Iterable[Given]) -> Iterator[Source]:
@@ -130,21 +148,23 @@ def _checked(image: np.ndarray, name: str) -> np.ndarray:
     return image
 
 
-def _below(folder: Path) -> list[Path]:
-    """Lists the images below a folder; follows links, but visits each folder once."""
+def _below(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Lists the images and the other files below a folder; follows links, but visits each folder once."""
 
     def unreadable(error: OSError) -> None:
         raise InputError(f"{shown(error.filename)}: the folder cannot be read ({error.strerror}).")
 
-    found, seen = [], {os.path.realpath(folder)}
+    images, others, seen = [], [], {os.path.realpath(folder)}
     for parent, folders, files in os.walk(folder, onerror=unreadable, followlinks=True):
         inner = {os.path.realpath(Path(parent, name)): name for name in sorted(folders) if name[0] != "."}
         folders[:] = [name for real, name in inner.items() if real not in seen]
         seen |= inner.keys()
-        found += [Path(parent, name) for name in files if name.lower().endswith(EXTENSIONS) and name[0] != "."]
-    if not found:
+        for name in files:
+            if name[0] != ".":
+                (images if name.lower().endswith(EXTENSIONS) else others).append(Path(parent, name))
+    if not images:
         raise InputError(f"{shown(folder)}: no images ({', '.join(EXTENSIONS)}) in this folder.")
-    return sorted(found, key=str)
+    return sorted(images, key=str), sorted(others, key=str)
 
 
 def _listed(content: bytes, name: str, folder: Path, missing: bool) -> list[Path]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from visiontasks.core.errors import InputError
-from visiontasks.core.headers import MAX_PIXELS
+from visiontasks.core.geometry import MAX_PIXELS
 from visiontasks.core.images import read_bytes, shown
 
 VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")

@@ -21,17 +21,11 @@ from visiontasks.core.serialize import Configurable, serialize
 from visiontasks.models.backbone import Backbone
 from visiontasks.models.heads.base import Head, Stage
 from visiontasks.targets import names_of
+from visiontasks.targets.sample import is_spec
 from visiontasks.tasks.checkpoint import VERSION_KEY, provenance, start_from
 from visiontasks.tasks.figures import StageFigures
 from visiontasks.tasks.optimizer import DefaultAdamW
-from visiontasks.tasks.resume import (
-    adapt_checkpoint,
-    fit_settings,
-    is_within_epoch,
-    is_within_validation,
-    restart_validation,
-    updates_per_epoch,
-)
+from visiontasks.tasks.resume import adapt_checkpoint, add_fit_state, updates_per_epoch
 from visiontasks.tasks.schedules import Cosine, Phase, Schedule, lr_factor
 
 HeadFactory = Callable[[list[int], int], Head]
@@ -68,6 +62,8 @@ class VisionTask(Configurable, LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(serialize(self), logger=False)
+        if not is_spec(spec):
+            raise InputError(f"model.spec: {str(spec)[:200]} describes no data.")
         self.spec, self.backbone = spec, backbone
         self.make_optimizer, self.backbone_lr_ratio = optimizer, backbone_lr_ratio
         self.phases, self.loaded = [Phase(0, schedule)], {}
@@ -82,6 +78,9 @@ class VisionTask(Configurable, LightningModule):
         self.loss_weights = dict.fromkeys(heads, 1.0) | (loss_weights or {})
         if unknown := sorted(self.loss_weights.keys() - heads.keys()):
             raise InputError(f"loss_weights: no head predicts {unknown[0]!r}; the heads are {sorted(heads)}.")
+        for name, value in {"backbone_lr_ratio": backbone_lr_ratio, **self.loss_weights}.items():
+            if not 0 <= value < math.inf:
+                raise InputError(f"model: {name}={value} must be 0 or more.")
         self.needs_pyramid = any(head.needs_pyramid for head in self.heads.values())
         if any(is_lazy(parameter) for parameter in self.parameters()):
             self.eval()(torch.zeros(1, 3, *height_width(spec["image_size"]), dtype=torch.uint8))
@@ -179,8 +178,12 @@ class VisionTask(Configurable, LightningModule):
         """Makes one parameter group for the heads and one for the backbone, also while it is frozen, for a resume."""
         parts = {"heads": self.heads, "backbone": self.backbone}
         groups = [{"params": list(part.parameters()), "name": name} for name, part in parts.items()]
-        optimizer = self.make_optimizer(groups)
-        rate = optimizer.param_groups[0]["lr"]
+        try:
+            optimizer = self.make_optimizer(groups)
+        except (ValueError, TypeError) as error:
+            raise InputError(f"model.optimizer: {error}.") from error
+        if math.isinf(rate := optimizer.param_groups[0]["lr"]):
+            raise InputError("model.optimizer: the learning rate must be finite.")
         optimizer.param_groups[1]["lr"] = rate * self.backbone_lr_ratio
         load_training_data(self.trainer)  # so that the number of batches is known if only max_steps is given
         if math.isinf(updates := self.trainer.estimated_stepping_batches):
@@ -192,11 +195,7 @@ class VisionTask(Configurable, LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         data = getattr(self.trainer, "datamodule", None)
         checkpoint[VERSION_KEY] = provenance(getattr(data, "fingerprint", None), self.spec)
-        checkpoint[VERSION_KEY]["fit"] = fit_settings(self.trainer)
-        if is_within_validation(checkpoint):
-            restart_validation(checkpoint)
-        if is_within_epoch(checkpoint):
-            checkpoint[VERSION_KEY]["figures"] = self.figures["train_"].state()
+        add_fit_state(checkpoint, self.trainer, self.figures["train_"])
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         stored = checkpoint.get(VERSION_KEY, {})

@@ -19,8 +19,15 @@ from visiontasks.core.compat import tree_leaves
 from visiontasks.core.errors import InputError
 from visiontasks.core.files import atomic_write
 from visiontasks.targets import names_of
+from visiontasks.targets.sample import is_spec
 
 VERSION_KEY = "visiontasks"
+TRAINING = {  # the state of a fit in a checkpoint, which Lightning reads
+    **dict.fromkeys(("loops", "callbacks"), dict),
+    **dict.fromkeys(("optimizer_states", "lr_schedulers"), list),
+    **dict.fromkeys(("epoch", "global_step"), int),
+    "pytorch-lightning_version": str,
+}
 
 
 def provenance(fingerprint: str | None, spec: dict[str, Any]) -> dict[str, Any]:
@@ -59,8 +66,16 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         if not isinstance(content, dict) or not isinstance(content.get(name), dict):
             raise InputError(f"{path}: not a checkpoint of visiontasks ({name!r} is missing or not a dict).")
     spec = check(content[VERSION_KEY].get("spec"), dict[str, Any], {}, f"{path}: spec")
-    if missing := {"image_size", "resize"} - spec.keys():
-        raise InputError(f"{path}: not a checkpoint of visiontasks (its spec has no {min(missing)!r}).")
+    if not is_spec(spec):
+        raise InputError(f"{path}: not a checkpoint of visiontasks: spec: {str(spec)[:200]} describes no data.")
+    for name, kind in TRAINING.items():
+        if name in content and not isinstance(content[name], kind):
+            raise InputError(f"{path}: not a checkpoint of visiontasks ({name!r} is not a {kind.__name__}).")
+    for name, value in content["state_dict"].items():
+        if not isinstance(value, torch.Tensor) or value.layout != torch.strided or value.is_meta:
+            raise InputError(
+                f"{path}: not a checkpoint of visiontasks (the weight {str(name)[:100]!r} is not a tensor)."
+            )
     check_bounds(content["hyper_parameters"], f"{path}: hyper_parameters")
     return content
 

@@ -10,16 +10,21 @@ from lightning.pytorch.utilities import rank_zero_info
 from visiontasks.core.compat import resume_at_the_end_of_epochs
 from visiontasks.core.errors import InputError
 from visiontasks.tasks.checkpoint import VERSION_KEY
+from visiontasks.tasks.figures import StageFigures
 
 SAME_STATE = {"DefaultAdamW": "AdamW"}
 
 
-def fit_settings(trainer: Trainer) -> dict[str, Any]:
-    """Returns the settings of a fit that a checkpoint stores beside those of the model, by their names in a config."""
-    names = ("max_epochs", "max_steps", "accumulate_grad_batches", "overfit_batches")
-    found = {f"trainer.{name}": getattr(trainer, name) for name in names}
-    found |= {f"data.{name}": getattr(trainer.datamodule, name, None) for name in ("batch_size", "balance", "seed")}  # ty: ignore
-    return found | {"batches per epoch": trainer.num_training_batches}
+def add_fit_state(checkpoint: dict[str, Any], trainer: Trainer, figures: StageFigures) -> None:
+    """Adds to a checkpoint what Lightning leaves out: other settings, and the training figures within an epoch."""
+    checkpoint[VERSION_KEY]["fit"] = _settings(trainer)
+    if is_within_validation(checkpoint):  # its figures so far are not saved, so it has to begin again
+        progress = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
+        before = progress["total"]["completed"] - progress["current"]["completed"]
+        for name, done in (("total", before), ("current", 0)):
+            progress[name] |= {"ready": done + 1, "started": done + 1, "processed": done, "completed": done}
+    if is_within_epoch(checkpoint):
+        checkpoint[VERSION_KEY]["figures"] = figures.state()
 
 
 def updates_per_epoch(trainer: Trainer) -> int:
@@ -40,7 +45,7 @@ def check_fit_state(checkpoint: dict[str, Any], path: str) -> None:
     except (KeyError, IndexError, TypeError, AttributeError):
         pass
     raise InputError(
-        f"{path}: has no state of a fit that could go on. Start a new fit from its weights with `--model.weights {path}`."
+        f"{path}: has no state of a fit that could go on. Start one from its weights with `--model.weights {path}`."
     )
 
 
@@ -54,14 +59,6 @@ def is_within_validation(checkpoint: dict[str, Any]) -> bool:
     """Whether a checkpoint was written within a validation, which begins again when a fit resumes."""
     batches = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]["total"]
     return batches["ready"] > batches["completed"]
-
-
-def restart_validation(checkpoint: dict[str, Any]) -> None:
-    """Sets the progress of a validation to the start, because its figures so far are not in the checkpoint."""
-    progress = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
-    before = progress["total"]["completed"] - progress["current"]["completed"]
-    for name, done in (("total", before), ("current", 0)):
-        progress[name] |= {"ready": done + 1, "started": done + 1, "processed": done, "completed": done}
 
 
 def adapt_checkpoint(checkpoint: dict[str, Any], task: Any) -> None:
@@ -108,9 +105,17 @@ def adapt_checkpoint(checkpoint: dict[str, Any], task: Any) -> None:
     position |= {"base_lrs": scheduler.base_lrs, "_last_lr": rates}
 
 
+def _settings(trainer: Trainer) -> dict[str, Any]:
+    """Returns the settings of a fit beside those of the model, by their names in a config."""
+    names = ("max_epochs", "max_steps", "accumulate_grad_batches", "overfit_batches")
+    found = {f"trainer.{name}": getattr(trainer, name) for name in names}
+    found |= {f"data.{name}": getattr(trainer.datamodule, name, None) for name in ("batch_size", "balance", "seed")}  # ty: ignore
+    return found | {"batches per epoch": trainer.num_training_batches}
+
+
 def _check_settings(checkpoint: dict[str, Any], trainer: Trainer) -> None:
     stored = checkpoint[VERSION_KEY]
-    known, own = stored.get("fit", {}), fit_settings(trainer)
+    known, own = stored.get("fit", {}), _settings(trainer)
     changed = {name: (known[name], value) for name, value in own.items() if known.get(name, value) != value}
     for name, (old, new) in changed.items():
         rank_zero_info(f"{name}: {old} in the checkpoint, {new} from now on.")
