@@ -297,7 +297,7 @@ def test_what_is_missing_in_a_voc_folder_is_said(voc: Callable, tmp_path: Path) 
     with pytest.raises(InputError, match=r"nowhere: no such folder. `data\.dataset\.init_args\.root`"):
         VocBoxes("train", str(tmp_path / "nowhere"))
     (tmp_path / "bare").mkdir()
-    with pytest.raises(InputError, match=r"bare: no \.bmp files in JPEGImages, images, \.\. Name their folder"):
+    with pytest.raises(InputError, match=r"bare: no \.jpg files in JPEGImages, images, \.\. Name their folder"):
         VocBoxes("train", str(tmp_path / "bare"))
     with pytest.raises(InputError, match="no image with an object in 1 images"):
         VocBoxes("val", str(voc({"b": xml([])})), class_names=["cat"], splits=Splits(fold=1, folds=2))

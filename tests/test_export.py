@@ -20,6 +20,7 @@ import visiontasks
 from visiontasks.cli import main
 from visiontasks.cli.opening import open_data
 from visiontasks.core.errors import InputError
+from visiontasks.core.outputs import OutputFolder
 from visiontasks.export import exported as module
 from visiontasks.export.exported import ValidationImages, dataset_sources, export
 from visiontasks.export.gate import compare
@@ -210,11 +211,12 @@ def test_a_wrong_graph_is_caught_and_leaves_no_file(
     monkeypatch.setattr(module, "OutputGraph", tampered)
     data = open_data(shapes_checkpoints[name].parent / "config.yaml")
     images = ValidationImages(dataset_sources(data.dataset("val")))
-    for stale in ("m.pt2", "m.pt2.sha256"):
-        (tmp_path / stale).touch()
+    for stale in ("m.pt2", "m.pt2.sha256"):  # of an earlier export
+        with OutputFolder(tmp_path).write(stale):
+            pass
     with pytest.raises(InputError, match=r"m\.pt2: not exported, it differs from .*last\.ckpt: val/"):
         export(str(shapes_checkpoints[name]), tmp_path / "m.pt2", images, "pt2")
-    assert [path.name for path in tmp_path.iterdir()] == ["m.pt2.json"]  # the earlier export is gone too
+    assert [path.name for path in tmp_path.glob("m.*")] == ["m.pt2.json"]  # the earlier export is gone too
     assert json.loads((tmp_path / "m.pt2.json").read_text())["parity"]["disagreements"]
 
 

@@ -24,7 +24,10 @@ from PIL import Image
 import visiontasks
 from visiontasks.cli import main
 from visiontasks.core.errors import InputError
+from visiontasks.core.files import read_csv
 from visiontasks.core.geometry import Frame
+from visiontasks.core.lock import lock
+from visiontasks.core.outputs import RECORD
 from visiontasks.data import Splits
 from visiontasks.data.datasets import CocoBoxes
 from visiontasks.predict import Predictor
@@ -159,6 +162,22 @@ def test_an_array_of_another_form_is_refused_with_its_form(array: Any) -> None:
         source.read()
 
 
+def test_a_model_reads_16_bit_images_as_it_did_in_training(tmp_path: Path, shapes_checkpoints: dict[str, Path]) -> None:
+    values = np.linspace(0, 4095, 1600).reshape(40, 40).astype(np.uint16)
+    image = Image.fromarray(values)
+    image.save(path := tmp_path / "a.png")
+    predictor = Predictor.open(str(shapes_checkpoints["label"]))
+    with pytest.raises(InputError, match=r"a\.png: 16-bit pixel values end at 4095"):
+        predictor.predict(path)
+    with pytest.raises(InputError, match="image 0: 16-bit pixel values end at 4095"):
+        predictor.predict(image)
+    predictor.spec["gray_range"] = [0, 4095]
+    gray = np.rint(values / 4095 * 255).astype(np.uint8)
+    found, again, expected = predictor.predict([path, image, np.dstack([gray] * 3)])
+    np.testing.assert_array_equal(found["probabilities"], expected["probabilities"])
+    np.testing.assert_array_equal(again["probabilities"], expected["probabilities"])
+
+
 # Videos
 
 
@@ -181,6 +200,33 @@ def test_a_turned_video_is_upright(tmp_path: Path, write_video: Any) -> None:
     image = list(find_sources([path]))[5].read().astype(int)
     assert image.shape == (64, 32, 3)
     assert image[:30].mean() - image[34:].mean() == pytest.approx(15, abs=4)  # left is up, after a quarter to the right
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\na=rtpmap:96 H264/90\n",
+        "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n",
+        "ffconcat version 1.0\nfile /etc/hostname\n",
+    ],
+)
+def test_a_text_named_as_a_video_opens_no_address(tmp_path: Path, text: str) -> None:
+    (tmp_path / "live.mp4").write_text(text)
+    start = time.monotonic()
+    (source,) = find_sources([tmp_path / "live.mp4"])
+    with pytest.raises(InputError, match=r"live\.mp4: broken or truncated video"):
+        source.read()
+    assert time.monotonic() - start < 8  # FFmpeg waits for 10 s
+
+
+@pytest.mark.parametrize("name", ["live.mp4", "live.png"])
+def test_a_pipe_is_refused_at_once(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    for given in (tmp_path / name, *[tmp_path] * name.endswith("png")):
+        sources = find_sources([given])
+        assert sources.count() in (1, None)
+        with pytest.raises(InputError, match=f"{name}: not a regular file"):
+            next(iter(sources)).read()
 
 
 def test_a_broken_video_is_named_and_can_be_left_out(
@@ -232,7 +278,8 @@ def test_the_files_say_the_same(predict: Any, shapes_checkpoints: dict[str, Path
     assert len(list((tmp_path / "out/overlays").iterdir())) == 12
     coco = CocoBoxes("train", str(tmp_path / "out/predictions.json"), "/", boxes="clip", splits=Splits(val=0.0))
     assert coco.name(0) == rows[0]["path"]
-    assert not [path for path in (tmp_path / "out").rglob("*") if ".part" in path.name or path.name.startswith(".")]
+    hidden = [path.name for path in (tmp_path / "out").rglob("*") if ".part" in path.name or path.name.startswith(".")]
+    assert hidden == [RECORD]
 
 
 def odd_files(folder: Path) -> dict[str, Path]:
@@ -290,6 +337,38 @@ def test_what_is_missing_can_be_left_out_too(tmp_path: Path, predict: Any, capsy
     assert len(table(tmp_path / "out")) == 1
 
 
+def test_what_was_predicted_before_a_bad_file_is_kept(tmp_path: Path, predict: Any, capsys: Any) -> None:
+    good = [tmp_path / f"{number}.png" for number in range(5)]
+    for path in good:
+        Image.new("RGB", (40, 40), "red").save(path)
+    (tmp_path / "bad.png").touch()
+    assert "bad.png" in error_of(capsys, predict, *good, tmp_path / "bad.png", good[0])
+    lines = (tmp_path / "out/predictions.csv.part").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines[1:]] == [str(path) for path in good]
+
+
+def test_other_files_of_a_folder_are_named_and_listed(tmp_path: Path, predict: Any, capsys: Any) -> None:
+    Image.new("RGB", (40, 40), "red").save(tmp_path / "good.png")
+    names = sorted(path.name for path in touch(tmp_path, "a.heic", "b.mp4", "c.txt", "=d.pdf", "e.psd", "f.svg"))
+    touch(tmp_path, ".hidden")
+    (tmp_path / "empty.png").touch()
+    with pytest.raises(SystemExit) as stopped:
+        predict(tmp_path, "--skip-errors", output="out/in")
+    assert stopped.value.code == 3
+    named = ", ".join(names[:5])
+    assert f"warning: 6 files left out, which are no images: {named}, ..." in capsys.readouterr().err
+    rows = read_csv(tmp_path / "out/in/skipped.csv")
+    assert [Path(row["path"]).name for row in rows] == [*names, "empty.png"]
+    assert ["not an image" in row["reason"] for row in rows] == [True] * 6 + [False]
+
+
+def test_two_runs_do_not_write_to_one_folder(predict: Any, capsys: Any, tmp_path: Path) -> None:
+    Image.new("RGB", (40, 40), "red").save(tmp_path / "good.png")
+    (tmp_path / "out").mkdir()
+    with lock(tmp_path / "out"):
+        assert "out: in use by process" in error_of(capsys, predict, tmp_path / "good.png")
+
+
 def test_another_run_into_the_same_folder_leaves_nothing_of_the_first(
     predict: Any, shapes_checkpoints: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -300,7 +379,7 @@ def test_another_run_into_the_same_folder_leaves_nothing_of_the_first(
     long.write_bytes(second.read_bytes())
     predict(long, model="mask")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        *("masks", "overlays", "predictions.csv", "predictions.jsonl")
+        *(RECORD, "masks", "overlays", "predictions.csv", "predictions.jsonl")
     ]
     assert not list((tmp_path / "out/overlays").iterdir())
     assert {path.name for path in (tmp_path / "out/masks").iterdir()} == {"mine.png", f"00000_{'x' * 100}.png"}
@@ -352,7 +431,7 @@ def test_ctrl_c_stops_at_once_and_leaves_no_half_file(
     assert process.stderr is not None
     assert process.stderr.read().strip().splitlines()[-1] == "interrupted"
     assert not (out / "predictions.csv").exists()
-    assert not list(out.rglob(".*"))
+    assert [path.name for path in out.rglob(".*")] == [RECORD]
 
 
 # Test-time augmentation

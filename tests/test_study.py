@@ -13,8 +13,9 @@ import yaml
 from PIL import Image
 
 from visiontasks.cli import main
-from visiontasks.cli.study import curve, read_study
+from visiontasks.cli.study import _remember, curve, read_study, run_study
 from visiontasks.core.errors import InputError
+from visiontasks.core.lock import lock
 from visiontasks.data import Shapes, VisionDataModule
 from visiontasks.tasks.restore import restore_task
 
@@ -95,10 +96,9 @@ def test_a_study_goes_on_where_it_stopped(write: Any) -> None:
     main(["study", str(path)])
     first, second = results(path)
     assert list((path.parent / "runs/rates/first-0/fit/base").glob("*/last.ckpt")) == [run]  # not trained again
-    fits = sorted((path.parent / "runs/rates/second-0/fit/base").glob("*/last.ckpt"))
-    assert len(fits) == 2
-    with fits[1].with_name("metrics.csv").open() as file:
-        assert {row["epoch"] for row in csv.DictReader(file)} == {"1"}
+    (fit,) = (path.parent / "runs/rates/second-0/fit/base").glob("*/last.ckpt")
+    with fit.with_name("metrics.csv").open() as file:
+        assert {row["epoch"] for row in csv.DictReader(file)} == {"0", "1"}  # both fits
     assert first.keys() == second.keys()
 
 
@@ -109,6 +109,34 @@ def test_other_arguments_under_an_old_name_are_an_error(write: Any, capsys: Any)
     with pytest.raises(SystemExit):
         main(["study", str(path)])
     assert "started with another config or other arguments" in capsys.readouterr().err
+
+
+def test_a_changed_included_file_is_noticed(write: Any, tmp_path: Path) -> None:
+    (step,) = read_study(write(steps={"only": {}})).steps
+    (tmp_path / "deep.yaml").write_text("{class_path: Shapes, init_args: {count: 16}}")
+    (tmp_path / "data.yaml").write_text("{dataset: deep.yaml, image_size: 32}")
+    step.config.write_text("data: data.yaml")
+    _remember(tmp_path / "run", step, [])
+    _remember(tmp_path / "run", step, [])
+    (tmp_path / "deep.yaml").write_text("{class_path: Shapes, init_args: {count: 17}}")
+    with pytest.raises(InputError, match="started with another config"):
+        _remember(tmp_path / "run", step, [])
+    (tmp_path / "deep.yaml").write_text("dataset: data.yaml")
+    with pytest.raises(InputError, match="includes itself"):
+        _remember(tmp_path / "run", step, [])
+
+
+def test_a_folder_of_something_else_is_refused(write: Any, tmp_path: Path) -> None:
+    study = read_study(write(steps={"only": {}}))
+    (tmp_path / "out").mkdir()
+    with lock(tmp_path / "out"), pytest.raises(InputError, match="out: in use by"):
+        run_study(study, tmp_path / "out")
+    (tmp_path / "out/results.csv").write_text("name,score\na,1\n")
+    with pytest.raises(InputError, match=r"results\.csv: .* is not a row of a study"):
+        run_study(study, tmp_path / "out")
+    (tmp_path / "out/curves.png").touch()
+    with pytest.raises(InputError, match=r"curves\.png: would be replaced, but no earlier run wrote it"):
+        run_study(study, tmp_path / "out")
 
 
 def test_steps_add_up_where_they_are_cumulative(write: Any) -> None:

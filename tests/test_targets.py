@@ -850,7 +850,7 @@ def test_figures_in_half_precision_are_those_of_the_same_outputs_in_float32(
     (found,) = trainer.test(task, data, verbose=False)
     expected = {f"test/{name}": value for name, value in exact.values().items()}
     assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-6, nan_ok=True)
-    assert task.figures["test_"].loss.mean_value.dtype == torch.float32
+    assert task.figures["test_"].loss.dtype == torch.float32
 
 
 def test_metrics_of_a_head_count_beyond_256_in_half_precision() -> None:

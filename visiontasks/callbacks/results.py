@@ -9,6 +9,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 
+from visiontasks.callbacks.checkpoints import checkpoints_of, figures
 from visiontasks.callbacks.wandb import log_pictures, log_table
 from visiontasks.core.files import write_csv
 from visiontasks.core.tables import print_table, shown
@@ -20,10 +21,10 @@ NAMED, NUMBERED = 100, 20  # maximum number of classes with names and with numbe
 class Results(Callback):
     """Prints the metrics and the baseline (the score of a trivial predictor) after fit, validate and test.
 
-    After a fit it prints the metrics of the last epoch and of the epoch with the best monitored metric, and those
-    before the first epoch if the trainer's `num_sanity_val_steps` is -1 (the whole validation set). Each validation,
-    also during a fit, writes the results per class to `directory`. After a test it adds the confusion matrix, as a CSV
-    file and a picture, and logs both in W&B.
+    After a fit it prints the metrics of the last epoch and those of `best.ckpt` (see `Checkpoints`), and those before
+    the first epoch if the trainer's `num_sanity_val_steps` is -1 (the whole validation set). Each validation, also
+    during a fit, writes the results per class to `directory`. After a test it adds the confusion matrix, as a CSV file
+    and a picture, and logs both in W&B.
 
     Args:
         directory: Folder of the files; if not given, none is written.
@@ -31,36 +32,38 @@ class Results(Callback):
 
     def __init__(self, directory: str | None = None) -> None:
         self.directory = directory
-        self.best: dict[str, float] = {}
         self.before: dict[str, float] = {}
-        self.best_epoch = 0
+        self.last: dict[str, float] = {}
 
     def on_sanity_check_end(self, trainer: Trainer, pl_module: Any) -> None:
         if math.isinf(trainer.num_sanity_val_steps):
-            self.before = _values(trainer, "val")
+            self.before = figures(trainer, "val")
 
     def on_fit_end(self, trainer: Trainer, pl_module: Any) -> None:
         if not trainer.max_epochs:
             return
         columns = {"before": self.before} if self.before else {}
-        columns |= {"last epoch": {**_values(trainer, "train"), **_values(trainer, "val")}}
-        if self.best:
-            columns[f"best (epoch {self.best_epoch + 1})"] = self.best
+        columns |= {"last epoch": {**figures(trainer, "train"), **self.last}}
+        if (kept := checkpoints_of(trainer)) and kept.best:
+            columns[f"best (epoch {kept.best_epoch + 1})"] = kept.best
         self._print("fit", columns)
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
-        if trainer.sanity_checking:
-            return
-        found, monitor = _values(trainer, "val"), pl_module.monitor
+        self.last = figures(trainer, "val")
         if trainer.state.fn == "validate":
-            self._print("validate", {"value": found})
-        elif found.get(monitor, -math.inf) > self.best.get(monitor, -math.inf):
-            self.best, self.best_epoch = found, trainer.current_epoch
-        self._write_tables("val", trainer, pl_module)
+            self._print("validate", {"value": self.last})
+        if not trainer.sanity_checking:
+            self._write_tables("val", trainer, pl_module)
 
     def on_test_end(self, trainer: Trainer, pl_module: Any) -> None:
-        self._print("test", {"value": _values(trainer, "test")})
+        self._print("test", {"value": figures(trainer, "test")})
         self._write_tables("test", trainer, pl_module)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"before": self.before, "last": self.last}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.before, self.last = state_dict["before"], state_dict["last"]
 
     @rank_zero_only
     def _print(self, title: str, columns: dict[str, dict[str, float]]) -> None:
@@ -100,11 +103,6 @@ class Results(Callback):
                 lines = [{"true \\ predicted": name, **dict(zip(names, row, strict=True))} for name, row in pairs]
                 write_csv(path, lines)
                 Image.fromarray(picture).save(path.with_suffix(".png"))
-
-
-def _values(trainer: Trainer, stage: str) -> dict[str, float]:
-    metrics = trainer.callback_metrics.items()
-    return {name: float(value) for name, value in metrics if name.startswith(f"{stage}/") and "_step" not in name}
 
 
 def draw_confusion(matrix: np.ndarray, class_names: list[str]) -> np.ndarray:

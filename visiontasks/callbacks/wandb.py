@@ -3,17 +3,16 @@
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from netrc import NetrcParseError, netrc
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
 import numpy as np
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.loggers import WandbLogger as LightningWandbLogger
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
+from visiontasks.callbacks.checkpoints import checkpoints_of
 from visiontasks.core.sample import IGNORE_MASK
 
 
@@ -160,12 +159,11 @@ class BestCheckpointArtifact(Callback):
     def on_fit_end(self, trainer: Trainer, pl_module: Any) -> None:
         import wandb
 
-        found = (one for one in trainer.checkpoint_callbacks if isinstance(one, ModelCheckpoint) and one.monitor)
-        if (best := next(found, None)) is None or not Path(best.best_model_path).is_file():
+        kept = checkpoints_of(trainer)
+        if kept is None or not kept.best:
             return
-        score = best.best_model_score
-        metadata = {"monitor": best.monitor, "value": None if score is None else float(score)}
+        metadata = {"monitor": kept.monitor, "value": kept.best[kept.monitor]}
         for logger in wandb_loggers(trainer.loggers):
             artifact = wandb.Artifact(self.name or f"model-{logger.experiment.id}", "model", metadata=metadata)
-            artifact.add_file(best.best_model_path)
+            artifact.add_file(kept.best_model_path)
             logger.experiment.log_artifact(artifact, aliases=["best", "latest", *self.aliases])

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import traceback
 from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
@@ -9,20 +10,25 @@ from typing import NoReturn
 
 import visiontasks
 from visiontasks.cli.arguments import ARGUMENTS, COMMANDS, TRAINING, parse
-from visiontasks.core.errors import InputError
+from visiontasks.cli.failure import explain, write_report
 from visiontasks.core.memory import keep_freed_memory
 from visiontasks.core.moved import current_option
+from visiontasks.core.signals import ENDING, Interrupted, end_now, handled
 
-INTERRUPTED = 130  # 128 plus the number of the signal, as in shells
+DEBUG = "--debug"
+BUG, WRONG = 1, 2  # exit status
+LONGEST = 500  # characters of the message of an unexpected error
 
 
 def main(args: Sequence[str] | None = None) -> None:
     """Runs a command with its arguments, by default those of the process; entry point of `visiontasks` and `train.py`.
 
     Raises:
-        SystemExit: With status 2 and a message if the arguments, the config or the data are wrong.
+        SystemExit: With status 2 and a message if the arguments, the config or the data are wrong; with status 1 and
+            the name of a report after an unexpected error. With `--debug`, the message follows the traceback.
     """
-    command, *rest = [*(sys.argv[1:] if args is None else args)] or ["--help"]
+    given = [*(sys.argv[1:] if args is None else args)]
+    command, *rest = [argument for argument in given if argument != DEBUG] or ["--help"]
     if command in ("-h", "--help"):
         lines = [f"  {name:10}{text}" for name, text in COMMANDS.items()]
         end = "\nvisiontasks COMMAND --help lists its arguments."
@@ -41,25 +47,30 @@ def main(args: Sequence[str] | None = None) -> None:
     keep_freed_memory()
     rest = [current_option(argument) for argument in rest]
     try:
-        if command in ARGUMENTS:
-            options, more = parse(command, rest)  # before anything heavy is imported
-            import_module(f"visiontasks.cli.{command}").main(options, more)
-        else:
-            rest = ["--help" if argument == "--help_all" else argument for argument in rest]
-            import_module("visiontasks.cli.training").main(command, rest)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+        with handled(end_now, *ENDING):
+            _run(command, rest)
+    except Interrupted as interrupted:
+        print(interrupted, file=sys.stderr)
+        raise
     except Exception as error:
-        cause: BaseException | None = error
-        while cause and not isinstance(cause, InputError):
-            cause = cause.__cause__ or cause.__context__  # the config parser wraps the errors of constructors
-        if cause is None:
-            raise
-        # a worker of a loader wraps the error in its own traceback
-        _fail(str(cause).rsplit("InputError: ", 1)[-1].strip())
+        if DEBUG in given:
+            traceback.print_exc()
+        if message := explain(error):
+            _fail(message)
+        short = " ".join(f"{type(error).__name__}: {error}".split())[:LONGEST]
+        _fail(f"{short}\nThis is a bug in visiontasks. Please report it, with {write_report(error, given)}.", BUG)
 
 
-def _fail(message: str) -> NoReturn:
-    print(f"error: {message}", file=sys.stderr)
-    sys.exit(2)
+def _run(command: str, rest: list[str]) -> None:
+    if command in ARGUMENTS:
+        options, more = parse(command, rest)  # before anything heavy is imported
+        import_module(f"visiontasks.cli.{command}").main(options, more)
+    else:
+        rest = ["--help" if argument == "--help_all" else argument for argument in rest]
+        import_module("visiontasks.cli.training").main(command, rest)
+
+
+def _fail(message: str, status: int = WRONG) -> NoReturn:
+    printable = message.encode("utf-8", "backslashreplace").decode()  # a file name need not be UTF-8
+    print(f"error: {printable}", file=sys.stderr)
+    sys.exit(status)

@@ -40,6 +40,7 @@ Every key of a config is also an argument. Later files and arguments override ea
   --data.dataset.help CLASS, --model.help CLASS   explain the keys of a class
   --print_config               print the complete config
   --help_all                   list every key with its type and default, which takes some seconds
+  --debug                      show the traceback of an error
 """
 
 
@@ -88,6 +89,7 @@ def parse(command: str, args: Sequence[str]) -> tuple[argparse.Namespace, list[s
     description = COMMANDS[command].partition(":")[0]
     parser = Arguments(prog=f"visiontasks {command}", description=f"{description}.", epilog=epilog, allow_abbrev=False)
     add(parser)
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     options, more = parser.parse_known_args(args)
     if more and epilog is None:
         parser.error(f"unrecognized arguments: {' '.join(more)}")
@@ -202,3 +204,9 @@ ARGUMENTS: dict[str, tuple[Callable[[Arguments], None], str | None]] = {
     "study": (_study, "All other arguments are those of fit, for every run."),
     "inspect": (_inspect, CHANGES_CONFIG),
 }
+
+
+def values_of(args: Sequence[str], *names: str) -> list[str]:
+    """Returns the values of `--name value` and `--name=value`, without a parser."""
+    pairs = ((*arg.partition("=")[::2], after) for arg, after in zip(args, [*args[1:], ""], strict=True))
+    return [own or after for name, own, after in pairs if name in names]

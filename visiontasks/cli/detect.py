@@ -14,7 +14,9 @@ from torchmetrics.detection import MeanAveragePrecision
 
 from visiontasks.cli.imports import import_modules
 from visiontasks.core.errors import InputError
-from visiontasks.core.files import make_folder, write_csv
+from visiontasks.core.files import write_csv
+from visiontasks.core.lock import lock
+from visiontasks.core.outputs import OutputFolder
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.data.datasets.windows import BACKGROUND
 from visiontasks.predict.sliding import Detector
@@ -52,23 +54,25 @@ def average_precision(detector: Detector, dataset: VisionDataset) -> dict[str, f
 
 
 def write_detections(
-    folder: Path, found: Iterable[tuple[str, np.ndarray, dict[str, np.ndarray]]], names: list[str]
+    folder: OutputFolder, found: Iterable[tuple[str, np.ndarray, dict[str, np.ndarray]]], names: list[str]
 ) -> int:
-    """Writes `detections.csv`, one line per box, and `overlays/` into an existing folder; returns the number of boxes.
+    """Writes `detections.csv`, one line per box, and `overlays/`; returns the number of boxes.
 
     `found` yields the name and pixels of each image and the result of `Detector.detect`.
     """
+    folder.clear()
     rows: list[dict[str, Any]] = []
     spec, keys = {"class_names": names}, ("bbox", "label", "score")
-    (folder / "overlays").mkdir(exist_ok=True)
     for index, (name, picture, objects) in enumerate(found):
         samples = [dict(zip(keys, one, strict=True)) for one in zip(*objects.values(), strict=True)]
         for sample in reversed(samples):  # the best box is drawn last, on top
             picture = draw_sample(picture, sample, spec)
         rows += [{"path": name, **row_of(sample, spec)} for sample in samples]
         stem = Path(name).stem.encode("ascii", "replace").decode().replace("?", "_")
-        Image.fromarray(picture).save(folder / "overlays" / f"{index:05d}_{stem}.png")
-    write_csv(folder / "detections.csv", rows, ("path", "label", "score", "xmin", "ymin", "xmax", "ymax"))
+        with folder.write(f"overlays/{index:05d}_{stem}.png") as path:
+            Image.fromarray(picture).save(path, "PNG")
+    with folder.write("detections.csv") as path:
+        write_csv(path, rows, ("path", "label", "score", "xmin", "ymin", "xmax", "ymax"))
     return len(rows)
 
 
@@ -77,8 +81,10 @@ def main(options: argparse.Namespace, more: Sequence[str]) -> None:
     task = restore_task(options.checkpoint, import_modules(options.imports)).to(find_device(options.device))
     detector = Detector(task, options.scales, options.threshold, options.iou)
     sources = find_sources(options.source)
-    make_folder(options.output)
-    images = ((source.name, source.read()) for source in track(sources, "Detecting", sources.count(), transient=True))
+    folder = OutputFolder(options.output, "detections.csv", "overlays/[0-9]*_*.png")
+    shown, gray_range = track(sources, "Detecting", sources.count(), transient=True), task.spec.get("gray_range")
+    images = ((source.name, source.read(gray_range)) for source in shown)
     found = ((name, image, detector.detect(image)) for name, image in images)
-    count = write_detections(options.output, found, detector.class_names)
+    with lock(folder.path):
+        count = write_detections(folder, found, detector.class_names)
     print(f"{count} objects in {sources.count()} images: {options.output / 'detections.csv'}")

@@ -7,7 +7,8 @@ from pathlib import Path
 from visiontasks.cli.imports import import_modules, trust_of
 from visiontasks.cli.opening import open_data
 from visiontasks.core.errors import InputError
-from visiontasks.core.files import make_folder, write_csv, write_json
+from visiontasks.core.files import write_csv, write_json
+from visiontasks.core.outputs import OutputFolder
 from visiontasks.core.tables import print_table, shown
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.data.splits import MissingSplit
@@ -29,8 +30,7 @@ def main(options: argparse.Namespace, more: Sequence[str]) -> None:
     except MissingSplit as missing:
         print(f"No test split ({missing}) Evaluating on val instead.")
         split, dataset = "val", data.dataset("val")
-    folder = options.output or first.parent / "evaluation"
-    make_folder(folder)
+    folder = OutputFolder(options.output or first.parent / "evaluation", "evaluation.csv", "evaluation.json")
     how = {"batch_size": options.batch_size, "tile": options.tile}
     models = [Predictor.open(path, trust_of(options, path), options.device) for path in options.model]
     keys = models[0].network.keys
@@ -42,10 +42,12 @@ def main(options: argparse.Namespace, more: Sequence[str]) -> None:
     counts = [count(model, dataset, tta=tta, **how) for model, tta in zip(models, views, strict=True)]
     rows = figure_rows(counts, count_baseline(keys, data, split), names, options.draws, dataset)
     about = {"models": options.model, "tta": options.tta, "split": split, "images": len(dataset)}
-    write_csv(folder / "evaluation.csv", rows)
-    write_json(folder / "evaluation.json", {**about, "figures": rows})
+    with folder.write("evaluation.csv") as path:
+        write_csv(path, rows)
+    with folder.write("evaluation.json") as path:
+        write_json(path, {**about, "figures": rows})
     _print(rows, f"{split}, {len(dataset)} images")
-    print(f"written to {folder}")
+    print(f"written to {folder.path}")
 
 
 def figure_rows(

@@ -7,7 +7,6 @@ from pathlib import Path
 from visiontasks.cli.imports import import_modules
 from visiontasks.cli.opening import open_data
 from visiontasks.core.errors import InputError
-from visiontasks.core.files import make_folder
 from visiontasks.core.serialize import Trusted
 from visiontasks.export.exported import Exported, ValidationImages, dataset_sources, export
 from visiontasks.predict.sources import find_sources
@@ -19,7 +18,6 @@ def main(options: argparse.Namespace, more: Sequence[str]) -> None:
     images = _validation_images(options, more, trust)
     suffix = ("int8." if options.int8 else "") + options.format
     path = options.output or Path(options.checkpoint).with_suffix(f".{suffix}")
-    make_folder(path.parent)
     how = (options.format, options.resize, options.int8, options.max_drop, trust)
     _print(export(options.checkpoint, path, images, *how))
 

@@ -20,6 +20,7 @@ from visiontasks.core.draw import grid, titled
 from visiontasks.core.errors import InputError
 from visiontasks.core.files import write_csv
 from visiontasks.core.geometry import Frame, height_width
+from visiontasks.core.outputs import OutputFolder
 from visiontasks.core.resize import to_picture
 from visiontasks.core.sample import Sample
 from visiontasks.data import VisionDataModule
@@ -39,17 +40,18 @@ WIDTH = 140  # least width of the table of layers in characters
 
 
 class Opened(NamedTuple):
-    """A model, the data of its config if that was read, and the directory for pictures."""
+    """A model, the data of its config if that was read, and the folder for pictures."""
 
     task: VisionTask
     data: VisionDataModule | None
-    directory: Path
+    folder: OutputFolder
 
     def images(self, options: Any) -> Iterable[tuple[str, Tensor]]:
         """Yields name and pixels, uint8 (1, 3, H, W), of each given image, or else the first of the validation set."""
         if options.source:
             for source in find_sources(options.source):
-                image = torch.from_numpy(to_picture(source.read(), self.task.spec)).permute(2, 0, 1)
+                pixels = source.read(self.task.spec.get("gray_range"))
+                image = torch.from_numpy(to_picture(pixels, self.task.spec)).permute(2, 0, 1)
                 yield Path(source.name).stem, image[None]
             return
         assert self.data is not None
@@ -59,7 +61,12 @@ class Opened(NamedTuple):
             yield Path(dataset.name(index)).stem, image[None]
 
     def save(self, name: str, picture: np.ndarray) -> None:
-        Image.fromarray(picture).save(self.directory / f"{name.replace('/', '_').replace(' ', '_')}.png")
+        with self.folder.write(f"{name.replace(' ', '_')}.png") as path:
+            Image.fromarray(picture).save(path, "PNG")
+
+    def save_rows(self, name: str, rows: list[dict[str, Any]]) -> None:
+        with self.folder.write(f"{name}.csv") as path:
+            write_csv(path, rows)
 
 
 def show_layers(opened: Opened, options: Any) -> None:
@@ -70,7 +77,7 @@ def show_layers(opened: Opened, options: Any) -> None:
     for name, kind, output, *costs, field in found:
         values = (name, kind, " x ".join(map(str, output)), *costs, " x ".join(f"{side:g}" for side in field))
         rows.append(dict(zip(names, values, strict=True)))
-    write_csv(opened.directory / "layers.csv", rows)
+    opened.save_rows("layers", rows)
     table = Table()
     for name in names:
         table.add_column(name, justify="left" if name in ("layer", "kind") else "right", no_wrap=True)
@@ -118,7 +125,6 @@ def show_maximize(opened: Opened, options: Any) -> None:
 def show_attack(opened: Opened, options: Any) -> None:
     """Writes attack.png with rows of image, change and sum, attack.csv, and the images; prints a set's accuracy."""
     task, rows, pictures = opened.task, [], []
-    (opened.directory / "adversarial").mkdir(exist_ok=True)
     how = {"radius": options.radius, "method": options.method, "steps": options.steps}
     for name, image in opened.images(options):
         before = _predict(task, image)
@@ -127,11 +133,11 @@ def show_attack(opened: Opened, options: Any) -> None:
         first, last = (part[0].permute(1, 2, 0).numpy() for part in (image, moved))
         pictures += [draw_sample(first, before, task.spec), draw_difference(first, last, options.radius)]
         pictures.append(draw_sample(last, after, task.spec))
-        Image.fromarray(last).save(opened.directory / "adversarial" / f"{len(rows):05d}_{name}.png")
+        opened.save(f"adversarial/{len(rows):05d}_{name}", last)
         row = {"image": name, "before": before["class_name"], "score_before": before["score"]}
         rows.append(row | {"after": after["class_name"], "score_after": after["score"]})
     opened.save("attack", grid(pictures, 3))
-    write_csv(opened.directory / "attack.csv", rows)
+    opened.save_rows("attack", rows)
     print(f"{sum(row['before'] != row['after'] for row in rows)} of {len(rows)} predictions changed")
     if opened.data is not None and not options.source:
         loader = opened.data.loader("val")
@@ -176,10 +182,11 @@ def _blank(task: VisionTask) -> Tensor:
 def open_model(options: argparse.Namespace, more: Sequence[str]) -> Opened:
     """Opens a checkpoint, or the model of a config, with the data if it is needed."""
     is_config = options.model.suffix in (".yaml", ".yml")
+    names = [f"{options.what}*.png", f"{options.what}.csv", *["adversarial/*"] * (options.what == "attack")]
     trust, checkpoint = import_modules(options.imports), options.ckpt_path if is_config else options.model
     if checkpoint is None:
         task, data, directory = open_task(options.model, more)
-        return Opened(task.eval(), data, directory)
+        return Opened(task.eval(), data, OutputFolder(directory, *names))
     data, task = None, restore_task(str(checkpoint), trust)
     if options.images and not options.source:
         config = options.model if is_config else checkpoint.parent / "config.yaml"
@@ -189,9 +196,7 @@ def open_model(options: argparse.Namespace, more: Sequence[str]) -> Opened:
         data = open_data(config, more, not is_config, trust)
     elif more:
         raise InputError(f"inspect: unrecognized arguments: {' '.join(more)}. They can only change a config.")
-    directory = checkpoint.parent / "inspect"
-    directory.mkdir(exist_ok=True)
-    return Opened(task, data, directory)
+    return Opened(task, data, OutputFolder(checkpoint.parent / "inspect", *names))
 
 
 SHOW = {
@@ -208,4 +213,4 @@ def main(options: argparse.Namespace, more: Sequence[str]) -> None:
     """Opens the model and writes the pictures."""
     opened = open_model(options, more)
     SHOW[options.what](opened, options)
-    print(f"written to {opened.directory}")
+    print(f"written to {opened.folder.path}")

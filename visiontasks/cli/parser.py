@@ -1,5 +1,6 @@
 """Reading of configs, with suggestions for misspelled names and errors for keys that would be silently dropped."""
 
+import os
 import re
 from difflib import get_close_matches
 from itertools import pairwise
@@ -7,10 +8,10 @@ from pathlib import Path
 from typing import Any, NoReturn, get_args
 
 import yaml
-from jsonargparse import get_loader, set_loader
+from jsonargparse import get_loader, set_loader, set_parsing_settings
 from lightning.pytorch.cli import LightningArgumentParser
 
-from visiontasks.core.build import check_bounds
+from visiontasks.core.build import MOST_VALUES
 from visiontasks.core.compat import option_names
 from visiontasks.core.errors import InputError
 from visiontasks.core.moved import current
@@ -21,6 +22,7 @@ from visiontasks.models import Head
 from visiontasks.tasks import Schedule, VisionTask
 
 SECTIONS = ("trainer", "model", "data")
+LONGEST, DEEPEST = 2_000_000, 50  # characters and levels of a config; the class names of ImageNet-22k are 500,000
 
 
 class Parser(LightningArgumentParser):
@@ -30,6 +32,10 @@ class Parser(LightningArgumentParser):
         super().__init__(*args, **kwargs, allow_abbrev=False)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        if "Expected a <class 'str'>. Got value:" in message:
+            raise InputError(
+                f"{message} YAML reads words such as no, 007 and null as other values: quote them."
+            ) from ex
         bases = (VisionDataset, VisionTask, Head, Loss, Schedule)
         classes = {cls.__name__ for base in bases for cls in _subclasses(base)}
         raise InputError(message + suggestion(message, option_names(self) | classes | {*get_args(Preset)})) from ex
@@ -61,14 +67,46 @@ def read_config(path: Path) -> dict[str, Any]:
                 f"{path}: {key} next to `{section}: {content[section]}` would be dropped. "
                 f"Copy the section here, or give {key} in a second config file or as an argument."
             )
-    included = {key: path.parent / value for key, value in content.items() if isinstance(value, str) and value}
-    return content | {key: read_yaml(file) for key, file in included.items() if key in SECTIONS and file.is_file()}
+    included = {key: value for key, value in content.items() if key in SECTIONS and isinstance(value, str) and value}
+    for key, value in included.items():
+        check_section(value, path.parent, f"{path}: {key}")
+    files = {key: path.parent / value for key, value in included.items()}
+    return content | {key: read_yaml(file) for key, file in files.items() if _is_file(file)}
+
+
+def check_section(value: str, folder: Path, where: str) -> None:
+    """Raises an InputError, which begins with `where`, if a section names a folder, or a pipe, which could block."""
+    file = folder / value
+    if not _is_file(file) and os.path.exists(file):
+        raise InputError(f"{where}: {file} is not a file of settings. Name a .yaml file, or give the settings.")
+
+
+def _is_file(path: Path) -> bool:
+    return os.path.isfile(path)  # unlike Path.is_file, False for a text that is too long for a path
+
+
+def read_included(path: Path, above: tuple[Path, ...] = ()) -> Any:
+    """Reads a config with all files that it names, at any depth; raises an InputError as `read_yaml` does."""
+    if path in above:
+        raise InputError(f"{path}: includes itself.")
+    return _included(read_yaml(path), (*above, path))
+
+
+def _included(value: Any, above: tuple[Path, ...]) -> Any:
+    if isinstance(value, dict):
+        return {key: _included(item, above) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_included(item, above) for item in value]
+    if isinstance(value, str) and value.endswith((".yaml", ".yml")):
+        file = (above[-1].parent / value).resolve()
+        return read_included(file, above) if file.is_file() else value
+    return value
 
 
 def read_yaml(path: Path) -> Any:
     """Reads a YAML file by `load_yaml`; raises an InputError if it is missing or not YAML."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such file.")
+    if not _is_file(path):
+        raise InputError(f"{path}: {'not a regular file' if os.path.exists(path) else 'no such file'}.")
     try:
         return load_yaml(path.read_text("utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, InputError) as error:
@@ -76,18 +114,46 @@ def read_yaml(path: Path) -> Any:
 
 
 def load_yaml(text: str) -> Any:
-    """Reads YAML like jsonargparse, but replaces old names by those of today and refuses duplicate keys."""
-    _check_keys(text)
-    content = _plain_yaml(text)
-    check_bounds(content, "the content")
-    return current(content)
+    """Reads YAML like jsonargparse, but replaces old names by those of today and refuses duplicate keys.
 
-
-def _check_keys(text: str) -> None:
+    Raises:
+        yaml.YAMLError: It is not YAML, or so large, deep or full of aliases that reading it would take long.
+    """
+    if len(text) > LONGEST:
+        raise yaml.YAMLError(f"{len(text):,} characters, more than the limit of {LONGEST:,}")
+    node = yaml.compose(text, _Bounded)
+    if node is not None:
+        _check_keys(node)
     try:
-        nodes, seen = [yaml.compose(text, yaml.SafeLoader)], set()
-    except RecursionError:
-        raise yaml.YAMLError("nested too deeply") from None
+        return current(_plain_yaml(text))
+    except (ValueError, TypeError, OverflowError) as error:  # such as an integer of 5,000 digits
+        raise yaml.YAMLError(str(error)) from None
+
+
+class _Bounded(yaml.SafeLoader):
+    """Stops early if there are too many values, counting what an alias stands for each time, or too many levels."""
+
+    def __init__(self, stream: Any) -> None:
+        super().__init__(stream)
+        self.values, self.depth = 0, 0
+        self.sizes: dict[int, int] = {}
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.depth > DEEPEST:
+            raise yaml.YAMLError(f"nested too deeply, more than {DEEPEST} levels")
+        before, is_alias, self.depth = self.values, self.check_event(yaml.AliasEvent), self.depth + 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        if is_alias and id(node) not in self.sizes:
+            raise yaml.YAMLError(f"a value that contains itself{node.start_mark}")
+        self.values = before + self.sizes.setdefault(id(node), self.values - before + 1)
+        if self.values > MOST_VALUES:
+            raise yaml.YAMLError(f"more than {MOST_VALUES:,} values")
+        return node
+
+
+def _check_keys(top: yaml.Node) -> None:
+    nodes, seen = [top], set()
     while nodes:
         node = nodes.pop()
         if isinstance(node, yaml.CollectionNode) and id(node) not in seen:
@@ -103,6 +169,7 @@ def _check_keys(text: str) -> None:
 
 _plain_yaml = get_loader("yaml")
 set_loader("yaml", load_yaml, exceptions=(yaml.YAMLError,))
+set_parsing_settings(config_read_mode_fsspec_enabled=False)  # Lightning lets `-c http://...` fetch a config
 
 
 def _subclasses(cls: type) -> set[type]:

@@ -3,14 +3,15 @@
 import argparse
 import time
 from collections.abc import Sequence
+from itertools import chain
 
 from rich.progress import track
 
 from visiontasks.cli.imports import trust_of
-from visiontasks.core.errors import InputError
 from visiontasks.core.files import make_folder
+from visiontasks.core.lock import lock
 from visiontasks.predict.predictor import Predictor
-from visiontasks.predict.sources import find_sources
+from visiontasks.predict.sources import Skipped, find_sources
 from visiontasks.predict.writer import PredictionWriter
 
 SKIPPED = 3  # exit status if some images could not be read
@@ -23,14 +24,17 @@ def main(options: argparse.Namespace, more: Sequence[str]) -> None:
     if options.tile is not None:
         predictor.check_tile(options.tile)
     sources = find_sources(options.source, options.every, missing=options.skip_errors)
+    skipped: list[Skipped] = []
+    how = (options.batch_size, options.num_workers, options.tile, options.tta, skipped if options.skip_errors else None)
     make_folder(options.output)
-    skipped: list[InputError] | None = [] if options.skip_errors else None
-    predictions = predictor.stream(sources, options.batch_size, options.num_workers, options.tile, options.tta, skipped)
-    writer = PredictionWriter(options.output, predictor.spec, options.probabilities, options.overlays)
-    start = time.perf_counter()
-    count = writer.write(track(predictions, "Predicting", sources.count(), transient=True))
+    with lock(options.output):
+        writer = PredictionWriter(options.output, predictor.spec, options.probabilities, options.overlays)
+        predictions = track(predictor.stream(sources, *how), "Predicting", sources.count(), transient=True)
+        start = time.perf_counter()
+        count = writer.write(predictions, chain(sources.ignored, skipped))
     rate = count / (time.perf_counter() - start)
     print(f"{count} predictions in {options.output / 'predictions.csv'} ({rate:.1f} images/s)")
     if skipped:
-        print(f"{len(skipped)} left out:", *skipped, sep="\n  ")
+        print(f"{len(skipped)} left out:", *(reason for _, reason in skipped), sep="\n  ")
+        print(f"listed in {options.output / 'skipped.csv'}")
         raise SystemExit(SKIPPED)

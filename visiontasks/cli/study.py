@@ -10,11 +10,15 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
 
+from matplotlib.figure import Figure
+
 from visiontasks.callbacks.wandb import finish_runs
-from visiontasks.cli.parser import read_yaml
+from visiontasks.cli.parser import read_included, read_yaml
 from visiontasks.cli.training import main as run
 from visiontasks.core.errors import InputError
-from visiontasks.core.files import read_csv, write_csv
+from visiontasks.core.files import atomic_write, read_csv, write_csv
+from visiontasks.core.lock import lock
+from visiontasks.core.outputs import OutputFolder
 from visiontasks.core.tables import print_table
 from visiontasks.tasks.checkpoint import read_checkpoint
 
@@ -53,8 +57,11 @@ def read_study(path: Path) -> Study:
         raise InputError(f"{path}: seeds: {seeds!r} is not a list of integers, such as [0, 1, 2].")
     steps: list[Step] = []
     for name, arguments in content["steps"].items():
-        if not isinstance(arguments, dict | None) or not re.fullmatch(r"\w[\w ,.+-]*", str(name)):
-            raise InputError(f"{path}: the step {name!r}: expected a name of letters, digits, spaces, and arguments.")
+        if isinstance(name, bool | float | None) or not re.fullmatch(r"\w[\w ,.+-]*", str(name)):
+            fault = "expected a name of letters, digits, spaces; words such as no and null in quotes"
+            raise InputError(f"{path}: the step {name!r}: {fault}.")
+        if not isinstance(arguments, dict | None):
+            raise InputError(f"{path}: the step {name!r}: expected its arguments, found {arguments!r}.")
         arguments = dict(arguments or {})
         config = str(arguments.pop("config", content.get("config")))
         if not (file := path.parent / config).is_file():
@@ -76,36 +83,42 @@ def run_study(study: Study, directory: Path, more: Sequence[str] = ()) -> list[d
         weights on the training set and the test set, in eval mode and without augmentation.
 
     Raises:
-        InputError: A run with this name was started with other arguments.
+        InputError: A run with this name was started with other arguments, another process uses the directory, or it
+            has files of these names that no study wrote.
     """
     if "LOCAL_RANK" in os.environ:
         raise InputError("study: each run trains on one device. Remove torchrun or trainer.devices.")
-    directory.mkdir(parents=True, exist_ok=True)
+    folder, table = OutputFolder(directory, "curves.png"), directory / "results.csv"
     os.environ["WANDB_RUN_GROUP"] = directory.name
-    table = directory / "results.csv"
-    rows: list[dict[str, Any]] = [*read_csv(table)]
-    done = {(row["step"], int(row["seed"])) for row in rows}
-    for step in study.steps:
-        for seed in study.seeds:
-            run_directory = directory / f"{step.name}-{seed}"
-            _remember(run_directory, {"config": step.config.read_text("utf-8"), **step.arguments, "more": list(more)})
-            if (step.name, seed) not in done:
-                rows.append({"step": step.name, "seed": seed, **_run(step, seed, run_directory, more)})
-                write_csv(table, rows)
-    _draw(rows, directory)
+    with lock(directory):
+        rows: list[dict[str, Any]] = [*read_csv(table)]
+        if strange := [row for row in rows if not row.get("step") or not row.get("seed", "").isdecimal()]:
+            raise InputError(f"{table}: {strange[0]} is not a row of a study. Give another --output.")
+        done = {(row["step"], int(row["seed"])) for row in rows}
+        for step in study.steps:
+            for seed in study.seeds:
+                run_directory = directory / f"{step.name}-{seed}"
+                _remember(run_directory, step, more)
+                if (step.name, seed) not in done:
+                    rows.append({"step": step.name, "seed": seed, **_run(step, seed, run_directory, more)})
+                    write_csv(table, rows)
+        with folder.write("curves.png") as path:
+            _draw(rows, directory).savefig(path, format="png", dpi=120)
     return rows
 
 
-def _remember(directory: Path, arguments: dict[str, Any]) -> None:
-    """Stores the arguments of a run, and refuses to continue it with others."""
+def _remember(directory: Path, step: Step, more: Sequence[str]) -> None:
+    """Stores the arguments of a run and its config with all included files, and refuses to continue with others."""
     directory.mkdir(exist_ok=True)
-    file, text = directory / "arguments.json", json.dumps(arguments, indent=2)
+    file, arguments = directory / "arguments.json", {"config": read_included(step.config), **step.arguments}
+    text = json.dumps({**arguments, "more": list(more)}, indent=2, default=str)
     if file.is_file() and file.read_text("utf-8") != text:
         raise InputError(
             f"{file}: this run was started with another config or other arguments. Give another --output, or remove "
             "the folder of the run and its row in results.csv."
         )
-    file.write_text(text, "utf-8")
+    with atomic_write(file) as part:
+        part.write_text(text, "utf-8")
 
 
 def _run(step: Step, seed: int, directory: Path, more: Sequence[str]) -> dict[str, Any]:
@@ -140,10 +153,8 @@ def curve(directory: Path, name: str) -> dict[int, float]:
     return {int(row["epoch"]) + 1: float(row[name]) for row in rows if row.get(name)}
 
 
-def _draw(rows: Sequence[dict[str, Any]], directory: Path) -> None:
+def _draw(rows: Sequence[dict[str, Any]], directory: Path) -> Figure:
     """Plots validation loss and monitored metric by epoch: one line per run, one color per step."""
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(13, 4), layout="constrained")
     steps = list(dict.fromkeys(row["step"] for row in rows))
     axes, known = figure.subplots(1, 2), set()
@@ -159,7 +170,7 @@ def _draw(rows: Sequence[dict[str, Any]], directory: Path) -> None:
             axis.grid(alpha=0.3)
             known.add(step)
     figure.legend(loc="outside right upper")
-    figure.savefig(directory / "curves.png", dpi=120)
+    return figure
 
 
 def _print(rows: Sequence[dict[str, Any]]) -> None:

@@ -26,6 +26,18 @@ def load_training_data(trainer: Any) -> None:
     trainer.fit_loop.setup_data()
 
 
+def resume_at_the_end_of_epochs(trainer: Any) -> None:
+    """Lets a fit with `max_steps` resume at the end of an epoch as other fits do."""
+    # lightning 2.6.6. Otherwise it takes the epoch for unfinished, ends it once more, and leaves out the next one.
+    trainer.fit_loop._iteration_based_training = lambda: False
+
+
+def leave_signals(trainer: Any) -> None:
+    """Keeps Lightning from handling signals, which would exit with status 0 and hang if only one rank gets a signal."""
+    # lightning 2.6.6. It has no option for this.
+    trainer._signal_connector.register_signal_handlers = lambda: None
+
+
 def allow_clipping(optimizer: Any) -> None:
     """Allows Lightning to clip the gradients of a fused torch optimizer in mixed precision."""
     # torch 2.15, lightning 2.6.6. Both take the attribute as a sign that the optimizer unscales gradients itself.

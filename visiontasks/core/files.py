@@ -3,12 +3,14 @@
 import csv
 import json
 import math
-from collections.abc import Generator, Sequence
+import re
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from secrets import token_hex
 from tempfile import TemporaryFile
-from typing import Any
+from typing import Any, TextIO
 
 from visiontasks.core.errors import InputError
 
@@ -38,6 +40,19 @@ def atomic_write(path: Path) -> Generator[Path]:
             part.unlink(missing_ok=True)
 
 
+def set_aside(path: Path) -> None:
+    """Renames a file to the first free name with a number, such as `config-1.yaml`."""
+    numbered = (path.with_stem(f"{path.stem}-{number}") for number in count(1))
+    path.rename(next(other for other in numbered if not other.exists()))
+
+
+def sweep(folder: Path, *names: str) -> None:
+    """Removes what `atomic_write` left of these files in processes that were killed; nobody may be writing them now."""
+    for name in names:
+        for part in folder.glob(f".{'[0-9a-f]' * 8}-{name}"):
+            part.unlink()
+
+
 @contextmanager
 def cannot_be_written(path: Path) -> Generator[None]:
     """Turns an OSError into an InputError that names the file and the reason."""
@@ -49,13 +64,32 @@ def cannot_be_written(path: Path) -> Generator[None]:
         raise InputError(f"{path}: cannot be written ({error.strerror}).") from None
 
 
+class CsvWriter:
+    """Writes CSV lines whose texts a spreadsheet does not take for formulas.
+
+    A text that begins with `=`, `+`, `-`, `@`, a tab or a carriage return, also after spaces, gets a leading `'`, as
+    spreadsheets mark texts. `read_csv` removes it.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self._writer = csv.writer(file)
+
+    def row(self, values: Iterable[Any]) -> None:
+        """Writes one line."""
+        self._writer.writerow(
+            f"'{value}" if isinstance(value, str) and _is_formula(value) and not _is_number(value) else value
+            for value in values
+        )
+
+
 def write_csv(path: Path, rows: Sequence[dict[str, Any]], columns: Sequence[str] = ()) -> None:
     """Writes rows as a CSV file; the given columns come first, then those of all rows in order of appearance."""
     columns = list(dict.fromkeys([*columns, *(name for row in rows for name in row)]))
     with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)
+        writer = CsvWriter(file)
+        writer.row(columns)
+        for row in rows:
+            writer.row(row.get(name, "") for name in columns)
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
@@ -63,7 +97,25 @@ def read_csv(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+        rows = list(csv.DictReader(file))
+    # the last line of a run that was killed may be short
+    return [{_unmarked(name): _unmarked(cell) for name, cell in row.items() if name and cell} for row in rows]
+
+
+def _is_formula(text: str) -> bool:
+    return re.match(r"'*(\s*[=+\-@]|[\t\r])", text) is not None  # also of a marked one, so that marks can be removed
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _unmarked(cell: str) -> str:
+    return cell[1:] if cell.startswith("'") and _is_formula(cell) else cell
 
 
 def write_json(path: Path, content: Any) -> None:

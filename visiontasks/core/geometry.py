@@ -1,11 +1,13 @@
 """Placement of an image in the picture that a network sees, and the arithmetic of boxes."""
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 Resize = Literal["stretch", "letterbox", "crop"]
 Size = int | tuple[int, int]  # side of a square, or height and width
+Corners = tuple[int, int, int, int]  # xyxy in pixels
+MAX_PIXELS = 89_478_485  # a quarter of a gigabyte of RGB; Pillow has the same limit, but only warns
 
 
 class Placement(NamedTuple):
@@ -21,6 +23,13 @@ def height_width(size: Size) -> tuple[int, int]:
     """Returns the height and width of a size; a single number is the side of a square."""
     height, width = (size, size) if isinstance(size, int) else size
     return height, width
+
+
+def is_picture(size: Any) -> bool:
+    """Returns whether any value is the size of a picture: positive integers, not more pixels than an image may have."""
+    sides = [size, size] if type(size) is int else size
+    is_pair = isinstance(sides, list | tuple) and len(sides) == 2 and all(type(side) is int for side in sides)
+    return is_pair and min(sides) > 0 and sides[0] * sides[1] <= MAX_PIXELS
 
 
 def fit_into(height: int, width: int, size: Size, mode: Resize) -> Placement:
@@ -62,6 +71,20 @@ class Frame(NamedTuple):
     def _scale_and_offset(self) -> tuple[np.ndarray, list[int]]:
         new = self.placement
         return np.array([new.width / self.width, new.height / self.height] * 2), [new.left, new.top] * 2
+
+
+def crop_parts(window: Corners, height: int, width: int, size: Size) -> tuple[Corners, Corners]:
+    """Returns the part of an image in a window that overlaps with it, and its place in a picture of the whole window.
+
+    Both are whole pixels; the window may be partly outside the image.
+    """
+    (x1, y1, x2, y2), (tall, wide) = window, height_width(size)
+    part = max(0, x1), max(0, y1), min(width, x2), min(height, y2)
+    scale_x, scale_y = wide / (x2 - x1), tall / (y2 - y1)
+    left, right = (round((x - x1) * scale_x) for x in part[::2])
+    top, bottom = (round((y - y1) * scale_y) for y in part[1::2])
+    left, top = min(left, wide - 1), min(top, tall - 1)  # a thin image keeps one pixel
+    return part, (left, top, max(left + 1, right), max(top + 1, bottom))
 
 
 def corners(size: Size) -> np.ndarray:

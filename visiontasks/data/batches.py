@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset, DistributedSampler
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.sample import Batch, Sample
@@ -34,6 +35,9 @@ class ExactBatchSampler(DistributedSampler):
         seed: Seed of the order.
         num_replicas: Number of ranks.
         rank: This rank.
+
+    Attributes:
+        start: Called when an epoch begins; returns the number of its batches to skip.
     """
 
     def __init__(
@@ -50,13 +54,14 @@ class ExactBatchSampler(DistributedSampler):
             raise InputError(f"{count} samples cannot be divided over {num_replicas} processes. Use fewer devices.")
         super().__init__(range(count), num_replicas, rank, shuffle, seed)  # ty: ignore[invalid-argument-type]
         self.count, self.weights = count, weights
+        self.start: Callable[[], int] = lambda: 0
         self.steps = min(math.ceil(count / (batch_size * num_replicas)), count // num_replicas)  # no batch may be empty
 
     def __len__(self) -> int:
         return self.steps
 
     def __iter__(self) -> Iterator[Key]:
-        for batch in np.array_split(self._order(), self.steps):
+        for batch in np.array_split(self._order(), self.steps)[self.start() :]:
             yield self.epoch, batch[self.rank :: self.num_replicas].tolist()
 
     def _order(self) -> np.ndarray:
@@ -64,6 +69,20 @@ class ExactBatchSampler(DistributedSampler):
         if self.weights is not None:
             return rng.choice(self.count, self.count, p=self.weights / self.weights.sum())
         return rng.permutation(self.count) if self.shuffle else np.arange(self.count)
+
+
+class BatchLoader(DataLoader):
+    """A loader whose workers start with the first batch: only then Lightning knows the epoch and the place in it."""
+
+    def __iter__(self) -> Iterator[Batch]:  # ty: ignore[incompatible-method-override]
+        yield from super().__iter__()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns nothing: Lightning restores the place in the epoch, and warns about loaders without this method."""
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restores nothing; see `state_dict`."""
 
 
 class BatchDataset(Dataset):

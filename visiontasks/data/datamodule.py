@@ -3,6 +3,7 @@
 import gc
 import math
 import os
+import signal
 from collections.abc import Callable
 from functools import cached_property, partial
 from typing import Any
@@ -14,11 +15,13 @@ from lightning.pytorch.utilities import rank_zero_warn
 from rich.progress import track
 from torch.utils.data import DataLoader
 
+from visiontasks.core.depth import is_gray_range
 from visiontasks.core.errors import InputError
-from visiontasks.core.geometry import Frame, Resize, Size, height_width
+from visiontasks.core.geometry import MAX_PIXELS, Frame, Resize, Size, height_width, is_picture
 from visiontasks.core.sample import Batch
+from visiontasks.core.signals import ENDING
 from visiontasks.data.augment import Augment, EvalTransform, Preset
-from visiontasks.data.batches import BatchDataset, ExactBatchSampler
+from visiontasks.data.batches import BatchDataset, BatchLoader, ExactBatchSampler
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.data.splits import MissingSplit
 from visiontasks.targets import Known, find_target, target_kinds
@@ -37,6 +40,8 @@ class VisionDataModule(LightningDataModule):
         balance: Draw training samples so that all classes occur equally often.
         seed: Seed of the order and of the augmentation.
         train_size: Size of the training images, if not `image_size`: parts of images at the scale of val and test.
+        gray_range: Values that become black and white in gray images of more than 8 bits, for example [0, 4095]; values
+            beyond them are clipped. By default 16-bit images are read from 0 to 65535.
     """
 
     def __init__(
@@ -50,11 +55,17 @@ class VisionDataModule(LightningDataModule):
         balance: bool = False,
         seed: int = 0,
         train_size: Size | None = None,
+        gray_range: tuple[float, float] | None = None,
     ) -> None:
         super().__init__()
-        if min(*height_width(image_size), *height_width(1 if train_size is None else train_size), batch_size) < 1:
-            raise InputError(f"data: {image_size=}, {train_size=}, {batch_size=} must be positive.")
-        self.make_dataset = dataset
+        if not is_picture(image_size) or not is_picture(1 if train_size is None else train_size) or batch_size < 1:
+            what = f"data: {image_size=}, {train_size=}, {batch_size=} must be positive"
+            raise InputError(f"{what}, and images have at most {MAX_PIXELS:,} pixels.")
+        if num_workers is not None and num_workers < 0:
+            raise InputError(f"data.num_workers: {num_workers} must be 0 or more.")
+        if not is_gray_range(gray_range):
+            raise InputError(f"data.gray_range: {gray_range} must be two numbers, first the one that becomes black.")
+        self.make_dataset, self.gray_range = dataset, gray_range
         self.image_size, self.resize = image_size, resize
         self.augment = Augment(augment, image_size, resize, seed, train_size)
         self.batch_size, self.num_workers, self.balance, self.seed = batch_size, num_workers, balance, seed
@@ -65,6 +76,7 @@ class VisionDataModule(LightningDataModule):
         """Returns the dataset of a split, which is made once; raises `MissingSplit` if the split is missing."""
         if split not in self._datasets:
             made = self.make_dataset(split)
+            made.set_gray_range(self.gray_range)
             train = made if split == "train" else self.dataset("train")
             for key, kind in target_kinds().items():
                 if (found := made.names(key)) != (known := train.names(key)):
@@ -78,7 +90,8 @@ class VisionDataModule(LightningDataModule):
         train, size = self.dataset("train"), self.image_size
         names = {kind.names_key: train.names(key) for key, kind in target_kinds().items()}
         known = {name: value for name, value in names.items() if value or name in ("class_names", "mask_names")}
-        return {**known, "image_size": size if isinstance(size, int) else list(size), "resize": self.resize}
+        gray = {"gray_range": list(self.gray_range)} if self.gray_range else {}
+        return {**known, "image_size": size if isinstance(size, int) else list(size), "resize": self.resize, **gray}
 
     @cached_property
     def keys(self) -> tuple[str, ...]:
@@ -180,9 +193,11 @@ class VisionDataModule(LightningDataModule):
         if self.trainer and not ranks:
             ranks = {"rank": self.trainer.global_rank, "num_replicas": self.trainer.world_size}
         sampler = ExactBatchSampler(len(dataset), self.batch_size, training, weights, self.seed, **ranks)
+        if training and (trainer := self.trainer):
+            sampler.start = lambda: trainer.fit_loop.batch_idx + 1  # not 0 if a fit resumes within an epoch
         transform = self.augment if training or augment else EvalTransform(self.image_size, self.resize)
         names, workers = {key: dataset.names(key) for key in self.keys}, self._workers()
-        return DataLoader(
+        return BatchLoader(
             dataset=BatchDataset(dataset, transform, self.batch_size, names),
             sampler=sampler,
             batch_size=None,  # a key is already a whole batch
@@ -208,3 +223,10 @@ def _as_is(batch: Any) -> Batch:
 
 def _start_worker(number: int) -> None:
     gc.freeze()  # the garbage collector need not search the parent's imports again and again
+    for ending in ENDING:  # a signal to all processes is for the main one, which then ends its loaders
+        signal.signal(ending, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _ignore_once)
+
+
+def _ignore_once(number: int, frame: object) -> None:
+    signal.signal(number, signal.SIG_DFL)  # the second one is from torch, if the loader hangs

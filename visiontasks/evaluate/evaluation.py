@@ -98,7 +98,7 @@ def count(predictor: Predictor, dataset: VisionDataset, **options: Any) -> Count
         if (known := names_of(predictor.spec, key)) != (found := dataset.names(key)):
             what = find_target(key).names_key
             raise InputError(f"{what}: the data has {found}, the model {known}. Use the config of its training.")
-    sources = (Source(dataset.name(index), partial(dataset.image, index)) for index in range(len(dataset)))
+    sources = (Source.of(dataset.name(index), partial(dataset.image, index)) for index in range(len(dataset)))
     stream = track(predictor.stream(sources, **options), "Evaluating", len(dataset), transient=True)
     return _count(predictor.network.keys, dataset, (prediction for _, prediction in stream))
 

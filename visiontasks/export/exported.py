@@ -5,6 +5,7 @@ import statistics
 from collections.abc import Iterable
 from dataclasses import asdict
 from functools import partial
+from glob import escape
 from pathlib import Path
 from timeit import timeit
 from typing import Any, Literal, NamedTuple
@@ -13,8 +14,9 @@ import numpy as np
 from rich.progress import track
 
 from visiontasks.core.errors import InputError
-from visiontasks.core.files import atomic_write, write_json
+from visiontasks.core.files import write_json
 from visiontasks.core.geometry import height_width
+from visiontasks.core.outputs import OutputFolder
 from visiontasks.core.resize import to_picture
 from visiontasks.core.serialize import Trusted
 from visiontasks.data.datasets.base import VisionDataset
@@ -85,7 +87,8 @@ def export(
         trust: Your own modules or classes that the checkpoint may name.
 
     Raises:
-        InputError: A check fails, or the network cannot be exported with these options; no file is left.
+        InputError: A check fails, or the network cannot be exported with these options; no file is left. Or the path
+            has a file that no export wrote.
     """
     task = restore_task(checkpoint, trust)
     reference = Predictor(TorchNetwork(task, "cpu"))
@@ -99,8 +102,9 @@ def export(
     described = describe_graph(task, any_size, resizes, read_checkpoint(checkpoint)[VERSION_KEY])
     report: dict[str, Any] = {"checkpoint": str(checkpoint), "format": kind, "resizes": resizes, "int8": int8}
     failures: list[str] = []
-    checksum = Path(f"{path}.sha256")
-    with atomic_write(path) as part:
+    file, checksum, note = path.name, f"{path.name}.sha256", f"{path.name}.json"
+    folder = OutputFolder(path.parent, *map(escape, (file, checksum, note)))
+    with folder.write(file) as part:
         (write_onnx if kind == "onnx" else write_pt2)(OutputGraph(task, resizes), described, part)
         exported = Predictor(open_network(str(part), trust=True, device="cpu"))
         if not resizes:
@@ -117,17 +121,18 @@ def export(
                 report["speed"] = speed(plain, exported.network, images.training, task.spec, resizes)
             report["figures"], failures = _compare_figures(reference, exported, images.validation, limit)
         if failures:
-            for stale in (path, checksum):  # of an earlier export, which may be of another checkpoint
-                stale.unlink(missing_ok=True)
-            write_json(Path(f"{path}.json"), report)
+            folder.clear()  # an earlier export may be of another checkpoint
+            with folder.write(note) as log:
+                write_json(log, report)
             more = f" and {len(failures) - 1} more" if len(failures) > 1 else ""
             raise InputError(f"{path}: not exported, it differs from {checkpoint}: {failures[0]}{more}.")
-        with part.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        with part.open("rb") as opened:
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
         report |= {"sha256": digest, "bytes": part.stat().st_size}
-        write_json(Path(f"{path}.json"), report)
-    with atomic_write(checksum) as part:
-        part.write_text(f"{report['sha256']}  {path.name}\n", "utf-8")
+        with folder.write(note) as log:
+            write_json(log, report)
+    with folder.write(checksum) as part:
+        part.write_text(f"{report['sha256']}  {file}\n", "utf-8")
     return Exported(path, Path(f"{path}.json"), report)
 
 
@@ -160,7 +165,7 @@ def spaced(length: int, count: int) -> list[int]:
 
 def dataset_sources(dataset: VisionDataset, count: int = 0) -> list[Source]:
     """Returns at most `count` evenly spaced images of a dataset; all for 0."""
-    return [Source(dataset.name(i), partial(dataset.image, i)) for i in spaced(len(dataset), count)]
+    return [Source.of(dataset.name(i), partial(dataset.image, i)) for i in spaced(len(dataset), count)]
 
 
 def speed(

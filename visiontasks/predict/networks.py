@@ -2,15 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import Any, Protocol, get_args
+from typing import Any, Protocol
 
 import numpy as np
 
 from visiontasks.core.errors import InputError
-from visiontasks.core.geometry import Resize, height_width
 from visiontasks.core.serialize import Trusted
 from visiontasks.targets import target_kinds
-from visiontasks.targets.sample import Outputs
+from visiontasks.targets.sample import Outputs, is_spec
 
 SPEC = "visiontasks"  # key of the JSON description in an exported file
 
@@ -45,10 +44,7 @@ def read_description(text: str | None, path: str) -> tuple[dict[str, Any], tuple
         described = json.loads(text or "")
         spec, keys, kinds = described["spec"], described["keys"], target_kinds()
         sound = (
-            all(isinstance(name, str) for kind in kinds.values() for name in spec.get(kind.names_key, []))
-            and all(isinstance(side, int) and side > 0 for side in height_width(spec["image_size"]))
-            and spec["resize"] in get_args(Resize)
-            and 0 < spec.get("crop_share", 1.0) <= 1
+            is_spec(spec)
             and keys
             and {*keys} <= kinds.keys()
             and {described["any_size"], described["resizes"]} <= {True, False}

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import groupby, islice
+from itertools import groupby
 from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
@@ -14,7 +14,7 @@ from visiontasks.core.sample import Sample
 from visiontasks.core.serialize import Trusted
 from visiontasks.predict.augmentation import TestTimeAugmentation
 from visiontasks.predict.networks import Network, open_network
-from visiontasks.predict.sources import Given, Source, given_sources
+from visiontasks.predict.sources import Given, Skipped, Source, given_sources
 from visiontasks.predict.tiles import tiled_mask
 from visiontasks.targets import find_target
 from visiontasks.targets.sample import predict_samples
@@ -84,7 +84,7 @@ class Predictor:
         workers: int = 1,
         tile: int | None = None,
         tta: Sequence[str] = (),
-        skipped: list[InputError] | None = None,
+        skipped: list[Skipped] | None = None,
     ) -> Predictions:
         """Predicts as `predict` does, but yields one prediction at a time and holds a few batches in memory at most.
 
@@ -92,7 +92,10 @@ class Predictor:
             sources: Images to predict.
             batch_size, tile, tta: See `predict`.
             workers: Threads that read ahead; 0 reads each image when it is needed.
-            skipped: If given, images that cannot be read are skipped and their errors appended here.
+            skipped: If given, images that cannot be read are skipped and appended here.
+
+        Raises:
+            InputError: An image cannot be read, after the predictions of all images before it; see also `predict`.
         """
         if batch_size < 1:
             raise InputError(f"batch_size={batch_size}: expected at least 1 image per batch.")
@@ -103,16 +106,15 @@ class Predictor:
         if whole:  # a large photo takes a hundred times the memory of a picture
             batch_size = 1 if tile is not None else min(batch_size, 4)
 
-        def read(numbered: tuple[int, Source]) -> Read | InputError:
+        def read(numbered: tuple[int, Source]) -> Read | Skipped:
             index, source = numbered
             try:
-                image = source.read()
+                image = source.read(self.spec.get("gray_range"))
                 return Read(source, index, image.shape[:2], image if whole else to_picture(image, self.spec))
             except InputError as error:
-                return error
+                return Skipped(source.name, error)
 
-        items = _readable(_ahead(read, enumerate(sources), workers, batch_size), skipped)
-        while batch := list(islice(items, batch_size)):
+        for batch in _batches(_ahead(read, enumerate(sources), workers, batch_size), batch_size, skipped):
             for _, same in groupby(batch, lambda item: item.picture.shape if item.picture.size < LARGE else item.index):
                 yield from _predict(network, list(same), self.spec, tile)
 
@@ -148,14 +150,20 @@ def _predict(network: Any, items: list[Read], spec: dict[str, Any], tile: int | 
         yield item.source, {"index": item.index, **sample}
 
 
-def _readable(items: Iterator[Read | InputError], skipped: list[InputError] | None) -> Iterator[Read]:
+def _batches(items: Iterable[Read | Skipped], size: int, skipped: list[Skipped] | None) -> Iterator[list[Read]]:
+    batch: list[Read] = []
     for item in items:
         if isinstance(item, Read):
-            yield item
-        elif skipped is None:
-            raise item
-        else:
+            batch.append(item)
+        elif skipped is not None:
             skipped.append(item)
+        else:
+            yield batch
+            raise item.reason
+        if len(batch) == size:
+            yield batch
+            batch = []
+    yield batch
 
 
 def _ahead(function: Callable[[In], Out], items: Iterable[In], workers: int, depth: int) -> Iterator[Out]:

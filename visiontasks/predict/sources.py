@@ -3,20 +3,22 @@
 import os
 import sys
 from codecs import BOM_UTF8
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from glob import glob, has_magic
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 from PIL import Image
 
+from visiontasks.core.depth import GrayRange
 from visiontasks.core.errors import InputError
-from visiontasks.core.images import EXTENSIONS, read_bytes, read_image, shown, to_rgb
+from visiontasks.core.images import EXTENSIONS, decoding, read_bytes, read_image, shown, to_rgb
 from visiontasks.predict.video import VIDEOS, frame_count, frames
 
 LISTS = (".txt", ".lst")
+MANY = 5  # names in a warning
 Given = str | Path | Image.Image | np.ndarray
 
 
@@ -25,18 +27,33 @@ class Source(NamedTuple):
 
     Attributes:
         name: Its path, or another name.
-        read: Returns uint8 (H, W, 3), RGB, upright, or raises `InputError`.
+        read: Returns uint8 (H, W, 3), RGB, upright, or raises `InputError`. It takes the `gray_range` of `read_image`.
     """
 
     name: str
-    read: Callable[[], np.ndarray]
+    read: Callable[..., np.ndarray]
+
+    @classmethod
+    def of(cls, name: str, pixels: Callable[[], np.ndarray]) -> Self:
+        """Makes a source of a function that returns 8-bit pixels, which no `gray_range` changes."""
+        return cls(name, lambda gray_range=None: pixels())
+
+
+class Skipped(NamedTuple):
+    """The name of an image that was left out, and the reason."""
+
+    name: str
+    reason: InputError
 
 
 class Sources:
-    """Images and every n-th frame of videos, in the given order; videos are decoded during the iteration."""
+    """Images and every n-th frame of videos, in the given order; videos are decoded during the iteration.
 
-    def __init__(self, paths: Iterable[Path], every: int = 1) -> None:
-        self.paths, self.every = list(paths), every
+    `ignored` are the other files of the folders that were given.
+    """
+
+    def __init__(self, paths: Iterable[Path], every: int = 1, ignored: Sequence[Skipped] = ()) -> None:
+        self.paths, self.every, self.ignored = list(paths), every, ignored
 
     def __iter__(self) -> Iterator[Source]:
         for path in self.paths:
@@ -45,9 +62,9 @@ class Sources:
                 continue
             try:
                 for number, read in frames(path, self.every):
-                    yield Source(f"{path}#{number:06d}", read)
+                    yield Source.of(f"{path}#{number:06d}", read)
             except InputError as error:
-                yield Source(str(path), partial(_raise, error))
+                yield Source.of(str(path), partial(_raise, error))
 
     def count(self) -> int | None:
         """Returns the number of images, or None if a video does not say its length."""
@@ -61,7 +78,8 @@ class Sources:
 def find_sources(arguments: Iterable[str | Path], every: int = 1, missing: bool = False) -> Sources:
     """Finds the images that command-line arguments name.
 
-    An argument is a file; a folder, for all images below it, sorted by name; a pattern (`*`, `?`, `[...]`, and `**` for
+    An argument is a file; a folder, for all images below it, sorted by name, while a note on stderr names the other
+    files, except those whose name begins with a dot; a pattern (`*`, `?`, `[...]`, and `**` for
     folders at any depth), for all matches, sorted; a list (.txt) of one path per line, relative to its folder; or `-`
     for a list on standard input, relative to the working directory.
 
@@ -74,12 +92,15 @@ def find_sources(arguments: Iterable[str | Path], every: int = 1, missing: bool 
         InputError: A source does not exist or has no image.
     """
     found: list[Path] = []
+    ignored: list[Skipped] = []
     for argument in arguments:
         source = Path(argument)
         if str(argument) == "-":
             found += _listed(sys.stdin.buffer.read(), "standard input", Path(), missing)
         elif os.path.isdir(source):
-            found += _below(source)
+            images, others = _below(source)
+            found += images
+            ignored += [Skipped(str(path), InputError(f"not an image ({', '.join(EXTENSIONS)}).")) for path in others]
         elif os.path.exists(source) and source.suffix.lower() in LISTS:
             found += _listed(read_bytes(source), shown(source), source.parent, missing)
         elif os.path.exists(source) or (missing and not has_magic(str(source))):
@@ -91,7 +112,10 @@ def find_sources(arguments: Iterable[str | Path], every: int = 1, missing: bool 
             found += files
         else:
             raise InputError(f"{shown(source)}: no such file or folder.")
-    return Sources(found, every)
+    if ignored:
+        names = [shown(Path(one.name).name) for one in ignored[:MANY]] + ["..."] * (len(ignored) > MANY)
+        print(f"warning: {len(ignored)} files left out, which are no images: {', '.join(names)}", file=sys.stderr)
+    return Sources(found, every, ignored)
 
 
 def given_sources(images: Given | Iterable[Given]) -> Iterator[Source]:
@@ -102,13 +126,18 @@ def given_sources(images: Given | Iterable[Given]) -> Iterator[Source]:
         if isinstance(image, str | Path):
             yield Source(str(image), partial(read_image, image))
         elif isinstance(image, Image.Image):
-            yield Source(f"image {number}", partial(to_rgb, image))
+            yield Source(f"image {number}", partial(_converted, image, f"image {number}"))
         else:
-            yield Source(f"image {number}", partial(_checked, image, f"image {number}"))
+            yield Source.of(f"image {number}", partial(_checked, image, f"image {number}"))
 
 
 def _raise(error: InputError) -> np.ndarray:
     raise error
+
+
+def _converted(image: Image.Image, name: str, gray_range: GrayRange | None = None) -> np.ndarray:
+    with decoding(name):
+        return to_rgb(image, name, gray_range)
 
 
 def _checked(image: np.ndarray, name: str) -> np.ndarray:
@@ -119,21 +148,23 @@ def _checked(image: np.ndarray, name: str) -> np.ndarray:
     return image
 
 
-def _below(folder: Path) -> list[Path]:
-    """Lists the images below a folder; follows links, but visits each folder once."""
+def _below(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Lists the images and the other files below a folder; follows links, but visits each folder once."""
 
     def unreadable(error: OSError) -> None:
         raise InputError(f"{shown(error.filename)}: the folder cannot be read ({error.strerror}).")
 
-    found, seen = [], {os.path.realpath(folder)}
+    images, others, seen = [], [], {os.path.realpath(folder)}
     for parent, folders, files in os.walk(folder, onerror=unreadable, followlinks=True):
         inner = {os.path.realpath(Path(parent, name)): name for name in sorted(folders) if name[0] != "."}
         folders[:] = [name for real, name in inner.items() if real not in seen]
         seen |= inner.keys()
-        found += [Path(parent, name) for name in files if name.lower().endswith(EXTENSIONS) and name[0] != "."]
-    if not found:
+        for name in files:
+            if name[0] != ".":
+                (images if name.lower().endswith(EXTENSIONS) else others).append(Path(parent, name))
+    if not images:
         raise InputError(f"{shown(folder)}: no images ({', '.join(EXTENSIONS)}) in this folder.")
-    return sorted(found, key=str)
+    return sorted(images, key=str), sorted(others, key=str)
 
 
 def _listed(content: bytes, name: str, folder: Path, missing: bool) -> list[Path]:

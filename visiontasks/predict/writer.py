@@ -1,86 +1,101 @@
 """Writes predictions as files."""
 
-import csv
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from visiontasks.core.draw import palette
-from visiontasks.core.files import atomic_write, cannot_be_written, write_json
+from visiontasks.core.files import CsvWriter, write_csv, write_json
+from visiontasks.core.images import shown
+from visiontasks.core.outputs import OutputFolder
 from visiontasks.core.sample import Sample
-from visiontasks.predict.sources import Source
+from visiontasks.predict.sources import Skipped, Source
 from visiontasks.targets.sample import draw_sample, row_of
 
+NAMES = (
+    *(f"predictions.{kind}" for kind in ("csv", "jsonl", "json")),
+    "skipped.csv",
+    *(f"{kind}/[0-9]*_*.png" for kind in ("masks", "overlays")),
+)
 _COCO_KEYS = {"size", "bbox", "label", "score"}
 
 
 class PredictionWriter:
-    """Writes predictions one by one into an existing folder.
+    """Writes predictions one by one into a folder.
 
     `predictions.csv` has one line per image, in the given order: `path` and the columns of each target: `label` (the
     class name), `score`, the box as `xmin`, `ymin`, `xmax`, `ymax` in pixels of the image, the `mask` file and the
     share of the pixels of each class. `predictions.jsonl` has the same rows as JSON objects, one per line, with the
-    height and width of the image. `predictions.json` has the boxes as a complete COCO file. `masks/` has PNGs of class
-    indices with a palette, `overlays/` the predictions drawn on their images, both named `<number>_<name>.png`. Bytes
-    of a file name that are not UTF-8 are escaped. The tables end with `.part` until all images are predicted, and keep
-    their rows if the run stops early; every PNG is complete. Results of an earlier run in the folder are removed first.
+    height and width of the image. `predictions.json` has the boxes as a complete COCO file. `skipped.csv` names what
+    was left out, and why. `masks/` has PNGs of class indices with a palette, `overlays/` the predictions drawn on their
+    images, both named `<number>_<name>.png`. Bytes of a file name that are not UTF-8 are escaped. The tables end with
+    `.part` until all images are predicted, and keep their rows if the run stops early; every PNG is complete. Results
+    of an earlier run in the folder are removed first; see `OutputFolder`.
 
     Args:
-        folder: The output folder.
+        folder: The output folder, which is created if it is missing.
         spec: The spec of the model.
         probabilities: Also write the probability of each class.
         overlays: Draw each prediction on its image.
+
+    Raises:
+        InputError: The folder cannot be written to, or holds files of these names that no earlier run wrote.
     """
 
     def __init__(self, folder: Path, spec: dict[str, Any], probabilities: bool = False, overlays: bool = False) -> None:
-        self.folder, self.spec, self.overlays, self.probabilities = folder, spec, overlays, probabilities
+        self.spec, self.overlays, self.probabilities = spec, overlays, probabilities
+        self.folder = OutputFolder(folder, *NAMES)
 
-    def write(self, predictions: Iterable[tuple[Source, Sample]]) -> int:
+    def write(self, predictions: Iterable[tuple[Source, Sample]], skipped: Iterable[Skipped] = ()) -> int:
         """Writes all predictions of `Predictor.stream` and returns their number.
+
+        Args:
+            predictions: The predictions.
+            skipped: What was left out; it is read at the end, also after an error.
 
         Raises:
             InputError: A file cannot be written, for example because the disk is full.
         """
+        self.folder.clear()
         boxes: list[tuple[str, Sample]] = []
         count = 0
-        table, lines = (self.folder / f"predictions.{kind}.part" for kind in ("csv", "jsonl"))
-        with cannot_be_written(self.folder):
-            self._clear()
         with (
-            cannot_be_written(table),
-            table.open("w", newline="", encoding="utf-8", errors="backslashreplace") as rows,
-            lines.open("w", encoding="utf-8", errors="backslashreplace") as objects,
+            self._skipped(skipped),
+            self.folder.write_lines("predictions.csv") as rows,
+            self.folder.write_lines("predictions.jsonl") as objects,
         ):
+            table = CsvWriter(rows)
             for count, (source, sample) in enumerate(predictions, 1):
-                name = source.name.encode("utf-8", "backslashreplace").decode()
+                name = shown(source.name)
                 row = {"path": name, **self._row(name, sample)}
-                writer = csv.DictWriter(rows, list(row))
                 if count == 1:
-                    writer.writeheader()
-                writer.writerow(row)
+                    table.row(row)
+                table.row(row.values())
                 height, width = sample["size"]
                 objects.write(json.dumps({**row, "height": height, "width": width}, ensure_ascii=False) + "\n")
                 if self.overlays:
-                    drawn = draw_sample(source.read(), sample, self.spec)
+                    drawn = draw_sample(source.read(self.spec.get("gray_range")), sample, self.spec)
                     self._save("overlays", name, sample, Image.fromarray(drawn))
                 if "bbox" in sample:
                     boxes.append((name, {key: sample[key] for key in _COCO_KEYS & sample.keys()}))
-        if boxes:
-            write_json(self.folder / "predictions.json", _coco(boxes, self.spec["class_names"]))
-        with cannot_be_written(table):
-            table.replace(self.folder / "predictions.csv")
-            lines.replace(self.folder / "predictions.jsonl")
+            if boxes:
+                with self.folder.write("predictions.json") as path:
+                    write_json(path, _coco(boxes, self.spec["class_names"]))
         return count
 
-    def _clear(self) -> None:
-        for name in ("predictions.csv", "predictions.jsonl", "predictions.json"):
-            (self.folder / name).unlink(missing_ok=True)
-        for kind in ("masks", "overlays"):
-            for path in (self.folder / kind).glob("[0-9]*_*.png"):
-                path.unlink()
+    @contextmanager
+    def _skipped(self, skipped: Iterable[Skipped]) -> Generator[None]:
+        """Writes `skipped.csv` at the end, also after an error."""
+        try:
+            yield
+        finally:
+            if rows := [{"path": shown(name), "reason": str(reason)} for name, reason in skipped]:
+                with self.folder.write("skipped.csv") as path:
+                    write_csv(path, rows)
 
     def _row(self, name: str, sample: Sample) -> dict[str, Any]:
         file = {"mask": self._save("masks", name, sample, _index_image(sample))} if "mask" in sample else {}
@@ -91,10 +106,8 @@ class PredictionWriter:
         """Saves a PNG and returns its path relative to the folder."""
         stem = Path(name).stem.encode("ascii", "replace").decode()[:100]
         file = f"{kind}/{sample['index']:05d}_{''.join(c if c.isalnum() or c in '-_.' else '_' for c in stem)}.png"
-        with cannot_be_written(self.folder / kind):
-            (self.folder / kind).mkdir(exist_ok=True)
-        with atomic_write(self.folder / file) as path:
-            picture.save(path)
+        with self.folder.write(file) as path:
+            picture.save(path, "PNG")
         return file
 
 

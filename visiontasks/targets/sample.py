@@ -1,12 +1,13 @@
 """All target kinds of a sample at once."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
+from visiontasks.core.depth import is_gray_range
 from visiontasks.core.draw import PREDICTED, Canvas, Color
-from visiontasks.core.geometry import Frame, Size
+from visiontasks.core.geometry import Frame, Resize, Size, height_width, is_picture
 from visiontasks.core.resize import resize_image
 from visiontasks.core.sample import COMMON_KEYS, Sample
 from visiontasks.targets.base import find_target, names_of, target_kinds
@@ -14,6 +15,25 @@ from visiontasks.targets.base import find_target, names_of, target_kinds
 Outputs = dict[str, np.ndarray]
 """Post-processed outputs of a batch of pictures, by key, float32 (B, ...): what predictions are built from, identical
 in torch and ONNX. The target kind of each key documents its output."""
+
+
+def is_spec(spec: Any) -> bool:
+    """Returns whether a value from a file is a spec, with class names and the size of a picture that fits in memory."""
+    if (
+        not isinstance(spec, dict)
+        or spec.get("resize") not in get_args(Resize)
+        or not is_picture(spec.get("image_size"))
+    ):
+        return False
+    share = spec.get("crop_share", 1.0)
+    names = [spec.get(kind.names_key) or [] for kind in target_kinds().values()]
+    return (
+        all(isinstance(one, list | tuple) and all(isinstance(name, str) for name in one) for one in names)
+        and type(share) in (int, float)
+        and 0 < share <= 1
+        and is_gray_range(spec.get("gray_range"))
+        and is_picture([int(side / share) for side in height_width(spec["image_size"])])
+    )
 
 
 def targets_of(sample: Sample) -> dict[str, Any]:

@@ -21,9 +21,11 @@ from visiontasks.core.serialize import Configurable, serialize
 from visiontasks.models.backbone import Backbone
 from visiontasks.models.heads.base import Head, Stage
 from visiontasks.targets import names_of
+from visiontasks.targets.sample import is_spec
 from visiontasks.tasks.checkpoint import VERSION_KEY, provenance, start_from
 from visiontasks.tasks.figures import StageFigures
 from visiontasks.tasks.optimizer import DefaultAdamW
+from visiontasks.tasks.resume import adapt_checkpoint, add_fit_state, updates_per_epoch
 from visiontasks.tasks.schedules import Cosine, Phase, Schedule, lr_factor
 
 HeadFactory = Callable[[list[int], int], Head]
@@ -60,9 +62,11 @@ class VisionTask(Configurable, LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(serialize(self), logger=False)
+        if not is_spec(spec):
+            raise InputError(f"model.spec: {str(spec)[:200]} describes no data.")
         self.spec, self.backbone = spec, backbone
         self.make_optimizer, self.backbone_lr_ratio = optimizer, backbone_lr_ratio
-        self.phases = [Phase(0, schedule)]
+        self.phases, self.loaded = [Phase(0, schedule)], {}
         backbone.set_image_size(spec["image_size"])
         made = {key: make(backbone.channels, len(names_of(spec, key))) for key, make in heads.items()}
         self.heads: Any = nn.ModuleDict(made)
@@ -74,6 +78,9 @@ class VisionTask(Configurable, LightningModule):
         self.loss_weights = dict.fromkeys(heads, 1.0) | (loss_weights or {})
         if unknown := sorted(self.loss_weights.keys() - heads.keys()):
             raise InputError(f"loss_weights: no head predicts {unknown[0]!r}; the heads are {sorted(heads)}.")
+        for name, value in {"backbone_lr_ratio": backbone_lr_ratio, **self.loss_weights}.items():
+            if not 0 <= value < math.inf:
+                raise InputError(f"model: {name}={value} must be 0 or more.")
         self.needs_pyramid = any(head.needs_pyramid for head in self.heads.values())
         if any(is_lazy(parameter) for parameter in self.parameters()):
             self.eval()(torch.zeros(1, 3, *height_width(spec["image_size"]), dtype=torch.uint8))
@@ -171,31 +178,46 @@ class VisionTask(Configurable, LightningModule):
         """Makes one parameter group for the heads and one for the backbone, also while it is frozen, for a resume."""
         parts = {"heads": self.heads, "backbone": self.backbone}
         groups = [{"params": list(part.parameters()), "name": name} for name, part in parts.items()]
-        optimizer = self.make_optimizer(groups)
-        rate = optimizer.param_groups[0]["lr"]
+        try:
+            optimizer = self.make_optimizer(groups)
+        except (ValueError, TypeError) as error:
+            raise InputError(f"model.optimizer: {error}.") from error
+        if math.isinf(rate := optimizer.param_groups[0]["lr"]):
+            raise InputError("model.optimizer: the learning rate must be finite.")
         optimizer.param_groups[1]["lr"] = rate * self.backbone_lr_ratio
         load_training_data(self.trainer)  # so that the number of batches is known if only max_steps is given
         if math.isinf(updates := self.trainer.estimated_stepping_batches):
             raise InputError("trainer.max_epochs: -1 has no end, which a schedule needs. Give max_epochs or max_steps.")
-        per_epoch = max(1, math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches))
+        per_epoch = updates_per_epoch(self.trainer)
         scheduler = LambdaLR(optimizer, lambda step: lr_factor(self.phases, step, int(updates), per_epoch, rate))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         data = getattr(self.trainer, "datamodule", None)
         checkpoint[VERSION_KEY] = provenance(getattr(data, "fingerprint", None), self.spec)
+        add_fit_state(checkpoint, self.trainer, self.figures["train_"])
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        spec = checkpoint.get(VERSION_KEY, {}).get("spec", self.spec)
+        stored = checkpoint.get(VERSION_KEY, {})
+        spec = stored.get("spec", self.spec)
         for key, head in self.heads.items():
             if (found := names_of(spec, key)) != (known := names_of(self.spec, key)):
                 raise InputError(
                     f"{head.target.names_key}: the checkpoint has {found}, the data {known}. Use that data, "
                     "or start a new fit with `--model.weights`."
                 )
-        for key in ("image_size", "resize"):
-            if spec[key] != self.spec[key]:
-                rank_zero_info(f"data.{key}: {spec[key]} in the checkpoint, {self.spec[key]} from now on.")
+        for key in ("image_size", "resize", "gray_range"):
+            if (before := spec.get(key)) != (now := self.spec.get(key)):
+                rank_zero_info(f"data.{key}: {before} in the checkpoint, {now} from now on.")
+        if self.trainer.state.fn == "fit":
+            self.loaded = checkpoint  # until there is an optimizer
+            if "figures" in stored:
+                self.figures["train_"].restore(stored["figures"], self.trainer.is_global_zero)
+
+    def on_fit_start(self) -> None:
+        if self.loaded:
+            adapt_checkpoint(self.loaded, self)
+            self.loaded = {}
 
     def _step(self, batch: Batch, stage: Stage) -> tuple[dict[str, Tensor], Tensor]:
         outputs = self(batch["image"])
@@ -207,9 +229,7 @@ class VisionTask(Configurable, LightningModule):
             loss = head.loss(outputs[key], batch.get(f"mixed_{key}", batch[key]))
             total = total + self.loss_weights[key] * loss
         figures = self.figures[f"{stage}_"]
-        # torchmetrics 1.9 ignores weights if NaN is allowed
-        figures.loss.update(total.detach().expand(len(batch["index"])))
-        self.log(f"{stage}/loss", figures.loss, on_step=False, on_epoch=True, batch_size=len(batch["index"]))
+        figures.add_loss(total.detach(), len(batch["index"]))
         (figures.add_training_batch if stage == "train" else figures.add_batch)(outputs, batch)
         return outputs, total
 

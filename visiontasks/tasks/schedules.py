@@ -62,6 +62,8 @@ class Exponential(Schedule):
     """
 
     def __init__(self, gamma: float = 0.95, interval: Interval = "epoch") -> None:
+        if not 0 <= gamma <= 1:
+            raise InputError(f"Exponential: gamma={gamma} must be in 0..1.")
         self.gamma, self.interval = gamma, interval
 
     def factor(self, time: int, total: int) -> float:
@@ -78,6 +80,8 @@ class Step(Schedule):
     """
 
     def __init__(self, milestones: list[int], gamma: float = 0.1, interval: Interval = "epoch") -> None:
+        if not 0 <= gamma <= 1 or min(milestones, default=0) < 0:
+            raise InputError(f"Step: gamma={gamma} must be in 0..1, and milestones={milestones} 0 or more.")
         self.milestones, self.gamma, self.interval = milestones, gamma, interval
 
     def factor(self, time: int, total: int) -> float:
@@ -93,6 +97,8 @@ class InverseTime(Schedule):
     """
 
     def __init__(self, decay: float, interval: Interval = "step") -> None:
+        if not 0 <= decay < math.inf:
+            raise InputError(f"InverseTime: decay={decay} must be 0 or more.")
         self.decay, self.interval = decay, interval
 
     def factor(self, time: int, total: int) -> float:
@@ -106,6 +112,10 @@ class Phase:
     epoch: int
     schedule: Schedule
     lr: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.epoch < 0 or not (self.lr is None or 0 < self.lr < math.inf):
+            raise InputError(f"phase: epoch={self.epoch} must be 0 or more, and lr={self.lr} above 0.")
 
 
 def lr_factor(phases: list[Phase], step: int, updates: int, per_epoch: int, rate: float) -> float:

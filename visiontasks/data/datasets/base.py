@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Dataset
 
+from visiontasks.core.depth import GrayRange
 from visiontasks.core.errors import InputError
 from visiontasks.core.images import read_image, read_size
 from visiontasks.core.sample import Sample
@@ -25,10 +26,12 @@ class VisionDataset(Dataset, ABC):
     Attributes:
         class_names: Names of the classes, the same in every split; a label is an index into them.
         mask_names: Names of the classes of mask pixels, in the same way; empty if there are no masks.
+        gray_range: Values that become black and white in image files of more than 8 bits; see `read_image`.
     """
 
     class_names: list[str]
     mask_names: Sequence[str] = ()
+    gray_range: GrayRange | None = None
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -65,7 +68,8 @@ class VisionDataset(Dataset, ABC):
             return self.target(index)
         if mask.shape != shape[:2]:
             found, expected = (f"{width} x {height}" for height, width, *_ in (mask.shape, shape))
-            raise InputError(f"{self.name(index)}: its mask has {found} pixels, the image {expected}. Export it again.")
+            advice = "Turn the mask as EXIF turns the image" if mask.shape == shape[1::-1] else "Export it again"
+            raise InputError(f"{self.name(index)}: its mask has {found} pixels, the image {expected}. {advice}.")
         return {**self.target(index), "mask": mask}
 
     @abstractmethod
@@ -95,6 +99,10 @@ class VisionDataset(Dataset, ABC):
             digest.update(f"{self.name(index)}\t{target}\n".encode(errors="surrogateescape"))
         return digest.hexdigest()[:16]
 
+    def set_gray_range(self, gray_range: GrayRange | None) -> None:
+        """Sets how image files of more than 8 bits are read."""
+        self.gray_range = gray_range
+
     def __getitem__(self, index: int) -> Sample:
         image = self.image(index)
         return {"image": image, "index": index, "size": image.shape[:2], **self.truth(index, image.shape)}
@@ -110,7 +118,7 @@ class FileSet(VisionDataset):
         return len(self.paths)
 
     def image(self, index: int) -> np.ndarray:
-        return read_image(self.paths[index])
+        return read_image(self.paths[index], self.gray_range)
 
     def name(self, index: int) -> str:
         return self.paths[index].relative_to(self.root).as_posix()

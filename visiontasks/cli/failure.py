@@ -1,0 +1,86 @@
+"""What a failed command says: one line about wrong input, or the report of a bug."""
+
+import os
+import platform
+import re
+import shlex
+import tempfile
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+
+from visiontasks.core.errors import InputError
+from visiontasks.core.redact import redact_arguments, redact_text, secrets_of
+
+# errors of libraries about input, by the module and name of their class, so that no library is imported for them
+ABOUT_INPUT = {
+    "lightning.fabric.utilities.exceptions.MisconfigurationException",
+    "pytorch_lightning.utilities.exceptions.MisconfigurationException",
+    "argparse.ArgumentError",
+    "yaml.error.YAMLError",
+    "zipfile.BadZipFile",
+}
+MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory|Unable to allocate", re.IGNORECASE)
+CONSTRUCTOR = re.compile(r"Problem with given class_path '([^']+)': (.*?)(?= - |$)")  # in jsonargparse's list of errors
+LESS = "Lower --data.batch_size, --data.image_size or --data.num_workers (--batch_size for predict and evaluate)."
+
+
+def explain(error: BaseException) -> str | None:
+    """Returns one line for an error that the user can correct, or None for a bug."""
+    for cause in _causes(error):
+        if isinstance(cause, InputError):
+            # a worker of a loader wraps the error in its own traceback
+            return " ".join(str(cause).rsplit("InputError: ", 1)[-1].split())
+    text = " ".join(str(error).split())
+    names = {f"{cls.__module__}.{cls.__qualname__}" for cls in type(error).__mro__}
+    if isinstance(error, MemoryError) or MEMORY.search(text):
+        return f"out of memory. {LESS}"
+    if problem := CONSTRUCTOR.search(text):
+        return ": ".join(problem.groups())
+    if isinstance(error, ValueError) and "more than 1 value per channel" in text:
+        return "batch norm cannot learn from a batch of one image. Give --data.batch_size of 2 or more."
+    if isinstance(error, RuntimeError) and text.startswith("Early stopping conditioned on metric"):
+        return text
+    if isinstance(error, RuntimeError) and "DataLoader worker" in text:
+        return f"a process that loads images ended, perhaps for lack of memory. {LESS}"
+    if isinstance(error, RuntimeError) and "by peer" in text:  # as gloo says
+        return f"another process of this run ended first; its message above tells why, or its memory was full. {LESS}"
+    if isinstance(error, ImportError) and not (error.name or "").startswith("visiontasks"):
+        return f"{text}. Install the missing package." if isinstance(error, ModuleNotFoundError) else text
+    if isinstance(error, OSError) and isinstance(error.filename, str | bytes | os.PathLike):
+        return f"{os.fsdecode(error.filename)}: {error.strerror}."
+    if isinstance(error, OSError) or names & ABOUT_INPUT:
+        return text or type(error).__name__
+    return None
+
+
+def write_report(error: BaseException, args: Sequence[str]) -> Path:
+    """Writes versions, command and traceback, without secrets, to the working directory."""
+    secrets = secrets_of(args, dict(os.environ))
+    trace = redact_text("".join(traceback.format_exception(error)), secrets)
+    command = redact_text(shlex.join(["visiontasks", *redact_arguments(args)]), secrets)
+    text = "\n".join([command, f"{platform.platform()}, Python {platform.python_version()}", *_versions(), "", trace])
+    name = f"visiontasks-error-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}.txt"
+    for folder in (".", tempfile.gettempdir()):
+        with suppress(OSError):
+            Path(folder, name).write_text(text, "utf-8", "backslashreplace")
+            return Path(folder, name)
+    raise error
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yields an error and those that it wraps; the config parser wraps the errors of constructors."""
+    cause: BaseException | None = error
+    while cause:
+        yield cause
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+
+
+def _versions() -> Iterator[str]:
+    requirements = metadata.requires("visiontasks") or []
+    for package in dict.fromkeys(["visiontasks", *(re.split(r"[^\w.-]", line)[0] for line in requirements)]):
+        with suppress(metadata.PackageNotFoundError):
+            yield f"{package} {metadata.version(package)}"
