@@ -1,7 +1,11 @@
 """The only module that uses Weights & Biases: a logger that never blocks, and log functions for the other callbacks."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+import threading
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
 from netrc import NetrcParseError, netrc
 from pathlib import Path
 from typing import Any
@@ -14,16 +18,21 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.loggers import WandbLogger as LightningWandbLogger
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
+from visiontasks.core.errors import InputError
+from visiontasks.core.redact import redact_arguments
 from visiontasks.core.sample import IGNORE_MASK
+
+SECONDS = {"init_timeout": 10, "finish_timeout": 15}  # limits on what a server that does not respond may cost
 
 
 class WandbLogger(LightningWandbLogger):
     """Lightning's WandbLogger, online if there is an API key (or WANDB_MODE says so), else offline.
 
-    If the server does not respond, the run continues offline after 10 seconds, and waits up to 15 seconds at the end.
+    If the server does not respond, the run continues offline after at most 10 seconds, and waits up to 15 seconds at
+    the end. Environment variables such as WANDB_PROJECT and WANDB_RUN_ID apply to everything that is not given here.
 
     Args:
-        project: W&B project.
+        project: W&B project; by default `visiontasks`.
         name: Name of the run.
         group: Group of the run.
         save_dir: Folder of `wandb/`; by default the run directory.
@@ -32,7 +41,7 @@ class WandbLogger(LightningWandbLogger):
 
     def __init__(
         self,
-        project: str = "visiontasks",
+        project: str | None = None,
         name: str | None = None,
         group: str | None = None,
         save_dir: str | None = None,
@@ -40,11 +49,22 @@ class WandbLogger(LightningWandbLogger):
     ) -> None:
         import wandb  # takes a second
 
-        self.settings = wandb.Settings(init_timeout=10, finish_timeout=15)
+        self.settings = wandb.Settings()
+        for limit, seconds in SECONDS.items():
+            if f"WANDB_{limit.upper()}" not in os.environ:
+                setattr(self.settings, limit, seconds)
+        mode = os.environ.get("WANDB_MODE")
         if offline is None:
-            offline = "WANDB_MODE" not in os.environ and not has_key()
+            offline = mode is None and not has_key()
+        self.must_ask = not offline and mode in (None, "online", "shared")
         super().__init__(
-            name=name, project=project, group=group, save_dir=save_dir or ".", offline=offline, settings=self.settings
+            name=name,
+            project=project or os.environ.get("WANDB_PROJECT") or "visiontasks",
+            group=group,
+            save_dir=save_dir or os.environ.get("WANDB_DIR") or ".",
+            offline=offline,
+            settings=self.settings,
+            resume=os.environ.get("WANDB_RESUME") or "allow",
         )
 
     @property
@@ -53,20 +73,70 @@ class WandbLogger(LightningWandbLogger):
         import wandb
 
         try:
-            return super().experiment
+            if self.must_ask and not getattr(rank_zero_only, "rank", 0) and not answers(server()):
+                self._stay_offline(f"no answer from {server()}")
+            with _without_secrets():
+                return super().experiment
         except wandb.errors.CommError as error:
-            rank_zero_warn(f"W&B does not respond ({error}); this run stays offline. `wandb sync` uploads it later.")
-            self.settings.mode = "offline"
-            return super().experiment
+            self._stay_offline(str(error))
+            with _without_secrets():
+                return super().experiment
+        except wandb.errors.Error as error:
+            raise InputError(f"W&B: {error}. Run `wandb login`, or give --trainer.logger false.") from error
+
+    def _stay_offline(self, reason: str) -> None:
+        rank_zero_warn(f"W&B does not respond ({reason}); this run stays offline. `wandb sync` uploads it later.")
+        self.settings.mode, self.must_ask = "offline", False
+
+
+@contextmanager
+def _without_secrets() -> Generator[None]:
+    """Hides secrets in the command line, which W&B stores."""
+    given, sys.argv = sys.argv, redact_arguments(sys.argv)
+    try:
+        yield
+    finally:
+        sys.argv = given
+
+
+def default_logger(directory: Path) -> WandbLogger:
+    """Returns the logger of a run whose config names none; WANDB_NAME and WANDB_DIR come first."""
+    name = os.environ.get("WANDB_NAME") or "/".join(directory.parts[-2:])
+    # an absolute path, because the service of W&B keeps the working directory in which it was started
+    return WandbLogger(name=name, save_dir=os.environ.get("WANDB_DIR") or str(directory.absolute()))
+
+
+def server() -> str:
+    """Returns the address of the W&B server."""
+    return os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai"
+
+
+def answers(address: str, seconds: float = SECONDS["init_timeout"] / 2) -> bool:
+    """Returns whether a server answers at all in time; uses the proxy of the environment, as W&B does."""
+    import requests  # W&B's own client
+
+    answer: Future[bool] = Future()
+
+    def ask() -> None:
+        try:
+            requests.head(address, timeout=seconds)
+            answer.set_result(True)
+        except requests.RequestException:
+            answer.set_result(False)
+
+    threading.Thread(target=ask, daemon=True).start()  # because no time limit covers the search for the address
+    try:
+        return answer.result(seconds)
+    except TimeoutError:
+        return False
 
 
 def has_key() -> bool:
     """Returns whether there is a W&B key in WANDB_API_KEY or in the netrc file that `wandb login` writes."""
     if os.environ.get("WANDB_API_KEY"):
         return True
-    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
     try:
-        return netrc(os.environ.get("NETRC")).authenticators(host) is not None
+        return netrc(os.environ.get("NETRC")).authenticators(urlparse(server()).hostname or "") is not None
     except (OSError, NetrcParseError):
         return False
 

@@ -51,10 +51,9 @@ def run_checkpoints(directory: Path, monitor: str) -> list[Callback]:
 def run_loggers(chosen: Any, directory: Path) -> list[Any]:
     """Returns the logger of metrics.csv and the chosen ones: W&B by default, none for `false`."""
     if chosen is None or chosen is True:
-        from visiontasks.callbacks.wandb import WandbLogger
+        from visiontasks.callbacks.wandb import default_logger
 
-        # an absolute path, because the service of W&B keeps the working directory in which it was started
-        chosen = WandbLogger(name="/".join(directory.parts[-2:]), save_dir=str(directory.absolute()))
+        chosen = default_logger(directory)
     csv = CSVLogger(str(directory), name="", version="", flush_logs_every_n_steps=20)
     rank_zero_only(lambda: csv.experiment)()  # now, since it warns about files such as config.yaml
     return [csv, *(chosen if isinstance(chosen, list) else [chosen] if chosen else [])]
