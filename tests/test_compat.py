@@ -190,3 +190,14 @@ def test_argparse_keeps_the_options_of_subcommands() -> None:
     fit.add_class_arguments(nn.Dropout, "dropout")
     parser.add_subcommands().add_subcommand("fit", fit)
     assert {"config_file", "dropout.p", "dropout.inplace"} <= compat.option_names(parser)
+
+
+def test_the_hub_asks_nobody(tmp_path: Path) -> None:
+    from huggingface_hub import hf_hub_download, is_offline_mode
+
+    before = is_offline_mode()
+    with compat.hub_offline():
+        assert is_offline_mode()
+        with pytest.raises(FileNotFoundError):
+            hf_hub_download("nobody/nothing", "file", cache_dir=tmp_path, endpoint="http://127.0.0.1:9")
+    assert is_offline_mode() is before

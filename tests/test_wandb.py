@@ -18,7 +18,6 @@ from lightning.pytorch.loggers import WandbLogger as LightningWandbLogger
 
 from visiontasks.callbacks.wandb import (
     WandbLogger,
-    answers,
     default_logger,
     finish_runs,
     log_boxes_and_masks,
@@ -29,6 +28,7 @@ from visiontasks.callbacks.wandb import (
 )
 from visiontasks.cli.runs import run_loggers
 from visiontasks.core.errors import InputError
+from visiontasks.core.network import answers
 
 IMAGE = np.zeros((20, 20, 3), np.uint8)
 

@@ -2,9 +2,7 @@
 
 import os
 import sys
-import threading
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from concurrent.futures import Future
 from contextlib import contextmanager
 from netrc import NetrcParseError, netrc
 from pathlib import Path
@@ -19,6 +17,7 @@ from lightning.pytorch.loggers import WandbLogger as LightningWandbLogger
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.network import answers
 from visiontasks.core.redact import redact_arguments
 from visiontasks.core.sample import IGNORE_MASK
 
@@ -109,26 +108,6 @@ def default_logger(directory: Path) -> WandbLogger:
 def server() -> str:
     """Returns the address of the W&B server."""
     return os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai"
-
-
-def answers(address: str, seconds: float = SECONDS["init_timeout"] / 2) -> bool:
-    """Returns whether a server answers at all in time; uses the proxy of the environment, as W&B does."""
-    import requests  # W&B's own client
-
-    answer: Future[bool] = Future()
-
-    def ask() -> None:
-        try:
-            requests.head(address, timeout=seconds)
-            answer.set_result(True)
-        except requests.RequestException:
-            answer.set_result(False)
-
-    threading.Thread(target=ask, daemon=True).start()  # because no time limit covers the search for the address
-    try:
-        return answer.result(seconds)
-    except TimeoutError:
-        return False
 
 
 def has_key() -> bool:

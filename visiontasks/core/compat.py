@@ -73,6 +73,19 @@ def same_padding(length: Any, kernel_size: int, stride: int, dilation: int) -> A
     return total if reach >= stride else torch.sym_max(total, 0)  # symbolic sizes stay simple without a maximum
 
 
+@contextmanager
+def hub_offline(offline: bool = True) -> Generator[None]:
+    """Makes the Hugging Face hub use its cache alone, without any request."""
+    # huggingface_hub 2.4. The public way is an environment variable, which is only read at the import.
+    from huggingface_hub import constants
+
+    before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, offline or constants.HF_HUB_OFFLINE
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
 def smp_decoder(name: str) -> Any:
     """Returns the decoder class of the model with this name in segmentation-models-pytorch."""
     # segmentation-models-pytorch 0.6.0. Only whole models are public, and they contain their own encoder.
