@@ -75,6 +75,7 @@ def test_a_run_is_written_below_the_working_directory_wherever_the_service_was_s
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    Path("runs/config/time").mkdir(parents=True)
     _, logger = run_loggers(None, Path("runs/config/time"))
     assert Path(logger.save_dir) == tmp_path / "runs/config/time"
 

@@ -17,6 +17,7 @@ from lightning.pytorch.loggers import WandbLogger as LightningWandbLogger
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
 from visiontasks.callbacks.checkpoints import checkpoints_of
+from visiontasks.core.compat import set_wandb_id
 from visiontasks.core.errors import InputError
 from visiontasks.core.network import answers
 from visiontasks.core.redact import redact_arguments
@@ -88,8 +89,9 @@ class WandbLogger(LightningWandbLogger):
         """Continues the W&B run whose id is in a run directory, or writes a new id there; WANDB_RUN_ID comes first."""
         file = folder / "wandb_id.txt"
         known = file.read_text("utf-8").strip() if file.is_file() else token_hex(4)
-        self._id = self._wandb_init["id"] = os.environ.get("WANDB_RUN_ID") or known
-        rank_zero_only(file.write_text)(self._id, "utf-8")
+        chosen = os.environ.get("WANDB_RUN_ID") or known
+        set_wandb_id(self, chosen)
+        rank_zero_only(file.write_text)(chosen, "utf-8")
 
     def _stay_offline(self, reason: str) -> None:
         rank_zero_warn(f"W&B does not respond ({reason}); this run stays offline. `wandb sync` uploads it later.")
