@@ -71,14 +71,6 @@ def read_bytes(path: str | PathLike[str], limit: int = -1) -> bytes:
         raise InputError(f"{shown(path)}: cannot be read ({error.strerror}).") from error
 
 
-def read_text(path: str | PathLike[str]) -> str:
-    """Returns the text of a UTF-8 file without its byte order mark; raises an InputError if it cannot be read."""
-    try:
-        return read_bytes(path).decode("utf-8-sig")  # spreadsheets put a byte order mark first
-    except UnicodeDecodeError as error:
-        raise InputError(f"{shown(path)}: not UTF-8 at byte {error.start}. Save the file as UTF-8.") from None
-
-
 @contextmanager
 def opened(data: bytes) -> Generator[Image.Image]:
     """Opens the bytes of an image file with Pillow; an image that is too large is an InputError."""

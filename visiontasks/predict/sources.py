@@ -2,7 +2,6 @@
 
 import os
 import sys
-from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from glob import glob, has_magic
@@ -13,7 +12,9 @@ import numpy as np
 from PIL import Image
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.folders import UNREADABLE, walk, with_suffix
 from visiontasks.core.images import EXTENSIONS, read_bytes, read_image, shown, to_rgb
+from visiontasks.core.text import decode_text
 from visiontasks.predict.video import VIDEOS, frame_count, frames
 
 LISTS = (".txt", ".lst")
@@ -120,17 +121,8 @@ def _checked(image: np.ndarray, name: str) -> np.ndarray:
 
 
 def _below(folder: Path) -> list[Path]:
-    """Lists the images below a folder; follows links, but visits each folder once."""
-
-    def unreadable(error: OSError) -> None:
-        raise InputError(f"{shown(error.filename)}: the folder cannot be read ({error.strerror}).")
-
-    found, seen = [], {os.path.realpath(folder)}
-    for parent, folders, files in os.walk(folder, onerror=unreadable, followlinks=True):
-        inner = {os.path.realpath(Path(parent, name)): name for name in sorted(folders) if name[0] != "."}
-        folders[:] = [name for real, name in inner.items() if real not in seen]
-        seen |= inner.keys()
-        found += [Path(parent, name) for name in files if name.lower().endswith(EXTENSIONS) and name[0] != "."]
+    """Lists the images below a folder; one that cannot be read is an error when it is read."""
+    found = with_suffix(walk(folder, checked=False), (*EXTENSIONS, *UNREADABLE))
     if not found:
         raise InputError(f"{shown(folder)}: no images ({', '.join(EXTENSIONS)}) in this folder.")
     return sorted(found, key=str)
@@ -138,9 +130,9 @@ def _below(folder: Path) -> list[Path]:
 
 def _listed(content: bytes, name: str, folder: Path, missing: bool) -> list[Path]:
     found = []
-    for number, line in enumerate(content.removeprefix(BOM_UTF8).splitlines(), 1):
+    for number, line in enumerate(decode_text(content, name, "surrogateescape").split("\n"), 1):
         if line.strip():
-            path = folder / os.fsdecode(line.strip())
+            path = folder / line.strip()
             if not (missing or os.path.isfile(path)):
                 raise InputError(f"{name}, line {number}: no such file: {shown(path)!r}. Expected one path per line.")
             found.append(path)

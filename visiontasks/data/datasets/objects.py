@@ -29,7 +29,7 @@ class ObjectSet(FileSet):
         objects: OnSeveralObjects = "largest",
         boxes: OnInvalidBox = "error",
     ) -> None:
-        self._all_names, all_occurring = class_names, objects == "labels"
+        self._places, all_occurring = {name: place for place, name in enumerate(class_names)}, objects == "labels"
         self.class_names, self.labels_names = ([], class_names) if all_occurring else (class_names, [])
         self._counts: Counter[str] = Counter()
         self._records: list[Record] = []
@@ -61,11 +61,11 @@ class ObjectSet(FileSet):
             return record.others
         label, box, _ = record.annotations[0]
         known = {} if box is None else {"bbox": np.array(box, np.float32)}
-        return {"label": self._all_names.index(label), **known, **record.others}
+        return {"label": self._places[label], **known, **record.others}
 
     def objects(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         known = [a for a in self._records[index].annotations if a.box]
-        boxes, labels = [a.box for a in known], [self._all_names.index(a.label) for a in known]
+        boxes, labels = [a.box for a in known], [self._places[a.label] for a in known]
         return np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, np.int64)
 
     def name(self, index: int) -> str:
@@ -85,8 +85,8 @@ class ObjectSet(FileSet):
             self._counts["of another size than stated"] += 1
         found = []
         for annotation in record.annotations:
-            if annotation.label not in self._all_names:
-                raise InputError(f"{annotation.where}: class {annotation.label!r} is not one of {self._all_names}.")
+            if annotation.label not in self._places:
+                raise InputError(f"{annotation.where}: class {annotation.label!r} is not one of {[*self._places]}.")
             box = annotation.box and checked_box(annotation.box, size, boxes, annotation.where)
             if annotation.box and not box:
                 self._counts["boxes without area dropped"] += 1
