@@ -10,16 +10,18 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from rich.progress import track
 from torch.utils.data import DataLoader
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.geometry import Frame, Resize, Size, height_width
+from visiontasks.core.memory import garbage_kept
 from visiontasks.core.sample import Batch
 from visiontasks.data.augment import Augment, EvalTransform, Preset
 from visiontasks.data.batches import BatchDataset, ExactBatchSampler
 from visiontasks.data.datasets.base import VisionDataset
+from visiontasks.data.datasets.copies import warn_of_copies
 from visiontasks.data.splits import MissingSplit
 from visiontasks.targets import Known, find_target, target_kinds
 
@@ -64,11 +66,14 @@ class VisionDataModule(LightningDataModule):
     def dataset(self, split: str) -> VisionDataset:
         """Returns the dataset of a split, which is made once; raises `MissingSplit` if the split is missing."""
         if split not in self._datasets:
-            made = self.make_dataset(split)
+            with garbage_kept():
+                made = self.make_dataset(split)
             train = made if split == "train" else self.dataset("train")
             for key, kind in target_kinds().items():
                 if (found := made.names(key)) != (known := train.names(key)):
                     raise InputError(f"{kind.names_key}: {split} has {found}, train {known}. Give both the same.")
+            if made is not train:
+                warn_of_copies(train, made, split)
             self._datasets[split] = made
         return self._datasets[split]
 
@@ -102,6 +107,24 @@ class VisionDataModule(LightningDataModule):
         if key not in self._summaries:
             self._summaries[key] = self._dense_summary(key) if find_target(key).dense else self._summary(key, 0, 1)
         return self._summaries[key]
+
+    def check_classes(self, key: str) -> None:
+        """Prints how often the classes of a target occur in training; one that never does is an `InputError`."""
+        kind, names = find_target(key), self.dataset("train").names(key)
+        if not (kind.occurrence and names):
+            return
+        counts = self.summary(key)[kind.occurrence]
+        what = "pixel" if kind.dense else "image"
+        if absent := [name for name, count in zip(names, counts, strict=True) if not count]:
+            few = ", ".join(map(repr, absent[:5])) + (", ..." if len(absent) > 5 else "")
+            fault = f"{len(absent)} of {len(names)} classes have no {what} in training: {few}"
+            raise InputError(f"{kind.names_key}: {fault}. Add such {what}s, or leave the classes out of `class_names`.")
+        shares = counts / counts.sum() if kind.dense or key == "label" else counts / len(self.dataset("train"))
+        order = np.argsort(-shares, kind="stable")
+        shown = [f"{names[place]} {shares[place]:.1%}" for place in order]
+        if len(shown) > 12:
+            shown = [*shown[:6], "...", *shown[-6:]]
+        rank_zero_info(f"Training {what}s by class ({key}): {', '.join(shown)}.")
 
     def _summary(self, key: str, rank: int, ranks: int) -> dict[str, np.ndarray]:
         train, kind = self.dataset("train"), find_target(key)

@@ -41,6 +41,7 @@ class Target(ABC):
         monitor: First of the `figures`, the one that chooses the best model; more is better.
         dense: Whether an output has a score for each pixel.
         additive: Whether the counts of images may be summed; if not, the figures need those of each image.
+        occurrence: The part of a summary that says how often each class occurs; empty if there are no classes.
     """
 
     key: ClassVar[str]
@@ -48,6 +49,7 @@ class Target(ABC):
     monitor: ClassVar[str]
     dense: ClassVar[bool] = False
     additive: ClassVar[bool] = True
+    occurrence: ClassVar[str] = ""
 
     def to_augment(self, value: Any) -> dict[str, Any]:
         """Returns the arguments by which albumentations moves a value with its image."""

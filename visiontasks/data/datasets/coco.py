@@ -64,7 +64,9 @@ class CocoBoxes(ObjectSet):
     ) -> None:
         names, found, chosen = read_coco(split, annotations, images, splits, class_names)
         crowds = objects == "labels"
-        records = [Record(found[i].path, found[i].name, _boxes(found[i], names, crowds), found[i].size) for i in chosen]
+        records = [
+            Record(i.path, i.name, _boxes(i, names, crowds), size=i.size) for i in map(found.__getitem__, chosen)
+        ]
         super().__init__(records, names, objects, boxes)
 
 
@@ -113,7 +115,7 @@ def _read(path: Path, folder: Path) -> tuple[list[str], list[CocoImage]]:
     label = {number: normal(row["name"]) for number, row in categories.items()}
     used = Counter[Id]()
     for row in content["annotations"]:
-        where = f"{path}, annotation {reprlib.repr(row.get('id'))}"
+        where = f"{path}, annotation {row.get('id')!r:.40}"
         image, category = _id(row.get("image_id")), _id(row.get("category_id"))
         for key, number, known in (("image_id", image, found), ("category_id", category, label)):
             if number not in known:

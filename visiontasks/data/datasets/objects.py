@@ -44,7 +44,8 @@ class ObjectSet(FileSet):
             chosen = self._choose(found, objects, record)
             if chosen or record.others:
                 rest = [annotation for annotation in found if annotation is not chosen]
-                self._records.append(record._replace(annotations=[chosen, *rest] if chosen else []))
+                found = [chosen, *rest] if chosen else []
+                self._records.append(record if found == record.annotations else record._replace(annotations=found))
         self.paths = [record.path for record in self._records]
         counts = ", ".join(f"{count} {what}" for what, count in self._counts.items() if count)
         if counts:
@@ -74,7 +75,7 @@ class ObjectSet(FileSet):
     def _checked(self, record: Record, boxes: OnInvalidBox) -> Record:
         """Returns an image with its usable annotations, clipped if `boxes` is `clip`, and, for boxes, its true size."""
         if not any(annotation.box for annotation in record.annotations):
-            return record._replace(size=None)
+            return record._replace(size=None) if record.size else record
         size = read_size(record.path)
         if record.size and record.size != size:
             if boxes == "error":
@@ -92,7 +93,7 @@ class ObjectSet(FileSet):
                 self._counts["boxes without area dropped"] += 1
                 continue
             self._counts["boxes clipped to their image"] += box != annotation.box
-            found.append(annotation._replace(box=box))
+            found.append(annotation if box == annotation.box else annotation._replace(box=box))
         return record._replace(annotations=found, size=size)
 
     def _choose(self, found: list[Annotation], objects: OnSeveralObjects, record: Record) -> Annotation | None:

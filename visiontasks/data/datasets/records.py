@@ -25,13 +25,13 @@ class Annotation(NamedTuple):
 
 
 class Record(NamedTuple):
-    """An image file, its name in the set, all its objects, the stated height and width, and other targets by key."""
+    """An image file, its name in the set, all its objects, other targets by key, and the stated height and width."""
 
     path: Path
     name: str
     annotations: list[Annotation]
-    size: tuple[int, int] | None = None
     others: dict[str, Any] = {}  # noqa: RUF012 - never changed
+    size: tuple[int, int] | None = None
 
 
 def checked_box(box: Box, size: tuple[int, int], boxes: OnInvalidBox, where: str) -> Box | None:
@@ -83,12 +83,12 @@ def files_inside(root: Path, names: Iterable[tuple[str, str]]) -> list[Path]:
     """
     names, found, missing = list(names), [], []
     for name, where in names:
-        path = root / name
+        path = f"{root}/{name}"
         if ".." in name or name.startswith("/") or not isfile(path):
             path = _found(root, name, where)
             if not isfile(path):  # unlike Path.is_file, for a name of any length
                 missing.append((name, where))
-        found.append(path)
+        found.append(Path(path))
     if missing:
         name, where = missing[0]
         more = ", ".join(name for name, _ in missing[:3]) + (", ..." if len(missing) > 3 else "")

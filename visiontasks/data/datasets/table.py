@@ -2,7 +2,7 @@
 
 from os.path import normpath
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_warn
@@ -16,6 +16,15 @@ from visiontasks.data.datasets.rows import Row, decisions, numbers, occurring, p
 from visiontasks.data.splits import SPLITS, MissingSplit, Splits, split_of
 
 BOX_COLUMNS = ("xmin", "ymin", "xmax", "ymax")
+
+
+class Listed(NamedTuple):
+    """An image in a table: the place of its first row, this row, and its objects and other targets."""
+
+    where: str
+    row: Row
+    annotations: list[Annotation]
+    others: dict[str, Any]
 
 
 class CsvTable(ObjectSet):
@@ -79,11 +88,9 @@ class CsvTable(ObjectSet):
             listed = {part for row in rows for part in parts(row[label_column], labels_separator)}
             names, found = class_names or sorted_labels(listed), []
         known = set(found)
-        records: dict[str, Record] = {}
-        first: dict[str, tuple[str, Row]] = {}  # place and first row of each image
+        images: dict[str, Listed] = {}
         repeated = 0
         for where, row in placed.items():
-            key = _plain(row[path_column])
             others = {"value": numbers(row, value_columns, where)} if value_columns else {}
             if labels_separator:
                 others["labels"] = occurring(row[label_column], labels_separator, names, where)
@@ -94,39 +101,31 @@ class CsvTable(ObjectSet):
                 if row[label_column] not in known:
                     raise InputError(f"{where}: {label_column} {row[label_column]!r} is not one of {found}.")
                 annotations = [Annotation(row[label_column], _box(row, where) if has_boxes else None, where)]
-            if (before := records.get(key)) is None:
-                records[key] = Record(folder / row[path_column], row[path_column], annotations, others=others)
-                first[key] = where, row
-                continue
-            if fault := _conflict(before, annotations, others, several=has_boxes or by_objects):
-                raise InputError(f"{where}: {row[path_column]!r} has {fault} than in {first[key][0]}. Correct one.")
-            new = [one for one in annotations if all(one[:2] != known[:2] for known in before.annotations)]
-            before.annotations.extend(new)
-            repeated += not new
+            image = Listed(where, row, annotations, others)
+            if (before := images.setdefault(_plain(row[path_column]), image)) is not image:
+                repeated += not _join(before, image, several=has_boxes or by_objects)
         if repeated and split == "train":
             rank_zero_warn(f"{path}: {repeated} rows say the same as a row before them and do not count.")
-        images = list(records.values())
+        listed = list(images.values())
         column = split_column or "split"
         if column in rows[0]:
             sides = _sides(placed, column, path_column, group_column)
             splits.log_unused(split, f"{path} has a column {column!r}")
-            chosen = [i for i, (where, _) in enumerate(first.values()) if sides[where] == split]
+            chosen = needed = [i for i, image in enumerate(listed) if sides[image.where] == split]
             if not chosen:
                 raise MissingSplit(f"{path}: no row of the split {split!r}; there are {sorted({*sides.values()})}.")
         else:
             order = {name: number for number, name in enumerate(found)}
-            labels = [order[r.annotations[0].label] if r.annotations else len(found) for r in images]
-            groups = [row[group_column] for _, row in first.values()] if group_column else None
+            labels = [order[i.annotations[0].label] if i.annotations else len(found) for i in listed]
+            groups = [image.row[group_column] for image in listed] if group_column else None
             chosen = splits.indices(split, labels, groups).tolist()
-        places = list(first.values())
-        divided = split == "train" and column not in rows[0]
-        needed = list(range(len(images))) if divided else chosen
-        files = files_inside(folder, ((images[i].name, places[i][0]) for i in needed))
-        for i, file in zip(needed, files, strict=True):
-            images[i] = images[i]._replace(path=file)
-        if divided:
-            chosen = without_copies(split, [image.path for image in images], chosen)
-        super().__init__([images[i] for i in chosen], found, objects, boxes)
+            needed = list(range(len(listed))) if split == "train" else chosen
+        places = ((listed[i].row[path_column], listed[i].where) for i in needed)
+        files = dict(zip(needed, files_inside(folder, places), strict=True))
+        if len(files) == len(listed):
+            chosen = without_copies(split, list(files.values()), chosen)
+        records = (Record(files[i], listed[i].row[path_column], *listed[i][2:]) for i in chosen)
+        super().__init__(list(records), found, objects, boxes)
         self.value_names = value_columns
         self.labels_names = names or self.labels_names
 
@@ -152,12 +151,19 @@ def _plain(name: str) -> str:
     return normpath(name.replace("\\", "/")) if "\\" in name or "./" in name or "//" in name else name
 
 
-def _conflict(before: Record, annotations: list[Annotation], others: dict[str, Any], several: bool) -> str:
-    """Returns in what a further row of an image differs from its rows before, if it must not."""
-    if not several and [one.label for one in annotations] != [one.label for one in before.annotations]:
-        return "another label"
-    different = [key for key in others if not np.array_equal(others[key], before.others[key], equal_nan=True)]
-    return f"other {different[0]}" if different else ""
+def _join(image: Listed, more: Listed, several: bool) -> bool:
+    """Adds the objects of a further row to its image; returns False if they are known.
+
+    Raises:
+        InputError: The rows contradict each other; an image may have `several` labels.
+    """
+    new = [one for one in more.annotations if all(one[:2] != known[:2] for known in image.annotations)]
+    other = [key for key, value in more.others.items() if not np.array_equal(value, image.others[key], equal_nan=True)]
+    if other or (new and not several):
+        fault = f"the {other[0] if other else 'label'} of this image differs from that in {image.where}"
+        raise InputError(f"{more.where}: {fault}. Correct or remove one of the rows.")
+    image.annotations.extend(new)
+    return bool(new)
 
 
 def _sides(rows: dict[str, Row], column: str, name: str, group: str | None) -> dict[str, str]:

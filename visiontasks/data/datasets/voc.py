@@ -123,7 +123,7 @@ def read_voc(xml: Path, files: ImageFiles, key: str) -> Record:
         box = four_numbers(texts, where, "<bndbox> must have xmin, ymin, xmax and ymax as numbers")
         annotations.append(Annotation(label, box, where))
     size = stated_size(tree.findtext("size/height"), tree.findtext("size/width"))
-    return Record(path, path.relative_to(files.folder).as_posix(), annotations, size)
+    return Record(path, path.relative_to(files.folder).as_posix(), annotations, size=size)
 
 
 def _key(path: Path, folder: Path) -> str:

@@ -75,7 +75,7 @@ class Windows(VisionDataset):
         return len(self.source) * self._per_image
 
     def files(self) -> Sequence[Path]:
-        return [path for path in self.source.files() for _ in range(self._per_image)]
+        return self.source.files()
 
     def image(self, index: int) -> np.ndarray:
         left, top, side, _ = self.window(index)
