@@ -104,8 +104,6 @@ class CsvTable(ObjectSet):
             image = Listed(where, row, annotations, others)
             if (before := images.setdefault(_plain(row[path_column]), image)) is not image:
                 repeated += not _join(before, image, several=has_boxes or by_objects)
-        if repeated and split == "train":
-            rank_zero_warn(f"{path}: {repeated} rows say the same as a row before them and do not count.")
         listed = list(images.values())
         column = split_column or "split"
         if column in rows[0]:
@@ -120,6 +118,8 @@ class CsvTable(ObjectSet):
             groups = [image.row[group_column] for image in listed] if group_column else None
             chosen = splits.indices(split, labels, groups).tolist()
             needed = list(range(len(listed))) if split == "train" else chosen
+        if repeated and split == "train":
+            rank_zero_warn(f"{path}: {repeated} rows say the same as a row before them and do not count.")
         places = ((listed[i].row[path_column], listed[i].where) for i in needed)
         files = dict(zip(needed, files_inside(folder, places), strict=True))
         if len(files) == len(listed):
