@@ -3,7 +3,6 @@
 import os
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from visiontasks.core.errors import InputError
 from visiontasks.core.images import shown
 from visiontasks.data.datasets.base import VisionDataset
 
-GLIMPSE = 512  # bytes at the end and in the middle: at the start, files of one camera are alike
+PART = 512  # bytes at the end and in the middle: at the start, files of one camera are alike
 
 
 def same_files(files: Sequence[Path]) -> list[list[int]]:
@@ -21,10 +20,13 @@ def same_files(files: Sequence[Path]) -> list[list[int]]:
 
     Only files of equal length are opened, and only those that also share two short parts are read.
     """
-    groups: list[list[int]] = [list(range(len(files)))]
+    names = [os.fspath(file) for file in files]
     try:
-        for key in (os.path.getsize, partial(_part, place=1), partial(_part, place=0.5), _digest):
-            groups = [part for group in groups for part in _divide(group, files, key)]
+        sizes = [os.stat(name).st_size for name in names]
+        groups = _divide([list(range(len(names)))], sizes.__getitem__)
+        for place in (1, 0.5):
+            groups = _divide(groups, lambda i, place=place: _part(names[i], int(place * max(0, sizes[i] - PART))))
+        groups = _divide(groups, lambda i: _digest(names[i]))
     except OSError as error:
         raise InputError(f"{shown(error.filename)}: cannot be read ({error.strerror}).") from None
     return sorted(groups)
@@ -67,25 +69,28 @@ def _warn(groups: list[list[int]], files: Sequence[Path], fault: str) -> None:
         rank_zero_warn(f"{len(groups)} {fault} (by content: {few}{'; ...' if len(groups) > 3 else ''}).")
 
 
-def _divide(group: list[int], files: Sequence[Path], key: Callable[[Path], Hashable]) -> list[list[int]]:
-    parts: dict[Hashable, list[int]] = defaultdict(list)
-    for place in group:
-        parts[key(files[place])].append(place)
-    return [part for part in parts.values() if len(part) > 1]
+def _divide(groups: list[list[int]], key: Callable[[int], Hashable]) -> list[list[int]]:
+    """Divides groups by a key, and leaves out what is alone then."""
+    found = []
+    for group in groups:
+        parts: dict[Hashable, list[int]] = defaultdict(list)
+        for place in group:
+            parts[key(place)].append(place)
+        found += [part for part in parts.values() if len(part) > 1]
+    return found
 
 
-def _part(path: Path, place: float) -> bytes:
-    """Returns a few bytes at a place, 0..1."""
-    file = os.open(path, os.O_RDONLY)
+def _part(name: str, start: int) -> bytes:
+    file = os.open(name, os.O_RDONLY)
     try:
-        return os.pread(file, GLIMPSE, int(max(0, os.fstat(file).st_size - GLIMPSE) * place))
+        return os.pread(file, PART, start)
     finally:
         os.close(file)
 
 
-def _digest(path: Path) -> bytes:
+def _digest(name: str) -> bytes:
     digest = blake2b()
-    with path.open("rb", buffering=0) as file:
+    with open(name, "rb", buffering=0) as file:
         while part := file.read(1 << 20):
             digest.update(part)
     return digest.digest()

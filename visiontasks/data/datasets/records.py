@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterable
 from functools import lru_cache
 from os import listdir
-from os.path import exists, isabs, isdir, isfile, normpath
-from pathlib import Path
+from os.path import abspath, exists, isdir, isfile, realpath
+from pathlib import Path, PurePath
 from typing import Any, Literal, NamedTuple
 
 from visiontasks.core.errors import InputError
@@ -98,11 +98,13 @@ def files_inside(root: Path, names: Iterable[tuple[str, str]]) -> list[Path]:
 
 
 def _found(root: Path, name: str, where: str) -> Path:
-    plain = normpath(name if isfile(root / name) else name.replace("\\", "/"))
-    if "\0" in name or isabs(plain) or plain.split("/")[0] == "..":
+    plain = name if isfile(root / name) else name.replace("\\", "/")
+    full = PurePath(abspath(root / plain))
+    inside = next((full.relative_to(top) for top in (abspath(root), realpath(root)) if full.is_relative_to(top)), None)
+    if inside is None or "\0" in name:
         raise InputError(f"{where}: {name!r} leaves {root}. Set the folder of the images to one above them.")
     path = root
-    for part in plain.split("/"):
+    for part in inside.parts:
         path /= part if exists(path / part) else _by_normal_name(path).get(normal(part), part)
     return path
 
