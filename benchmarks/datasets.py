@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import os
 import time
 from collections.abc import Callable
 from functools import partial
@@ -99,7 +98,6 @@ def main() -> None:
     for make, count, ask in ((table, 100_000, known), (coco, 100_000, known), (copies, 2_000, known_files)):
         with TemporaryDirectory() as folder:
             dataset = make(Path(folder), int(count * share))
-            os.sync()
             cpu, wall = time.process_time(), time.perf_counter()
             ask(dataset)
             figures = (f"{time.process_time() - cpu:.2f}", f"{time.perf_counter() - wall:.2f}")

@@ -100,7 +100,8 @@ class VisionDataModule(LightningDataModule):
     @cached_property
     def _targets(self) -> list[dict[str, Any]]:
         train = self.dataset("train")
-        return [train.target(index) for index in range(len(train))]
+        with garbage_kept():
+            return [train.target(index) for index in range(len(train))]
 
     def summary(self, key: str) -> dict[str, np.ndarray]:
         """Summarizes the training values of a target, counted once; see `Target.summary`."""
