@@ -17,7 +17,6 @@ import torch
 from jsonargparse import ArgumentParser
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateFinder
-from lightning.pytorch.loggers import WandbLogger
 from PIL import Image
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
@@ -255,10 +254,3 @@ def test_the_hub_asks_nobody(tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError):
             hf_hub_download("nobody/nothing", "file", cache_dir=tmp_path, endpoint="http://127.0.0.1:9")
     assert is_offline_mode() is before
-
-
-def test_lightning_begins_the_wandb_run_with_the_id_that_was_set(tmp_path: Path) -> None:
-    logger = WandbLogger(save_dir=tmp_path, offline=True)
-    compat.set_wandb_id(logger, "chosen")
-    assert logger.experiment.id == logger.version == "chosen"
-    logger.experiment.finish()

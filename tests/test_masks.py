@@ -287,7 +287,8 @@ LISTS = {
     "no mask": ("a", r"train\.txt, line 1: no image a\.\* in .*images with a mask in .*masks"),
     "no file": ("images/b.jpg masks/c.png", r"line 1: no such file: .*c\.png"),
     "outside": ("../b.jpg masks/b.png", r"line 1: '\.\./b\.jpg' leaves"),
-    "three": ("b b b", "line 1: expected an image and its mask, or one name; found 'b b b'"),
+    "three": ("b b b", r"line 1: no image b b b\.\* in"),
+    "three paths": ("a.png;b.png;c.png", "line 1: expected an image and its mask, or one name; found 'a.png;b.png;c"),
     "empty": ("", "the list is empty"),
 }
 

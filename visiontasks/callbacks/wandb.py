@@ -17,7 +17,6 @@ from lightning.pytorch.loggers import WandbLogger as LightningWandbLogger
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
 from visiontasks.callbacks.checkpoints import checkpoints_of
-from visiontasks.core.compat import set_wandb_id
 from visiontasks.core.errors import InputError
 from visiontasks.core.network import answers
 from visiontasks.core.redact import redact_arguments
@@ -58,15 +57,16 @@ class WandbLogger(LightningWandbLogger):
         if offline is None:
             offline = mode is None and not has_key()
         self.must_ask = not offline and mode in (None, "online", "shared")
-        super().__init__(
-            name=name,
-            project=project or os.environ.get("WANDB_PROJECT") or "visiontasks",
-            group=group,
-            save_dir=save_dir or os.environ.get("WANDB_DIR") or ".",
-            offline=offline,
-            settings=self.settings,
-            resume=os.environ.get("WANDB_RESUME") or "allow",
-        )
+        self.options: dict[str, Any] = {
+            "name": name,
+            "project": project or os.environ.get("WANDB_PROJECT") or "visiontasks",
+            "group": group,
+            "save_dir": save_dir or os.environ.get("WANDB_DIR") or ".",
+            "offline": offline,
+            "settings": self.settings,
+            "resume": os.environ.get("WANDB_RESUME") or "allow",
+        }
+        super().__init__(**self.options)
 
     @property
     def experiment(self) -> Any:
@@ -90,7 +90,7 @@ class WandbLogger(LightningWandbLogger):
         file = folder / "wandb_id.txt"
         known = file.read_text("utf-8").strip() if file.is_file() else token_hex(4)
         chosen = os.environ.get("WANDB_RUN_ID") or known
-        set_wandb_id(self, chosen)
+        super().__init__(**self.options, id=chosen)
         rank_zero_only(file.write_text)(chosen, "utf-8")
 
     def _stay_offline(self, reason: str) -> None:

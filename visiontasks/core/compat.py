@@ -32,12 +32,6 @@ def resume_at_the_end_of_epochs(trainer: Any) -> None:
     trainer.fit_loop._iteration_based_training = lambda: False
 
 
-def set_wandb_id(logger: Any, chosen: str) -> None:
-    """Sets the id of the W&B run of a WandbLogger that has not begun."""
-    # lightning 2.6.6. Only the constructor takes it, which a config may call before the run directory is known.
-    logger._wandb_init["id"] = chosen
-
-
 def leave_signals(trainer: Any) -> None:
     """Keeps Lightning from handling signals, which would exit with status 0 and hang if only one rank gets a signal."""
     # lightning 2.6.6. It has no option for this. The second method would wait for all ranks in each step.

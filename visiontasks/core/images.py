@@ -75,14 +75,6 @@ def read_bytes(path: str | PathLike[str], limit: int = -1) -> bytes:
         return file.read(limit)
 
 
-def read_text(path: str | PathLike[str]) -> str:
-    """Returns the text of a UTF-8 file without its byte order mark; raises an InputError if it cannot be read."""
-    try:
-        return read_bytes(path).decode("utf-8-sig")  # spreadsheets put a byte order mark first
-    except UnicodeDecodeError as error:
-        raise InputError(f"{shown(path)}: not UTF-8 at byte {error.start}. Save the file as UTF-8.") from None
-
-
 @contextmanager
 def decoding(name: str, what: str = "image") -> Generator[None]:
     """Turns every error of a decoder into an InputError that names the file and says `what` it should be."""

@@ -1,6 +1,8 @@
 """Batches: which samples make up each one, and how a loader's worker builds it."""
 
+import gc
 import math
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.sample import Batch, Sample
+from visiontasks.core.signals import ENDING
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.targets import find_target
 from visiontasks.targets.sample import targets_of
@@ -135,3 +138,20 @@ def collate(samples: Sequence[Sample], names: Names) -> Batch:
     if "truth" in samples[0]:
         batch["truth"] = [sample["truth"] for sample in samples]
     return batch
+
+
+def as_is(batch: Any) -> Batch:
+    """Returns a batch as it is; torch's own function would turn the arrays in `truth` into tensors."""
+    return batch
+
+
+def start_worker(number: int) -> None:
+    """Prepares a process that loads batches."""
+    gc.freeze()  # the garbage collector need not search the parent's imports again and again
+    for ending in ENDING:  # a signal to all processes is for the main one, which then ends its loaders
+        signal.signal(ending, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _ignore_once)
+
+
+def _ignore_once(number: int, frame: object) -> None:
+    signal.signal(number, signal.SIG_DFL)  # the second one is from torch, if the loader hangs

@@ -1,9 +1,7 @@
 """The DataModule of all tasks."""
 
-import gc
 import math
 import os
-import signal
 from collections.abc import Callable
 from functools import cached_property, partial
 from typing import Any
@@ -11,18 +9,18 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from rich.progress import track
 from torch.utils.data import DataLoader
 
 from visiontasks.core.depth import is_gray_range
 from visiontasks.core.errors import InputError
 from visiontasks.core.geometry import MAX_PIXELS, Frame, Resize, Size, height_width, is_picture
-from visiontasks.core.sample import Batch
-from visiontasks.core.signals import ENDING
+from visiontasks.core.memory import garbage_kept
 from visiontasks.data.augment import Augment, EvalTransform, Preset
-from visiontasks.data.batches import BatchDataset, BatchLoader, ExactBatchSampler
+from visiontasks.data.batches import BatchDataset, BatchLoader, ExactBatchSampler, as_is, start_worker
 from visiontasks.data.datasets.base import VisionDataset
+from visiontasks.data.datasets.copies import warn_of_copies
 from visiontasks.data.splits import MissingSplit
 from visiontasks.targets import Known, find_target, target_kinds
 
@@ -75,12 +73,15 @@ class VisionDataModule(LightningDataModule):
     def dataset(self, split: str) -> VisionDataset:
         """Returns the dataset of a split, which is made once; raises `MissingSplit` if the split is missing."""
         if split not in self._datasets:
-            made = self.make_dataset(split)
+            with garbage_kept():
+                made = self.make_dataset(split)
             made.set_gray_range(self.gray_range)
             train = made if split == "train" else self.dataset("train")
             for key, kind in target_kinds().items():
                 if (found := made.names(key)) != (known := train.names(key)):
                     raise InputError(f"{kind.names_key}: {split} has {found}, train {known}. Give both the same.")
+            if made is not train:
+                warn_of_copies(train, made, split)
             self._datasets[split] = made
         return self._datasets[split]
 
@@ -108,13 +109,32 @@ class VisionDataModule(LightningDataModule):
     @cached_property
     def _targets(self) -> list[dict[str, Any]]:
         train = self.dataset("train")
-        return [train.target(index) for index in range(len(train))]
+        with garbage_kept():
+            return [train.target(index) for index in range(len(train))]
 
     def summary(self, key: str) -> dict[str, np.ndarray]:
         """Summarizes the training values of a target, counted once; see `Target.summary`."""
         if key not in self._summaries:
             self._summaries[key] = self._dense_summary(key) if find_target(key).dense else self._summary(key, 0, 1)
         return self._summaries[key]
+
+    def check_classes(self, key: str) -> None:
+        """Prints how often the classes of a target occur in training; one that never does is an `InputError`."""
+        kind, names = find_target(key), self.dataset("train").names(key)
+        if not (kind.occurrence and names):
+            return
+        counts = self.summary(key)[kind.occurrence]
+        what = "pixel" if kind.dense else "image"
+        if absent := [name for name, count in zip(names, counts, strict=True) if not count]:
+            few = ", ".join(map(repr, absent[:5])) + (", ..." if len(absent) > 5 else "")
+            fault = f"{len(absent)} of {len(names)} classes have no {what} in training: {few}"
+            raise InputError(f"{kind.names_key}: {fault}. Add such {what}s, or leave the classes out of `class_names`.")
+        shares = counts / counts.sum() if kind.dense or key == "label" else counts / len(self.dataset("train"))
+        order = np.argsort(-shares, kind="stable")
+        shown = [f"{names[place]} {shares[place]:.1%}" for place in order]
+        if len(shown) > 12:
+            shown = [*shown[:6], "...", *shown[-6:]]
+        rank_zero_info(f"Training {what}s by class ({key}): {', '.join(shown)}.")
 
     def _summary(self, key: str, rank: int, ranks: int) -> dict[str, np.ndarray]:
         train, kind = self.dataset("train"), find_target(key)
@@ -201,11 +221,11 @@ class VisionDataModule(LightningDataModule):
             dataset=BatchDataset(dataset, transform, self.batch_size, names),
             sampler=sampler,
             batch_size=None,  # a key is already a whole batch
-            collate_fn=_as_is,
+            collate_fn=as_is,
             num_workers=workers,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=workers > 0,
-            worker_init_fn=_start_worker,
+            worker_init_fn=start_worker,
         )
 
     def _workers(self) -> int:
@@ -214,19 +234,3 @@ class VisionDataModule(LightningDataModule):
         if not self.trainer or self.trainer.strategy.root_device.type == "cpu":
             return 0
         return min(8, (os.cpu_count() or 1) // self.trainer.num_devices)
-
-
-def _as_is(batch: Any) -> Batch:
-    """torch's own function would turn the arrays in `truth` into tensors."""
-    return batch
-
-
-def _start_worker(number: int) -> None:
-    gc.freeze()  # the garbage collector need not search the parent's imports again and again
-    for ending in ENDING:  # a signal to all processes is for the main one, which then ends its loaders
-        signal.signal(ending, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _ignore_once)
-
-
-def _ignore_once(number: int, frame: object) -> None:
-    signal.signal(number, signal.SIG_DFL)  # the second one is from torch, if the loader hangs

@@ -42,6 +42,7 @@ class Target(ABC):
         dense: Whether an output has a score for each pixel.
         additive: Whether the counts of images may be summed; if not, the figures need those of each image.
         bounded: Whether all figures are between 0 and 1.
+        occurrence: The part of a summary that says how often each class occurs; empty if there are no classes.
     """
 
     key: ClassVar[str]
@@ -50,6 +51,7 @@ class Target(ABC):
     dense: ClassVar[bool] = False
     additive: ClassVar[bool] = True
     bounded: ClassVar[bool] = True
+    occurrence: ClassVar[str] = ""
 
     def to_augment(self, value: Any) -> dict[str, Any]:
         """Returns the arguments by which albumentations moves a value with its image."""

@@ -19,6 +19,7 @@ class LabelsTarget(Target):
     """
 
     key, names_key, monitor, additive = "labels", "labels_names", "map", False
+    occurrence = "positives"
 
     def missing(self, size: tuple[int, int], names: Sequence[str]) -> np.ndarray:
         return np.full(len(names), np.nan, np.float32)

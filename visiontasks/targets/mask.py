@@ -24,6 +24,7 @@ class MaskTarget(Target):
     """
 
     key, names_key, monitor, dense = "mask", "mask_names", "miou", True
+    occurrence = "pixels"
 
     def to_augment(self, value: Any) -> dict[str, Any]:
         return {"mask": value}

@@ -168,6 +168,7 @@ class VisionTask(Configurable, LightningModule):
                     f"{head.target.names_key}: the data has {found}, the model {known}. Retrain the model."
                 )
             if stage == "fit":
+                data.check_classes(key)
                 head.setup(data.summary(key))
         if stage == "fit" and self.backbone.normalization == "dataset":
             self.backbone.normalizer.set_statistics(*data.channel_statistics)

@@ -1,6 +1,7 @@
 """Windows cut out of images, to train networks that slide over images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -74,6 +75,9 @@ class Windows(VisionDataset):
 
     def __len__(self) -> int:
         return len(self.source) * self._per_image
+
+    def files(self) -> Sequence[Path]:
+        return self.source.files()
 
     def image(self, index: int) -> np.ndarray:
         left, top, side, _ = self.window(index)
