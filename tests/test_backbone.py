@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import socket
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -17,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.network import answers
 from visiontasks.models import Backbone
 from visiontasks.models.backbone import BATCH_NORMS
 from visiontasks.models.network import without_weights
@@ -164,6 +166,22 @@ def test_without_a_connection_the_error_comes_at_once_and_names_the_ways_out() -
         Backbone("test_resnet", pretrained=True)
     assert time.perf_counter() - start < 10
     assert all(way in str(error.value) for way in ("pretrained: PATH", "bundled", "tf_efficientnet_lite0", "false"))
+
+
+@pytest.mark.parametrize("listens", [False, True], ids=["refuses", "never answers"])
+def test_a_hub_that_does_not_answer_costs_little(listens: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        if listens:
+            server.listen()
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.setattr("visiontasks.models.backbone.ENDPOINT", address)
+        monkeypatch.setattr("visiontasks.models.backbone.is_offline_mode", lambda: False)
+        monkeypatch.setattr(answers, "__defaults__", (0.3,))
+        start = time.perf_counter()
+        with pytest.raises(InputError, match=rf"weights of test_resnet .*{address} does not answer.* its cache /"):
+            Backbone("test_resnet", pretrained=True)
+        assert time.perf_counter() - start < 3
 
 
 def test_without_weights_nothing_is_read() -> None:

@@ -17,6 +17,7 @@ import torch
 from jsonargparse import ArgumentParser
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateFinder
+from lightning.pytorch.loggers import WandbLogger
 from PIL import Image
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
@@ -243,3 +244,21 @@ def test_lightning_repeats_the_end_of_an_epoch_if_the_steps_are_limited(tmp_path
         trainer(tmp_path, max_steps=5).fit(second, batches(), ckpt_path=tmp_path / "end.ckpt", weights_only=True)
         found.append((first.epochs, second.epochs))
     assert found == [([0], [2]), ([0], [1])]
+
+
+def test_the_hub_asks_nobody(tmp_path: Path) -> None:
+    from huggingface_hub import hf_hub_download, is_offline_mode
+
+    before = is_offline_mode()
+    with compat.hub_offline():
+        assert is_offline_mode()
+        with pytest.raises(FileNotFoundError):
+            hf_hub_download("nobody/nothing", "file", cache_dir=tmp_path, endpoint="http://127.0.0.1:9")
+    assert is_offline_mode() is before
+
+
+def test_lightning_begins_the_wandb_run_with_the_id_that_was_set(tmp_path: Path) -> None:
+    logger = WandbLogger(save_dir=tmp_path, offline=True)
+    compat.set_wandb_id(logger, "chosen")
+    assert logger.experiment.id == logger.version == "chosen"
+    logger.experiment.finish()

@@ -429,7 +429,7 @@ def test_ctrl_c_stops_at_once_and_leaves_no_half_file(
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 130
     assert process.stderr is not None
-    assert process.stderr.read().strip().splitlines()[-1] == "interrupted"
+    assert process.stderr.read().strip().splitlines()[-1] == "interrupted by SIGINT"
     assert not (out / "predictions.csv").exists()
     assert [path.name for path in out.rglob(".*")] == [RECORD]
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+import sys
+import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +18,7 @@ from lightning.pytorch.loggers import WandbLogger as LightningWandbLogger
 
 from visiontasks.callbacks.wandb import (
     WandbLogger,
+    default_logger,
     finish_runs,
     log_boxes_and_masks,
     log_config,
@@ -22,6 +27,8 @@ from visiontasks.callbacks.wandb import (
     wandb_loggers,
 )
 from visiontasks.cli.runs import run_loggers
+from visiontasks.core.errors import InputError
+from visiontasks.core.network import answers
 
 IMAGE = np.zeros((20, 20, 3), np.uint8)
 
@@ -68,6 +75,7 @@ def test_a_run_is_written_below_the_working_directory_wherever_the_service_was_s
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    Path("runs/config/time").mkdir(parents=True)
     _, logger = run_loggers(None, Path("runs/config/time"))
     assert Path(logger.save_dir) == tmp_path / "runs/config/time"
 
@@ -101,3 +109,109 @@ def test_a_run_goes_on_offline_where_no_server_answers(tmp_path: Path, monkeypat
     logger = WandbLogger(save_dir=str(tmp_path), offline=False)
     assert isinstance(logger.experiment, FakeRun)
     assert (len(modes), modes[1]) == (2, "offline")
+
+
+def begin_with(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Runs that begin nowhere; returns the options of each, with its settings and the command line that it sees."""
+    begun = []
+
+    def begin(settings: wandb.Settings, **options: Any) -> FakeRun:
+        begun.append({**options, "settings": settings, "args": list(sys.argv)})
+        return FakeRun()
+
+    monkeypatch.setattr(wandb, "init", begin)
+    monkeypatch.setattr(wandb, "run", None)
+    return begun
+
+
+def test_the_variables_of_wandb_apply_to_what_the_config_leaves_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = begin_with(monkeypatch)
+    _ = default_logger(tmp_path / "runs/config/time").experiment
+    names = ("project", "name", "dir", "id", "resume")
+    directory = tmp_path / "runs/config/time"
+    assert [begun[0][name] for name in names] == ["visiontasks", "config/time", str(directory), None, "allow"]
+    (tmp_path / "elsewhere").mkdir()
+    variables = {"PROJECT": "mine", "NAME": "first", "DIR": str(tmp_path / "elsewhere"), "RESUME": "must"}
+    variables |= {"RUN_ID": "abc", "ENTITY": "us", "RUN_GROUP": "all", "TAGS": "a,b", "INIT_TIMEOUT": "3"}
+    for name, value in variables.items():
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    _ = default_logger(tmp_path / "runs/config/time").experiment
+    assert [begun[1][name] for name in names] == ["mine", "first", str(tmp_path / "elsewhere"), None, "must"]
+    assert not {"entity", "tags", "notes", "job_type"} & begun[1].keys()  # W&B itself takes these from its variables
+    assert begun[1]["group"] is None
+    assert [one["settings"].finish_timeout for one in begun] == [15, 15]
+    assert [one["settings"].init_timeout == 10 for one in begun] == [True, False]
+    _ = WandbLogger(project="named", name="named", save_dir=str(tmp_path)).experiment
+    assert [begun[2][name] for name in names[:3]] == ["named", "named", str(tmp_path)]
+
+
+@pytest.mark.parametrize("listens", [False, True], ids=["refuses", "never answers"])
+def test_a_server_that_does_not_answer_costs_little(
+    listens: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: Any
+) -> None:
+    begun = begin_with(monkeypatch)
+    monkeypatch.setenv("WANDB_MODE", "online")
+    monkeypatch.setattr(answers, "__defaults__", (0.3,))
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.getsockname()[1]}")
+        if listens:
+            server.listen()
+        start = time.monotonic()
+        assert isinstance(WandbLogger(save_dir=str(tmp_path)).experiment, FakeRun)
+        assert time.monotonic() - start < 2
+    assert [one["settings"].mode for one in begun] == ["offline"]
+    assert "this run stays offline. `wandb sync` uploads it later" in str(recwarn[-1].message)
+
+
+def test_a_server_that_answers_anything_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = begin_with(monkeypatch)
+    monkeypatch.setenv("WANDB_MODE", "online")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.getsockname()[1]}")
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            connection.recv(1000)
+            connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+            connection.close()
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        _ = WandbLogger(save_dir=str(tmp_path)).experiment
+        thread.join()
+    assert begun[0]["settings"].mode != "offline"
+
+
+def test_wandb_does_not_see_secrets_of_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = begin_with(monkeypatch)
+    monkeypatch.setattr(sys, "argv", ["visiontasks", "fit", "--data.dataset.token", "canary"])
+    _ = WandbLogger(save_dir=str(tmp_path)).experiment
+    assert begun[0]["args"] == ["visiontasks", "fit", "--data.dataset.token", "REDACTED"]
+    assert sys.argv[-1] == "canary"
+
+
+def test_a_mistake_in_the_use_of_wandb_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def begin(**options: Any) -> None:
+        raise wandb.errors.UsageError("no API key configured")
+
+    monkeypatch.setattr(wandb, "init", begin)
+    monkeypatch.setattr(wandb, "run", None)
+    with pytest.raises(InputError, match=r"W&B: no API key configured\. Run `wandb login`"):
+        _ = WandbLogger(save_dir=str(tmp_path)).experiment
+
+
+def test_a_run_keeps_its_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    found = []
+    for _ in range(2):
+        _, logger = run_loggers(True, tmp_path)
+        found.append(logger.experiment.id)
+        finish_runs([logger])
+    assert found == [(tmp_path / "wandb_id.txt").read_text()] * 2
+    monkeypatch.setenv("WANDB_RUN_ID", "chosen")
+    _, logger = run_loggers(True, tmp_path)
+    assert logger.experiment.id == "chosen"
+    finish_runs([logger])

@@ -8,7 +8,6 @@ from visiontasks.callbacks.freeze import FreezeBackbone
 from visiontasks.callbacks.mix import Mix
 from visiontasks.callbacks.panels import Panels
 from visiontasks.callbacks.results import Results
-from visiontasks.callbacks.stopping import EarlyStopping
 from visiontasks.callbacks.wandb import BestCheckpointArtifact
 
 __all__ = [
@@ -16,7 +15,6 @@ __all__ = [
     "Checkpoints",
     "ClosedFormStart",
     "Curves",
-    "EarlyStopping",
     "FiniteCheck",
     "FreezeBackbone",
     "Mix",

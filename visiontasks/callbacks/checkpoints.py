@@ -76,8 +76,7 @@ class Checkpoints(Checkpoint):
         # a callback that validates an average of the weights saves wrong ones meanwhile
         self.averages = any(isinstance(callback, WeightAveraging) for callback in callbacks)
         # Lightning does not save that it was told to stop
-        stoppers = (callback for callback in callbacks if isinstance(callback, EarlyStopping))
-        if any(stopper.wait_count >= stopper.patience for stopper in stoppers):
+        if any(stopper.wait_count >= stopper.patience for stopper in _stoppers(trainer)):
             rank_zero_info("Early stopping ended this fit before. To go on, give a larger --early_stopping.")
             trainer.should_stop = True
         if self.best and not trainer.strategy.broadcast(self.best_model_path):
@@ -145,7 +144,11 @@ class Checkpoints(Checkpoint):
         self.best, self.best_epoch = state_dict["best"], state_dict["best_epoch"]
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
-        for key, state in checkpoint.get("callbacks", {}).items():  # of a run before version 0.3
+        states = checkpoint.get("callbacks", {})
+        for stopper in _stoppers(trainer):
+            if stopper.state_key in states:
+                states[stopper.state_key]["patience"] = stopper.patience  # else Lightning restores the old one
+        for key, state in states.items():  # of a run of an earlier version
             if key.startswith("ModelCheckpoint") and state["monitor"] == self.monitor and state["best_model_score"]:
                 self.best = {self.monitor: float(state["best_model_score"])}
 
@@ -184,6 +187,10 @@ class Checkpoints(Checkpoint):
             name = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{task}" if task else job
             subprocess.run(["scontrol", "requeue", name], check=True)
         raise Interrupted(self.asked)
+
+
+def _stoppers(trainer: Any) -> list[EarlyStopping]:
+    return [callback for callback in trainer.callbacks if isinstance(callback, EarlyStopping)]
 
 
 def checkpoints_of(trainer: Trainer) -> Checkpoints | None:

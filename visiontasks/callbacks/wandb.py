@@ -1,8 +1,12 @@
 """The only module that uses Weights & Biases: a logger that never blocks, and log functions for the other callbacks."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from netrc import NetrcParseError, netrc
+from pathlib import Path
+from secrets import token_hex
 from typing import Any
 from urllib.parse import urlparse
 
@@ -13,16 +17,23 @@ from lightning.pytorch.loggers import WandbLogger as LightningWandbLogger
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
 from visiontasks.callbacks.checkpoints import checkpoints_of
+from visiontasks.core.compat import set_wandb_id
+from visiontasks.core.errors import InputError
+from visiontasks.core.network import answers
+from visiontasks.core.redact import redact_arguments
 from visiontasks.core.sample import IGNORE_MASK
+
+SECONDS = {"init_timeout": 10, "finish_timeout": 15}  # limits on what a server that does not respond may cost
 
 
 class WandbLogger(LightningWandbLogger):
     """Lightning's WandbLogger, online if there is an API key (or WANDB_MODE says so), else offline.
 
-    If the server does not respond, the run continues offline after 10 seconds, and waits up to 15 seconds at the end.
+    If the server does not respond, the run continues offline after at most 10 seconds, and waits up to 15 seconds at
+    the end. Environment variables such as WANDB_PROJECT and WANDB_RUN_ID apply to everything that is not given here.
 
     Args:
-        project: W&B project.
+        project: W&B project; by default `visiontasks`.
         name: Name of the run.
         group: Group of the run.
         save_dir: Folder of `wandb/`; by default the run directory.
@@ -31,7 +42,7 @@ class WandbLogger(LightningWandbLogger):
 
     def __init__(
         self,
-        project: str = "visiontasks",
+        project: str | None = None,
         name: str | None = None,
         group: str | None = None,
         save_dir: str | None = None,
@@ -39,11 +50,22 @@ class WandbLogger(LightningWandbLogger):
     ) -> None:
         import wandb  # takes a second
 
-        self.settings = wandb.Settings(init_timeout=10, finish_timeout=15)
+        self.settings = wandb.Settings()
+        for limit, seconds in SECONDS.items():
+            if f"WANDB_{limit.upper()}" not in os.environ:
+                setattr(self.settings, limit, seconds)
+        mode = os.environ.get("WANDB_MODE")
         if offline is None:
-            offline = "WANDB_MODE" not in os.environ and not has_key()
+            offline = mode is None and not has_key()
+        self.must_ask = not offline and mode in (None, "online", "shared")
         super().__init__(
-            name=name, project=project, group=group, save_dir=save_dir or ".", offline=offline, settings=self.settings
+            name=name,
+            project=project or os.environ.get("WANDB_PROJECT") or "visiontasks",
+            group=group,
+            save_dir=save_dir or os.environ.get("WANDB_DIR") or ".",
+            offline=offline,
+            settings=self.settings,
+            resume=os.environ.get("WANDB_RESUME") or "allow",
         )
 
     @property
@@ -52,20 +74,58 @@ class WandbLogger(LightningWandbLogger):
         import wandb
 
         try:
-            return super().experiment
+            if self.must_ask and not getattr(rank_zero_only, "rank", 0) and not answers(server()):
+                self._stay_offline(f"no answer from {server()}")
+            with _without_secrets():
+                return super().experiment
         except wandb.errors.CommError as error:
-            rank_zero_warn(f"W&B does not respond ({error}); this run stays offline. `wandb sync` uploads it later.")
-            self.settings.mode = "offline"
-            return super().experiment
+            self._stay_offline(str(error))
+            with _without_secrets():
+                return super().experiment
+        except wandb.errors.Error as error:
+            raise InputError(f"W&B: {error}. Run `wandb login`, or give --trainer.logger false.") from error
+
+    def keep_id(self, folder: Path) -> None:
+        """Continues the W&B run whose id is in a run directory, or writes a new id there; WANDB_RUN_ID comes first."""
+        file = folder / "wandb_id.txt"
+        known = file.read_text("utf-8").strip() if file.is_file() else token_hex(4)
+        chosen = os.environ.get("WANDB_RUN_ID") or known
+        set_wandb_id(self, chosen)
+        rank_zero_only(file.write_text)(chosen, "utf-8")
+
+    def _stay_offline(self, reason: str) -> None:
+        rank_zero_warn(f"W&B does not respond ({reason}); this run stays offline. `wandb sync` uploads it later.")
+        self.settings.mode, self.must_ask = "offline", False
+
+
+@contextmanager
+def _without_secrets() -> Generator[None]:
+    """Hides secrets in the command line, which W&B stores."""
+    given, sys.argv = sys.argv, redact_arguments(sys.argv)
+    try:
+        yield
+    finally:
+        sys.argv = given
+
+
+def default_logger(directory: Path) -> WandbLogger:
+    """Returns the logger of a run whose config names none; WANDB_NAME and WANDB_DIR come first."""
+    name = os.environ.get("WANDB_NAME") or "/".join(directory.parts[-2:])
+    # an absolute path, because the service of W&B keeps the working directory in which it was started
+    return WandbLogger(name=name, save_dir=os.environ.get("WANDB_DIR") or str(directory.absolute()))
+
+
+def server() -> str:
+    """Returns the address of the W&B server."""
+    return os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai"
 
 
 def has_key() -> bool:
     """Returns whether there is a W&B key in WANDB_API_KEY or in the netrc file that `wandb login` writes."""
     if os.environ.get("WANDB_API_KEY"):
         return True
-    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
     try:
-        return netrc(os.environ.get("NETRC")).authenticators(host) is not None
+        return netrc(os.environ.get("NETRC")).authenticators(urlparse(server()).hostname or "") is not None
     except (OSError, NetrcParseError):
         return False
 

@@ -21,6 +21,7 @@ from visiontasks.losses import Loss
 from visiontasks.models import Head
 from visiontasks.tasks import Schedule, VisionTask
 
+QUOTE = " Quote words such as no, 007 and null, which YAML reads as other values."
 SECTIONS = ("trainer", "model", "data")
 LONGEST, DEEPEST = 2_000_000, 50  # characters and levels of a config; the class names of ImageNet-22k are 500,000
 
@@ -33,9 +34,7 @@ class Parser(LightningArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         if "Expected a <class 'str'>. Got value:" in message:
-            raise InputError(
-                f"{message} YAML reads words such as no, 007 and null as other values: quote them."
-            ) from ex
+            raise InputError(message.removesuffix(QUOTE) + QUOTE) from ex
         bases = (VisionDataset, VisionTask, Head, Loss, Schedule)
         classes = {cls.__name__ for base in bases for cls in _subclasses(base)}
         raise InputError(message + suggestion(message, option_names(self) | classes | {*get_args(Preset)})) from ex

@@ -12,7 +12,7 @@ from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from visiontasks.callbacks.wandb import log_config
+from visiontasks.callbacks.wandb import WandbLogger, default_logger, log_config
 from visiontasks.core.errors import InputError
 from visiontasks.core.files import atomic_write, read_csv, set_aside
 from visiontasks.core.redact import redact
@@ -55,13 +55,14 @@ def run_loggers(chosen: Any, directory: Path, resumed: dict[str, Any] | None = N
         resumed: The checkpoint from which a fit goes on in this directory.
     """
     if chosen is None or chosen is True:
-        from visiontasks.callbacks.wandb import WandbLogger
-
-        # an absolute path, because the service of W&B keeps the working directory in which it was started
-        chosen = WandbLogger(name="/".join(directory.parts[-2:]), save_dir=str(directory.absolute()))
+        chosen = default_logger(directory)
+    others = chosen if isinstance(chosen, list) else [chosen] if chosen else []
+    for logger in others:
+        if isinstance(logger, WandbLogger):
+            logger.keep_id(directory)
     csv = CSVLogger(str(directory), name="", version="", flush_logs_every_n_steps=20)
     rank_zero_only(_start_metrics)(csv, directory / "metrics.csv", resumed)
-    return [csv, *(chosen if isinstance(chosen, list) else [chosen] if chosen else [])]
+    return [csv, *others]
 
 
 def rows_before(rows: Sequence[dict[str, str]], checkpoint: dict[str, Any]) -> list[dict[str, str]]:

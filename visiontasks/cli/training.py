@@ -13,11 +13,11 @@ from typing import Any
 
 from jsonargparse import Namespace
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
-from visiontasks.callbacks import Checkpoints, ClosedFormStart, Curves, EarlyStopping, FiniteCheck, Panels, Results
+from visiontasks.callbacks import Checkpoints, ClosedFormStart, Curves, FiniteCheck, Panels, Results
 from visiontasks.callbacks.rates import STEPS, LRFinder
 from visiontasks.cli.arguments import values_of
 from visiontasks.cli.flags import check_flags

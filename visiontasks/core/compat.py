@@ -32,10 +32,17 @@ def resume_at_the_end_of_epochs(trainer: Any) -> None:
     trainer.fit_loop._iteration_based_training = lambda: False
 
 
+def set_wandb_id(logger: Any, chosen: str) -> None:
+    """Sets the id of the W&B run of a WandbLogger that has not begun."""
+    # lightning 2.6.6. Only the constructor takes it, which a config may call before the run directory is known.
+    logger._wandb_init["id"] = chosen
+
+
 def leave_signals(trainer: Any) -> None:
     """Keeps Lightning from handling signals, which would exit with status 0 and hang if only one rank gets a signal."""
-    # lightning 2.6.6. It has no option for this.
+    # lightning 2.6.6. It has no option for this. The second method would wait for all ranks in each step.
     trainer._signal_connector.register_signal_handlers = lambda: None
+    trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None
 
 
 def allow_clipping(optimizer: Any) -> None:
@@ -100,6 +107,19 @@ def same_padding(length: Any, kernel_size: int, stride: int, dilation: int) -> A
     reach = (kernel_size - 1) * dilation + 1
     total = ((length + stride - 1) // stride - 1) * stride + reach - length
     return total if reach >= stride else torch.sym_max(total, 0)  # symbolic sizes stay simple without a maximum
+
+
+@contextmanager
+def hub_offline(offline: bool = True) -> Generator[None]:
+    """Makes the Hugging Face hub use its cache alone, without any request."""
+    # huggingface_hub 2.4. The public way is an environment variable, which is only read at the import.
+    from huggingface_hub import constants
+
+    before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, offline or constants.HF_HUB_OFFLINE
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
 def smp_decoder(name: str) -> Any:

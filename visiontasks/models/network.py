@@ -10,10 +10,14 @@ from typing import Any
 
 import timm
 import torch
+from huggingface_hub import is_offline_mode
+from huggingface_hub.constants import ENDPOINT, HF_HUB_CACHE
 from timm.models import load_state_dict
 from torch import Tensor, nn
 
+from visiontasks.core.compat import hub_offline
 from visiontasks.core.errors import InputError
+from visiontasks.core.network import answers
 
 BUNDLED = "tf_efficientnet_lite0"
 _reads_weights = ContextVar("reads_weights", default=True)
@@ -44,14 +48,17 @@ def create_network(name: str, pretrained: bool | str, in_channels: int, output_s
     options |= {"num_classes": None if top else 0, "output_stride": output_stride}  # timm ignores None
     if isinstance(pretrained, str):
         options["pretrained_cfg_overlay"] = {"state_dict": _read_weights(name, pretrained), "custom_load": False}
+    unreachable = pretrained is True and not is_offline_mode() and not answers(ENDPOINT)
     try:
-        net: Any = timm.create_model(name, **options)
+        with hub_offline(unreachable):
+            net: Any = timm.create_model(name, **options)
         if isinstance(pretrained, str) and pretrained != "bundled":
             _check_complete(net, timm.create_model(name, **options))
     except OSError as error:  # all errors of the hub are of this kind
+        reason = f"{ENDPOINT} does not answer" if unreachable else " ".join(str(error).split())
         raise InputError(
-            f"backbone.pretrained: the weights of {name} could not be fetched ({error}). Set `pretrained: PATH` to a "
-            f"local file, or use `bundled` (with name {BUNDLED}) or `false`."
+            f"backbone.pretrained: the weights of {name} could not be fetched ({reason}), and are not in its cache "
+            f"{HF_HUB_CACHE}. Set `pretrained: PATH` to a local file, or use `bundled` (name {BUNDLED}) or `false`."
         ) from error
     except (TypeError, AssertionError) as error:
         if output_stride:

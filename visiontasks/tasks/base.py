@@ -182,7 +182,7 @@ class VisionTask(Configurable, LightningModule):
             optimizer = self.make_optimizer(groups)
         except (ValueError, TypeError) as error:
             raise InputError(f"model.optimizer: {error}.") from error
-        if math.isinf(rate := optimizer.param_groups[0]["lr"]):
+        if not math.isfinite(rate := optimizer.param_groups[0]["lr"]):
             raise InputError("model.optimizer: the learning rate must be finite.")
         optimizer.param_groups[1]["lr"] = rate * self.backbone_lr_ratio
         load_training_data(self.trainer)  # so that the number of batches is known if only max_steps is given

@@ -1,0 +1,175 @@
+"""Settings that would break a run or do nothing, and odd files in the place of a config, are one line of error."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from visiontasks.cli import main
+from visiontasks.cli.flags import REFUSED
+from visiontasks.cli.parser import LONGEST, load_yaml
+
+CONFIG = """
+trainer: {max_epochs: 1, accelerator: cpu, enable_progress_bar: false, enable_model_summary: false, logger: false}
+model: {class_path: ClassificationTask, init_args: {backbone: {name: test_resnet, pretrained: false}}}
+data: {dataset: {class_path: Shapes, init_args: {count: 16, size: 32}}, image_size: 32, batch_size: 8}
+"""
+
+
+@pytest.fixture
+def fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Callable[..., str]:
+    """Runs a fit that must end with one line of error, which it returns, and leave no report of a bug."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "base.yaml").write_text(CONFIG)
+
+    def run(*args: str) -> str:
+        start = time.monotonic()
+        with pytest.raises(SystemExit) as stopped:
+            main(["fit", "-c", "base.yaml", *args])
+        message = capsys.readouterr().err.strip().splitlines()[-1]
+        assert stopped.value.code == 2, message
+        assert message.startswith("error: ")
+        assert time.monotonic() - start < 30
+        assert not list(tmp_path.glob("visiontasks-error-*"))
+        return message
+
+    return run
+
+
+def cases() -> Iterator[tuple[str, str]]:
+    """Arguments and a part of the message."""
+    trainer = {
+        "limit_train_batches 0": "trainer.limit_train_batches: 0: there is nothing to do",
+        "limit_val_batches 0 --early_stopping 2": "early_stopping: needs a validation",
+        "max_epochs 0": "trainer.max_epochs: 0: there is nothing to do",
+        "max_steps 0": "trainer.max_steps: 0: there is nothing to do",
+        "accumulate_grad_batches 0": "accumulate_grad_batches: 0 must be 1 or more",
+        "check_val_every_n_epoch 0": "check_val_every_n_epoch: 0 must be 1 or more",
+        "gradient_clip_val -1": "gradient_clip_val: -1",
+        "num_nodes 0": "num_nodes: 0",
+        "accelerator gpu": "gpu",
+        "devices abc": "trainer: `devices`",
+        "strategy nonsense": "trainer: You selected an invalid strategy",
+        "precision 8": "trainer.precision",
+        "barebones true": "trainer: `Trainer(barebones=True",
+        "logger TensorBoardLogger --trainer.logger.save_dir x": "loggers.TensorBoardLogger: Neither `tensorboard`",
+        "callbacks+=EarlyStopping --trainer.callbacks.monitor nothing": "Early stopping conditioned on metric `nothing",
+    }
+    yield from ((f"--trainer.{flags}", message) for flags, message in trainer.items())
+    needs = {
+        "StochasticWeightAveraging": "swa_lrs 1",
+        "Timer": "duration 1",
+        "ModelPruning": "pruning_fn l1_unstructured",
+    }
+    for name in REFUSED:
+        more = f" --trainer.callbacks.{needs[name]}" if name in needs else ""
+        yield (
+            f"--trainer.callbacks+={name}{more}",
+            f"trainer.callbacks: {name} does not work here. {REFUSED[name][:20]}",
+        )
+    yield "--early_stopping 0", "early_stopping: 0 must be 1 or more"
+    yield "--seed_everything -1", "seed_everything: -1 must be 0 or more"
+    yield "--data.num_workers -1", "data.num_workers: -1 must be 0 or more"
+    yield "--data.batch_size 1", "batch norm cannot learn from a batch of one image"
+    yield "--data.image_size 1000000000", "images have at most"
+    yield "--data.train_size 1000000000", "images have at most"
+    rates = {"lr": ("-1", ".inf", ".nan"), "momentum": ("-1",), "weight_decay": ("-1",)}
+    for name, values in rates.items():
+        for value in values:
+            yield f"--model.optimizer torch.optim.SGD --model.optimizer.{name} {value}", "model.optimizer: "
+    schedules = {"Cosine": "warmup -1", "Exponential": "gamma -1", "Step": "milestones [-1]", "InverseTime": "decay -1"}
+    for name, argument in schedules.items():
+        yield f"--model.schedule {name} --model.schedule.{argument}", f"{name}: "
+    yield "--model.backbone_lr_ratio -1", "backbone_lr_ratio=-1.0 must be 0 or more"
+    frozen = "--trainer.max_epochs 2 --trainer.callbacks+=FreezeBackbone --trainer.callbacks.lr"
+    yield f"{frozen} -1", "lr=-1.0 above 0"
+    for address in ("http://127.0.0.1:9/x", "https://localhost/x", "s3://bucket/x", "file:///x"):
+        yield f"-c {address}.yaml", "no such file"
+        yield f"--ckpt_path {address}.ckpt", "addresses are not fetched"
+        yield f"--model.weights {address}.ckpt", "addresses are not fetched"
+        yield f"--model.backbone.pretrained {address}.pth", "no such file"
+    yield "--data.dataset.class_names [no,yes]", "class_names"
+
+
+@pytest.mark.parametrize(("flags", "message"), cases())
+def test_settings_that_cannot_work_are_refused(flags: str, message: str, fit: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("a connection"))
+    assert message in fit(*flags.split(" "))
+
+
+def test_words_that_yaml_reads_otherwise_are_to_be_quoted(fit: Any) -> None:
+    folder = ("--data.dataset", "MaskFolder", "--data.dataset.root", "x", "--data.dataset.class_names")
+    for names in ("[no, yes]", "[007, 008]", "[none, null]", "[1.0, a]"):
+        assert "Quote words such as no, 007 and null" in fit(*folder, names)
+
+
+def test_fits_without_checkpoints_or_validation_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "base.yaml").write_text(CONFIG)
+    main(["fit", "-c", "base.yaml", "--trainer.enable_checkpointing", "false"])
+    assert not list(tmp_path.rglob("*.ckpt"))
+    main(["fit", "-c", "base.yaml", "--trainer.limit_val_batches", "0"])
+    assert [path.name for path in tmp_path.rglob("*.ckpt")] == ["last.ckpt"]
+    assert any("there is no validation, and so no best.ckpt" in str(warning.message) for warning in recwarn)
+
+
+LINES = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+LINES += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 9)]
+MERGES = ["b0: &b0 {x: 1}", *(f"b{i}: &b{i} {{<<: [{', '.join([f'*b{i - 1}'] * 9)}]}}" for i in range(1, 9))]
+TEXTS = {
+    "\n".join(LINES): "more than 100,000 values",
+    "\n".join(MERGES): "more than 100,000 values",
+    "a: &a [*a]": "contains itself",
+    "[" * 100_000: "nested too deeply",
+    "data: " + "{a: " * 100_000: "nested too deeply",
+    "? " * 100_000: "nested too deeply",
+    "x: '" + "a" * LONGEST + "'": "characters, more than the limit",
+    "a: 1\na: 2": "the key 'a' appears twice",
+    "trainer:\n\tmax_epochs: 1": "cannot start any token",
+    "trainer: !!python/object/apply:os.system ['touch canary']": "could not determine a constructor",
+    "{[1]: 2}": "unhashable",
+    "a: *b": "undefined alias",
+    "a: 1\n---\nb: 2": "but found another document",
+    "\0": "unacceptable character",
+    f"a: {'1' * 5000}": "Exceeds the limit",
+}
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=lambda text: ascii(text[:20]))
+def test_hostile_yaml_is_refused_at_once(text: str) -> None:
+    start = time.monotonic()
+    with pytest.raises(yaml.YAMLError, match=TEXTS[text]):
+        load_yaml(text)
+    assert time.monotonic() - start < 5
+
+
+def test_what_yaml_may_hold_is_not_limited() -> None:
+    names = [f"class {i}" for i in range(22_000)]
+    assert load_yaml(yaml.safe_dump({"names": names})) == {"names": names}
+    assert load_yaml("a: &x {b: [1]}\nc: *x\nd: {<<: *x, e: 2}")["d"] == {"b": [1], "e": 2}
+
+
+def test_what_is_no_config_is_named(fit: Any, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "latin.yaml").write_bytes("a: caf\xe9".encode("latin1"))
+    (tmp_path / "list.yaml").write_text("[1, 2]")
+    for name in ("folder", "pipe"):
+        assert f"{name}: not a regular file" in fit("-c", name)
+        assert f"--data: {name} is not a file of settings" in fit("--data", name)
+        (tmp_path / "section.yaml").write_text(f"data: {name}")
+        assert f"section.yaml: data: {name} is not a file of settings" in fit("-c", "section.yaml")
+    assert "latin.yaml: not YAML: 'utf-8' codec" in fit("-c", "latin.yaml")
+    assert "list.yaml: expected sections" in fit("-c", "list.yaml")
+    assert "no such file" in fit("-c", "x" * 5000)
+    (tmp_path / "bomb.yaml").write_text("\n".join(LINES))
+    (tmp_path / "section.yaml").write_text("data: bomb.yaml")
+    assert "bomb.yaml: not YAML: more than 100,000 values" in fit("-c", "section.yaml")
