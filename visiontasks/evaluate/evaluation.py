@@ -50,7 +50,8 @@ def bootstrap(
     """
     rng, kind, number = np.random.default_rng(0), find_target(key), len(counts)
     times = np.stack([np.bincount(rng.integers(number, size=number), minlength=number) for _ in range(draws)])
-    values, drawn, sizes = kind.figures(counts), kind.figures(counts, times), kind.sizes(counts)
+    values, drawn = kind.figures(counts), kind.figures(counts, times)
+    sizes = kind.sizes(counts) if kind.bounded and other is None else {}
     if other is not None:
         values = {name: value - values[name] for name, value in kind.figures(other).items()}
         drawn = {name: value - drawn[name] for name, value in kind.figures(other, times).items()}
@@ -59,7 +60,7 @@ def bootstrap(
         value, found = np.atleast_1d(values[name]), found.reshape(len(found), -1)
         absent = np.isnan(value)  # classes in no image; a class may also be in no drawn image
         found = np.where(absent, 0, found)
-        if kind.bounded and other is None:
+        if name in sizes:
             low, high = share_interval(value, np.nanvar(found, 0), np.atleast_1d(sizes[name]))
         else:
             low, high = np.nanquantile(found, [0.025, 0.975], axis=0)

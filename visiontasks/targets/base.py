@@ -129,7 +129,10 @@ class Target(ABC):
         """
 
     def sizes(self, counts: np.ndarray) -> dict[str, np.ndarray]:
-        """Counts the images of which each figure is computed: by name, (), or (classes,) for one of each class."""
+        """Counts the images of which each figure is computed: by name, (), or (classes,) for one of each class.
+
+        A kind that is not additive overrides it.
+        """
         alone = self.figures(counts.swapaxes(0, 1)[None])  # each image as a set of its own
         return {name: np.isfinite(values).sum(0) for name, values in alone.items()}
 
