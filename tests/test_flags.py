@@ -59,20 +59,14 @@ def cases() -> Iterator[tuple[str, str]]:
         "precision 8": "trainer.precision",
         "barebones true": "trainer: `Trainer(barebones=True",
         "logger TensorBoardLogger --trainer.logger.save_dir x": "loggers.TensorBoardLogger: Neither `tensorboard`",
-        "callbacks+=EarlyStopping --trainer.callbacks.monitor nothing": "Early stopping conditioned on metric `nothing`",
+        "callbacks+=EarlyStopping --trainer.callbacks.monitor nothing": "Early stopping conditioned on metric",
     }
     yield from ((f"--trainer.{flags}", message) for flags, message in trainer.items())
-    needs = {
-        "StochasticWeightAveraging": "swa_lrs 1",
-        "Timer": "duration 1",
-        "ModelPruning": "pruning_fn l1_unstructured",
-    }
-    for name in REFUSED:
+    needs = {"StochasticWeightAveraging": "swa_lrs 1", "Timer": "duration 1"}
+    needs |= {"ModelPruning": "pruning_fn l1_unstructured"}
+    for name, advice in REFUSED.items():
         more = f" --trainer.callbacks.{needs[name]}" if name in needs else ""
-        yield (
-            f"--trainer.callbacks+={name}{more}",
-            f"trainer.callbacks: {name} does not work here. {REFUSED[name][:20]}",
-        )
+        yield f"--trainer.callbacks+={name}{more}", f"trainer.callbacks: {name} does not work here. {advice}"
     yield "--early_stopping 0", "early_stopping: 0 must be 1 or more"
     yield "--seed_everything -1", "seed_everything: -1 must be 0 or more"
     yield "--data.num_workers -1", "data.num_workers: -1 must be 0 or more"
@@ -170,6 +164,17 @@ def test_what_is_no_config_is_named(fit: Any, tmp_path: Path) -> None:
     assert "latin.yaml: not YAML: 'utf-8' codec" in fit("-c", "latin.yaml")
     assert "list.yaml: expected sections" in fit("-c", "list.yaml")
     assert "no such file" in fit("-c", "x" * 5000)
+    for name in ("trainer", "model", "data"):
+        for value in ("null", "3", "[1]"):
+            (tmp_path / "wrong.yaml").write_text(f"{name}: {value}")
+            assert f"wrong.yaml: {name}: " in fit("-c", "wrong.yaml")
+    for step in (
+        "3",
+        "{class_path: OneOf, init_args: {transforms: 3}}",
+        "{class_path: HorizontalFlip, init_args: [1]}",
+    ):
+        (tmp_path / "wrong.yaml").write_text(f"data: {{augment: [{step}]}}")
+        assert "augment" in fit("-c", "wrong.yaml")
     (tmp_path / "bomb.yaml").write_text("\n".join(LINES))
     (tmp_path / "section.yaml").write_text("data: bomb.yaml")
     assert "bomb.yaml: not YAML: more than 100,000 values" in fit("-c", "section.yaml")
