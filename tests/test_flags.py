@@ -107,6 +107,7 @@ def test_fits_without_checkpoints_or_validation_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("a connection"))
     (tmp_path / "base.yaml").write_text(CONFIG)
     main(["fit", "-c", "base.yaml", "--trainer.enable_checkpointing", "false"])
     assert not list(tmp_path.rglob("*.ckpt"))
