@@ -54,7 +54,11 @@ def explain(error: BaseException) -> str | None:
         return f"{os.fsdecode(error.filename)}: {error.strerror}."
     if isinstance(error, OSError) or names & ABOUT_INPUT:
         return text or type(error).__name__
-    if place := _own_module(error):
+    frames = traceback.extract_tb(error.__traceback__)
+    if any(frame.filename.endswith("checkpoint_connector.py") and "restore" in frame.name for frame in frames):
+        advice = "Start a new fit from its weights with --model.weights"
+        return f"--ckpt_path: the state of the training is damaged or of another version ({error!r}). {advice}."
+    if place := _own_module(frames):
         return f"{place}: {type(error).__name__}: {text}. `--debug` shows the traceback."
     return None
 
@@ -73,10 +77,10 @@ def write_report(error: BaseException, args: Sequence[str]) -> Path:
     raise error
 
 
-def _own_module(error: BaseException) -> str | None:
+def _own_module(frames: traceback.StackSummary) -> str | None:
     """Returns the line of a user's own module from which an error came, perhaps through a library, or None."""
     libraries = tuple(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+    for frame in reversed(frames):
         if Path(frame.filename).is_relative_to(PACKAGE):
             return None
         if not frame.filename.startswith((*libraries, "<")):
