@@ -24,7 +24,8 @@ def steps(size: int, batch_size: int, count: int) -> None:
     import torch
 
     from visiontasks.core.memory import keep_freed_memory
-    from visiontasks.models.backbone import BUNDLED, Backbone
+    from visiontasks.models import Backbone
+    from visiontasks.models.network import BUNDLED
 
     keep_freed_memory()
     backbone = Backbone(BUNDLED, "bundled").to(memory_format=torch.channels_last).train()

@@ -33,7 +33,8 @@ from torch.nn.functional import cross_entropy
 from visiontasks.cli import main as visiontasks
 from visiontasks.core.sample import Sample
 from visiontasks.data import Shapes, VisionDataModule
-from visiontasks.models.backbone import BUNDLED, Backbone
+from visiontasks.models import Backbone
+from visiontasks.models.network import BUNDLED
 from visiontasks.tasks import ClassificationTask
 
 WARM_UP = 3

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
+import resource
 from typing import Any
 
 import albumentations as A
+import cv2
 import numpy as np
 import pytest
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.geometry import Frame
+from visiontasks.core.resize import resize_image, resize_mask, to_picture
 from visiontasks.core.sample import Sample
 from visiontasks.data.augment import Augment, EvalTransform, preset
 from visiontasks.data.transforms import ColorJitter, ObjectAffine, ObjectCrop
@@ -455,6 +458,23 @@ def test_a_wrong_transform_is_an_error_that_names_it(fault: str) -> None:
         Augment(transforms, 32)(make_sample(), 0, 0)
 
 
+@pytest.mark.parametrize("border", [cv2.BORDER_REFLECT, cv2.BORDER_REFLECT_101, cv2.BORDER_WRAP])
+@pytest.mark.parametrize("name", ["Affine", "SafeRotate", "PadIfNeeded"])
+def test_a_border_of_copies_is_an_error_where_an_object_has_one_box(name: str, border: int) -> None:
+    """albumentations may put the box on a copy. Labels and masks do not mind, nor do other borders."""
+    steps = [{"class_path": "OneOf", "init_args": {"transforms": [{"class_path": name, "init_args": {}}]}}]
+    sample = make_sample(0, 50, 70)
+    for mode in (border, cv2.BORDER_CONSTANT, cv2.BORDER_REPLICATE):
+        steps[0]["init_args"]["transforms"][0]["init_args"]["border_mode"] = mode
+        augment = Augment(steps, 48)
+        augment({key: sample[key] for key in ("image", "label", "mask")}, 0, 0)
+        if mode != border:
+            augment(sample, 0, 0)
+            continue
+        with pytest.raises(InputError, match=f"border of {name} repeats the image, .* Set `border_mode: 0`"):
+            augment(sample, 0, 0)
+
+
 def test_a_wrong_list_is_an_error_before_the_first_sample() -> None:
     with pytest.raises(InputError, match="'HorizontalFlip'"):
         Augment([{"class_path": "HorizontalFlop"}], 32)
@@ -521,6 +541,35 @@ def test_resizing_puts_every_pixel_where_the_geometry_says(height: int, width: i
         holds = result[32, :, 2] == 0 if axis == 1 else result[:, 32, 2] == 0  # not padding
         middle = found[32]
         assert np.abs(middle - expected)[inside & holds].max() <= 1.5
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 300), (300, 1), (3, 500), (200, 7), (40, 50)])
+def test_a_crop_that_is_cut_before_it_is_enlarged_has_the_same_pixels(
+    monkeypatch: pytest.MonkeyPatch, height: int, width: int
+) -> None:
+    rng, frame = np.random.default_rng(0), Frame(height, width, (64, 48), "crop")
+    image, mask = rng.integers(0, 256, (height, width, 3), np.uint8), rng.integers(0, 9, (height, width), np.uint8)
+    found = []
+    for most in (0, 1e9):
+        monkeypatch.setattr("visiontasks.core.resize.MOST", most)
+        found.append((resize_image(image, frame).astype(int), resize_mask(mask, frame)))
+    assert np.abs(found[0][0] - found[1][0]).max() <= 1
+    assert (found[0][1] != found[1][1]).mean() <= 1 / 48  # a column on the edge between two pixels
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_long_and_thin_image_takes_no_more_memory_than_its_picture(mode: Any) -> None:
+    """Enlarged as a whole for a crop it would have 10 GB."""
+    sample = {"image": np.full((1, 65_000, 3), 7, np.uint8), "mask": np.ones((1, 65_000), np.uint8)}
+    moves = [EvalTransform(224, mode), *(Augment(name, 224, mode) for name in ("none", "light", "strong"))]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for move in moves:
+        result = move(sample, 0, 0)
+        assert result["image"].shape == (224, 224, 3)
+        assert (result["mask"] == 1).any()
+    spec = {"image_size": 224, "resize": mode, "crop_share": 0.875}
+    assert to_picture(sample["image"], spec).shape == (224, 224, 3)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < 60_000  # kilobytes
 
 
 @pytest.mark.parametrize("mode", MODES)

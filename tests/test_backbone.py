@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from visiontasks.core.errors import InputError
 from visiontasks.core.network import answers
 from visiontasks.models import Backbone
-from visiontasks.models.backbone import BATCH_NORMS, without_weights
+from visiontasks.models.backbone import BATCH_NORMS
+from visiontasks.models.network import without_weights
 
 
 def random_images(height: int = 64, width: int = 96) -> Tensor:
@@ -264,10 +265,46 @@ def test_feature_maps_have_the_channels_that_are_told(name: str) -> None:
 
 def test_a_network_with_a_fixed_size_takes_another_once_told() -> None:
     backbone = Backbone("vit_tiny_patch16_224", False).eval()
-    with pytest.raises(InputError, match=r"vit_tiny_patch16_224 takes images of one size \(Input height \(96\)"):
+    message = (
+        r"vit_tiny_patch16_224 does not work with images of 96 x 96 pixels \(Input height .*\)\. It works with 224 x"
+    )
+    with pytest.raises(InputError, match=message):
         backbone(random_images(96, 96))
     backbone.set_image_size(96)
     assert backbone(random_images(96, 96))[0].shape[2:] == (6, 6)
+    with pytest.raises(InputError, match=r"images of 64 x 96 pixels .*It works with 96 x 96: set data\.image_size"):
+        backbone(random_images(64, 96))
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "message"),
+    [
+        ("levit_conv_128s", 96, r"96 x 96 pixels \(The size of tensor .*\)\. It works with 224 x 224: set data"),
+        ("resmlp_12_224", (64, 96), r"64 x 96 pixels \(Input height .*\)\. It works with 224 x 224: set data"),
+        ("pit_ti_224", 224, r"224 x 224 pixels \(.*\)\. Use another network\."),
+        ("crossvit_tiny_240", 96, r"96 x 96 pixels \('list' object .*\)\. Use another network\."),
+    ],
+)
+def test_a_network_that_does_not_work_with_the_image_size_is_named(name: str, size: Any, message: str) -> None:
+    with pytest.raises(InputError, match=f"backbone: {name} does not work with images of {message}"):
+        Backbone(name, False).set_image_size(size)
+
+
+@pytest.mark.parametrize("name", ["mobilenetv3_small_050", "test_convnext", "test_vit", "test_resnet"])
+def test_no_part_is_left_that_the_maps_do_not_use(name: str) -> None:
+    """Plain DDP refuses parameters without a gradient."""
+    whole, backbone, images = Backbone(name, False), Backbone(name, False), random_images(64, 64)
+    with torch.no_grad():
+        for part, own in zip(backbone.parameters(), whole.parameters(), strict=True):
+            part.copy_(own)
+    backbone.set_image_size(64)
+    whole.set_image_size(64) if name == "test_vit" else None
+    for one, other in zip(backbone.eval()(images, True), whole.eval()(images, True), strict=True):
+        assert torch.equal(one, other)
+    sum(part.sum() for part in backbone(images, True) if part.requires_grad).backward()
+    assert [key for key, weight in backbone.named_parameters() if weight.grad is None] == []
+    assert sum(map(len, backbone.stages())) == len(list(backbone.parameters()))
+    backbone.load_state_dict(whole.state_dict())  # of a checkpoint that has them still
 
 
 # freezing
@@ -341,7 +378,7 @@ def test_batch_norm_keeps_the_statistics_of_pretrained_weights(
     weights_file(tmp_path / "w.pth")
     backbone = Backbone("test_resnet", pretrained and str(tmp_path / "w.pth"), batch_norm=batch_norm)
     before = statistics(backbone)
-    backbone.train()(random_images())[0].sum().backward()
+    backbone(random_images())[0].sum().backward()  # as a trainer does: it does not call train() before a fit
     assert backbone.keeps_batch_norm == keeps
     assert bool(changed(before, backbone)) != keeps
     norms = [module for module in backbone.modules() if isinstance(module, BATCH_NORMS)]

@@ -16,7 +16,7 @@ from PIL import Image
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.sample import Batch, Sample
-from visiontasks.data import CsvTable, ImageFolder, Shapes, Splits, VisionDataModule, VisionDataset
+from visiontasks.data import CsvTable, ImageFolder, Shapes, Splits, VisionDataModule, VisionDataset, Windows
 from visiontasks.data.augment import EvalTransform
 from visiontasks.data.batches import BatchDataset, ExactBatchSampler, collate
 from visiontasks.data.splits import MissingSplit
@@ -452,3 +452,27 @@ def test_a_broken_image_is_named_from_the_loader(class_folders: Path, workers: i
     data = VisionDataModule(dataset, image_size=16, num_workers=workers)
     with pytest.raises(InputError, match=path.name):
         list(data.val_dataloader())
+
+
+def test_the_gray_range_reaches_datasets_and_the_spec(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        for name in ("a", "b"):
+            (tmp_path / split / name).mkdir(parents=True)
+            Image.fromarray(np.full((8, 8), 1024, np.uint16)).save(tmp_path / split / name / "0.png")
+    folder = partial(ImageFolder, root=str(tmp_path))
+    for make in (folder, partial(Windows, source=folder)):
+        data = VisionDataModule(make, 8, gray_range=(0, 2048))
+        assert data.spec["gray_range"] == [0, 2048]
+        assert {*np.unique(data.dataset("val").image(0)).tolist()} - {114} == {128}  # 114 outside of an image
+    plain = VisionDataModule(folder, 8)
+    assert "gray_range" not in plain.spec
+    with pytest.raises(
+        InputError, match=r"0\.png: 16-bit pixel values end at 1024, .*`data\.gray_range` .* \[0, 4095\]"
+    ):
+        plain.dataset("train").image(0)
+
+
+@pytest.mark.parametrize("value", [(1.0, 1.0), (9.0, 0.0), (0.0, float("inf")), (0.0, float("nan"))])
+def test_a_gray_range_without_sense_is_an_error(value: tuple[float, float]) -> None:
+    with pytest.raises(InputError, match=r"data\.gray_range: .* must be two numbers"):
+        VisionDataModule(partial(Shapes, count=8), 32, gray_range=value)

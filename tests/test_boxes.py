@@ -18,7 +18,7 @@ from visiontasks.core.images import read_image, read_size
 from visiontasks.data import CocoBoxes, CsvTable, OxfordIIITPet, Splits, VisionDataModule, VocBoxes
 from visiontasks.data.augment import EvalTransform
 from visiontasks.data.batches import BatchDataset
-from visiontasks.data.datasets.records import without_copies
+from visiontasks.data.datasets.copies import without_copies
 from visiontasks.data.splits import MissingSplit
 
 Object = tuple[str, tuple[Any, ...]]
@@ -177,7 +177,7 @@ def test_voc_lists_say_what_belongs_to_a_split(voc: Callable) -> None:
     assert len(VocBoxes("val", str(root))) == 1
     with pytest.raises(MissingSplit, match=r"test\.txt: no such list"):
         VocBoxes("test", str(root))
-    (root / "ImageSets/Main/test.txt").write_text("a\nq\n")
+    (root / "ImageSets/Main/test.txt").write_text("d\nq\n")
     with pytest.raises(InputError, match=r"test\.txt, line 2: the annotation q\.xml is missing"):
         VocBoxes("test", str(root))
 
@@ -262,8 +262,6 @@ BROKEN_XML = {
     "empty": ("", "not a Pascal VOC annotation"),
     "another root": ("<html/>", "<html> instead of <annotation>"),
     "unknown encoding": (xml(TWO, head='<?xml version="1.0" encoding="klingon"?>'), "not a Pascal VOC annotation"),
-    "leaves the folder": (xml(TWO, filename="../../etc/passwd"), "'../../etc/passwd' leaves"),
-    "leaves another way": (xml(TWO, filename="..\\boot.ini"), "leaves"),
     "no name": (xml([("", (1, 2, 11, 12))]), "object 1: it has no <name>"),
     "no box": ("<annotation><object><name>cat</name></object></annotation>", "must have xmin"),
 }
@@ -297,7 +295,7 @@ def test_what_is_missing_in_a_voc_folder_is_said(voc: Callable, tmp_path: Path) 
     with pytest.raises(InputError, match=r"nowhere: no such folder. `data\.dataset\.init_args\.root`"):
         VocBoxes("train", str(tmp_path / "nowhere"))
     (tmp_path / "bare").mkdir()
-    with pytest.raises(InputError, match=r"bare: no \.bmp files in JPEGImages, images, \.\. Name their folder"):
+    with pytest.raises(InputError, match=r"bare: no \.jpg files in JPEGImages, images, \.\. Name their folder"):
         VocBoxes("train", str(tmp_path / "bare"))
     with pytest.raises(InputError, match="no image with an object in 1 images"):
         VocBoxes("val", str(voc({"b": xml([])})), class_names=["cat"], splits=Splits(fold=1, folds=2))
@@ -392,7 +390,7 @@ def test_files_of_other_classes_do_not_go_together(write_coco: Callable, tmp_pat
     for split, name in (("train", "cat"), ("val", "emu")):
         write_coco(coco(IMAGES[:1], [mark()], [{"id": 18, "name": name}]), f"instances_{split}.json")
     arguments = {"annotations": str(tmp_path / "instances_{split}.json"), "images": str(tmp_path / "photos")}
-    with pytest.raises(InputError, match=r"class_names: val has \['emu'\], train \['cat'\]\. Give both the same"):
+    with pytest.raises(InputError, match=r"val\.json, annotation 5: category 'emu' is not in .*train\.json, which has"):
         VisionDataModule(partial(CocoBoxes, **arguments), 32).val_dataloader()
 
 
@@ -405,7 +403,7 @@ ODD_COCO = {
     "one name": (coco(IMAGES, [mark()], [{"id": i, "name": "a"} for i in (18, 2)]), "two categories share a name"),
     "no categories": ({"images": IMAGES, "annotations": []}, "'categories' must be a list of objects"),
     "empty categories": (coco(IMAGES, []) | {"categories": []}, "the file has no category"),
-    "no name": (coco([{"id": 7}], [mark()]), "image 7 must have an integer id and a file_name"),
+    "no name": (coco([{"id": 7}], [mark()]), "image 7 must have an id and a file_name"),
     "outside": (
         coco(IMAGES, [mark(bbox=[30, 2, 11, 20])]),
         r"annotation 5: box \[30, 2, 41, 22\] .* is outside the image",

@@ -60,8 +60,8 @@ def run(config: Path, tmp_path: Path) -> Callable[..., Path]:
         runs = tmp_path / "runs"
         before = set(runs.glob("*/*"))
         main([name, "-c", str(config), "--trainer.logger", "false", "--trainer.default_root_dir", str(runs), *args])
-        (path,) = set(runs.glob("*/*")) - before
-        return path
+        new = set(runs.glob("*/*")) - before
+        return new.pop() if new else Path(args[args.index("--ckpt_path") + 1]).parent  # a fit that resumed
 
     return command
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -190,6 +191,58 @@ def test_argparse_keeps_the_options_of_subcommands() -> None:
     fit.add_class_arguments(nn.Dropout, "dropout")
     parser.add_subcommands().add_subcommand("fit", fit)
     assert {"config_file", "dropout.p", "dropout.inplace"} <= compat.option_names(parser)
+
+
+def test_torch_casts_a_module_by_the_method_that_keeps_its_buffers() -> None:
+    class Shift(compat.exact_module()):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.by = nn.BatchNorm1d(1), nn.Buffer(torch.tensor([1.2345678]))
+
+    module = Shift()
+    for cast in (lambda: module.to(torch.bfloat16), module.half, module.double):
+        assert cast().layer.running_mean.dtype == module.layer.weight.dtype != torch.float32
+        assert torch.equal(module.by, torch.tensor([1.2345678]))
+    assert module.to("meta").by.device.type == "meta"
+    assert module.to_empty(device="cpu").by.dtype == torch.float32
+
+
+def test_lightning_handles_signals_unless_it_is_kept_from_it(tmp_path: Path) -> None:
+    class Watching(Line):
+        def on_train_start(self) -> None:
+            self.handler = signal.getsignal(signal.SIGTERM)
+
+    for kept in (False, True):
+        model, fit = Watching(), trainer(tmp_path, max_steps=1)
+        if kept:
+            compat.leave_signals(fit)
+        fit.fit(model, batches())
+        assert (model.handler == signal.SIG_DFL) == kept
+
+
+def test_lightning_repeats_the_end_of_an_epoch_if_the_steps_are_limited(tmp_path: Path) -> None:
+    class Resuming(Line):
+        epochs: list[int]
+        right = False
+
+        def on_train_epoch_start(self) -> None:
+            self.epochs.append(self.trainer.fit_loop.epoch_progress.current.processed)
+
+        def on_train_epoch_end(self) -> None:
+            self.trainer.save_checkpoint(tmp_path / "end.ckpt")
+
+        def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+            if self.right:
+                compat.resume_at_the_end_of_epochs(self.trainer)
+
+    found = []
+    for right in (False, True):
+        first, second = Resuming(), Resuming()
+        first.epochs, second.epochs, second.right = [], [], right
+        trainer(tmp_path, max_steps=3).fit(first, batches())
+        trainer(tmp_path, max_steps=5).fit(second, batches(), ckpt_path=tmp_path / "end.ckpt", weights_only=True)
+        found.append((first.epochs, second.epochs))
+    assert found == [([0], [2]), ([0], [1])]
 
 
 def test_the_hub_asks_nobody(tmp_path: Path) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +21,7 @@ from visiontasks.callbacks import ClosedFormStart, FreezeBackbone
 from visiontasks.data import Shapes, VisionDataModule
 from visiontasks.models import Backbone, SMPHead
 from visiontasks.tasks import ClassificationTask, MultilabelTask, SegmentationTask
+from visiontasks.tasks.checkpoint import read_checkpoint
 
 
 class SaveState(Callback):
@@ -148,3 +153,66 @@ def test_freezing_without_unused_parameters_is_refused(tmp_path: Path) -> None:
     task, data = make()
     with pytest.raises(Exception, match="ddp_find_unused_parameters_true"):
         make_trainer(tmp_path, 2, [FreezeBackbone(1)]).fit(task, data)
+
+
+def test_two_processes_resume_within_an_epoch_as_if_they_had_not_stopped(tmp_path: Path) -> None:
+    def fit(folder: str, *callbacks: Callback, ckpt_path: Path | None = None) -> Path:
+        directory = tmp_path / folder
+        directory.mkdir(exist_ok=True)
+        task, data = make()
+        trainer = make_trainer(tmp_path, 2, [SaveState(directory), *callbacks], epochs=2)
+        trainer.fit(task, data, ckpt_path=ckpt_path, weights_only=True)
+        return directory
+
+    class SaveWithin(Callback):
+        def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *args: Any) -> None:
+            if trainer.global_step == 12:
+                trainer.save_checkpoint(tmp_path / "within.ckpt", weights_only=False)
+
+    whole = fit("whole", SaveWithin())
+    assert read_checkpoint(tmp_path / "within.ckpt")["visiontasks"]["fit"]["batches per epoch"] == 9
+    resumed = fit("resumed", ckpt_path=tmp_path / "within.ckpt")
+    for rank in (0, 1):
+        one, other = (torch.load(folder / f"rank{rank}.pt", weights_only=True) for folder in (whole, resumed))
+        assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+INTERRUPTED = """
+import os, signal, sys
+from visiontasks.callbacks import Checkpoints
+from visiontasks.cli import main
+before = Checkpoints.on_train_batch_start
+def interrupt(self, trainer, *args):
+    before(self, trainer, *args)
+    if trainer.global_rank == {rank} and trainer.global_step == 3:
+        os.kill(os.getpid(), {number})
+Checkpoints.on_train_batch_start = interrupt
+main()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_to_one_process_ends_both(rank: int, number: signal.Signals, tmp_path: Path) -> None:
+    config = tmp_path / "small.yaml"
+    config.write_text("""
+        model: {class_path: ClassificationTask, init_args: {backbone: {name: test_resnet, pretrained: false}}}
+        data: {dataset: {class_path: Shapes, init_args: {count: 64, size: 32}}, image_size: 32, batch_size: 4}
+        trainer: {accelerator: cpu, devices: 2, strategy: ddp, max_epochs: 2, logger: false, default_root_dir: runs}
+    """)
+    script = tmp_path / "script.py"
+    script.write_text(INTERRUPTED.format(rank=rank, number=int(number)))
+    command = [sys.executable, str(script), "fit", "-c", str(config), "--save_every", "1"]
+    started = time.monotonic()
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert time.monotonic() - started < 60
+    (last,) = (tmp_path / "runs/small").glob("*/last.ckpt")
+    if number == signal.SIGTERM:
+        assert ended.returncode == 143
+        assert "interrupted by SIGTERM" in ended.stderr
+        assert read_checkpoint(last)["global_step"] == 4
+    else:
+        assert ended.returncode == (-signal.SIGKILL if rank == 0 else 2)
+        assert "another process of this run ended first" in ended.stderr
+        assert read_checkpoint(last)["global_step"] == 3

@@ -16,6 +16,7 @@ from visiontasks.cli import main
 from visiontasks.cli.opening import open_data
 from visiontasks.core.errors import InputError
 from visiontasks.evaluate import bootstrap, count, count_baseline
+from visiontasks.evaluate.evaluation import share_interval
 from visiontasks.models import Backbone
 from visiontasks.predict import Predictor
 from visiontasks.predict.torch_network import TorchNetwork
@@ -61,6 +62,11 @@ def test_counts_by_hand() -> None:
     np.testing.assert_allclose(found["class/iou"], [4 / 7, 3 / 5, 0])
     np.testing.assert_allclose(found["miou"], (4 / 7 + 3 / 5) / 3)
     assert found["pixel_accuracy"] == 0.7
+    assert not {"foreground_iou", "foreground_dice"} & found.keys()  # of two classes only
+    found = find_target("mask").figures(np.array([[[90, 10], [92, 8], [88, 6]]], float))
+    assert found["foreground_iou"] == 6 / 12
+    assert found["foreground_dice"] == 12 / 18
+    assert found["dice"] == (176 / 182 + 12 / 18) / 2
     absent = find_target("mask").figures(np.array([[[6, 0], [6, 0], [6, 0]]], float))
     assert absent["miou"] == 1
     assert np.isnan(absent["class/iou"][1])
@@ -97,8 +103,38 @@ def test_intervals_are_as_wide_as_theory_says() -> None:
     right = np.arange(400) % 4 > 0  # 0.75 of 400: standard error 0.02165
     (interval,) = bootstrap("label", labels(right))["accuracy"]
     assert interval.value == 0.75
-    assert interval.low == pytest.approx(0.75 - 1.96 * 0.02165, abs=0.004)
-    assert interval.high == pytest.approx(0.75 + 1.96 * 0.02165, abs=0.004)
+    assert interval.low == pytest.approx(0.75 - 1.96 * 0.02165, abs=0.005)
+    assert interval.high == pytest.approx(0.75 + 1.96 * 0.02165, abs=0.005)
+
+
+@pytest.mark.parametrize("number", [30, 100, 300])
+@pytest.mark.parametrize("p", [0.5, 0.9, 0.98, 0.99])
+def test_intervals_of_shares_cover_them_near_0_and_1_too(p: float, number: int) -> None:
+    drawn = np.random.default_rng(0).binomial(number, p, 2000) / number
+    for shares, share in ((drawn, p), (1 - drawn, 1 - p)):
+        low, high = share_interval(shares, shares * (1 - shares) / number, np.full(2000, number))
+        assert ((low <= share) & (share <= high)).mean() >= 0.93
+        assert ((low <= shares) & (shares <= high)).all()
+
+
+def test_intervals_of_draws_are_those_of_the_share_and_no_certainty_comes_from_a_few_images() -> None:
+    for right in (60, 59, 30, 1, 0):
+        (found,) = bootstrap("label", labels(np.arange(60) < right))["accuracy"]
+        share = np.array([right / 60])
+        expected = share_interval(share, share * (1 - share) / 60, np.array([60]))
+        assert [found.low, found.high] == pytest.approx(np.ravel(expected), abs=0.01)
+    (whole,) = bootstrap("label", labels(np.ones(60)))["accuracy"]
+    assert (whole.value, whole.high) == (1, 1)
+    assert 0.9 < whole.low < 0.95
+    # five images of the second class, all right, and 20 of the first, taken for the second: Newcombe 1998, method 4
+    counts = np.array([[[0, 1], [0, 1], [0, 1]]] * 5 + [[[1, 0], [0, 1], [0, 0]]] * 20, float)
+    recall = bootstrap("label", counts, 100)["class/recall"][1]
+    assert (recall.low, recall.high) == (pytest.approx(0.463, abs=0.002), 1)
+    known = np.array([[[0.9, 0.1], [1, np.nan], [0.5, 0.5]]] * 5 + [[[0.1, 0.9], [0, 1], [0.5, 0.5]]] * 3)
+    assert {name: value.tolist() for name, value in find_target("labels").sizes(known).items()} == {
+        **{"map": 8, "f1": 8, "micro_f1": 8, "class/ap": [5, 3], "class/f1": [5, 3]},
+        **{"class/precision": [5, 3], "class/recall": [5, 3]},
+    }
 
 
 def test_differences_are_paired() -> None:

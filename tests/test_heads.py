@@ -243,7 +243,7 @@ def figures(
         images = torch.zeros(len(rows), 3, 8, 8, dtype=torch.uint8)
         batch = {"image": images, "index": torch.from_numpy(rows), "size": size, "truth": truth}
         stages.add_batch({"label": scores[rows].log()}, batch)  # their softmax is the scores
-    return stages.values(), stages.tables()["label"]
+    return stages.values(), stages.tables["label"]
 
 
 def confusion(scores: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -269,9 +269,10 @@ def test_each_stage_has_its_figures(stage: Any, classes: int, names: set[str]) -
     assert tables.keys() == {"recall", "precision", "f1"} | ({"confusion"} if stage == "test" else set())
 
 
-def test_training_has_the_accuracy_alone() -> None:
-    scores, target = draw_scores(5)
-    stages = StageFigures("train", {"label": LabelHead([5], 5)}, {"class_names": [*"abcde"], **SIZE})
+@pytest.mark.parametrize("classes", [5, 7])
+def test_training_has_the_accuracy_alone(classes: int) -> None:
+    scores, target = draw_scores(classes)
+    stages = StageFigures("train", {"label": LabelHead([5], classes)}, {"class_names": [*"abcdefg"][:classes], **SIZE})
     stages.add_training_batch({"label": torch.from_numpy(scores)}, {"label": torch.from_numpy(target)})
     known = target != IGNORE_LABEL
     expected = (scores.argmax(1) == target)[known].mean()
@@ -331,3 +332,23 @@ def test_calibration_error_by_hand() -> None:
     scores = [[0.9, 0.1], [0.1, 0.9], [0.65, 0.35]]
     values, _ = figures("test", scores, [0, 0, 0], parts=1)
     assert values["ece"] == pytest.approx(2 / 3 * 0.4 + 1 / 3 * 0.35)
+
+
+def test_a_class_that_the_split_lacks_counts_nowhere() -> None:
+    """Three classes of which two occur, by a perfect classifier."""
+    target = np.array([0, 1, 0, 1, IGNORE_LABEL])
+    scores = np.full((5, 3), 0.1) + 0.7 * np.eye(3)[target.clip(0)]
+    values, tables = figures("test", scores, target)
+    assert {name: values[name] for name in ("accuracy", "f1", "auroc")} == {"accuracy": 1, "f1": 1, "auroc": 1}
+    for name in ("recall", "precision", "f1"):
+        np.testing.assert_array_equal(tables[name], [1, 1, np.nan])
+    values, _ = figures("test", scores[:1], target[:1], parts=1)
+    assert values["accuracy"] == 1
+    assert np.isnan(values["auroc"])  # one class has no rest
+
+
+def test_a_split_without_labels_has_blank_figures() -> None:
+    with pytest.warns(UserWarning, match=r"test: no image has a known label, so its figures are left blank\."):
+        values, tables = figures("test", np.full((4, 7), 1 / 7), np.full(4, IGNORE_LABEL))
+    assert values.keys() == {"accuracy", "f1", "accuracy_baseline"}
+    assert np.isnan([*values.values(), *tables["recall"]]).all()

@@ -21,8 +21,10 @@ from visiontasks.core.errors import InputError
 from visiontasks.inspect import accuracy_under_attack, attack, explain, features, filters, layers, maximize
 from visiontasks.inspect.attack import draw_difference
 from visiontasks.inspect.features import draw_filters, draw_maps, find_layer
+from visiontasks.losses import CrossEntropy
 from visiontasks.models import Backbone, BoxHead, LabelHead, SMPHead
 from visiontasks.models.classic.small import filters_by_hand
+from visiontasks.models.heads.mask import MaskHead
 from visiontasks.tasks import ClassificationTask, LocalizationTask, SegmentationTask, VisionTask
 
 SPEC = {"class_names": ["circle", "square", "triangle", "star"], "image_size": 32, "resize": "stretch"}
@@ -336,7 +338,31 @@ def test_gradcam_equals_its_definition() -> None:
     (gradient,) = torch.autograd.grad(task.heads["label"]([final])[0, 2], final)
     coarse = (gradient.mean((2, 3), keepdim=True) * final).sum(1, keepdim=True).detach()
     expected = F.interpolate(coarse, (32, 32), mode="bilinear")[0, 0].clamp(min=0)
-    torch.testing.assert_close(explain(task, image, target=2), expected)
+    torch.testing.assert_close(explain(task, image, target=2), expected * coarse.numel() / 32**2)
+
+
+class Light(MaskHead):
+    """Class 1 is where there is light; the final map speaks against it everywhere."""
+
+    def __init__(self, channels: list[int], num_classes: int, light: float = 1.0) -> None:
+        super().__init__(num_classes, CrossEntropy())
+        self.light = light
+
+    def decode(self, features: list[Tensor]) -> Tensor:
+        doubt = features[-1].square().mean((1, 2, 3), keepdim=True)
+        bright = self.light * features[0].mean(1, keepdim=True)
+        return torch.cat([-1 - 2 * doubt - bright, bright - doubt], 1)
+
+
+def test_the_explanation_of_a_mask_adds_the_maps_that_its_head_reads() -> None:
+    image = torch.full((1, 3, 32, 32), 20, dtype=torch.uint8)
+    image[:, :, :12, 20:] = 250
+    spec = {**MASKS, "mask_names": ["dark", "light"]}
+    for light in (1.0, 0.0):
+        task = SegmentationTask(spec, Backbone("test_resnet", False), partial(Light, light=light))
+        weights = explain(task, image, target=1)
+        assert float(weights[:12, 20:].sum()) == pytest.approx(float(weights.sum()))
+        assert weights.any() == bool(light)  # where nothing speaks for it, there is nothing to draw
 
 
 # the command
@@ -389,6 +415,14 @@ def test_inspect_attack_says_how_often_it_was_right(run_directory: Path, capsys:
     assert "4 images: accuracy" in printed
     sheet = np.asarray(Image.open(run_directory / "inspect/attack.png"))
     assert sheet.shape == grid([np.zeros((32, 32, 3), np.uint8)] * 9, 3).shape
+
+
+def test_inspect_explain_says_where_nothing_supports_the_prediction(
+    run_directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr("visiontasks.cli.inspect.explain", lambda *_: torch.zeros(32, 32))
+    main(["inspect", "explain", str(run_directory / "best.ckpt"), "--count", "1"])
+    assert ": no place of the image supports the prediction; it is drawn without colors." in capsys.readouterr().out
 
 
 def test_inspect_takes_images_and_configs(run_directory: Path, tmp_path: Path, write_image: Any) -> None:

@@ -346,6 +346,19 @@ def test_the_closed_form_leaves_out_what_is_unknown() -> None:
     assert right.float().mean() > 0.95
 
 
+def test_the_closed_form_chooses_thresholds_on_images_that_it_has_left_out() -> None:
+    generator = torch.Generator().manual_seed(0)
+    design, index = torch.randn(200, 3, generator=generator), torch.arange(200)
+    target = (design[:, :2] + torch.randn(200, 2, generator=generator) > 1.5).float()  # rare: 0.5 is too high
+    head, ridge = LabelsHead([3], 2), fit_ridge(design, target)
+    head.solve(design, target, index)
+    assert (head.thresholds < 0.45).all()
+    for number, (output, true) in enumerate(zip(ridge.left_out.T, target.T, strict=True)):
+        slope, shift = fit_platt(output, true)
+        best = best_threshold((slope * output + shift).sigmoid().numpy(), true.numpy() == 1)
+        assert float(head.thresholds[number]) == pytest.approx(best)
+
+
 def test_the_closed_form_reports_its_strength_and_the_left_out_map() -> None:
     generator = torch.Generator().manual_seed(0)
     design, index = torch.randn(90, 3, generator=generator), torch.arange(90)

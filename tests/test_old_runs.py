@@ -65,13 +65,13 @@ def test_an_old_run_predicts_as_before_and_says_nothing(run: Path, capfd: pytest
 
 def test_an_old_run_resumes(run: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> None:
     monkeypatch.chdir(run)
+    old = check_task(read_checkpoint("last.ckpt")["hyper_parameters"])
     main(["fit", "-c", "config.yaml", "--ckpt_path", "last.ckpt", "--trainer.max_epochs", "3"])
-    (resumed,) = Path("runs/config").iterdir()
+    resumed = Path()  # it goes on in its own directory
     rows = [line.split(",") for line in (resumed / "metrics.csv").read_text().splitlines()]
     losses = [row[rows[0].index("val/loss")] for row in rows[1:]]
     assert [float(loss) for loss in losses if loss] == pytest.approx([VAL_LOSS[run.name]], abs=1e-4)
     assert "from now on" not in capfd.readouterr().err
-    old = check_task(read_checkpoint("last.ckpt")["hyper_parameters"])
     content = yaml.safe_load((resumed / "config.yaml").read_text())
     new = read_checkpoint(resumed / "last.ckpt")["hyper_parameters"]
     # nothing has an old name any more, and the config has the names of the checkpoint

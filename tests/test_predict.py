@@ -162,6 +162,22 @@ def test_an_array_of_another_form_is_refused_with_its_form(array: Any) -> None:
         source.read()
 
 
+def test_a_model_reads_16_bit_images_as_it_did_in_training(tmp_path: Path, shapes_checkpoints: dict[str, Path]) -> None:
+    values = np.linspace(0, 4095, 1600).reshape(40, 40).astype(np.uint16)
+    image = Image.fromarray(values)
+    image.save(path := tmp_path / "a.png")
+    predictor = Predictor.open(str(shapes_checkpoints["label"]))
+    with pytest.raises(InputError, match=r"a\.png: 16-bit pixel values end at 4095"):
+        predictor.predict(path)
+    with pytest.raises(InputError, match="image 0: 16-bit pixel values end at 4095"):
+        predictor.predict(image)
+    predictor.spec["gray_range"] = [0, 4095]
+    gray = np.rint(values / 4095 * 255).astype(np.uint8)
+    found, again, expected = predictor.predict([path, image, np.dstack([gray] * 3)])
+    np.testing.assert_array_equal(found["probabilities"], expected["probabilities"])
+    np.testing.assert_array_equal(again["probabilities"], expected["probabilities"])
+
+
 # Videos
 
 
@@ -184,6 +200,33 @@ def test_a_turned_video_is_upright(tmp_path: Path, write_video: Any) -> None:
     image = list(find_sources([path]))[5].read().astype(int)
     assert image.shape == (64, 32, 3)
     assert image[:30].mean() - image[34:].mean() == pytest.approx(15, abs=4)  # left is up, after a quarter to the right
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\na=rtpmap:96 H264/90\n",
+        "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n",
+        "ffconcat version 1.0\nfile /etc/hostname\n",
+    ],
+)
+def test_a_text_named_as_a_video_opens_no_address(tmp_path: Path, text: str) -> None:
+    (tmp_path / "live.mp4").write_text(text)
+    start = time.monotonic()
+    (source,) = find_sources([tmp_path / "live.mp4"])
+    with pytest.raises(InputError, match=r"live\.mp4: broken or truncated video"):
+        source.read()
+    assert time.monotonic() - start < 8  # FFmpeg waits for 10 s
+
+
+@pytest.mark.parametrize("name", ["live.mp4", "live.png"])
+def test_a_pipe_is_refused_at_once(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    for given in (tmp_path / name, *[tmp_path] * name.endswith("png")):
+        sources = find_sources([given])
+        assert sources.count() in (1, None)
+        with pytest.raises(InputError, match=f"{name}: not a regular file"):
+            next(iter(sources)).read()
 
 
 def test_a_broken_video_is_named_and_can_be_left_out(
@@ -386,7 +429,7 @@ def test_ctrl_c_stops_at_once_and_leaves_no_half_file(
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 130
     assert process.stderr is not None
-    assert process.stderr.read().strip().splitlines()[-1] == "interrupted"
+    assert process.stderr.read().strip().splitlines()[-1] == "interrupted by SIGINT"
     assert not (out / "predictions.csv").exists()
     assert [path.name for path in out.rglob(".*")] == [RECORD]
 

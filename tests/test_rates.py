@@ -105,8 +105,24 @@ def test_the_suggestion_is_where_the_loss_falls_fastest() -> None:
     losses[:5] += 1e-4 * np.array([1, -1, 1, -1, 1])  # which is steep over the rate itself
     losses[-1] = np.nan
     assert suggested_rate(rates, losses) == pytest.approx(10**-2.5, rel=0.3)
-    with pytest.raises(InputError, match=r"2 usable losses.*--trainer\.max_steps"):
-        suggested_rate(rates[:12], losses[:12])
+    with pytest.raises(InputError, match=r"12 steps, expected at least 13.*--trainer\.max_steps"):
+        LRFinder("runs", 12)
+
+
+@pytest.mark.parametrize("curve", ["flat", "noise", "rising", "nan at once", "nan after the first"])
+def test_a_loss_that_never_falls_has_no_suggestion(curve: str, tmp_path: Path) -> None:
+    rates = np.logspace(-6, 0, 61)
+    losses = {
+        "flat": np.ones(61),
+        "noise": 1 + 0.01 * np.random.default_rng(0).normal(size=61),
+        "rising": 1 + np.linspace(0, 3, 61),
+        "nan at once": np.full(61, np.nan),
+        "nan after the first": np.where(np.arange(61) < 12, 1.0, np.nan),
+    }[curve]
+    assert suggested_rate(rates, losses) is None
+    with pytest.warns(UserWarning, match=r"the loss never falls by 3%, so no learning rate is recommended \(.*lr_find"):
+        LRFinder(str(tmp_path), 61)._write(rates, losses)
+    assert (tmp_path / "lr_find.png").is_file()
 
 
 def test_r2_the_command_prints_what_can_be_typed(tmp_path: Path, capsys: Any, caplog: Any) -> None:
@@ -123,7 +139,8 @@ def test_r2_the_command_prints_what_can_be_typed(tmp_path: Path, capsys: Any, ca
     ]
     few += ["--model.backbone", "{name: test_resnet, pretrained: false}", "--trainer.accelerator", "cpu"]
     root = ["--trainer.default_root_dir", str(tmp_path)]
-    main(["lr_find", "-c", str(config), *few, *root, "--trainer.max_steps", "14"])
+    some = ["--trainer.max_steps", "30", "--trainer.callbacks", "[]"]  # solved heads leave little to learn
+    main(["lr_find", "-c", str(config), *few, *root, *some])
     (run,) = (tmp_path / "quickstart").iterdir()
     assert {path.name for path in run.iterdir()} == {"config.yaml", "lr_find.csv", "lr_find.png"}
     (line,) = [record.getMessage() for record in caplog.records if "falls fastest" in record.getMessage()]

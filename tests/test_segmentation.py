@@ -23,6 +23,7 @@ from visiontasks.callbacks.wandb import _picture
 from visiontasks.cli import main
 from visiontasks.core.draw import legend, palette
 from visiontasks.core.errors import InputError
+from visiontasks.core.files import read_csv
 from visiontasks.core.geometry import Frame
 from visiontasks.data import MaskFolder, OxfordIIITPet, Shapes, VisionDataModule
 from visiontasks.data.datasets.base import VisionDataset
@@ -660,14 +661,18 @@ def test_tiles_from_the_command_line(trained: Path, tmp_path: Path) -> None:
         assert image.size == (116, 60)
 
 
-def test_a_test_writes_the_table_of_classes(trained: Path) -> None:
-    (table,) = trained.glob("runs/*/*/test_mask_per_class.csv")
-    with table.open(newline="") as file:
-        rows = list(csv.DictReader(file))
+@pytest.mark.parametrize("stage", ["val", "test"])
+def test_a_fit_and_a_test_write_the_table_of_classes(trained: Path, stage: str) -> None:
+    table = max(trained.glob(f"runs/*/*/{stage}_mask_per_class.csv"))
+    rows = read_csv(table)
     assert [row["class"] for row in rows] == ["ground", "square"]
     assert set(rows[0]) == {"class", "iou", "dice", "recall"}
     assert all(float(row["iou"]) > 0.5 for row in rows)
-    assert (table.parent / "test_mask_confusion.csv").is_file()
+    assert (table.parent / "test_mask_confusion.csv").is_file() == (stage == "test")
+    if stage == "val":
+        metrics = read_csv(table.parent / "metrics.csv")
+        (dice,) = {float(row["dice"]) for row in rows if row["class"] == "square"}
+        assert float([row["val/foreground_dice"] for row in metrics if row["val/miou"]][-1]) == pytest.approx(dice)
 
 
 # pictures

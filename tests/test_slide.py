@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import resource
 from functools import partial
 from pathlib import Path
 
@@ -15,10 +16,11 @@ from torch import Tensor, nn
 from visiontasks.cli import main
 from visiontasks.cli.detect import average_precision
 from visiontasks.core.errors import InputError
+from visiontasks.core.resize import crop_image
 from visiontasks.core.sample import FILL
 from visiontasks.data import Scenes, VocBoxes, Windows
 from visiontasks.data.datasets.base import VisionDataset
-from visiontasks.data.datasets.windows import Window, cut
+from visiontasks.data.datasets.windows import Window
 from visiontasks.models import Backbone, BoxHead, LabelHead
 from visiontasks.models.classic.plain import Stage, classic
 from visiontasks.predict.sliding import Detector, fully_convolutional
@@ -157,11 +159,21 @@ def test_background_holds_no_centered_object_of_fitting_size(windows: Windows) -
 
 def test_a_window_beyond_the_image_is_gray() -> None:
     image = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
-    part = cut(image, -1, 2, 4, 4)
+    part = crop_image(image, (-1, 2, 3, 6), 4)
     np.testing.assert_array_equal(part[:2, 1:], image[2:, :3])
     assert (part[2:] == FILL).all()
     assert (part[:, 0] == FILL).all()
-    assert (cut(image, 50, 50, 4, 6) == FILL).all()
+    assert (crop_image(image, (50, 50, 54, 54), 6) == FILL).all()
+
+
+def test_a_window_takes_no_more_memory_than_its_picture() -> None:
+    """The whole window would have 12 GB."""
+    image = np.full((1, 65_000, 3), 7, np.uint8)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    part = crop_image(image, (0, -32_000, 65_000, 33_000), 96)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < 20_000  # kilobytes
+    assert (part == 7).all(2).sum() == 96
+    assert (part == FILL).all(2).sum() == 95 * 96
 
 
 def test_windows_do_not_depend_on_order_and_differ_by_split() -> None:
@@ -266,6 +278,14 @@ def test_average_precision_of_what_is_all_found_is_one(monkeypatch: pytest.Monke
     assert average_precision(few, Blocks(NAMES[:4]))["map_50"] == 0
     with pytest.raises(InputError, match=r"the images have \['a'\], the model \['circle'"):
         average_precision(few, Blocks(["a"]))
+
+
+def test_average_precision_of_a_class_that_no_image_has_is_nan(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = Blocks(NAMES[:4])
+    monkeypatch.setattr(data, "objects", lambda index: (Blocks.objects(data, index)[0], np.ones(2, np.int64)))
+    figures = average_precision(detector_that_sees(monkeypatch, [1.0]), data)
+    assert np.isnan(figures["circle"])  # seen, but there is none
+    assert figures["map"] == figures["square"] == 0
 
 
 def test_the_command_writes_boxes_and_pictures(tmp_path: Path, write_image, capsys, monkeypatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch import Callback, Trainer, seed_everything
 from torch.nn import functional as F
+from torchmetrics import MetricCollection, SumMetric
 
 from visiontasks.callbacks import ClosedFormStart
 from visiontasks.core.draw import Canvas
@@ -26,7 +28,13 @@ from visiontasks.predict import Predictor
 from visiontasks.predict.torch_network import TorchNetwork
 from visiontasks.targets import Known, find_target, names_of, target_kinds
 from visiontasks.targets.sample import predict_sample, row_of
-from visiontasks.tasks import RegressionTask
+from visiontasks.tasks import (
+    ClassificationTask,
+    LocalizationTask,
+    MultilabelTask,
+    RegressionTask,
+    SegmentationTask,
+)
 from visiontasks.tasks.figures import StageFigures, Tally
 
 LABEL, BOX, MASK, VALUE = (find_target(key) for key in ("label", "bbox", "mask", "value"))
@@ -613,7 +621,7 @@ def stage_values(stage: Stage, batch_size: int) -> tuple[dict[str, float], dict[
     for start in range(0, 16, batch_size):
         part = slice(start, start + batch_size)
         figures.add_batch({key: value[part] for key, value in outputs.items()}, {k: v[part] for k, v in batch.items()})
-    return figures.values(), figures.tables()
+    return figures.values(), figures.tables
 
 
 def test_figures_of_a_stage_are_those_of_its_images_for_any_batch_size() -> None:
@@ -817,3 +825,45 @@ def test_regression_learns_the_area_of_shapes_and_counts_what_is_right(tmp_path:
     assert {name: value.tolist() for name, value in task.tables()["value"].items()} == {
         name: pytest.approx([found[f"test/{name}"]]) for name in ("r2", "mae", "rmse")
     }
+
+
+TASKS = (ClassificationTask, MultilabelTask, RegressionTask, SegmentationTask, LocalizationTask)
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "bf16-mixed", "16-mixed"])
+@pytest.mark.parametrize("make", TASKS)
+def test_figures_in_half_precision_are_those_of_the_same_outputs_in_float32(
+    make: Any, precision: Any, tmp_path: Path
+) -> None:
+    class Watch(Callback):
+        def on_test_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, *_: Any) -> None:
+            exact.add_batch({key: output.float() for key, output in outputs.items()}, batch)
+
+    seed_everything(0, verbose=False)
+    data = VisionDataModule(partial(Shapes, count=64, size=32), 32, augment="none", batch_size=8)
+    task = make(data.spec, Backbone("test_resnet", False))
+    for key, head in task.heads.items():
+        head.setup(data.summary(key))
+    exact = StageFigures("test", deepcopy(dict(task.heads)), data.spec)
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False, "accelerator": "cpu"}
+    trainer = Trainer(precision=precision, callbacks=[Watch()], default_root_dir=tmp_path, **quiet)
+    (found,) = trainer.test(task, data, verbose=False)
+    expected = {f"test/{name}": value for name, value in exact.values().items()}
+    assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-6, nan_ok=True)
+    assert task.figures["test_"].loss.dtype == torch.float32
+
+
+def test_metrics_of_a_head_count_beyond_256_in_half_precision() -> None:
+    class Extra(LabelHead):
+        def extras(self, stage: Stage) -> MetricCollection:
+            return MetricCollection({"mean": SumMetric()})
+
+        def extra_inputs(self, predictions: Any, truths: Any) -> Any:
+            return (torch.ones(len(truths)),)
+
+    figures = StageFigures("val", {"label": Extra([4], 3)}, SPEC).to(torch.bfloat16)
+    figures.reset()
+    outputs, batch = make_outputs()
+    for _ in range(20):
+        figures.add_batch({"label": outputs["label"]}, batch)
+    assert figures.values()["mean"] == 320

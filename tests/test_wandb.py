@@ -75,6 +75,7 @@ def test_a_run_is_written_below_the_working_directory_wherever_the_service_was_s
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    Path("runs/config/time").mkdir(parents=True)
     _, logger = run_loggers(None, Path("runs/config/time"))
     assert Path(logger.save_dir) == tmp_path / "runs/config/time"
 
@@ -200,3 +201,17 @@ def test_a_mistake_in_the_use_of_wandb_is_one_line(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(wandb, "run", None)
     with pytest.raises(InputError, match=r"W&B: no API key configured\. Run `wandb login`"):
         _ = WandbLogger(save_dir=str(tmp_path)).experiment
+
+
+def test_a_run_keeps_its_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    found = []
+    for _ in range(2):
+        _, logger = run_loggers(True, tmp_path)
+        found.append(logger.experiment.id)
+        finish_runs([logger])
+    assert found == [(tmp_path / "wandb_id.txt").read_text()] * 2
+    monkeypatch.setenv("WANDB_RUN_ID", "chosen")
+    _, logger = run_loggers(True, tmp_path)
+    assert logger.experiment.id == "chosen"
+    finish_runs([logger])

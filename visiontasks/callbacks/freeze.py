@@ -53,6 +53,7 @@ class FreezeBackbone(Callback):
                 "FreezeBackbone: this strategy would never synchronize parameters that are unfrozen later. "
                 "Use `--trainer.strategy ddp_find_unused_parameters_true` or `-c configs/ddp.yaml`."
             )
+        self.on_train_epoch_start(trainer, pl_module)  # not called if a fit resumes within an epoch
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
         # not before training starts, because DDP ignores parameters that are frozen when it wraps the model

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import LearningRateFinder
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 
 from visiontasks.callbacks.freeze import FreezeBackbone
 from visiontasks.core.compat import end_fit_after_rates
@@ -16,6 +16,7 @@ from visiontasks.core.files import write_csv
 STEPS = 100
 SKIPPED = 10  # first losses, whose running mean is over too few
 RANGE = (1e-6, 1.0)
+LEAST_FALL = 0.03  # share of the loss; a smaller fall is noise of the batches
 
 
 class LRFinder(Callback):
@@ -23,7 +24,7 @@ class LRFinder(Callback):
 
     The fit begins as in the config, including closed-form heads and a frozen backbone, and the backbone keeps its ratio
     to the rate. The model is restored at the end. Writes `lr_find.csv` (`lr` of the heads, `loss`: running mean) and
-    `lr_find.png`, and prints the rate at which the loss falls fastest.
+    `lr_find.png`, and prints the rate at which the loss falls fastest, if it falls.
 
     Args:
         directory: Folder of the files.
@@ -31,6 +32,11 @@ class LRFinder(Callback):
     """
 
     def __init__(self, directory: str, steps: int) -> None:
+        if steps < SKIPPED + 3:
+            raise InputError(
+                f"lr_find: {steps} steps, expected at least {SKIPPED + 3}, because the first {SKIPPED} losses are left "
+                "out. Increase --trainer.max_steps."
+            )
         self.directory, self.steps = Path(directory), steps
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
@@ -60,31 +66,36 @@ class LRFinder(Callback):
         pairs = zip(rates.tolist(), losses.tolist(), strict=True)
         write_csv(self.directory / "lr_find.csv", [{"lr": lr, "loss": loss} for lr, loss in pairs])
         rate = suggested_rate(rates, losses)
+        plot = self.directory / "lr_find.png"
         figure = Figure(figsize=(6, 4), layout="constrained")
         axes = figure.subplots()
         axes.plot(rates, losses)
-        axes.axvline(rate, color="gray", linestyle="--", label=f"falls fastest at {rate:.1e}")
         axes.set(xscale="log", xlabel="learning rate", ylabel="loss, running mean")
-        axes.legend()
         axes.grid(alpha=0.3)
-        figure.savefig(self.directory / "lr_find.png", dpi=120)
-        rank_zero_info(f"The loss falls fastest at --model.optimizer.lr {rate:.1e} ({self.directory / 'lr_find.png'})")
+        if rate is not None:
+            axes.axvline(rate, color="gray", linestyle="--", label=f"falls fastest at {rate:.1e}")
+            axes.legend()
+        figure.savefig(plot, dpi=120)
+        if rate is None:
+            rank_zero_warn(
+                f"lr_find: the loss never falls by {LEAST_FALL:.0%}, so no learning rate is recommended ({plot}). "
+                "Check the data and the loss; heads that ClosedFormStart has solved may leave little to learn."
+            )
+        else:
+            rank_zero_info(f"The loss falls fastest at --model.optimizer.lr {rate:.1e} ({plot})")
 
 
-def suggested_rate(rates: np.ndarray, losses: np.ndarray) -> float:
+def suggested_rate(rates: np.ndarray, losses: np.ndarray) -> float | None:
     """Returns the rate at which the loss falls fastest over the logarithm of the (ascending) rates, both float (N,).
 
     Lightning's suggestion divides by the difference of the rates themselves, which amplifies noise at small rates.
 
-    Raises:
-        InputError: There are too few finite losses.
+    Returns:
+        None if the loss never falls by `LEAST_FALL`, or is hardly ever finite.
     """
     known = np.isfinite(losses)
     known[:SKIPPED] = False
-    if known.sum() < 3:
-        raise InputError(
-            f"lr_find: {known.sum()} usable losses without the first {SKIPPED}, expected at least 3. Increase "
-            "--trainer.max_steps."
-        )
-    slope = np.gradient(losses[known], np.log10(rates[known]))
-    return float(rates[known][slope.argmin()])
+    rates, losses = rates[known], losses[known]
+    if len(losses) < 3 or losses.min() > (1 - LEAST_FALL) * losses[0]:
+        return None
+    return float(rates[np.gradient(losses, np.log10(rates)).argmin()])

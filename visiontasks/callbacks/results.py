@@ -9,9 +9,10 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 
+from visiontasks.callbacks.checkpoints import checkpoints_of, figures
 from visiontasks.callbacks.wandb import log_pictures, log_table
 from visiontasks.core.files import write_csv
-from visiontasks.core.tables import print_table
+from visiontasks.core.tables import print_table, shown
 from visiontasks.targets import find_target
 
 NAMED, NUMBERED = 100, 20  # maximum number of classes with names and with numbers in the picture
@@ -20,9 +21,10 @@ NAMED, NUMBERED = 100, 20  # maximum number of classes with names and with numbe
 class Results(Callback):
     """Prints the metrics and the baseline (the score of a trivial predictor) after fit, validate and test.
 
-    After a fit it prints the metrics of the last epoch and of the epoch with the best monitored metric, and those
-    before the first epoch if the trainer's `num_sanity_val_steps` is -1 (the whole validation set). After a test it
-    adds the results per class and the confusion matrix, as CSV files and a picture in `directory`, and in W&B.
+    After a fit it prints the metrics of the last epoch and those of `best.ckpt` (see `Checkpoints`), and those before
+    the first epoch if the trainer's `num_sanity_val_steps` is -1 (the whole validation set). Each validation, also
+    during a fit, writes the results per class to `directory`. After a test it adds the confusion matrix, as a CSV file
+    and a picture, and logs both in W&B.
 
     Args:
         directory: Folder of the files; if not given, none is written.
@@ -30,73 +32,77 @@ class Results(Callback):
 
     def __init__(self, directory: str | None = None) -> None:
         self.directory = directory
-        self.best: dict[str, float] = {}
         self.before: dict[str, float] = {}
-        self.best_epoch = 0
+        self.last: dict[str, float] = {}
 
     def on_sanity_check_end(self, trainer: Trainer, pl_module: Any) -> None:
         if math.isinf(trainer.num_sanity_val_steps):
-            self.before = _values(trainer, "val")
+            self.before = figures(trainer, "val")
 
     def on_fit_end(self, trainer: Trainer, pl_module: Any) -> None:
         if not trainer.max_epochs:
             return
         columns = {"before": self.before} if self.before else {}
-        columns |= {"last epoch": {**_values(trainer, "train"), **_values(trainer, "val")}}
-        if self.best:
-            columns[f"best (epoch {self.best_epoch + 1})"] = self.best
+        columns |= {"last epoch": {**figures(trainer, "train"), **self.last}}
+        if (kept := checkpoints_of(trainer)) and kept.best:
+            columns[f"best (epoch {kept.best_epoch + 1})"] = kept.best
         self._print("fit", columns)
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
-        found, monitor = _values(trainer, "val"), pl_module.monitor
+        self.last = figures(trainer, "val")
         if trainer.state.fn == "validate":
-            self._print("validate", {"value": found})
-        elif not trainer.sanity_checking and found.get(monitor, -math.inf) > self.best.get(monitor, -math.inf):
-            self.best, self.best_epoch = found, trainer.current_epoch
+            self._print("validate", {"value": self.last})
+        if not trainer.sanity_checking:
+            self._write_tables("val", trainer, pl_module)
 
     def on_test_end(self, trainer: Trainer, pl_module: Any) -> None:
-        tables = pl_module.tables()  # gathers, so all ranks must call it
-        self._print("test", {"value": _values(trainer, "test")})
-        groups: dict[str, dict[str, Any]] = {}
-        for key, found in tables.items():  # label and box share their class names
-            groups.setdefault(find_target(key).names_key, {}).update(found)
-        for names_key, found in groups.items():
-            prefix = names_key.removesuffix("names").removeprefix("class_")
-            self._write(found, pl_module.spec[names_key], prefix, trainer)
+        self._print("test", {"value": figures(trainer, "test")})
+        self._write_tables("test", trainer, pl_module)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"before": self.before, "last": self.last}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.before, self.last = state_dict["before"], state_dict["last"]
 
     @rank_zero_only
     def _print(self, title: str, columns: dict[str, dict[str, float]]) -> None:
         values, rows = list(columns.values()), []
         for name in dict.fromkeys(name for column in values for name in column if not name.endswith("_baseline")):
-            cells = [f"{column[name]:.4f}" if name in column else "" for column in values]
-            baselines = [f"{column[key]:.4f}" for column in values if (key := f"{name}_baseline") in column]
+            cells = [shown(column.get(name, "")) for column in values]
+            baselines = [shown(column[key]) for column in values if (key := f"{name}_baseline") in column]
             rows.append([name, *cells, *baselines[:1]])
         print_table(title, ["metric", *columns, "baseline"], rows)
 
     @rank_zero_only
-    def _write(self, tables: dict[str, np.ndarray], names: list[str], prefix: str, trainer: Trainer) -> None:
+    def _write_tables(self, stage: str, trainer: Trainer, task: Any) -> None:
+        groups: dict[str, dict[str, Any]] = {}
+        for key, found in task.tables(stage).items():  # label and box share their class names
+            groups.setdefault(find_target(key).names_key, {}).update(found)
+        for names_key, found in groups.items():
+            prefix = names_key.removesuffix("names").removeprefix("class_")
+            self._write(found, task.spec[names_key], stage, prefix, trainer)
+
+    def _write(
+        self, tables: dict[str, np.ndarray], names: list[str], stage: str, prefix: str, trainer: Trainer
+    ) -> None:
         per_class = {name: values.tolist() for name, values in tables.items() if values.ndim == 1}
         matrices = {name: matrix for name, matrix in tables.items() if matrix.ndim == 2}
         rows = [{"class": name, **{k: v[i] for k, v in per_class.items()}} for i, name in enumerate(names)]
-        cells = [[value if isinstance(value, str) else f"{value:.4f}" for value in row.values()] for row in rows]
-        print_table("per class", [*rows[0]], cells)
-        log_table(trainer.loggers, f"test/{prefix}per_class", [*rows[0]], [[*row.values()] for row in rows])
+        if trainer.state.fn != "fit":
+            print_table("per class", [*rows[0]], [[shown(value) for value in row.values()] for row in rows])
+            log_table(trainer.loggers, f"{stage}/{prefix}per_class", [*rows[0]], [[*row.values()] for row in rows])
         if self.directory:
-            write_csv(Path(self.directory, f"test_{prefix}per_class.csv"), rows)
+            write_csv(Path(self.directory, f"{stage}_{prefix}per_class.csv"), rows)
         for title, matrix in matrices.items():
             picture = draw_confusion(matrix, names)
-            log_pictures(trainer.loggers, f"test/{prefix}{title}", [picture])
+            log_pictures(trainer.loggers, f"{stage}/{prefix}{title}", [picture])
             if self.directory:
-                path = Path(self.directory, f"test_{prefix}{title}.csv")
+                path = Path(self.directory, f"{stage}_{prefix}{title}.csv")
                 pairs = zip(names, matrix.tolist(), strict=True)
                 lines = [{"true \\ predicted": name, **dict(zip(names, row, strict=True))} for name, row in pairs]
                 write_csv(path, lines)
                 Image.fromarray(picture).save(path.with_suffix(".png"))
-
-
-def _values(trainer: Trainer, stage: str) -> dict[str, float]:
-    metrics = trainer.callback_metrics.items()
-    return {name: float(value) for name, value in metrics if name.startswith(f"{stage}/") and "_step" not in name}
 
 
 def draw_confusion(matrix: np.ndarray, class_names: list[str]) -> np.ndarray:

@@ -6,16 +6,17 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from netrc import NetrcParseError, netrc
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 from urllib.parse import urlparse
 
 import numpy as np
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.loggers import WandbLogger as LightningWandbLogger
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
+from visiontasks.callbacks.checkpoints import checkpoints_of
 from visiontasks.core.errors import InputError
 from visiontasks.core.network import answers
 from visiontasks.core.redact import redact_arguments
@@ -56,15 +57,16 @@ class WandbLogger(LightningWandbLogger):
         if offline is None:
             offline = mode is None and not has_key()
         self.must_ask = not offline and mode in (None, "online", "shared")
-        super().__init__(
-            name=name,
-            project=project or os.environ.get("WANDB_PROJECT") or "visiontasks",
-            group=group,
-            save_dir=save_dir or os.environ.get("WANDB_DIR") or ".",
-            offline=offline,
-            settings=self.settings,
-            resume=os.environ.get("WANDB_RESUME") or "allow",
-        )
+        self.options: dict[str, Any] = {
+            "name": name,
+            "project": project or os.environ.get("WANDB_PROJECT") or "visiontasks",
+            "group": group,
+            "save_dir": save_dir or os.environ.get("WANDB_DIR") or ".",
+            "offline": offline,
+            "settings": self.settings,
+            "resume": os.environ.get("WANDB_RESUME") or "allow",
+        }
+        super().__init__(**self.options)
 
     @property
     def experiment(self) -> Any:
@@ -82,6 +84,14 @@ class WandbLogger(LightningWandbLogger):
                 return super().experiment
         except wandb.errors.Error as error:
             raise InputError(f"W&B: {error}. Run `wandb login`, or give --trainer.logger false.") from error
+
+    def keep_id(self, folder: Path) -> None:
+        """Continues the W&B run whose id is in a run directory, or writes a new id there; WANDB_RUN_ID comes first."""
+        file = folder / "wandb_id.txt"
+        known = file.read_text("utf-8").strip() if file.is_file() else token_hex(4)
+        chosen = os.environ.get("WANDB_RUN_ID") or known
+        super().__init__(**self.options, id=chosen)
+        rank_zero_only(file.write_text)(chosen, "utf-8")
 
     def _stay_offline(self, reason: str) -> None:
         rank_zero_warn(f"W&B does not respond ({reason}); this run stays offline. `wandb sync` uploads it later.")
@@ -209,12 +219,11 @@ class BestCheckpointArtifact(Callback):
     def on_fit_end(self, trainer: Trainer, pl_module: Any) -> None:
         import wandb
 
-        found = (one for one in trainer.checkpoint_callbacks if isinstance(one, ModelCheckpoint) and one.monitor)
-        if (best := next(found, None)) is None or not Path(best.best_model_path).is_file():
+        kept = checkpoints_of(trainer)
+        if kept is None or not kept.best:
             return
-        score = best.best_model_score
-        metadata = {"monitor": best.monitor, "value": None if score is None else float(score)}
+        metadata = {"monitor": kept.monitor, "value": kept.best[kept.monitor]}
         for logger in wandb_loggers(trainer.loggers):
             artifact = wandb.Artifact(self.name or f"model-{logger.experiment.id}", "model", metadata=metadata)
-            artifact.add_file(best.best_model_path)
+            artifact.add_file(kept.best_model_path)
             logger.experiment.log_artifact(artifact, aliases=["best", "latest", *self.aliases])

@@ -13,9 +13,10 @@ from visiontasks.cli.arguments import ARGUMENTS, COMMANDS, TRAINING, parse
 from visiontasks.cli.failure import explain, write_report
 from visiontasks.core.memory import keep_freed_memory
 from visiontasks.core.moved import current_option
+from visiontasks.core.signals import ENDING, Interrupted, end_now, handled
 
 DEBUG = "--debug"
-BUG, WRONG, INTERRUPTED = 1, 2, 130  # exit status; the last is 128 plus the number of the signal, as in shells
+BUG, WRONG = 1, 2  # exit status
 LONGEST = 500  # characters of the message of an unexpected error
 
 
@@ -46,15 +47,11 @@ def main(args: Sequence[str] | None = None) -> None:
     keep_freed_memory()
     rest = [current_option(argument) for argument in rest]
     try:
-        if command in ARGUMENTS:
-            options, more = parse(command, rest)  # before anything heavy is imported
-            import_module(f"visiontasks.cli.{command}").main(options, more)
-        else:
-            rest = ["--help" if argument == "--help_all" else argument for argument in rest]
-            import_module("visiontasks.cli.training").main(command, rest)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+        with handled(end_now, *ENDING):
+            _run(command, rest)
+    except Interrupted as interrupted:
+        print(interrupted, file=sys.stderr)
+        raise
     except Exception as error:
         if DEBUG in given:
             traceback.print_exc()
@@ -62,6 +59,15 @@ def main(args: Sequence[str] | None = None) -> None:
             _fail(message)
         short = " ".join(f"{type(error).__name__}: {error}".split())[:LONGEST]
         _fail(f"{short}\nThis is a bug in visiontasks. Please report it, with {write_report(error, given)}.", BUG)
+
+
+def _run(command: str, rest: list[str]) -> None:
+    if command in ARGUMENTS:
+        options, more = parse(command, rest)  # before anything heavy is imported
+        import_module(f"visiontasks.cli.{command}").main(options, more)
+    else:
+        rest = ["--help" if argument == "--help_all" else argument for argument in rest]
+        import_module("visiontasks.cli.training").main(command, rest)
 
 
 def _fail(message: str, status: int = WRONG) -> NoReturn:

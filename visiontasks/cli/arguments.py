@@ -227,3 +227,9 @@ ARGUMENTS: dict[str, tuple[Callable[[Arguments], None], str | None]] = {
     "study": (_study, "All other arguments are those of fit, for every run."),
     "inspect": (_inspect, CHANGES_CONFIG),
 }
+
+
+def values_of(args: Sequence[str], *names: str) -> list[str]:
+    """Returns the values of `--name value` and `--name=value`, without a parser."""
+    pairs = ((*arg.partition("=")[::2], after) for arg, after in zip(args, [*args[1:], ""], strict=True))
+    return [own or after for name, own, after in pairs if name in names]

@@ -1,6 +1,7 @@
 """The command `visiontasks detect`, and the average precision of a detector."""
 
 import argparse
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,8 @@ def average_precision(detector: Detector, dataset: VisionDataset) -> dict[str, f
     The detector needs a low threshold, because the precision-recall curve needs uncertain boxes too.
 
     Returns:
-        `map` over IoU 0.5:0.95, `map_50`, `map_75`, and the `map` of each class by its name.
+        `map` over IoU 0.5:0.95, `map_50`, `map_75`, and the `map` of each class by its name; NaN where no image has an
+        object, which torchmetrics reports as -1.
 
     Raises:
         InputError: The dataset and the detector have different classes.
@@ -47,7 +49,8 @@ def average_precision(detector: Detector, dataset: VisionDataset) -> dict[str, f
     result = metric.compute()
     by_class = dict(zip(result["classes"].view(-1).tolist(), result["map_per_class"].view(-1).tolist(), strict=True))
     figures = {key: float(result[key]) for key in ("map", "map_50", "map_75")}
-    return figures | {names[label]: figure for label, figure in by_class.items()}
+    figures |= {names[label]: figure for label, figure in by_class.items()}
+    return {name: figure if figure >= 0 else math.nan for name, figure in figures.items()}
 
 
 def write_detections(
@@ -79,7 +82,8 @@ def main(options: argparse.Namespace, more: Sequence[str]) -> None:
     detector = Detector(task, options.scales, options.threshold, options.iou)
     sources = find_sources(options.source)
     folder = OutputFolder(options.output, "detections.csv", "overlays/[0-9]*_*.png")
-    images = ((source.name, source.read()) for source in track(sources, "Detecting", sources.count(), transient=True))
+    shown, gray_range = track(sources, "Detecting", sources.count(), transient=True), task.spec.get("gray_range")
+    images = ((source.name, source.read(gray_range)) for source in shown)
     found = ((name, image, detector.detect(image)) for name, image in images)
     with lock(folder.path):
         count = write_detections(folder, found, detector.class_names)

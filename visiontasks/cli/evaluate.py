@@ -9,7 +9,7 @@ from visiontasks.cli.opening import open_data
 from visiontasks.core.errors import InputError
 from visiontasks.core.files import write_csv, write_json
 from visiontasks.core.outputs import OutputFolder
-from visiontasks.core.tables import print_table
+from visiontasks.core.tables import print_table, shown
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.data.splits import MissingSplit
 from visiontasks.evaluate import Counts, bootstrap, count, count_baseline
@@ -76,12 +76,8 @@ def _print(rows: list[Row], title: str) -> None:
     starts = [name.removesuffix("value") for name in rows[0] if name.endswith("value")]
     lines = []
     for row in rows:
-        cells = [_shown(row[f"{start}value"]) for start in starts]
-        cells[-1] += f" [{_shown(row[f'{starts[-1]}low'])}, {_shown(row[f'{starts[-1]}high'])}]"
-        lines.append([str(row["metric"]), str(row["class"]), *cells, _shown(row["baseline"])])
+        cells = [shown(row[f"{start}value"]) for start in starts]
+        cells[-1] += f" [{shown(row[f'{starts[-1]}low'])}, {shown(row[f'{starts[-1]}high'])}]"
+        lines.append([str(row["metric"]), str(row["class"]), *cells, shown(row["baseline"])])
     columns = ("metric", "class", *(start.strip() or "value" for start in starts), "baseline")
     print_table(title, columns, lines, texts=2)
-
-
-def _shown(value: str | float) -> str:
-    return "" if value != value else f"{value:.4f}"

@@ -48,6 +48,8 @@ def explain(error: BaseException) -> str | None:
         return text
     if isinstance(error, RuntimeError) and "DataLoader worker" in text:
         return f"a process that loads images ended, perhaps for lack of memory. {LESS}"
+    if isinstance(error, RuntimeError) and "by peer" in text:  # as gloo says
+        return f"another process of this run ended first; its message above tells why, or its memory was full. {LESS}"
     if isinstance(error, ImportError) and not (error.name or "").startswith("visiontasks"):
         return f"{text}. Install the missing package." if isinstance(error, ModuleNotFoundError) else text
     if isinstance(error, OSError) and isinstance(error.filename, str | bytes | os.PathLike):

@@ -50,7 +50,8 @@ class Opened(NamedTuple):
         """Yields name and pixels, uint8 (1, 3, H, W), of each given image, or else the first of the validation set."""
         if options.source:
             for source in find_sources(options.source):
-                image = torch.from_numpy(to_picture(source.read(), self.task.spec)).permute(2, 0, 1)
+                pixels = source.read(self.task.spec.get("gray_range"))
+                image = torch.from_numpy(to_picture(pixels, self.task.spec)).permute(2, 0, 1)
                 yield Path(source.name).stem, image[None]
             return
         assert self.data is not None
@@ -150,10 +151,14 @@ def show_explain(opened: Opened, options: Any) -> None:
     task, spec, pictures = opened.task, opened.task.spec, []
     key = options.key or next(iter(task.heads))
     target = _class(options.classes[0], names_of(spec, key)) if options.classes else None
-    for _, image in opened.images(options):
+    for name, image in opened.images(options):
         weights = explain(task, image, options.key, target, options.method, options.window).cpu().numpy()
         picture = image[0].permute(1, 2, 0).numpy()
-        pictures += [draw_sample(picture, _predict(task, image), spec), draw_heat(picture, weights)]
+        pictures.append(draw_sample(picture, _predict(task, image), spec))
+        pictures.append(draw_heat(picture, weights) if weights.any() else picture)
+        if not weights.any():
+            of = options.classes[0] if options.classes else "the prediction"
+            print(f"{name}: no place of the image supports {of}; it is drawn without colors.")
     opened.save(f"explain-{key}-{options.method}", grid(pictures, 2))
 
 

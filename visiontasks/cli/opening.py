@@ -11,7 +11,7 @@ from lightning.pytorch import seed_everything
 from visiontasks import data
 from visiontasks.cli.imports import import_modules
 from visiontasks.cli.parser import Parser, read_config
-from visiontasks.cli.runs import RUN_DIR, run_directory
+from visiontasks.cli.runs import RUN_DIR, run_directory, runs_folder
 from visiontasks.core.build import check
 from visiontasks.core.errors import InputError
 from visiontasks.core.serialize import Trusted, class_table, members, public_path, trusted_classes
@@ -50,7 +50,7 @@ def open_task(config: Path, more: Sequence[str] = ()) -> tuple[VisionTask, Visio
     seed_everything(seed if type(seed) is int else 0, verbose=False)
     given |= {key: content[key] for key in ("data", "model") if key in content}
     opened = _open(given, more, model=True)
-    return opened.model, opened.data, run_directory(opened.trainer.default_root_dir, [config])
+    return opened.model, opened.data, run_directory(runs_folder(opened.trainer.default_root_dir, [config]))
 
 
 def data_classes(trust: Trusted = ()) -> dict[str, type]:

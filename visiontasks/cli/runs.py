@@ -1,24 +1,35 @@
-"""Run directories, and the checkpoints and loggers that every run has."""
+"""Run directories: where they are, what resumes from them, and the loggers that every run has."""
 
 import os
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+import yaml
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from visiontasks.callbacks.wandb import WandbLogger, default_logger, log_config
 from visiontasks.core.errors import InputError
+from visiontasks.core.files import atomic_write, read_csv, set_aside
+from visiontasks.core.redact import redact
+from visiontasks.tasks.resume import is_within_epoch, is_within_validation
 
 RUN_DIR = "VISIONTASKS_RUN_DIR"  # the processes that Lightning starts for other devices inherit it
 
 
-def run_directory(root: str | None, configs: Any) -> Path:
-    """Creates a directory `root/<config>/<time>`, named after the first config; raises an InputError on failure."""
+def runs_folder(root: str | None, configs: Sequence[Any]) -> Path:
+    """Returns the folder of the runs of a config: `root/<config>`, named after the first file."""
+    return Path(root or "runs", Path(str(configs[0])).stem if configs else "run")
+
+
+def run_directory(parent: Path) -> Path:
+    """Creates a directory `parent/<time>`; raises an InputError on failure."""
     if inherited := os.environ.get(RUN_DIR):
         return Path(inherited)
-    parent = Path(root or "runs", Path(str(configs[0])).stem if configs else "run")
     time = datetime.now().strftime("%Y%m%d-%H%M%S")
     if getattr(rank_zero_only, "rank", 0):  # torchrun or SLURM: rank 0 creates it and broadcasts the checkpoint path
         return parent / time
@@ -35,25 +46,59 @@ def run_directory(root: str | None, configs: Any) -> Path:
     raise InputError(f"{parent}: too many runs at {time}.")
 
 
-def run_checkpoints(directory: Path, monitor: str) -> list[Callback]:
-    """Returns the callbacks that write `best.ckpt` and `last.ckpt` at the end of each epoch."""
-    options: dict[str, Any] = {
-        "dirpath": directory,
-        "save_on_train_epoch_end": True,
-        "enable_version_counter": False,
-        "auto_insert_metric_name": False,
-    }
-    # not `save_last=True`, which writes the last of the best epochs
-    best = ModelCheckpoint(filename="best", monitor=monitor, mode="max", **options)
-    return [best, ModelCheckpoint(filename="last", **options)]
+def run_loggers(chosen: Any, directory: Path, resumed: dict[str, Any] | None = None) -> list[Any]:
+    """Returns the logger of metrics.csv and the chosen ones: W&B by default, none for `false`.
 
-
-def run_loggers(chosen: Any, directory: Path) -> list[Any]:
-    """Returns the logger of metrics.csv and the chosen ones: W&B by default, none for `false`."""
+    Args:
+        chosen: The trainer's `logger`.
+        directory: The run directory.
+        resumed: The checkpoint from which a fit goes on in this directory.
+    """
     if chosen is None or chosen is True:
-        from visiontasks.callbacks.wandb import default_logger
-
         chosen = default_logger(directory)
+    others = chosen if isinstance(chosen, list) else [chosen] if chosen else []
+    for logger in others:
+        if isinstance(logger, WandbLogger):
+            logger.keep_id(directory)
     csv = CSVLogger(str(directory), name="", version="", flush_logs_every_n_steps=20)
-    rank_zero_only(lambda: csv.experiment)()  # now, since it warns about files such as config.yaml
-    return [csv, *(chosen if isinstance(chosen, list) else [chosen] if chosen else [])]
+    rank_zero_only(_start_metrics)(csv, directory / "metrics.csv", resumed)
+    return [csv, *others]
+
+
+def rows_before(rows: Sequence[dict[str, str]], checkpoint: dict[str, Any]) -> list[dict[str, str]]:
+    """Returns the rows of a metrics.csv that a fit wrote before a checkpoint and will not write again."""
+    last, again = checkpoint["global_step"] - 1, set()
+    if is_within_epoch(checkpoint):
+        again.add("train/loss")
+    if is_within_validation(checkpoint):
+        again.add("val/loss")
+
+    def follows(row: dict[str, str]) -> bool:
+        step = int(row["step"])
+        return step > last or (step == last and any(row.get(name) for name in again))
+
+    return [row for row in rows if not follows(row)]
+
+
+def _start_metrics(logger: CSVLogger, path: Path, resumed: dict[str, Any] | None) -> None:
+    """Creates the writer now, since it warns about files such as config.yaml, and removes an older metrics.csv."""
+    rows = read_csv(path)
+    kept = rows_before(rows, resumed) if resumed else []
+    if kept != rows:
+        set_aside(path)
+    logger.experiment.metrics = [{name: value for name, value in row.items() if value} for row in kept]
+    logger.experiment.save()
+
+
+class SaveConfig(SaveConfigCallback):
+    """Callback that writes the resolved config, without secrets, to the run directory and to W&B."""
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        config = redact(yaml.safe_load(self.parser.dump(self.config, skip_none=False)))
+        path = Path(trainer.default_root_dir, self.config_filename)
+        text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+        if path.is_file() and path.read_text("utf-8") != text:  # of the fit that this one resumes
+            set_aside(path)
+        with atomic_write(path) as part:
+            part.write_text(text, "utf-8")
+        log_config(trainer.loggers, config | {"config": None})

@@ -2,36 +2,40 @@
 
 import json
 import os
+import shutil
+import sys
 import warnings
 from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonargparse import Namespace
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
-from visiontasks.callbacks import ClosedFormStart, Curves, Panels, Results
+from visiontasks.callbacks import Checkpoints, ClosedFormStart, Curves, FiniteCheck, Panels, Results
 from visiontasks.callbacks.rates import STEPS, LRFinder
-from visiontasks.callbacks.wandb import log_config
+from visiontasks.cli.arguments import values_of
 from visiontasks.cli.flags import check_flags
 from visiontasks.cli.imports import import_modules
 from visiontasks.cli.parser import SECTIONS, Parser, check_section, read_config
 from visiontasks.cli.preview import write_preview
-from visiontasks.cli.runs import RUN_DIR, run_checkpoints, run_directory, run_loggers
+from visiontasks.cli.resume import find_checkpoint, is_complete, resume_command, resumed_directory
+from visiontasks.cli.runs import RUN_DIR, SaveConfig, run_directory, run_loggers, runs_folder
+from visiontasks.core.compat import leave_signals
 from visiontasks.core.errors import InputError
-from visiontasks.core.files import atomic_write
-from visiontasks.core.redact import redact
+from visiontasks.core.lock import lock
+from visiontasks.core.signals import Interrupted
 from visiontasks.data import VisionDataModule
-from visiontasks.models.backbone import without_weights
+from visiontasks.models.network import without_weights
 from visiontasks.tasks import VisionTask
 from visiontasks.tasks.checkpoint import read_checkpoint
 from visiontasks.tasks.restore import check_task
+from visiontasks.tasks.resume import check_fit_state
 
 EXPECTED_WARNINGS = (
     ".*in eval mode at the start of training",  # frozen, or batch norm with the pretrained statistics
@@ -39,8 +43,6 @@ EXPECTED_WARNINGS = (
     ".*does not have many workers",  # zero is right if the model keeps the cores busy
     ".*callbacks used to create the checkpoint need to be provided",
     ".*is smaller than the logging interval",  # values per epoch are not affected
-    ".*could not find the monitored key",  # before the first validation, if it is not in every epoch
-    "The dirpath has changed",  # a resumed fit has its own run directory
     ".*isinstance.treespec, LeafSpec.",
     ".*It is recommended to use .self.log.*sync_dist=True",  # figures are computed over all processes already
     ".*no transform to process it",  # color transforms do not move boxes
@@ -53,14 +55,16 @@ def main(command: str, args: Sequence[str]) -> "VisionCLI":
         os.environ.pop(RUN_DIR, None)
     for message in EXPECTED_WARNINGS:
         warnings.filterwarnings("ignore", message)
-    return VisionCLI(command, args)
+    with ExitStack() as held:
+        return VisionCLI(command, args, held)
 
 
 class VisionCLI(LightningCLI):
     """Parses the config and arguments of one command, builds its objects and runs it."""
 
-    def __init__(self, command: str, args: Sequence[str]) -> None:
-        self.command = command
+    def __init__(self, command: str, args: Sequence[str], held: ExitStack) -> None:
+        self.command, self.held, self.typed = command, held, [*args]
+        self.launched = RUN_DIR in os.environ  # by the first process, for another device
         args = self._prepare(args)
         super().__init__(
             VisionTask,
@@ -90,6 +94,8 @@ class VisionCLI(LightningCLI):
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
         stop = "Stop after this number of validations (one per epoch) without improvement."
         parser.add_argument("--early_stopping", type=int | None, help=stop)
+        every = "Time (30s, 10min, 2h) or number of steps after which last.ckpt is written within an epoch."
+        parser.add_argument("--save_every", type=int | str, default="10min", help=every)
         parser.add_argument("--imports", type=list[str], default=[], help="Your own modules whose classes it names.")
         if self.checkpoint:  # as defaults, so that config files and arguments win
             init_args = {k: v for k, v in self.checkpoint["init_args"].items() if k not in ("spec", "weights")}
@@ -100,18 +106,20 @@ class VisionCLI(LightningCLI):
         parser = ArgumentParser(add_help=False, allow_abbrev=False)
         parser.add_argument("--imports", action="append", default=[])
         options, args = parser.parse_known_args(args)
-        configs = [read_config(Path(config)) for config in _options(args, "-c", "--config")]
+        configs = [read_config(Path(config)) for config in values_of(args, "-c", "--config")]
         for name in SECTIONS:
-            for value in _options(args, f"--{name}"):
+            for value in values_of(args, f"--{name}"):
                 check_section(value, Path(), f"--{name}")
         modules = [one for config in configs for one in import_modules(config.get("imports") or [])]
         modules += import_modules(options.imports)
-        self.checkpoint, self.ckpt_path = None, next(reversed(_options(args, "--ckpt_path")), None)
+        self.checkpoint, self.ckpt_path = None, find_checkpoint(self.command, args, configs)
         if self.ckpt_path and self.command == "probe":
             raise InputError("probe solves new heads; for the backbone of another run, use --model.weights CHECKPOINT.")
         if self.ckpt_path:
-            described = read_checkpoint(self.ckpt_path)["hyper_parameters"]
-            self.checkpoint = check_task(described, modules, f"{self.ckpt_path}: model")
+            self.content = read_checkpoint(self.ckpt_path)
+            self.checkpoint = check_task(self.content["hyper_parameters"], modules, f"{self.ckpt_path}: model")
+            if self.command == "fit":
+                check_fit_state(self.content, self.ckpt_path)
         elif self.command in ("validate", "test") and not {"-h", "--help"} & {*args}:
             raise InputError(f"{self.command} needs a trained model: give --ckpt_path CHECKPOINT.")
         found = [f"--imports={json.dumps([module.__name__ for module in modules])}"] if modules else []
@@ -121,7 +129,7 @@ class VisionCLI(LightningCLI):
         """Removes `ckpt_path`, since Lightning would let hyperparameters in a checkpoint override the command line."""
         self.config = parser.parse_args(list(args))
         check_flags(self.command, self.config[self._method])
-        if self._section("ckpt_path") and not self.ckpt_path:
+        if self._section("ckpt_path") and not values_of(self.typed, "--ckpt_path"):
             raise InputError("ckpt_path: give it as an argument, `--ckpt_path CHECKPOINT`, not in a config.")
         self.config[self._method]["ckpt_path"] = None
         if self.checkpoint:
@@ -132,7 +140,15 @@ class VisionCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         trainer = self._section("trainer")
-        self.run_dir = run_directory(trainer.default_root_dir, self.config[self._method].get("config"))
+        own = resumed_directory(self.ckpt_path) if self.command == "fit" else None
+        folder = runs_folder(trainer.default_root_dir, self.config[self._method].get("config") or [])
+        self.run_dir, self.resumed = own or run_directory(folder), self.content if own else None
+        if is_first := not (self.launched or getattr(rank_zero_only, "rank", 0)):
+            self.held.enter_context(lock(self.run_dir))
+            os.environ[RUN_DIR] = str(self.run_dir)
+        best = Path(self.ckpt_path or "none").with_name("best.ckpt")
+        if is_first and self.command == "fit" and self.ckpt_path and not own and best.is_file():
+            shutil.copy(best, self.run_dir)  # its figures are in the other checkpoint
         if self.command == "probe":
             trainer.max_epochs = 0
         elif self.command == "lr_find":
@@ -150,9 +166,9 @@ class VisionCLI(LightningCLI):
         config = chosen["trainer"]
         callbacks: list[Callback] = [Results(str(self.run_dir)), Panels(str(self.run_dir))]
         if self._method == "fit":
-            callbacks.append(Curves())
-            if config.get("enable_checkpointing") is not False:
-                callbacks += run_checkpoints(self.run_dir, self.model.monitor)
+            callbacks += [Curves(), FiniteCheck()]
+            if config.enable_checkpointing is not False:
+                callbacks.append(Checkpoints(str(self.run_dir), chosen["save_every"]))
             if patience := chosen["early_stopping"]:
                 callbacks.append(EarlyStopping(self.model.monitor, mode="max", patience=patience))
         own = config.get("callbacks") or []
@@ -161,18 +177,24 @@ class VisionCLI(LightningCLI):
             callbacks.append(ClosedFormStart())
         elif self.command == "lr_find":  # last, because it ends the fit before later callbacks see the start
             callbacks.append(LRFinder(str(self.run_dir), config.max_steps))
-        loggers = run_loggers(config.get("logger"), self.run_dir)
+        loggers = run_loggers(config.get("logger"), self.run_dir, self.resumed)
         kwargs["default_root_dir"] = str(self.run_dir)
         try:
-            return super().instantiate_trainer(callbacks=[*own, *callbacks], logger=loggers, **kwargs)
+            trainer = super().instantiate_trainer(callbacks=[*own, *callbacks], logger=loggers, **kwargs)
         except (TypeError, ValueError, RuntimeError) as error:
             raise InputError(f"trainer: {error}") from error
+        leave_signals(trainer)
+        return trainer
 
     def fit(self, **kwargs: Any) -> None:
         """Trains the model, or solves its heads (`probe`), or draws the data (`preview`)."""
         if self.command == "preview":
             write_preview(self.datamodule, self.run_dir, self.trainer.loggers)
+        elif self.ckpt_path and is_complete(self.content, self.trainer):
+            rank_zero_info(f"{self.ckpt_path}: this fit is complete. To train longer, give more --trainer.max_epochs.")
         else:
+            if self.command == "fit":
+                rank_zero_info(f"Run directory: {self.run_dir}. To resume it: {self._resume}")
             self._start(self.trainer.fit, **kwargs)
         if self.command == "probe":
             self.trainer.validate(self.model, self.datamodule, verbose=False, weights_only=True)
@@ -188,6 +210,12 @@ class VisionCLI(LightningCLI):
     def _start(self, method: Callable[..., Any], **kwargs: Any) -> None:
         try:
             method(**kwargs | {"ckpt_path": self.ckpt_path, "weights_only": True})
+        except Interrupted:
+            if self.command == "fit" and (self.run_dir / "last.ckpt").is_file():
+                rank_zero_info(f"Saved step {self.trainer.global_step}. To resume: {self._resume}")
+            if self.launched:
+                sys.exit()  # Lightning would kill the first process if another one ends with another status
+            raise
         except RuntimeError as error:
             if self.checkpoint is None or "loading state_dict" not in str(error):
                 raise
@@ -198,24 +226,12 @@ class VisionCLI(LightningCLI):
                 "Use the config of its run, or start a new fit without --ckpt_path."
             ) from None
 
+    @property
+    def _resume(self) -> str:
+        return resume_command(self.typed, self.run_dir)
+
     def _section(self, name: str) -> Namespace:
         return self.config[self._method][name]
-
-
-class SaveConfig(SaveConfigCallback):
-    """Callback that writes the resolved config, without secrets, to the run directory and to W&B."""
-
-    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        config = redact(yaml.safe_load(self.parser.dump(self.config, skip_none=False)))
-        with atomic_write(Path(trainer.default_root_dir, self.config_filename)) as part:
-            part.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), "utf-8")
-        log_config(trainer.loggers, config | {"config": None})
-
-
-def _options(args: Sequence[str], *names: str) -> list[str]:
-    """Returns the values of `--name value` and `--name=value`, without a parser."""
-    pairs = ((*arg.partition("=")[::2], after) for arg, after in zip(args, [*args[1:], ""], strict=True))
-    return [own or after for name, own, after in pairs if name in names]
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -26,6 +26,19 @@ def load_training_data(trainer: Any) -> None:
     trainer.fit_loop.setup_data()
 
 
+def resume_at_the_end_of_epochs(trainer: Any) -> None:
+    """Lets a fit with `max_steps` resume at the end of an epoch as other fits do."""
+    # lightning 2.6.6. Otherwise it takes the epoch for unfinished, ends it once more, and leaves out the next one.
+    trainer.fit_loop._iteration_based_training = lambda: False
+
+
+def leave_signals(trainer: Any) -> None:
+    """Keeps Lightning from handling signals, which would exit with status 0 and hang if only one rank gets a signal."""
+    # lightning 2.6.6. It has no option for this. The second method would wait for all ranks in each step.
+    trainer._signal_connector.register_signal_handlers = lambda: None
+    trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None
+
+
 def allow_clipping(optimizer: Any) -> None:
     """Allows Lightning to clip the gradients of a fused torch optimizer in mixed precision."""
     # torch 2.15, lightning 2.6.6. Both take the attribute as a sign that the optimizer unscales gradients itself.
@@ -39,6 +52,23 @@ def tree_leaves(values: Any) -> list[Any]:
     from torch.utils._pytree import tree_leaves
 
     return tree_leaves(values)
+
+
+def exact_module() -> Any:
+    """Returns a subclass of nn.Module whose own buffers keep their type if it is cast with the rest of a model."""
+    # torch 2.15. `Module.to` cannot leave out tensors, and all casts go through this private method.
+    from torch import nn
+
+    class ExactModule(nn.Module):
+        def _apply(self, fn: Any, recurse: bool = True) -> Any:
+            before = dict(self.named_buffers(recurse=False))
+            super()._apply(fn, recurse)
+            for name, buffer in before.items():
+                if (cast := getattr(self, name)).dtype != buffer.dtype:
+                    setattr(self, name, buffer.to(cast.device))
+            return self
+
+    return ExactModule
 
 
 def dispatch_mode() -> Any:

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from secrets import token_hex
 from tempfile import TemporaryFile
@@ -37,6 +38,19 @@ def atomic_write(path: Path) -> Generator[Path]:
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
+
+
+def set_aside(path: Path) -> None:
+    """Renames a file to the first free name with a number, such as `config-1.yaml`."""
+    numbered = (path.with_stem(f"{path.stem}-{number}") for number in count(1))
+    path.rename(next(other for other in numbered if not other.exists()))
+
+
+def sweep(folder: Path, *names: str) -> None:
+    """Removes what `atomic_write` left of these files in processes that were killed; nobody may be writing them now."""
+    for name in names:
+        for part in folder.glob(f".{'[0-9a-f]' * 8}-{name}"):
+            part.unlink()
 
 
 @contextmanager

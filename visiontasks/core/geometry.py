@@ -6,6 +6,7 @@ import numpy as np
 
 Resize = Literal["stretch", "letterbox", "crop"]
 Size = int | tuple[int, int]  # side of a square, or height and width
+Corners = tuple[int, int, int, int]  # xyxy in pixels
 MAX_PIXELS = 89_478_485  # a quarter of a gigabyte of RGB; Pillow has the same limit, but only warns
 
 
@@ -70,6 +71,20 @@ class Frame(NamedTuple):
     def _scale_and_offset(self) -> tuple[np.ndarray, list[int]]:
         new = self.placement
         return np.array([new.width / self.width, new.height / self.height] * 2), [new.left, new.top] * 2
+
+
+def crop_parts(window: Corners, height: int, width: int, size: Size) -> tuple[Corners, Corners]:
+    """Returns the part of an image in a window that overlaps with it, and its place in a picture of the whole window.
+
+    Both are whole pixels; the window may be partly outside the image.
+    """
+    (x1, y1, x2, y2), (tall, wide) = window, height_width(size)
+    part = max(0, x1), max(0, y1), min(width, x2), min(height, y2)
+    scale_x, scale_y = wide / (x2 - x1), tall / (y2 - y1)
+    left, right = (round((x - x1) * scale_x) for x in part[::2])
+    top, bottom = (round((y - y1) * scale_y) for y in part[1::2])
+    left, top = min(left, wide - 1), min(top, tall - 1)  # a thin image keeps one pixel
+    return part, (left, top, max(left + 1, right), max(top + 1, bottom))
 
 
 def corners(size: Size) -> np.ndarray:

@@ -1,8 +1,11 @@
-"""Memory allocation of the process on CPUs."""
+"""Memory of the process."""
 
 import ctypes
+import gc
 import os
 import platform
+from collections.abc import Generator
+from contextlib import contextmanager
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h
 
@@ -19,3 +22,15 @@ def keep_freed_memory() -> bool:
         return False
     libc = ctypes.CDLL(None)
     return bool(libc.mallopt(M_MMAP_MAX, 0) and libc.mallopt(M_TRIM_THRESHOLD, -1))
+
+
+@contextmanager
+def garbage_kept() -> Generator[None]:
+    """Pauses the garbage collector, which searches all rows of a large file again and again while they are read."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

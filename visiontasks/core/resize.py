@@ -5,8 +5,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from visiontasks.core.geometry import Frame, height_width
+from visiontasks.core.geometry import Corners, Frame, Size, crop_parts, height_width
 from visiontasks.core.sample import FILL, IGNORE_MASK
+
+MOST = 16  # how many times larger than image and picture an enlarged image may be, of which the picture is a part
 
 
 def resize_image(image: np.ndarray, frame: Frame) -> np.ndarray:
@@ -17,6 +19,17 @@ def resize_image(image: np.ndarray, frame: Frame) -> np.ndarray:
 def resize_mask(mask: np.ndarray, frame: Frame) -> np.ndarray:
     """Resizes a mask of classes, uint8 (H, W), to the picture; pixels outside the image become 255."""
     return _put(mask, frame, IGNORE_MASK, cv2.INTER_NEAREST_EXACT)
+
+
+def crop_image(image: np.ndarray, window: Corners, size: Size) -> np.ndarray:
+    """Resizes a window of an image, uint8 (H, W, 3), to a size; outside the image it is gray."""
+    x1, y1, x2, y2 = window
+    return _crop(image, window, size, FILL, interpolation(y2 - y1, x2 - x1, *height_width(size)))
+
+
+def crop_mask(mask: np.ndarray, window: Corners, size: Size) -> np.ndarray:
+    """Resizes a window of a mask of classes, uint8 (H, W), to a size; outside the mask it becomes 255."""
+    return _crop(mask, window, size, IGNORE_MASK, cv2.INTER_NEAREST_EXACT)
 
 
 def interpolation(height: int, width: int, new_height: int, new_width: int) -> int:
@@ -30,11 +43,35 @@ def _put(image: np.ndarray, frame: Frame, fill: int, interpolation: int) -> np.n
     if image.shape[:2] == (height, width):
         return image
     new_height, new_width, top, left = frame.placement
+    if new_height * new_width > MOST * max(height * width, frame.height * frame.width):
+        return _part(image, frame, cv2.INTER_LINEAR if interpolation == cv2.INTER_LINEAR else cv2.INTER_NEAREST)
     image = cv2.resize(image, (new_width, new_height), interpolation=interpolation)
     if top >= 0 and left >= 0 and image.shape[:2] != (height, width):
         border = (top, height - new_height - top, left, width - new_width - left)
         return cv2.copyMakeBorder(image, *border, cv2.BORDER_CONSTANT, value=[fill] * 3)
     return np.ascontiguousarray(image[max(0, -top) :, max(0, -left) :][:height, :width])
+
+
+def _crop(image: np.ndarray, window: Corners, size: Size, fill: int, interpolation: int) -> np.ndarray:
+    height, width = height_width(size)
+    (x1, y1, x2, y2), (left, top, right, bottom) = crop_parts(window, *image.shape[:2], size)
+    if x1 >= x2 or y1 >= y2:
+        return np.full((height, width, *image.shape[2:]), fill, np.uint8)
+    part = cv2.resize(image[y1:y2, x1:x2], (right - left, bottom - top), interpolation=interpolation)
+    border = (top, height - bottom, left, width - right)
+    return cv2.copyMakeBorder(part, *border, cv2.BORDER_CONSTANT, value=[fill] * 3) if any(border) else part
+
+
+def _part(image: np.ndarray, frame: Frame, interpolation: int) -> np.ndarray:
+    """Cuts out what the picture shows of a long and thin image, and enlarges only that."""
+    new, ends, parts, places = frame.placement, height_width(frame.size), [], []
+    for length, new_length, start, end in zip((frame.height, frame.width), new[:2], new[2:], ends, strict=True):
+        place = ((np.arange(end) - start + 0.5) * (length / new_length) - 0.5).clip(0, length - 1)
+        first = int(place[0])
+        parts.append(slice(first, int(place[-1]) + 2))
+        places.append((place - first).astype(np.float32))
+    columns, rows = np.meshgrid(places[1], places[0])
+    return cv2.remap(np.ascontiguousarray(image[tuple(parts)]), columns, rows, interpolation)
 
 
 def to_picture(image: np.ndarray, spec: dict[str, Any]) -> np.ndarray:

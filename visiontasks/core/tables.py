@@ -14,3 +14,10 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     for row in rows:
         table.add_row(*row)
     Console().print(table)
+
+
+def shown(value: str | float) -> str:
+    """Returns a cell: a text as it is, a number with four decimals, nothing for NaN."""
+    if isinstance(value, str):
+        return value
+    return "" if value != value else f"{value:.4f}"

@@ -4,7 +4,7 @@ import importlib
 import inspect
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from functools import cached_property, partial
 from typing import Any, Literal
@@ -22,6 +22,8 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # the import would look 
 cv2.setNumThreads(0)  # one thread per loader worker; OpenCV's pool does not survive a fork
 
 KEPT, DRAWS = 0.5, 10  # smallest share of a box that each transform must keep, and number of draws
+
+REPEATING = (cv2.BORDER_REFLECT, cv2.BORDER_REFLECT_101, cv2.BORDER_WRAP)
 
 Preset = Literal["none", "light", "medium", "strong"]
 
@@ -87,6 +89,12 @@ class Augment:
         boxes = A.BboxParams("pascal_voc", clip=True, min_visibility=KEPT)
         return {False: A.Compose(steps, strict=True), True: A.Compose(steps, strict=True, bbox_params=boxes)}
 
+    @cached_property
+    def _repeating(self) -> str:
+        """The name of a transform that fills the border with copies of the image; empty if there is none."""
+        found = [step for step in _leaves(self.steps()) if getattr(step, "border_mode", 0) in REPEATING]
+        return type(found[0]).__name__ if found else ""
+
     def steps(self) -> list[Any]:
         """Returns the transforms in order."""
         return list(self._pipelines[False].transforms)
@@ -97,6 +105,9 @@ class Augment:
         given: dict[str, Any] = {}
         for key, value in targets.items():
             given |= find_target(key).to_augment(value)
+        if "bboxes" in given and self._repeating:
+            fault = f"augment: the border of {self._repeating} repeats the image, so an object appears twice"
+            raise InputError(f"{fault}, but has one box. Set `border_mode: 0`.")
         pipeline = self._pipelines["bboxes" in given]
         rng = np.random.default_rng([self.seed, epoch, index])
         pipeline.set_random_state(rng, random.Random(int(rng.integers(1 << 62))))
@@ -106,6 +117,11 @@ class Augment:
             if all(value is not None for value in found.values()):
                 return resize_sample({**sample, "image": moved["image"], **found}, self.train_size, self.resize)
         raise InputError(f"{DRAWS} draws of the augmentation cut off half of its box. Use weaker crops and shifts.")
+
+
+def _leaves(steps: Sequence[Any]) -> Iterator[Any]:
+    for step in steps:
+        yield from _leaves(step.transforms) if hasattr(step, "transforms") else [step]
 
 
 def preset(name: str, image_size: Size, resize: Resize = "stretch", train_size: Size | None = None) -> list[Any]:

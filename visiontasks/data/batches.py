@@ -1,14 +1,18 @@
 """Batches: which samples make up each one, and how a loader's worker builds it."""
 
+import gc
 import math
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset, DistributedSampler
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.sample import Batch, Sample
+from visiontasks.core.signals import ENDING
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.targets import find_target
 from visiontasks.targets.sample import targets_of
@@ -34,6 +38,9 @@ class ExactBatchSampler(DistributedSampler):
         seed: Seed of the order.
         num_replicas: Number of ranks.
         rank: This rank.
+
+    Attributes:
+        start: Called when an epoch begins; returns the number of its batches to skip.
     """
 
     def __init__(
@@ -50,13 +57,14 @@ class ExactBatchSampler(DistributedSampler):
             raise InputError(f"{count} samples cannot be divided over {num_replicas} processes. Use fewer devices.")
         super().__init__(range(count), num_replicas, rank, shuffle, seed)  # ty: ignore[invalid-argument-type]
         self.count, self.weights = count, weights
+        self.start: Callable[[], int] = lambda: 0
         self.steps = min(math.ceil(count / (batch_size * num_replicas)), count // num_replicas)  # no batch may be empty
 
     def __len__(self) -> int:
         return self.steps
 
     def __iter__(self) -> Iterator[Key]:
-        for batch in np.array_split(self._order(), self.steps):
+        for batch in np.array_split(self._order(), self.steps)[self.start() :]:
             yield self.epoch, batch[self.rank :: self.num_replicas].tolist()
 
     def _order(self) -> np.ndarray:
@@ -64,6 +72,20 @@ class ExactBatchSampler(DistributedSampler):
         if self.weights is not None:
             return rng.choice(self.count, self.count, p=self.weights / self.weights.sum())
         return rng.permutation(self.count) if self.shuffle else np.arange(self.count)
+
+
+class BatchLoader(DataLoader):
+    """A loader whose workers start with the first batch: only then Lightning knows the epoch and the place in it."""
+
+    def __iter__(self) -> Iterator[Batch]:  # ty: ignore[incompatible-method-override]
+        yield from super().__iter__()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns nothing: Lightning restores the place in the epoch, and warns about loaders without this method."""
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restores nothing; see `state_dict`."""
 
 
 class BatchDataset(Dataset):
@@ -116,3 +138,20 @@ def collate(samples: Sequence[Sample], names: Names) -> Batch:
     if "truth" in samples[0]:
         batch["truth"] = [sample["truth"] for sample in samples]
     return batch
+
+
+def as_is(batch: Any) -> Batch:
+    """Returns a batch as it is; torch's own function would turn the arrays in `truth` into tensors."""
+    return batch
+
+
+def start_worker(number: int) -> None:
+    """Prepares a process that loads batches."""
+    gc.freeze()  # the garbage collector need not search the parent's imports again and again
+    for ending in ENDING:  # a signal to all processes is for the main one, which then ends its loaders
+        signal.signal(ending, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _ignore_once)
+
+
+def _ignore_once(number: int, frame: object) -> None:
+    signal.signal(number, signal.SIG_DFL)  # the second one is from torch, if the loader hangs

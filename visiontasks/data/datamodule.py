@@ -1,6 +1,5 @@
 """The DataModule of all tasks."""
 
-import gc
 import math
 import os
 from collections.abc import Callable
@@ -10,16 +9,18 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from rich.progress import track
 from torch.utils.data import DataLoader
 
+from visiontasks.core.depth import is_gray_range
 from visiontasks.core.errors import InputError
 from visiontasks.core.geometry import MAX_PIXELS, Frame, Resize, Size, height_width, is_picture
-from visiontasks.core.sample import Batch
+from visiontasks.core.memory import garbage_kept
 from visiontasks.data.augment import Augment, EvalTransform, Preset
-from visiontasks.data.batches import BatchDataset, ExactBatchSampler
+from visiontasks.data.batches import BatchDataset, BatchLoader, ExactBatchSampler, as_is, start_worker
 from visiontasks.data.datasets.base import VisionDataset
+from visiontasks.data.datasets.copies import warn_of_copies
 from visiontasks.data.splits import MissingSplit
 from visiontasks.targets import Known, find_target, target_kinds
 
@@ -37,6 +38,8 @@ class VisionDataModule(LightningDataModule):
         balance: Draw training samples so that all classes occur equally often.
         seed: Seed of the order and of the augmentation.
         train_size: Size of the training images, if not `image_size`: parts of images at the scale of val and test.
+        gray_range: Values that become black and white in gray images of more than 8 bits, for example [0, 4095]; values
+            beyond them are clipped. By default 16-bit images are read from 0 to 65535.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class VisionDataModule(LightningDataModule):
         balance: bool = False,
         seed: int = 0,
         train_size: Size | None = None,
+        gray_range: tuple[float, float] | None = None,
     ) -> None:
         super().__init__()
         if not is_picture(image_size) or not is_picture(1 if train_size is None else train_size) or batch_size < 1:
@@ -59,7 +63,9 @@ class VisionDataModule(LightningDataModule):
             raise InputError(f"data.dataset: found {dataset!r}; expected a class, such as {{class_path: ImageFolder}}.")
         if num_workers is not None and num_workers < 0:
             raise InputError(f"data.num_workers: {num_workers} must be 0 or more.")
-        self.make_dataset = dataset
+        if not is_gray_range(gray_range):
+            raise InputError(f"data.gray_range: {gray_range} must be two numbers, first the one that becomes black.")
+        self.make_dataset, self.gray_range = dataset, gray_range
         self.image_size, self.resize = image_size, resize
         self.augment = Augment(augment, image_size, resize, seed, train_size)
         self.batch_size, self.num_workers, self.balance, self.seed = batch_size, num_workers, balance, seed
@@ -69,11 +75,15 @@ class VisionDataModule(LightningDataModule):
     def dataset(self, split: str) -> VisionDataset:
         """Returns the dataset of a split, which is made once; raises `MissingSplit` if the split is missing."""
         if split not in self._datasets:
-            made = self.make_dataset(split)
+            with garbage_kept():
+                made = self.make_dataset(split)
+            made.set_gray_range(self.gray_range)
             train = made if split == "train" else self.dataset("train")
             for key, kind in target_kinds().items():
                 if (found := made.names(key)) != (known := train.names(key)):
                     raise InputError(f"{kind.names_key}: {split} has {found}, train {known}. Give both the same.")
+            if made is not train:
+                warn_of_copies(train, made, split)
             self._datasets[split] = made
         return self._datasets[split]
 
@@ -83,7 +93,8 @@ class VisionDataModule(LightningDataModule):
         train, size = self.dataset("train"), self.image_size
         names = {kind.names_key: train.names(key) for key, kind in target_kinds().items()}
         known = {name: value for name, value in names.items() if value or name in ("class_names", "mask_names")}
-        return {**known, "image_size": size if isinstance(size, int) else list(size), "resize": self.resize}
+        gray = {"gray_range": list(self.gray_range)} if self.gray_range else {}
+        return {**known, "image_size": size if isinstance(size, int) else list(size), "resize": self.resize, **gray}
 
     @cached_property
     def keys(self) -> tuple[str, ...]:
@@ -100,13 +111,32 @@ class VisionDataModule(LightningDataModule):
     @cached_property
     def _targets(self) -> list[dict[str, Any]]:
         train = self.dataset("train")
-        return [train.target(index) for index in range(len(train))]
+        with garbage_kept():
+            return [train.target(index) for index in range(len(train))]
 
     def summary(self, key: str) -> dict[str, np.ndarray]:
         """Summarizes the training values of a target, counted once; see `Target.summary`."""
         if key not in self._summaries:
             self._summaries[key] = self._dense_summary(key) if find_target(key).dense else self._summary(key, 0, 1)
         return self._summaries[key]
+
+    def check_classes(self, key: str) -> None:
+        """Prints how often the classes of a target occur in training; one that never does is an `InputError`."""
+        kind, names = find_target(key), self.dataset("train").names(key)
+        if not (kind.occurrence and names):
+            return
+        counts = self.summary(key)[kind.occurrence]
+        what = "pixel" if kind.dense else "image"
+        if absent := [name for name, count in zip(names, counts, strict=True) if not count]:
+            few = ", ".join(map(repr, absent[:5])) + (", ..." if len(absent) > 5 else "")
+            fault = f"{len(absent)} of {len(names)} classes have no {what} in training: {few}"
+            raise InputError(f"{kind.names_key}: {fault}. Add such {what}s, or leave the classes out of `class_names`.")
+        shares = counts / counts.sum() if kind.dense or key == "label" else counts / len(self.dataset("train"))
+        order = np.argsort(-shares, kind="stable")
+        shown = [f"{names[place]} {shares[place]:.1%}" for place in order]
+        if len(shown) > 12:
+            shown = [*shown[:6], "...", *shown[-6:]]
+        rank_zero_info(f"Training {what}s by class ({key}): {', '.join(shown)}.")
 
     def _summary(self, key: str, rank: int, ranks: int) -> dict[str, np.ndarray]:
         train, kind = self.dataset("train"), find_target(key)
@@ -185,17 +215,19 @@ class VisionDataModule(LightningDataModule):
         if self.trainer and not ranks:
             ranks = {"rank": self.trainer.global_rank, "num_replicas": self.trainer.world_size}
         sampler = ExactBatchSampler(len(dataset), self.batch_size, training, weights, self.seed, **ranks)
+        if training and (trainer := self.trainer):
+            sampler.start = lambda: trainer.fit_loop.batch_idx + 1  # not 0 if a fit resumes within an epoch
         transform = self.augment if training or augment else EvalTransform(self.image_size, self.resize)
         names, workers = {key: dataset.names(key) for key in self.keys}, self._workers()
-        return DataLoader(
+        return BatchLoader(
             dataset=BatchDataset(dataset, transform, self.batch_size, names),
             sampler=sampler,
             batch_size=None,  # a key is already a whole batch
-            collate_fn=_as_is,
+            collate_fn=as_is,
             num_workers=workers,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=workers > 0,
-            worker_init_fn=_start_worker,
+            worker_init_fn=start_worker,
         )
 
     def _workers(self) -> int:
@@ -204,12 +236,3 @@ class VisionDataModule(LightningDataModule):
         if not self.trainer or self.trainer.strategy.root_device.type == "cpu":
             return 0
         return min(8, (os.cpu_count() or 1) // self.trainer.num_devices)
-
-
-def _as_is(batch: Any) -> Batch:
-    """torch's own function would turn the arrays in `truth` into tensors."""
-    return batch
-
-
-def _start_worker(number: int) -> None:
-    gc.freeze()  # the garbage collector need not search the parent's imports again and again

@@ -1,23 +1,27 @@
 """Decoding of mask files into one class index per pixel."""
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import ImageOps
+from PIL import Image
 
 from visiontasks.core.errors import InputError
-from visiontasks.core.images import decoding, opened, read_bytes, shown
+from visiontasks.core.headers import layouts, load_first_page, opened, upright
+from visiontasks.core.images import decoding, read_bytes, shown
 from visiontasks.core.sample import IGNORE_MASK
 
 MAX_CLASSES = IGNORE_MASK
+SAVE_AGAIN = "Export the mask again as a PNG file with one class per pixel value."
 
 
 class MaskEncoding:
     """How the pixels of a mask encode the classes.
 
     By default the pixel value is the class index: the value of gray and 1-bit images, the palette index of palette
-    images. 255 is ignored if no class has that value.
+    images. 255 is ignored if no class has that value. A mask of two classes that has 255 and no 1 is an error, because
+    many tools write the second class as 255. Formats that change values, and alpha channels, are not read.
 
     Args:
         num_classes: Number of classes, at most 255.
@@ -47,8 +51,10 @@ class MaskEncoding:
             raise InputError(f"{name}: {len(given)} for {num_classes} classes; give one per class, in their order.")
         codes = [self._code(value, name) for value in given]
         ignored = [self._code(value, "ignore") for value in ignore]
+        self._two_values = False
         if not self.by_color and IGNORE_MASK not in codes + ignored:
             ignored.append(IGNORE_MASK)
+            self._two_values = codes == [0, 1]  # masks of 0 and 255 are common
         known = codes + ignored
         if twice := sorted({code for code in known if known.count(code) > 1}):
             raise InputError(f"{name}, ignore: {self._shown(twice[0])} occurs twice.")
@@ -63,6 +69,9 @@ class MaskEncoding:
             InputError: The file cannot be read, or a pixel has no class; the message names file, value and count.
         """
         pixels = self._pixels(path)
+        if self._two_values and (count := np.count_nonzero(pixels == IGNORE_MASK)) and not (pixels == 1).any():
+            fault = f"{count} pixels are 255 and none is 1. Set `values: [0, 255]` if 255 is the second class"
+            raise InputError(f"{shown(path)}: {fault}, or `ignore: [255]` if these pixels do not count.")
         places = np.searchsorted(self._known, pixels).clip(max=len(self._known) - 1)
         unknown = self._known[places] != pixels
         if unknown.any():
@@ -76,18 +85,25 @@ class MaskEncoding:
 
     def _pixels(self, path: str | Path) -> np.ndarray:
         """Reads the code of every pixel: int64 (H, W)."""
-        data = read_bytes(path)
-        with decoding(data, shown(path), "mask"), opened(data) as stored:
-            image = ImageOps.exif_transpose(stored)
-            if self.by_color or not image.mode.startswith(("1", "L", "P", "I")) or image.mode == "LA":
-                image = image.convert("RGB")
-            pixels = np.asarray(image).astype(np.int64)
+        data, name = read_bytes(path), shown(path)
+        with decoding(name, "mask"), opened(BytesIO(data)) as image:
+            if fault := _changes_values(image, data):
+                raise InputError(f"{fault}, and with them classes. {SAVE_AGAIN}")
+            stored = load_first_page(image, name)
+            by_value = image.mode in ("1", "L", "P", "F") or image.mode.startswith("I")
+            values = upright(np.asarray(image if by_value and not self.by_color else image.convert("RGB")), stored)
+            if image.mode.endswith("A") and (values == values[0, 0]).all() and _varies(image.getchannel("A")):
+                raise InputError(f"only its alpha channel has different values, and alpha is not read. {SAVE_AGAIN}")
+            with np.errstate(invalid="ignore"):
+                pixels = values.astype(np.int64)
+            if values.dtype.kind == "f" and (values != pixels).any():
+                raise InputError(f"its values are fractions. {SAVE_AGAIN}")
         if self.by_color:
             return pixels @ np.array([1 << 16, 1 << 8, 1])
         if pixels.ndim == 2:
             return pixels
         if (pixels != pixels[..., :1]).any():
-            raise InputError(f"{shown(path)}: the mask has colors; declare the color of each class in `colors`.")
+            raise InputError(f"{name}: the mask has colors; declare the color of each class in `colors`.")
         return pixels[..., 0]
 
     def _code(self, value: object, name: str) -> int:
@@ -100,3 +116,17 @@ class MaskEncoding:
 
     def _shown(self, code: int) -> str:
         return str([code >> 16, code >> 8 & 255, code & 255] if self.by_color else code)
+
+
+def _changes_values(image: Image.Image, data: bytes) -> str:
+    """Returns why an opened mask has other values than were saved; empty if it has the same."""
+    if image.format in ("JPEG", "MPO", "AVIF") or (image.format == "WEBP" and b"VP8L" not in data):
+        return f"{image.format} compression changes pixel values"
+    if image.format == "PPM" and any(len(stored) == 2 and stored[1] not in (255, 65535) for stored in layouts(image)):
+        return "a PPM file with another maximum than 255 or 65535 changes pixel values"
+    return ""
+
+
+def _varies(band: Image.Image) -> bool:
+    low, high = band.getextrema()
+    return low != high

@@ -1,16 +1,21 @@
 """Division of samples into train, val and test."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os.path import exists
 from pathlib import Path
 
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_info
 
 from visiontasks.core.errors import InputError
-from visiontasks.core.images import read_text
+from visiontasks.core.text import normal, read_text
 
 SPLITS = ("train", "val", "test")
+SPELLINGS = {"train": ("train", "training"), "val": ("val", "valid", "validation", "dev"), "test": ("test", "testing")}
+_WORDS = ")|(".join(map("|".join, SPELLINGS.values()))
+_NAME = re.compile(rf"(?:({_WORDS}))(?:[ _-]?(?:set|data|images))?[ _-]?[0-9]*", re.IGNORECASE)
 
 
 class MissingSplit(InputError):
@@ -99,12 +104,41 @@ def _every(share: float, count: int) -> np.ndarray:
     return np.diff(np.floor(np.arange(count + 1) * share + 0.5)) > 0
 
 
-def read_list(path: Path) -> list[tuple[str, list[str]]]:
-    """Reads the place (for messages) and the words of each line; `MissingSplit` if the file is missing or empty."""
+def split_of(name: str) -> str | None:
+    """Returns the split that the name of a folder or a cell means: train, Training, valid, test_set ...; or None."""
+    found = _NAME.fullmatch(name)
+    return SPLITS[(found.lastindex or 0) - 1] if found else None
+
+
+def split_path(pattern: str, split: str) -> Path:
+    """Returns the path of a split, of which `{split}` in the pattern is the name in any spelling that exists."""
+    forms = [form for word in SPELLINGS[split] for form in (word, word.capitalize(), word.upper())]
+    paths = (Path(pattern.replace("{split}", form)) for form in forms)
+    return next((path for path in paths if exists(path)), Path(pattern.replace("{split}", split)))
+
+
+def read_lists(pattern: str, split: str) -> list[tuple[str, str]]:
+    """Reads the list of a split: the place (for messages) and the text of each line; `{split}` is the split's name.
+
+    Raises:
+        MissingSplit: The file is missing or empty.
+        InputError: A line occurs twice, in this list or in those of two splits.
+    """
+    path = split_path(pattern, split)
     if not path.is_file():
         raise MissingSplit(f"{path}: no such list.")
-    lines = enumerate(read_text(path).splitlines(), 1)
-    found = [(f"{path}, line {number}", line.split()) for number, line in lines if line.split()]
-    if not found:
+    lines = read_list(path)
+    if not lines:
         raise MissingSplit(f"{path}: the list is empty.")
-    return found
+    others = [split_path(pattern, other) for other in SPLITS if other != split and "{split}" in pattern]
+    seen: dict[str, str] = {}
+    for where, line in (*(row for other in others if other.is_file() for row in read_list(other)), *lines):
+        if (before := seen.setdefault(line, where)) != where:
+            raise InputError(f"{where}: {line!r} is already in {before}. Remove it from one of them.")
+    return lines
+
+
+def read_list(path: Path) -> list[tuple[str, str]]:
+    """Reads the place and the text of each line that is not blank."""
+    lines = enumerate(read_text(path).split("\n"), 1)
+    return [(f"{path}, line {number}", normal(line)) for number, line in lines if line.strip()]

@@ -7,11 +7,8 @@ import albumentations as A
 import cv2
 import numpy as np
 
-from visiontasks.core.geometry import Resize, Size, fit_into
-from visiontasks.core.resize import interpolation
-from visiontasks.core.sample import FILL, IGNORE_MASK
-
-Corners = tuple[int, int, int, int]  # xyxy in pixels
+from visiontasks.core.geometry import Corners, Resize, Size, crop_parts, fit_into
+from visiontasks.core.resize import crop_image, crop_mask
 
 RGB_TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])  # NTSC
 YIQ_TO_RGB = np.linalg.inv(RGB_TO_YIQ)
@@ -127,34 +124,18 @@ class ObjectCrop(A.RandomResizedCrop):
         return x1, y1, x1 + new_width, y1 + new_height
 
     def apply(self, img: np.ndarray, crop_coords: Corners, **params: Any) -> np.ndarray:
-        x1, y1, x2, y2 = crop_coords
-        return self._cut(img, crop_coords, FILL, interpolation(y2 - y1, x2 - x1, *self.size))
+        return crop_image(img, crop_coords, self.size)
 
     def apply_to_mask(self, mask: np.ndarray, crop_coords: Corners, **params: Any) -> np.ndarray:
-        return self._cut(mask, crop_coords, IGNORE_MASK, cv2.INTER_NEAREST_EXACT)
+        return crop_mask(mask, crop_coords, self.size)
 
     def apply_to_bboxes(self, bboxes: np.ndarray, crop_coords: Corners, **params: Any) -> np.ndarray:
         height, width = params["shape"][:2]
-        part, place = (np.array(corners, float).reshape(2, 2) for corners in self._parts(crop_coords, height, width))
+        parts = crop_parts(crop_coords, height, width, self.size)
+        part, place = (np.array(corners, float).reshape(2, 2) for corners in parts)
         corners = bboxes[:, :4].reshape(-1, 2, 2) * [width, height]
         corners = place[0] + (corners - part[0]) * (place[1] - place[0]) / (part[1] - part[0])
         return np.hstack([(corners / self.size[::-1]).reshape(-1, 4), bboxes[:, 4:]])
-
-    def _cut(self, image: np.ndarray, window: Corners, fill: int, interpolation: int) -> np.ndarray:
-        (x1, y1, x2, y2), (left, top, right, bottom) = self._parts(window, *image.shape[:2])
-        part = cv2.resize(image[y1:y2, x1:x2], (right - left, bottom - top), interpolation=interpolation)
-        border = (top, self.size[0] - bottom, left, self.size[1] - right)
-        return cv2.copyMakeBorder(part, *border, cv2.BORDER_CONSTANT, value=[fill] * 3) if any(border) else part
-
-    def _parts(self, window: Corners, height: int, width: int) -> tuple[Corners, Corners]:
-        """Returns the part of the image in the window and its place in the result, both in whole pixels."""
-        x1, y1, x2, y2 = window
-        part = max(0, x1), max(0, y1), min(width, x2), min(height, y2)
-        scale_x, scale_y = self.size[1] / (x2 - x1), self.size[0] / (y2 - y1)
-        left, right = (round((x - x1) * scale_x) for x in part[::2])
-        top, bottom = (round((y - y1) * scale_y) for y in part[1::2])
-        left, top = min(left, self.size[1] - 1), min(top, self.size[0] - 1)  # a thin image keeps one pixel
-        return part, (left, top, max(left + 1, right), max(top + 1, bottom))
 
 
 class ObjectAffine(A.Affine):

@@ -14,7 +14,7 @@ from visiontasks.data import VisionDataModule
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.predict.predictor import Predictor
 from visiontasks.predict.sources import Source
-from visiontasks.targets import find_target, names_of
+from visiontasks.targets import find_target, is_empty, names_of
 from visiontasks.targets.sample import predict_sample
 
 Counts = dict[str, np.ndarray]
@@ -22,7 +22,7 @@ Counts = dict[str, np.ndarray]
 
 
 class Interval(NamedTuple):
-    """A figure with its 95 % confidence interval (bootstrap over images)."""
+    """A figure with its 95 % confidence interval; see `bootstrap`."""
 
     value: float
     low: float
@@ -32,7 +32,11 @@ class Interval(NamedTuple):
 def bootstrap(
     key: str, counts: np.ndarray, draws: int = 2000, other: np.ndarray | None = None
 ) -> dict[str, list[Interval]]:
-    """Computes figures with intervals from images drawn with replacement (Efron and Tibshirani 1993, section 13.3).
+    """Computes figures with intervals from images drawn with replacement.
+
+    A figure between 0 and 1 has the score interval of a share with the standard error of the draws, which covers the
+    true value near 0 and 1 too; see `share_interval`. Other figures and differences have the quantiles of the draws
+    (Efron and Tibshirani 1993, section 13.3).
 
     Args:
         key: Key of the target.
@@ -44,20 +48,44 @@ def bootstrap(
     Returns:
         One interval, or one per class, for each name of `Target.figures`.
     """
-    rng, number = np.random.default_rng(0), len(counts)
-    drawn = [np.bincount(rng.integers(number, size=number), minlength=number) for _ in range(draws)]
-    times = np.stack([np.ones(number, int), *drawn])
-    found = find_target(key).figures(counts, times)
+    rng, kind, number = np.random.default_rng(0), find_target(key), len(counts)
+    times = np.stack([np.bincount(rng.integers(number, size=number), minlength=number) for _ in range(draws)])
+    values, drawn, sizes = kind.figures(counts), kind.figures(counts, times), kind.sizes(counts)
     if other is not None:
-        found = {name: values - found[name] for name, values in find_target(key).figures(other, times).items()}
+        values = {name: value - values[name] for name, value in kind.figures(other).items()}
+        drawn = {name: value - drawn[name] for name, value in kind.figures(other, times).items()}
     intervals = {}
-    for name, values in found.items():
-        columns = values.reshape(len(values), -1)
-        absent = np.isnan(columns[0])  # classes in no image; a class may also be in no drawn image
-        low, high = np.nanquantile(np.where(absent, 0, columns[1:]), [0.025, 0.975], axis=0)
-        low[absent] = high[absent] = np.nan
-        intervals[name] = [Interval(*map(float, triple)) for triple in zip(columns[0], low, high, strict=True)]
+    for name, found in drawn.items():
+        value, found = np.atleast_1d(values[name]), found.reshape(len(found), -1)
+        absent = np.isnan(value)  # classes in no image; a class may also be in no drawn image
+        found = np.where(absent, 0, found)
+        if kind.bounded and other is None:
+            low, high = share_interval(value, np.nanvar(found, 0), np.atleast_1d(sizes[name]))
+        else:
+            low, high = np.nanquantile(found, [0.025, 0.975], axis=0)
+        low, high = (np.where(absent, np.nan, bound) for bound in (low, high))
+        intervals[name] = [Interval(*map(float, triple)) for triple in zip(value, low, high, strict=True)]
     return intervals
+
+
+def share_interval(value: np.ndarray, variance: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Computes the 95 % score interval with continuity correction of shares (Newcombe 1998, method 4).
+
+    Args:
+        value: The shares, 0..1.
+        variance: Their squared standard errors, which set the effective number of images, p (1 - p) / variance (Korn
+            and Graubard 1998).
+        size: Numbers of images, which count where the variance is 0, for example where all predictions are right.
+
+    Returns:
+        The lower and the upper ends.
+    """
+    z, p, spread = 1.959964, value, value * (1 - value)
+    n = np.maximum(np.divide(spread, variance, out=size.astype(float), where=spread * variance > 0), 1)
+    below = z * np.sqrt(np.maximum(z**2 - 2 - 1 / n + 4 * p * (n * (1 - p) + 1), 0))
+    above = z * np.sqrt(np.maximum(z**2 + 2 - 1 / n + 4 * p * (n * (1 - p) - 1), 0))
+    low, high = ((2 * n * p + z**2 + part) / (2 * (n + z**2)) for part in (-1 - below, 1 + above))
+    return np.minimum(low.clip(0), p), np.maximum(high.clip(max=1), p)
 
 
 def count(predictor: Predictor, dataset: VisionDataset, **options: Any) -> Counts:
@@ -70,7 +98,7 @@ def count(predictor: Predictor, dataset: VisionDataset, **options: Any) -> Count
         if (known := names_of(predictor.spec, key)) != (found := dataset.names(key)):
             what = find_target(key).names_key
             raise InputError(f"{what}: the data has {found}, the model {known}. Use the config of its training.")
-    sources = (Source(dataset.name(index), partial(dataset.image, index)) for index in range(len(dataset)))
+    sources = (Source.of(dataset.name(index), partial(dataset.image, index)) for index in range(len(dataset)))
     stream = track(predictor.stream(sources, **options), "Evaluating", len(dataset), transient=True)
     return _count(predictor.network.keys, dataset, (prediction for _, prediction in stream))
 
@@ -91,6 +119,6 @@ def _count(keys: Iterable[str], dataset: VisionDataset, predictions: Iterable[Sa
             found.append(find_target(key).counts(truth, prediction, dataset.names(key)))
     counts = {key: np.stack(found) for key, found in rows.items()}
     for key, values in counts.items():
-        if not np.nan_to_num(values).any():
+        if is_empty(find_target(key).figures(values)):
             raise InputError(f"{key}: no image of this split has such a target. Use another split or dataset.")
     return counts

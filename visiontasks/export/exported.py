@@ -165,7 +165,7 @@ def spaced(length: int, count: int) -> list[int]:
 
 def dataset_sources(dataset: VisionDataset, count: int = 0) -> list[Source]:
     """Returns at most `count` evenly spaced images of a dataset; all for 0."""
-    return [Source(dataset.name(i), partial(dataset.image, i)) for i in spaced(len(dataset), count)]
+    return [Source.of(dataset.name(i), partial(dataset.image, i)) for i in spaced(len(dataset), count)]
 
 
 def speed(

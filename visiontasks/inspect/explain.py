@@ -5,7 +5,7 @@ from typing import Literal, cast
 import matplotlib
 import numpy as np
 import torch
-from captum.attr import LayerGradCam, Occlusion
+from captum.attr import Occlusion
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -35,25 +35,26 @@ def explain(
         image: uint8 (1, 3, H, W), as the network sees it.
         key: The head to explain: `label`, `bbox` or `mask`; by default the first one of the model.
         target: The class; by default the predicted one, for a mask the most frequent one except the first.
-        method: `gradcam`, the channels of the last map that the head sees, weighted by their mean gradients (Selvaraju
-            et al. 2017, eq. 1 and 2), or `occlusion`, the drop of the score when a gray window covers a place (Zeiler
-            and Fergus 2014, section 4.2).
+        method: `gradcam` or `occlusion`, the drop of the score when a gray window covers a place (Zeiler and Fergus
+            2014, section 4.2). For a label or a box, `gradcam` weighs the channels of the final map by their mean
+            gradients (Selvaraju et al. 2017, eq. 1 and 2). For a mask, it adds the products of values and gradients
+            (Draelos and Carin 2020, eq. 6) of all maps that the head reads, because a decoder sees small things in the
+            fine maps, and its final map can speak against them everywhere.
         window: Side of the occluding window in pixels, moved by half of it; by default an eighth of the image.
 
     Returns:
-        Float (H, W), not negative: the support for the class, or for a box the influence on it.
+        Float (H, W), not negative: the support for the class, or for a box the influence on it. It is 0 everywhere if
+        no place supports the class.
 
     Raises:
         InputError: The model has no such head or class.
     """
     score = _Score(task.eval(), image, key)
-    pixels = (image.float() / 255).requires_grad_()
+    pixels = image.float() / 255
     found = torch.zeros(image.shape[-2:], device=image.device)
     for column in score.columns(target):
         if method == "gradcam":
-            coarse = LayerGradCam(score, score.final_map).attribute(pixels, column)
-            assert isinstance(coarse, Tensor)
-            part = F.interpolate(coarse.detach(), image.shape[-2:], mode="bilinear", align_corners=False)[0, 0]
+            part = score.gradcam(column)
         else:
             side = window or max(2, min(image.shape[-2:]) // 8)
             if not 0 < side <= min(image.shape[-2:]):
@@ -74,21 +75,31 @@ class _Score(nn.Module):
         self.task, self.key = task, key or next(iter(task.heads))
         if self.key not in task.heads:
             raise InputError(f"--key {key}: the model predicts {', '.join(task.heads)}.")
-        self.final_map = nn.Identity()
+        self.head = cast(Head, task.heads[self.key])
         with torch.no_grad():
-            features = task.backbone(image, task.needs_pyramid)
-        with torch.enable_grad():
-            output = task.heads[self.key]([level.requires_grad_() for level in features])
-            used = torch.autograd.grad(output.sum(), features, allow_unused=True)
-        # the final map, unless the head is a decoder that only uses earlier ones
-        self.place = max(number for number, gradient in enumerate(used) if gradient is not None)
-        self.output, self.head = output.detach(), cast(Head, task.heads[self.key])
-        self.signed = self.head.column(self.output) is not None
+            self.features = task.backbone(image, task.needs_pyramid)
+            self.output = self.head(self.features)
+        self.size, self.signed = image.shape[-2:], self.head.column(self.output) is not None
 
     def forward(self, pixels: Tensor) -> Tensor:
         features = self.task.backbone(self.task.backbone.normalizer(pixels), self.task.needs_pyramid)
-        features[self.place] = self.final_map(features[self.place])
         return self.head.explained(self.head(features), self.output)
+
+    @torch.enable_grad()
+    def gradcam(self, column: int) -> Tensor:
+        """Computes how much each pixel adds to one column, float (H, W); negative where it speaks against it."""
+        features = [level.detach().requires_grad_() for level in self.features]
+        value = self.head.explained(self.head(features), self.output)[0, column]
+        gradients = torch.autograd.grad(value, features, allow_unused=True)
+        total = torch.zeros(self.size, device=value.device)
+        for level, gradient in zip(features, gradients, strict=True):
+            if gradient is None or not level.shape[1]:
+                continue
+            weights = gradient if self.head.target.dense else gradient.mean((2, 3), keepdim=True)
+            part = (weights * level).sum(1, keepdim=True).detach()
+            share = part[0, 0].numel() / total.numel()  # a place of a coarse map is many pixels
+            total += share * F.interpolate(part, self.size, mode="bilinear", align_corners=False)[0, 0]
+        return total
 
     def columns(self, target: int | None) -> list[int]:
         count, predicted = self.output.shape[1], self.head.column(self.output)

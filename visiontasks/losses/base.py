@@ -47,10 +47,10 @@ def class_terms(values: Tensor, target: Tensor) -> Tensor:
 
 
 def target_weights(target: Tensor, class_weights: Tensor | None = None) -> Tensor:
-    """Returns the weight of each target, float (B, ...): of its class (default 1), and 0 where it is ignored."""
+    """Returns the weight of each target, float (B, ...): of its class (default 1), and 0 where it is ignored; of
+    probabilities their sum."""
     if target.is_floating_point():
-        shares = target.float().movedim(1, -1)
-        return (shares if class_weights is None else shares * class_weights).sum(-1)
+        return target.float().sum(1)
     kept = (target != IGNORE_LABEL).float()
     return kept if class_weights is None else kept * class_weights[target.clamp(min=0)]
 

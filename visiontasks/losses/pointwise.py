@@ -13,7 +13,10 @@ ClassWeights = Literal["inverse", "median_frequency", "sqrt_median_frequency"] |
 
 
 class CrossEntropy(Loss):
-    """Cross-entropy of softmax: -sum_c t_c log p_c, averaged by the weights of the targets' classes.
+    """Cross-entropy of softmax: -sum_c w_c t_c log p_c with class weights w, equal to torch's.
+
+    The sum over targets is divided by the sum of the weights of their classes if they are indices, and by their number
+    if they are probabilities. Label smoothing changes t, so that w weighs the added mass too.
 
     Shape:
         logits (B, C, ...); target int64 (B, ...) or float (B, C, ...); result ().
@@ -53,11 +56,12 @@ class CrossEntropy(Loss):
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         if self.weights is not None:
             self.weights = self.weights.to(logits.device)
-        return weighted_mean(self.values(logits.float(), target), target_weights(target, self.weights))
+        weights = target_weights(target, self.weights)
+        return self.values(logits.float(), target).sum() / weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)
 
     def values(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Computes the loss of each target, (B, ...); ignored targets get any value."""
-        return F.cross_entropy(logits, target, reduction="none", label_smoothing=self.label_smoothing)
+        """Computes the weighted loss of each target, (B, ...); 0 where it is ignored."""
+        return F.cross_entropy(logits, target, self.weights, reduction="none", label_smoothing=self.label_smoothing)
 
 
 class Focal(CrossEntropy):
@@ -81,9 +85,12 @@ class Focal(CrossEntropy):
         self.gamma = gamma
 
     def values(self, logits: Tensor, target: Tensor) -> Tensor:
-        if target.is_floating_point():
-            return class_terms(self._focal(logits.log_softmax(1)), target)
-        return self._focal(-super().values(logits, target))
+        if not target.is_floating_point():
+            entropy = F.cross_entropy(logits, target, reduction="none")
+            return self._focal(-entropy) * target_weights(target, self.weights)
+        terms = self._focal(logits.log_softmax(1))
+        weights = terms.new_ones(terms.shape[1]) if self.weights is None else self.weights
+        return class_terms(terms * weights.view(-1, *[1] * (terms.ndim - 2)), target)
 
     def _focal(self, log_p: Tensor) -> Tensor:
         # the gradient of x ** gamma is infinite at 0 for gamma < 1

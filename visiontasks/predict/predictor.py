@@ -109,7 +109,7 @@ class Predictor:
         def read(numbered: tuple[int, Source]) -> Read | Skipped:
             index, source = numbered
             try:
-                image = source.read()
+                image = source.read(self.spec.get("gray_range"))
                 return Read(source, index, image.shape[:2], image if whole else to_picture(image, self.spec))
             except InputError as error:
                 return Skipped(source.name, error)

@@ -2,18 +2,20 @@
 
 import os
 import sys
-from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from glob import glob, has_magic
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 from PIL import Image
 
+from visiontasks.core.depth import GrayRange
 from visiontasks.core.errors import InputError
-from visiontasks.core.images import EXTENSIONS, read_bytes, read_image, shown, to_rgb
+from visiontasks.core.folders import UNREADABLE, walk, with_suffix
+from visiontasks.core.images import EXTENSIONS, decoding, read_bytes, read_image, shown, to_rgb
+from visiontasks.core.text import decode_text
 from visiontasks.predict.video import VIDEOS, frame_count, frames
 
 LISTS = (".txt", ".lst")
@@ -26,11 +28,16 @@ class Source(NamedTuple):
 
     Attributes:
         name: Its path, or another name.
-        read: Returns uint8 (H, W, 3), RGB, upright, or raises `InputError`.
+        read: Returns uint8 (H, W, 3), RGB, upright, or raises `InputError`. It takes the `gray_range` of `read_image`.
     """
 
     name: str
-    read: Callable[[], np.ndarray]
+    read: Callable[..., np.ndarray]
+
+    @classmethod
+    def of(cls, name: str, pixels: Callable[[], np.ndarray]) -> Self:
+        """Makes a source of a function that returns 8-bit pixels, which no `gray_range` changes."""
+        return cls(name, lambda gray_range=None: pixels())
 
 
 class Skipped(NamedTuple):
@@ -56,9 +63,9 @@ class Sources:
                 continue
             try:
                 for number, read in frames(path, self.every):
-                    yield Source(f"{path}#{number:06d}", read)
+                    yield Source.of(f"{path}#{number:06d}", read)
             except InputError as error:
-                yield Source(str(path), partial(_raise, error))
+                yield Source.of(str(path), partial(_raise, error))
 
     def count(self) -> int | None:
         """Returns the number of images, or None if a video does not say its length."""
@@ -120,13 +127,18 @@ def given_sources(images: Given | Iterable[Given]) -> Iterator[Source]:
         if isinstance(image, str | Path):
             yield Source(str(image), partial(read_image, image))
         elif isinstance(image, Image.Image):
-            yield Source(f"image {number}", partial(to_rgb, image))
+            yield Source(f"image {number}", partial(_converted, image, f"image {number}"))
         else:
-            yield Source(f"image {number}", partial(_checked, image, f"image {number}"))
+            yield Source.of(f"image {number}", partial(_checked, image, f"image {number}"))
 
 
 def _raise(error: InputError) -> np.ndarray:
     raise error
+
+
+def _converted(image: Image.Image, name: str, gray_range: GrayRange | None = None) -> np.ndarray:
+    with decoding(name):
+        return to_rgb(image, name, gray_range)
 
 
 def _checked(image: np.ndarray, name: str) -> np.ndarray:
@@ -138,29 +150,19 @@ def _checked(image: np.ndarray, name: str) -> np.ndarray:
 
 
 def _below(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Lists the images and the other files below a folder; follows links, but visits each folder once."""
-
-    def unreadable(error: OSError) -> None:
-        raise InputError(f"{shown(error.filename)}: the folder cannot be read ({error.strerror}).")
-
-    images, others, seen = [], [], {os.path.realpath(folder)}
-    for parent, folders, files in os.walk(folder, onerror=unreadable, followlinks=True):
-        inner = {os.path.realpath(Path(parent, name)): name for name in sorted(folders) if name[0] != "."}
-        folders[:] = [name for real, name in inner.items() if real not in seen]
-        seen |= inner.keys()
-        for name in files:
-            if name[0] != ".":
-                (images if name.lower().endswith(EXTENSIONS) else others).append(Path(parent, name))
+    """Lists the images, also those of formats that are not read, and the other files below a folder."""
+    files = walk(folder, checked=False)
+    images = with_suffix(files, (*EXTENSIONS, *UNREADABLE))
     if not images:
         raise InputError(f"{shown(folder)}: no images ({', '.join(EXTENSIONS)}) in this folder.")
-    return sorted(images, key=str), sorted(others, key=str)
+    return sorted(images, key=str), sorted({*files} - {*images}, key=str)
 
 
 def _listed(content: bytes, name: str, folder: Path, missing: bool) -> list[Path]:
     found = []
-    for number, line in enumerate(content.removeprefix(BOM_UTF8).splitlines(), 1):
+    for number, line in enumerate(decode_text(content, name, "surrogateescape").split("\n"), 1):
         if line.strip():
-            path = folder / os.fsdecode(line.strip())
+            path = folder / line.strip()
             if not (missing or os.path.isfile(path)):
                 raise InputError(f"{name}, line {number}: no such file: {shown(path)!r}. Expected one path per line.")
             found.append(path)

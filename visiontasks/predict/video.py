@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.geometry import MAX_PIXELS
 from visiontasks.core.images import read_bytes, shown
 
 VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
+# FFmpeg's names of their formats; the file of another one may be a text that names addresses to open
+FORMATS = {"format_whitelist": "avi,m4v,matroska,mov,mpeg,mpegts,mpegvideo", "protocol_whitelist": ""}
 
 
 def frames(path: Path, every: int = 1) -> Iterator[tuple[int, Callable[[], np.ndarray]]]:
@@ -47,10 +50,13 @@ def _opened(path: Path) -> Generator[Any]:
         raise InputError(f"{shown(path)}: a video needs PyAV. Install it: pip install 'visiontasks[video]'.") from None
     read_bytes(path, 1)  # raises if the file is missing or unreadable
     try:
-        with path.open("rb") as file, av.open(file, metadata_errors="replace") as container:
+        with path.open("rb") as file, av.open(file, container_options=FORMATS, metadata_errors="replace") as container:
             if not container.streams.video:
                 raise InputError(f"{shown(path)}: it has no pictures, only sound.")
-            container.streams.video[0].thread_type = "AUTO"
+            video = container.streams.video[0]
+            if video.width * video.height > MAX_PIXELS:
+                raise InputError(f"{shown(path)}: more than {MAX_PIXELS:,} pixels per frame. Scale it down.")
+            video.thread_type = "AUTO"
             yield container
     except (av.FFmpegError, OSError) as error:
         raise InputError(f"{shown(path)}: broken or truncated video ({error.strerror}).") from None

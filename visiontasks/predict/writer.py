@@ -78,7 +78,7 @@ class PredictionWriter:
                 height, width = sample["size"]
                 objects.write(json.dumps({**row, "height": height, "width": width}, ensure_ascii=False) + "\n")
                 if self.overlays:
-                    drawn = draw_sample(source.read(), sample, self.spec)
+                    drawn = draw_sample(source.read(self.spec.get("gray_range")), sample, self.spec)
                     self._save("overlays", name, sample, Image.fromarray(drawn))
                 if "bbox" in sample:
                     boxes.append((name, {key: sample[key] for key in _COCO_KEYS & sample.keys()}))

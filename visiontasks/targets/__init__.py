@@ -3,9 +3,9 @@
 from importlib import import_module
 from pkgutil import iter_modules
 
-from visiontasks.targets.base import Difference, Known, Target, find_target, names_of, target_kinds
+from visiontasks.targets.base import Difference, Known, Target, find_target, is_empty, names_of, target_kinds
 
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
 
-__all__ = ["Difference", "Known", "Target", "find_target", "names_of", "target_kinds"]
+__all__ = ["Difference", "Known", "Target", "find_target", "is_empty", "names_of", "target_kinds"]

@@ -41,6 +41,8 @@ class Target(ABC):
         monitor: First of the `figures`, the one that chooses the best model; more is better.
         dense: Whether an output has a score for each pixel.
         additive: Whether the counts of images may be summed; if not, the figures need those of each image.
+        bounded: Whether all figures are between 0 and 1.
+        occurrence: The part of a summary that says how often each class occurs; empty if there are no classes.
     """
 
     key: ClassVar[str]
@@ -48,6 +50,8 @@ class Target(ABC):
     monitor: ClassVar[str]
     dense: ClassVar[bool] = False
     additive: ClassVar[bool] = True
+    bounded: ClassVar[bool] = True
+    occurrence: ClassVar[str] = ""
 
     def to_augment(self, value: Any) -> dict[str, Any]:
         """Returns the arguments by which albumentations moves a value with its image."""
@@ -124,6 +128,11 @@ class Target(ABC):
             occur, by names that begin with `class/`. Without `times` the first axis is left out.
         """
 
+    def sizes(self, counts: np.ndarray) -> dict[str, np.ndarray]:
+        """Counts the images of which each figure is computed: by name, (), or (classes,) for one of each class."""
+        alone = self.figures(counts.swapaxes(0, 1)[None])  # each image as a set of its own
+        return {name: np.isfinite(values).sum(0) for name, values in alone.items()}
+
     @abstractmethod
     def compare(self, expected: Sample, found: Sample) -> list[Difference]:
         """Compares two predictions of one image, of a checkpoint and of what was exported from it."""
@@ -134,6 +143,11 @@ class Target(ABC):
             return counts.sum(0)
         drawn = times @ counts.reshape(len(counts), -1)
         return drawn.reshape(len(times), *counts.shape[1:]).swapaxes(0, 1)
+
+
+def is_empty(figures: dict[str, Any]) -> bool:
+    """Tells whether figures are of no image: all of them are NaN."""
+    return all(np.isnan(values).all() for values in figures.values())
 
 
 def target_kinds() -> dict[str, Target]:

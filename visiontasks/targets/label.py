@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from visiontasks.core.draw import Canvas
+from visiontasks.core.errors import InputError
 from visiontasks.core.geometry import Frame
 from visiontasks.core.sample import IGNORE_LABEL, Sample
 from visiontasks.targets.base import Difference, Known, Target
@@ -20,6 +21,7 @@ class LabelTarget(Target):
     """
 
     key, monitor = "label", "accuracy"
+    occurrence = "counts"
 
     def missing(self, size: tuple[int, int], names: Sequence[str]) -> int:
         return IGNORE_LABEL
@@ -41,8 +43,17 @@ class LabelTarget(Target):
             canvas.caption(names[int(sample["label"])] + score)
 
     def summary(self, values: Iterable[Known], names: Sequence[str]) -> dict[str, np.ndarray]:
-        """Counts the images of each class: `counts`, int64 (classes,)."""
-        return {"counts": np.bincount([value for value, _, _ in values], minlength=len(names))}
+        """Counts the images of each class: `counts`, int64 (classes,).
+
+        Raises:
+            InputError: A label is not the index of a class.
+        """
+        counts = np.zeros(len(names), np.int64)
+        for label, _, name in values:
+            if not 0 <= label < len(names):
+                raise InputError(f"{name}: label {label} is not an index of the {len(names)} classes, from 0 on.")
+            counts[label] += 1
+        return {"counts": counts}
 
     def baseline(self, summary: dict[str, np.ndarray]) -> np.ndarray:
         """Returns the share of each class in the training set: its best guess is the majority class."""

@@ -19,6 +19,7 @@ class LabelsTarget(Target):
     """
 
     key, names_key, monitor, additive = "labels", "labels_names", "map", False
+    occurrence = "positives"
 
     def missing(self, size: tuple[int, int], names: Sequence[str]) -> np.ndarray:
         return np.full(len(names), np.nan, np.float32)
@@ -57,15 +58,13 @@ class LabelsTarget(Target):
     def figures(self, counts: np.ndarray, times: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """Computes mean average precision over the classes that occur (without interpolation, ties taken together), F1
         averaged over these classes, and F1 of all decisions (`micro_f1`)."""
-        draws = np.ones((1, len(counts))) if times is None else times
+        draws = np.ones((1, len(counts))) if times is None else times.astype(float)
         probability, true, threshold = counts.swapaxes(0, 1)
-        weights = draws[:, :, None] * np.isfinite(true)
-        positive, taken = true == 1, probability >= threshold
-        both, occurs, chosen = (
-            np.einsum("dnc,nc->dc", weights, part) for part in (positive & taken, positive, taken & np.isfinite(true))
-        )
-        classes = range(counts.shape[2])
-        ap = np.stack([average_precision(probability[:, c], positive[:, c], weights[:, :, c]) for c in classes], 1)
+        known, positive = np.isfinite(true), true == 1
+        taken = (probability >= threshold) & known
+        both, occurs, chosen = (draws @ part.astype(float) for part in (positive & taken, positive, taken))
+        columns = zip(probability.T, positive.T, known.T, strict=True)
+        ap = np.stack([average_precision(p[here], true[here], draws[:, here]) for p, true, here in columns], 1)
         with np.errstate(invalid="ignore", divide="ignore"):
             f1 = np.where(occurs > 0, 2 * both / (occurs + chosen), np.nan)
             found = {
@@ -78,6 +77,18 @@ class LabelsTarget(Target):
                 "class/recall": both / occurs,
             }
         return found if times is not None else {name: values[0] for name, values in found.items()}
+
+    def sizes(self, counts: np.ndarray) -> dict[str, np.ndarray]:
+        probability, true, threshold = counts.swapaxes(0, 1)
+        known, positive, taken = np.isfinite(true), true == 1, probability >= threshold
+        each = {
+            "class/ap": positive,
+            "class/f1": positive | (taken & known),
+            "class/precision": taken & known,
+            "class/recall": positive,
+        }
+        whole = dict.fromkeys(("map", "f1", "micro_f1"), known.any(1))
+        return {name: part.sum(0) for name, part in (whole | each).items()}
 
     def compare(self, expected: Sample, found: Sample) -> list[Difference]:
         far = np.abs(expected["labels_probabilities"] - found["labels_probabilities"])
@@ -97,14 +108,18 @@ def average_precision(probabilities: np.ndarray, positive: np.ndarray, weights: 
     Returns:
         (draws,), NaN where no image has the class.
     """
+    if not positive.any():
+        return np.full(len(weights), np.nan)
     order = np.argsort(-probabilities, kind="stable")
-    ends = np.append(np.diff(probabilities[order]) != 0, True)
-    weights = weights[:, order]
-    right = np.cumsum(weights * positive[order], 1)[:, ends]
-    taken = np.cumsum(weights, 1)[:, ends]
+    hits, weights = positive[order], weights[:, order]
+    ends = np.append(np.diff(probabilities[order]) != 0, True).nonzero()[0]
+    found = np.cumsum(hits)[ends]
+    steps = np.diff(found, prepend=0) > 0  # the recall stays the same elsewhere
+    right = np.cumsum(weights[:, hits], 1)[:, found[steps] - 1]
+    taken = np.cumsum(weights, 1)[:, ends[steps]]
     with np.errstate(invalid="ignore", divide="ignore"):
-        steps = np.diff(right, prepend=0) / right[:, -1:]
-        return np.where(right[:, -1] > 0, np.nansum(right / taken * steps, 1), np.nan)
+        gains = np.diff(right, prepend=0) / right[:, -1:]
+        return np.where(right[:, -1] > 0, np.nansum(right / taken * gains, 1), np.nan)
 
 
 def _chosen(labels: np.ndarray, names: Sequence[str]) -> list[str]:

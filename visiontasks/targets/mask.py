@@ -24,6 +24,7 @@ class MaskTarget(Target):
     """
 
     key, names_key, monitor, dense = "mask", "mask_names", "miou", True
+    occurrence = "pixels"
 
     def to_augment(self, value: Any) -> dict[str, Any]:
         return {"mask": value}
@@ -100,9 +101,12 @@ class MaskTarget(Target):
         true, taken, right = self.totals(counts, times)
         with np.errstate(invalid="ignore", divide="ignore"):
             iou, dice = right / (true + taken - right), 2 * right / (true + taken)
+            # without the background, which is the larger and easier class
+            foreground = {"foreground_iou": iou[..., 1], "foreground_dice": dice[..., 1]} if iou.shape[-1] == 2 else {}
             return {
                 "miou": mean_of_known(iou),
                 "dice": mean_of_known(dice),
+                **foreground,
                 "pixel_accuracy": right.sum(-1) / true.sum(-1),
                 "class/iou": iou,
                 "class/dice": dice,

@@ -5,6 +5,7 @@ from typing import Any, get_args
 
 import numpy as np
 
+from visiontasks.core.depth import is_gray_range
 from visiontasks.core.draw import PREDICTED, Canvas, Color
 from visiontasks.core.geometry import Frame, Resize, Size, height_width, is_picture
 from visiontasks.core.resize import resize_image
@@ -30,6 +31,7 @@ def is_spec(spec: Any) -> bool:
         all(isinstance(one, list | tuple) and all(isinstance(name, str) for name in one) for one in names)
         and type(share) in (int, float)
         and 0 < share <= 1
+        and is_gray_range(spec.get("gray_range"))
         and is_picture([int(side / share) for side in height_width(spec["image_size"])])
     )
 

@@ -18,7 +18,7 @@ ROUNDING = 1e-12  # share of the squares that a spread of nothing but rounding e
 class ValueTarget(Target):
     """One or more numbers per image: float32 (K,), NaN where one is unknown; in a batch (B, K). Output: the same."""
 
-    key, names_key, monitor = "value", "value_names", "r2"
+    key, names_key, monitor, bounded = "value", "value_names", "r2", False
 
     def missing(self, size: tuple[int, int], names: Sequence[str]) -> np.ndarray:
         return np.full(len(names), np.nan, np.float32)

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
-from torchmetrics import MeanMetric
 
 from visiontasks.core.compat import load_training_data
 from visiontasks.core.errors import InputError
@@ -26,6 +25,7 @@ from visiontasks.targets.sample import is_spec
 from visiontasks.tasks.checkpoint import VERSION_KEY, provenance, start_from
 from visiontasks.tasks.figures import StageFigures
 from visiontasks.tasks.optimizer import DefaultAdamW
+from visiontasks.tasks.resume import adapt_checkpoint, add_fit_state, updates_per_epoch
 from visiontasks.tasks.schedules import Cosine, Phase, Schedule, lr_factor
 
 HeadFactory = Callable[[list[int], int], Head]
@@ -66,7 +66,7 @@ class VisionTask(Configurable, LightningModule):
             raise InputError(f"model.spec: {str(spec)[:200]} describes no data.")
         self.spec, self.backbone = spec, backbone
         self.make_optimizer, self.backbone_lr_ratio = optimizer, backbone_lr_ratio
-        self.phases = [Phase(0, schedule)]
+        self.phases, self.loaded = [Phase(0, schedule)], {}
         backbone.set_image_size(spec["image_size"])
         made = {key: make(backbone.channels, len(names_of(spec, key))) for key, make in heads.items()}
         self.heads: Any = nn.ModuleDict(made)
@@ -86,8 +86,6 @@ class VisionTask(Configurable, LightningModule):
             self.eval()(torch.zeros(1, 3, *height_width(spec["image_size"]), dtype=torch.uint8))
             self.train()
         stages = get_args(Stage)  # with "_" at the end, because an nn.Module has a method `train`
-        # a metric and not a logged number, whose mean over ranks of different size would be wrong
-        self.mean_loss = nn.ModuleDict({f"{stage}_": MeanMetric(nan_strategy="disable") for stage in stages})
         self.figures: Any = nn.ModuleDict({f"{stage}_": StageFigures(stage, made, spec) for stage in stages})
         if weights:
             start_from(self, weights)
@@ -121,9 +119,9 @@ class VisionTask(Configurable, LightningModule):
         outputs = self(images)
         return {key: head.postprocess(outputs[key]) for key, head in self.heads.items()}
 
-    def tables(self) -> dict[str, dict[str, Any]]:
-        """Returns the results of a test that are not single figures; see `StageFigures.tables`."""
-        return self.figures["test_"].tables()
+    def tables(self, stage: Stage = "test") -> dict[str, dict[str, Any]]:
+        """Returns the last results of a stage that are not single figures; see `StageFigures.values`."""
+        return self.figures[f"{stage}_"].tables
 
     def on_train_epoch_start(self) -> None:
         self.figures["train_"].reset()
@@ -170,6 +168,7 @@ class VisionTask(Configurable, LightningModule):
                     f"{head.target.names_key}: the data has {found}, the model {known}. Retrain the model."
                 )
             if stage == "fit":
+                data.check_classes(key)
                 head.setup(data.summary(key))
         if stage == "fit" and self.backbone.normalization == "dataset":
             self.backbone.normalizer.set_statistics(*data.channel_statistics)
@@ -190,25 +189,36 @@ class VisionTask(Configurable, LightningModule):
         load_training_data(self.trainer)  # so that the number of batches is known if only max_steps is given
         if math.isinf(updates := self.trainer.estimated_stepping_batches):
             raise InputError("trainer.max_epochs: -1 has no end, which a schedule needs. Give max_epochs or max_steps.")
-        per_epoch = max(1, math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches))
+        per_epoch = updates_per_epoch(self.trainer)
         scheduler = LambdaLR(optimizer, lambda step: lr_factor(self.phases, step, int(updates), per_epoch, rate))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         data = getattr(self.trainer, "datamodule", None)
         checkpoint[VERSION_KEY] = provenance(getattr(data, "fingerprint", None), self.spec)
+        add_fit_state(checkpoint, self.trainer, self.figures["train_"])
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        spec = checkpoint.get(VERSION_KEY, {}).get("spec", self.spec)
+        stored = checkpoint.get(VERSION_KEY, {})
+        spec = stored.get("spec", self.spec)
         for key, head in self.heads.items():
             if (found := names_of(spec, key)) != (known := names_of(self.spec, key)):
                 raise InputError(
                     f"{head.target.names_key}: the checkpoint has {found}, the data {known}. Use that data, "
                     "or start a new fit with `--model.weights`."
                 )
-        for key in ("image_size", "resize"):
-            if spec[key] != self.spec[key]:
-                rank_zero_info(f"data.{key}: {spec[key]} in the checkpoint, {self.spec[key]} from now on.")
+        for key in ("image_size", "resize", "gray_range"):
+            if (before := spec.get(key)) != (now := self.spec.get(key)):
+                rank_zero_info(f"data.{key}: {before} in the checkpoint, {now} from now on.")
+        if self.trainer.state.fn == "fit":
+            self.loaded = checkpoint  # until there is an optimizer
+            if "figures" in stored:
+                self.figures["train_"].restore(stored["figures"], self.trainer.is_global_zero)
+
+    def on_fit_start(self) -> None:
+        if self.loaded:
+            adapt_checkpoint(self.loaded, self)
+            self.loaded = {}
 
     def _step(self, batch: Batch, stage: Stage) -> tuple[dict[str, Tensor], Tensor]:
         outputs = self(batch["image"])
@@ -219,10 +229,8 @@ class VisionTask(Configurable, LightningModule):
             # labels that a callback mixed are for the loss only; the figures use the true ones
             loss = head.loss(outputs[key], batch.get(f"mixed_{key}", batch[key]))
             total = total + self.loss_weights[key] * loss
-        mean: Any = self.mean_loss[f"{stage}_"]
-        mean.update(total.detach().expand(len(batch["index"])))  # torchmetrics 1.9 ignores weights if NaN is allowed
-        self.log(f"{stage}/loss", mean, on_step=False, on_epoch=True, batch_size=len(batch["index"]))
         figures = self.figures[f"{stage}_"]
+        figures.add_loss(total.detach(), len(batch["index"]))
         (figures.add_training_batch if stage == "train" else figures.add_batch)(outputs, batch)
         return outputs, total
 

@@ -1,17 +1,23 @@
-"""The content of a checkpoint: its origin, and the only `torch.load` of the project."""
+"""The file of a checkpoint: its origin, and the only `torch.load` and `torch.save` of checkpoints."""
 
 import os
 import pickle
 import re
+import shutil
 import subprocess
+import zipfile
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, BinaryIO
 
 import torch
+from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.utilities import rank_zero_info
 
 from visiontasks.core.build import check, check_bounds
+from visiontasks.core.compat import tree_leaves
 from visiontasks.core.errors import InputError
+from visiontasks.core.files import atomic_write
 from visiontasks.targets import names_of
 from visiontasks.targets.sample import is_spec
 
@@ -46,6 +52,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not file.is_file():
         raise InputError(f"{path}: no such checkpoint (expected a local file; addresses are not fetched).")
     try:
+        damage = _damage(file)
         content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         names = re.findall(r"GLOBAL (\S+)", str(error))  # torch's own message advises trusting the file
@@ -53,6 +60,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise InputError(f"{path}: refused, the file holds more than weights and plain values{more}.") from None
     except Exception as error:  # a broken file can make the reader raise anything
         raise InputError(f"{path}: broken or truncated checkpoint, {file.stat().st_size} bytes ({error!r}).") from error
+    if damage:
+        raise InputError(f"{path}: broken checkpoint, the checksum of {damage} is wrong. Use another one.")
     for name in (VERSION_KEY, "hyper_parameters", "state_dict"):
         if not isinstance(content, dict) or not isinstance(content.get(name), dict):
             raise InputError(f"{path}: not a checkpoint of visiontasks ({name!r} is missing or not a dict).")
@@ -69,6 +78,58 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
             )
     check_bounds(content["hyper_parameters"], f"{path}: hyper_parameters")
     return content
+
+
+def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
+    """Writes a checkpoint, so that `path` holds the old or the new one whenever the process or the machine stops.
+
+    Raises:
+        InputError: The file cannot be written; an older one of this name is left as it is.
+    """
+    size = sum(leaf.nbytes for leaf in tree_leaves(content) if isinstance(leaf, torch.Tensor))
+    with atomic_write(path) as part:
+        if size > (free := shutil.disk_usage(path.parent).free):
+            raise InputError(f"{path}: needs {size / 1e6:.0f} MB, and the disk has {free / 1e6:.0f} MB. Make room.")
+        with part.open("wb") as file:
+            _save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+    folder = os.open(path.parent, os.O_RDONLY)  # its entry is not safe before
+    os.fsync(folder)
+    os.close(folder)
+
+
+def _save(content: dict[str, Any], file: BinaryIO) -> None:
+    """Calls `torch.save`, which hides the reason if the file cannot be written."""
+    reasons: list[OSError] = []
+
+    def write(part: Any) -> int:
+        try:
+            return file.write(part)
+        except OSError as error:
+            reasons.append(error)
+            raise
+
+    try:
+        noting: Any = SimpleNamespace(write=write, flush=file.flush)
+        torch.save(content, noting)
+    except RuntimeError:
+        if reasons:
+            raise reasons[0] from None
+        raise
+
+
+class CheckpointFile(CheckpointIO):
+    """How Lightning writes and reads checkpoints; its own way can leave a broken file, or none and no error."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        write_checkpoint(Path(path), checkpoint)
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        return read_checkpoint(path)
+
+    def remove_checkpoint(self, path: Any) -> None:
+        Path(path).unlink(missing_ok=True)
 
 
 def start_from(task: Any, path: str) -> None:
@@ -91,6 +152,15 @@ def start_from(task: Any, path: str) -> None:
     task.load_state_dict({name: state[name] for name in own if not name.startswith(skipped)}, strict=False)
     note = f"; created from scratch: the head of {', '.join(created)}" if created else ""
     rank_zero_info(f"Started from the weights of {path}{note}.")
+
+
+def _damage(path: Path) -> str | None:
+    """Returns the first part of the file whose checksum is wrong, which torch does not look at."""
+    if not zipfile.is_zipfile(path):
+        return None
+    with zipfile.ZipFile(path) as archive:
+        packed = [part.filename for part in archive.infolist() if part.compress_type != zipfile.ZIP_STORED]
+        return packed[0] if packed else archive.testzip()  # torch packs nothing, and unpacking has no bound
 
 
 def _git_commit() -> str | None:

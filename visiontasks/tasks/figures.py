@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from visiontasks.core.sample import Batch
 from visiontasks.models.heads.base import Head, Stage
-from visiontasks.targets import Target, names_of
+from visiontasks.targets import Target, is_empty, names_of
 from visiontasks.targets.sample import Outputs, predict_samples
 
 
@@ -22,6 +23,12 @@ class Tally:
     def __init__(self, target: Target) -> None:
         self.target = target
         self.parts: list[Any] = []
+        self.before: list[np.ndarray] = []  # what a fit gathered before it was interrupted
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no image was counted."""
+        return not (self.parts or self.before)
 
     def add(self, counts: np.ndarray | Tensor) -> None:
         """Adds the counts of one image, (rows, classes), or of a training batch; see `Head.counts`."""
@@ -33,16 +40,21 @@ class Tally:
     def gather(self) -> np.ndarray:
         """Returns the counts of all processes, float64 (N, rows, classes), where N is 1 if they are summed."""
         own = [np.asarray(part.cpu() if isinstance(part, Tensor) else part, np.float64) for part in self.parts]
-        every: list[Any] = [own]
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            every = [None] * torch.distributed.get_world_size()
-            torch.distributed.all_gather_object(every, own)
-        rows = np.concatenate([one if one.ndim == 3 else one[None] for part in every for one in part])
+        every = (one for part in _of_all_ranks([*self.before, *own]) for one in part)
+        rows = np.concatenate([one if one.ndim == 3 else one[None] for one in every])
         return rows.sum(0, keepdims=True) if self.target.additive else rows
 
 
+def _of_all_ranks(own: Any) -> list[Any]:
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return [own]
+    every: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(every, own)
+    return every
+
+
 class StageFigures(nn.Module):
-    """Counts of each head of a task and of its baseline in one stage, and the metrics that need more than counts."""
+    """Mean loss of a task in one stage, the counts of each head and of its baseline, and metrics that need more."""
 
     def __init__(self, stage: Stage, heads: Mapping[str, Head], spec: dict[str, Any]) -> None:
         super().__init__()
@@ -56,8 +68,17 @@ class StageFigures(nn.Module):
         self.tallies = {key: Tally(head.target) for key, head in self.heads.items()}
         self.baselines = {key: Tally(head.target) for key, head in self.heads.items()}
         self.calibrated: dict[str, np.ndarray] = {}
+        self.tables: dict[str, Outputs] = {}
+        self.loss: Any = torch.zeros(2)  # sum over the images, and their number
         for extras in self.extras.values():
+            extras.to(torch.float32)  # states that became bfloat16 with the model would stop counting at 256
             extras.reset()
+
+    def add_loss(self, loss: Tensor, count: int) -> None:
+        """Adds the mean loss of the images of a batch, without leaving the device."""
+        # not Lightning's mean over ranks, which is wrong if their numbers of images differ
+        number = torch.full_like(loss, count, dtype=torch.float32)
+        self.loss = self.loss.to(loss.device) + torch.stack([loss.float() * count, number])
 
     def add_training_batch(self, outputs: dict[str, Tensor], batch: Batch) -> None:
         """Adds a training batch at the resolution of the network, without leaving the device."""
@@ -87,31 +108,40 @@ class StageFigures(nn.Module):
         self.calibrated = {key: head.calibrate(self.tallies[key].gather()) for key, head in self.heads.items()}
 
     def values(self) -> dict[str, float]:
-        """Computes the figures of all heads by name, and `<monitor>_baseline` of each."""
-        found: dict[str, float] = {}
+        """Computes the figures of all heads by name and `<monitor>_baseline` of each, NaN if no image has the target,
+        and keeps the `tables`: values per class and matrices (rows: true classes), by key and name."""
+        loss, count = self._total_loss()
+        found = {"loss": loss / count} if count else {}
         for key, head in self.heads.items():
-            if not self.tallies[key].parts:
+            if self.tallies[key].is_empty:
                 continue
             counts = self.calibrated[key] if self.calibrated else self.tallies[key].gather()
-            figures = head.target.figures(counts)
+            figures: dict[str, Any] = head.target.figures(counts)
+            monitor = head.target.monitor
             if self.stage == "train":
-                figures = {head.target.monitor: figures[head.target.monitor]}
-            else:
-                trivial = head.target.figures(self.baselines[key].gather())[head.target.monitor]
-                figures[f"{head.target.monitor}_baseline"] = trivial
-            found |= {name: float(value) for name, value in figures.items() if not name.startswith("class/")}
-            found |= {name: float(value) for name, value in self._extra_values(key).items() if not value.ndim}
+                found[monitor] = float(figures[monitor])
+                continue
+            if is_empty(figures):
+                rank_zero_warn(f"{self.stage}: no image has a known {key}, so its figures are left blank.")
+            elif len(self.extras[key]):
+                figures |= {name: value.cpu().numpy() for name, value in self.extras[key].compute().items()}
+            self.tables[key] = {name.removeprefix("class/"): value for name, value in figures.items() if value.ndim}
+            figures[f"{monitor}_baseline"] = head.target.figures(self.baselines[key].gather())[monitor]
+            found |= {name: float(value) for name, value in figures.items() if not value.ndim}
         return found
 
-    def tables(self) -> dict[str, Outputs]:
-        """Computes the values per class and the matrices (rows: true classes) by key and name."""
-        found: dict[str, Outputs] = {}
-        for key, head in self.heads.items():
-            figures = head.target.figures(self.tallies[key].gather())
-            extra = {name: value.cpu().numpy() for name, value in self._extra_values(key).items() if value.ndim}
-            per_class = {name: values for name, values in figures.items() if name.startswith("class/")}
-            found[key] = {name.removeprefix("class/"): values for name, values in per_class.items()} | extra
-        return found
+    def state(self) -> dict[str, Any]:
+        """Returns the loss and the counts so far of all processes, for a checkpoint within an epoch."""
+        counts = {key: torch.from_numpy(tally.gather()) for key, tally in self.tallies.items() if not tally.is_empty}
+        return {"loss": torch.tensor(self._total_loss()), "counts": counts}
 
-    def _extra_values(self, key: str) -> dict[str, Tensor]:
-        return self.extras[key].compute() if len(self.extras[key]) else {}
+    def restore(self, state: dict[str, Any], is_first: bool) -> None:
+        """Starts with the state of a checkpoint, which the first process adds to the sums of all."""
+        self.reset()
+        self.loss = state["loss"] if is_first else torch.zeros(2)
+        for key, counts in state["counts"].items():
+            self.tallies[key].before = [counts.numpy()[: None if is_first else 0]]
+
+    def _total_loss(self) -> tuple[float, float]:
+        loss, count = np.sum(_of_all_ranks(self.loss.cpu().numpy()), axis=0).tolist()
+        return loss, count

@@ -11,7 +11,8 @@ from visiontasks import losses, models, tasks
 from visiontasks.core.build import build, check
 from visiontasks.core.errors import InputError
 from visiontasks.core.serialize import Trusted, class_table, members, trusted_classes
-from visiontasks.models.backbone import Backbone, without_weights
+from visiontasks.models.backbone import Backbone
+from visiontasks.models.network import without_weights
 from visiontasks.tasks.base import VisionTask
 from visiontasks.tasks.checkpoint import read_checkpoint
 

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from lightning.pytorch.utilities import rank_zero_warn
 from torch.utils.data import Dataset
 
+from visiontasks.core.depth import GrayRange
 from visiontasks.core.errors import InputError
 from visiontasks.core.images import read_image, read_size
 from visiontasks.core.sample import Sample
+from visiontasks.core.text import normal
 from visiontasks.targets import find_target, target_kinds
 
 
@@ -25,10 +28,12 @@ class VisionDataset(Dataset, ABC):
     Attributes:
         class_names: Names of the classes, the same in every split; a label is an index into them.
         mask_names: Names of the classes of mask pixels, in the same way; empty if there are no masks.
+        gray_range: Values that become black and white in image files of more than 8 bits; see `read_image`.
     """
 
     class_names: list[str]
     mask_names: Sequence[str] = ()
+    gray_range: GrayRange | None = None
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -65,8 +70,13 @@ class VisionDataset(Dataset, ABC):
             return self.target(index)
         if mask.shape != shape[:2]:
             found, expected = (f"{width} x {height}" for height, width, *_ in (mask.shape, shape))
-            raise InputError(f"{self.name(index)}: its mask has {found} pixels, the image {expected}. Export it again.")
+            advice = "Turn the mask as EXIF turns the image" if mask.shape == shape[1::-1] else "Export it again"
+            raise InputError(f"{self.name(index)}: its mask has {found} pixels, the image {expected}. {advice}.")
         return {**self.target(index), "mask": mask}
+
+    def files(self) -> Sequence[Path]:
+        """Returns the file of each image, to compare them; empty if there are none."""
+        return ()
 
     @abstractmethod
     def name(self, index: int) -> str:
@@ -91,9 +101,13 @@ class VisionDataset(Dataset, ABC):
         names = [name for key in target_kinds() for name in self.names(key)]
         digest = hashlib.sha256("\n".join(names).encode())
         for index, target in enumerate(targets or map(self.target, range(len(self)))):
-            target = {key: np.asarray(value).tolist() for key, value in target.items()}
+            target = {key: value if type(value) is int else np.asarray(value).tolist() for key, value in target.items()}
             digest.update(f"{self.name(index)}\t{target}\n".encode(errors="surrogateescape"))
         return digest.hexdigest()[:16]
+
+    def set_gray_range(self, gray_range: GrayRange | None) -> None:
+        """Sets how image files of more than 8 bits are read."""
+        self.gray_range = gray_range
 
     def __getitem__(self, index: int) -> Sample:
         image = self.image(index)
@@ -109,8 +123,11 @@ class FileSet(VisionDataset):
     def __len__(self) -> int:
         return len(self.paths)
 
+    def files(self) -> Sequence[Path]:
+        return self.paths
+
     def image(self, index: int) -> np.ndarray:
-        return read_image(self.paths[index])
+        return read_image(self.paths[index], self.gray_range)
 
     def name(self, index: int) -> str:
         return self.paths[index].relative_to(self.root).as_posix()
@@ -119,8 +136,15 @@ class FileSet(VisionDataset):
         return read_size(self.paths[index])
 
 
-def check_class_names(class_names: list[str], where: str) -> None:
-    """Raises an `InputError` if there are fewer than two classes."""
-    if len(class_names) < 2:
+def check_class_names(class_names: list[str], where: str, fewest: int = 2) -> None:
+    """Raises an `InputError` if there are fewer classes, by default two, or if a name is none."""
+    if len(class_names) < fewest:
         found = f"one class, {class_names[0]!r}" if class_names else "no class"
         raise InputError(f"{where}: found {found}; classification needs at least two.")
+    seen: dict[str, str] = {}
+    for name in class_names:
+        if name.lower() == "nan" or not name or name != normal(name) or any(letter < " " for letter in name):
+            fault = "which is how tables write a missing value" if name.lower() == "nan" else "which is no name"
+            raise InputError(f"{where}: a class is named {name!r}, {fault}. Rename it.")
+        if (twin := seen.setdefault(name.casefold(), name)) != name:
+            rank_zero_warn(f"{where}: the classes {twin!r} and {name!r} differ only in case.")

@@ -1,33 +1,46 @@
 """COCO JSON files, and the boxes in them."""
 
 import json
-from collections import defaultdict
+import reprlib
+from collections import Counter
+from collections.abc import Sequence
+from os.path import normpath
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lightning.pytorch.utilities import rank_zero_warn
+
 from visiontasks.core.errors import InputError
 from visiontasks.core.images import read_bytes
+from visiontasks.core.text import normal
+from visiontasks.data.datasets.base import check_class_names
+from visiontasks.data.datasets.copies import without_copies
 from visiontasks.data.datasets.objects import ObjectSet, OnInvalidBox, OnSeveralObjects
-from visiontasks.data.datasets.records import Annotation, Record, file_inside, four_numbers, stated_size, without_copies
-from visiontasks.data.splits import SPLITS, MissingSplit, Splits
+from visiontasks.data.datasets.records import Annotation, Record, files_inside, four_numbers, stated_size
+from visiontasks.data.splits import SPLITS, MissingSplit, Splits, split_path
+
+Rows = list[dict[str, Any]]
+Id = int | str | None
+_NAMES: dict[tuple[Path, int], list[str]] = {}  # classes of the files of train: it takes long to read one again
 
 
 class CocoImage(NamedTuple):
-    """An image file, its name, where it is written, its stated size, and its annotations, each with its place."""
+    """An image file, its name, where it is written, its stated size, and its annotations: place, class and row."""
 
     path: Path
     name: str
     where: str
     size: tuple[int, int] | None
-    annotations: list[tuple[str, dict[str, Any]]]
+    annotations: list[tuple[str, str, dict[str, Any]]]
 
 
 class CocoBoxes(ObjectSet):
     """Images with boxes in one COCO JSON file, or in one file per split.
 
     If `annotations` contains `{split}`, the files define the splits. Otherwise the images in string order of their
-    names are divided by `splits`. The classes are in the order of the category ids, which may have gaps. Crowds
-    (`iscrowd`) are left out, but with `objects: labels` their classes count as present.
+    names are divided by `splits`. The classes are the categories of the (train) file in the order of their ids, which
+    may have gaps; a category that only groups others is none. Crowds (`iscrowd`) are left out, but with
+    `objects: labels` their classes count as present.
 
     Args:
         split: train, val or test.
@@ -36,6 +49,7 @@ class CocoBoxes(ObjectSet):
         objects: Use the `largest` of several objects, or the `first`; `skip` the image; `error`; or use all `labels`.
         boxes: Raise an `error` for a box not inside its image, or `clip` the box and drop it if no area is left.
         splits: How a single file is divided.
+        class_names: If given, the categories to use and their order; annotations of others are left out and counted.
     """
 
     def __init__(
@@ -46,41 +60,83 @@ class CocoBoxes(ObjectSet):
         objects: OnSeveralObjects = "largest",
         boxes: OnInvalidBox = "error",
         splits: Splits = Splits(),
+        class_names: list[str] | None = None,
     ) -> None:
-        names, found, chosen = read_coco(split, annotations, images, splits)
+        names, found, chosen = read_coco(split, annotations, images, splits, class_names)
         crowds = objects == "labels"
-        records = [Record(image.path, image.name, _annotations(image, names, crowds), image.size) for image in found]
-        super().__init__([records[i] for i in chosen], list(names.values()), objects, boxes)
+        records = [
+            Record(i.path, i.name, _boxes(i, names, crowds), size=i.size) for i in map(found.__getitem__, chosen)
+        ]
+        super().__init__(records, names, objects, boxes)
 
 
 def read_coco(
-    split: str, annotations: str, images: str, splits: Splits
-) -> tuple[dict[int, str], list[CocoImage], list[int]]:
+    split: str, annotations: str, images: str, splits: Splits, class_names: list[str] | None
+) -> tuple[list[str], list[CocoImage], list[int]]:
     """Reads the COCO file of a split; the arguments and exceptions are those of `CocoBoxes`.
 
     Returns:
-        The names of the categories by their ids, ascending; all images of the file in string order of their names;
-        and the places of the images of the split, ascending, in train without copies of images of other splits.
+        The names of the classes; all images of the file in string order of their names, whose annotations may be of
+        other classes if `class_names` are given; and the places of the images of the split, ascending, in train
+        without copies of images of other splits.
     """
     by_file = "{split}" in annotations
-    path, folder = (Path(text.replace("{split}", split)) for text in (annotations, images))
+    path, folder = split_path(annotations, split), split_path(images, split)
     if by_file and not path.is_file():
-        others = [name for name in SPLITS if Path(annotations.replace("{split}", name)).is_file()]
+        others = [name for name in SPLITS if split_path(annotations, name).is_file()]
         if not others:
             raise InputError(f"{path}: no such file, nor one of another split.")
         raise MissingSplit(f"{path}: no such file; there are {', '.join(others)}.")
     names, found = _read(path, folder)
+    train = split_path(annotations, "train")
+    if class_names:
+        _warn_of_others(found, class_names, path)
+    elif by_file and split != "train" and train.is_file():
+        names = _names_of(train)
+        if strange := next((row for i in found for row in i.annotations if row[1] not in names), None):
+            raise InputError(f"{strange[0]}: category {strange[1]!r} is not in {train}, which has {names}.")
+    names = class_names or names
+    check_class_names(names, str(path), fewest=1)
     if by_file:
         splits.log_unused(split, f"{annotations} has one file per split")
         return names, found, list(range(len(found)))
-    places = {number: place for place, number in enumerate(names)}
-    first = [next((row for _, row in image.annotations if not row.get("iscrowd")), None) for image in found]
-    labels = [places[row["category_id"]] if row else -1 for row in first]
-    chosen = splits.indices(split, labels).tolist()
+    places = {name: place for place, name in enumerate(names)}
+    first = [next((name for _, name, row in i.annotations if not row.get("iscrowd")), "") for i in found]
+    chosen = splits.indices(split, [places.get(name, -1) for name in first])
     return names, found, without_copies(split, [image.path for image in found], chosen)
 
 
-def _read(path: Path, folder: Path) -> tuple[dict[int, str], list[CocoImage]]:
+def _read(path: Path, folder: Path) -> tuple[list[str], list[CocoImage]]:
+    """Reads the names of the classes, and the images in string order of their names."""
+    content = _content(path)
+    images = _by_id(content["images"], path, "image", "file_name")
+    categories = _by_id(content["categories"], path, "category", "name")
+    found: dict[Id, list[tuple[str, str, dict[str, Any]]]] = {number: [] for number in images}
+    label = {number: normal(row["name"]) for number, row in categories.items()}
+    used = Counter[Id]()
+    for row in content["annotations"]:
+        where = f"{path}, annotation {row.get('id')!r:.40}"
+        image, category = _id(row.get("image_id")), _id(row.get("category_id"))
+        for key, number, known in (("image_id", image, found), ("category_id", category, label)):
+            if number not in known:
+                fault = f"{key} {reprlib.repr(row.get(key))} is not an id of this file"
+                raise InputError(f"{where}: {fault}. Correct it or remove the annotation.")
+        used[category] += 1
+        found[image].append((where, label[category], row))
+    listed = sorted(images.items(), key=lambda item: item[1]["file_name"])
+    places = [(row["file_name"], f"{path}, image {number}") for number, row in listed]
+    read: dict[str, CocoImage] = {}
+    for file, (number, row), (name, where) in zip(files_inside(folder, places), listed, places, strict=True):
+        image = CocoImage(file, name, where, stated_size(row.get("height"), row.get("width")), found[number])
+        if (before := read.setdefault(normpath(file), image)) is not image:
+            known = [_without_ids(row) for _, _, row in before.annotations]
+            before.annotations.extend(one for one in found[number] if _without_ids(one[2]) not in known)
+    if len(read) < len(listed):
+        rank_zero_warn(f"{path}: {len(listed) - len(read)} images are listed twice; their annotations are joined.")
+    return _names(categories, used, path), list(read.values())
+
+
+def _content(path: Path) -> dict[str, Rows]:
     data = read_bytes(path)
     try:
         content = json.loads(data)
@@ -90,33 +146,42 @@ def _read(path: Path, folder: Path) -> tuple[dict[int, str], list[CocoImage]]:
         rows = content.get(key) if isinstance(content, dict) else None
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise InputError(f"{path}: not a COCO file: {key!r} must be a list of objects.")
-    categories = _by_id(content["categories"], path, "category", "name")
-    names = {number: categories[number]["name"] for number in sorted(categories)}
-    if len(set(names.values())) < len(names):
-        raise InputError(f"{path}: two categories share a name: {sorted(names.values())}.")
-    images = _by_id(content["images"], path, "image", "file_name")
-    found: dict[int, list[tuple[str, dict[str, Any]]]] = defaultdict(list)
-    for row in content["annotations"]:
-        where = f"{path}, annotation {row.get('id')!r}"
-        for key, known in (("image_id", images), ("category_id", categories)):
-            if not isinstance(row.get(key), int) or row[key] not in known:
-                fault = f"{key} {row.get(key)!r} is not an id of this file"
-                raise InputError(f"{where}: {fault}. Correct it or remove the annotation.")
-        found[row["image_id"]].append((where, row))
-    read = []
-    for number, row in sorted(images.items(), key=lambda item: item[1]["file_name"]):
-        name, where = row["file_name"], f"{path}, image {number}"
-        size = stated_size(row.get("height"), row.get("width"))
-        read.append(CocoImage(file_inside(folder, name, where), name, where, size, found[number]))
-    return names, read
+    return content
 
 
-def _by_id(rows: list[dict[str, Any]], path: Path, what: str, key: str) -> dict[int, dict[str, Any]]:
-    found: dict[int, dict[str, Any]] = {}
+def _names_of(path: Path) -> list[str]:
+    """Returns the names of the classes of another file."""
+    key = path, path.stat().st_mtime_ns
+    if key not in _NAMES:
+        content = _content(path)
+        used = Counter[Id](_id(row.get("category_id")) for row in content["annotations"])
+        _names(_by_id(content["categories"], path, "category", "name"), used, path)
+    return _NAMES[key]
+
+
+def _names(categories: dict[Id, dict[str, Any]], used: Counter[Id], path: Path) -> list[str]:
+    """Returns the names in the order of the ids, without categories that only group others (as Roboflow writes)."""
+    groups = {
+        number
+        for number, row in categories.items()
+        if not used[number]
+        and any(other.get("supercategory") == row["name"] for other in categories.values() if other is not row)
+    }
+    order = sorted(categories.keys() - groups, key=lambda number: (isinstance(number, str), number))
+    names = [normal(categories[number]["name"]) for number in order]
+    if len(set(names)) < len(names):
+        raise InputError(f"{path}: two categories share a name: {sorted(names)}.")
+    _NAMES[path, path.stat().st_mtime_ns] = names
+    return names
+
+
+def _by_id(rows: Rows, path: Path, what: str, key: str) -> dict[Id, dict[str, Any]]:
+    found: dict[Id, dict[str, Any]] = {}
     for row in rows:
-        number = row.get("id")
-        if not isinstance(number, int) or not isinstance(row.get(key), str):
-            raise InputError(f"{path}: {what} {number!r} must have an integer id and a {key}; found {row}.")
+        number = _id(row.get("id"))
+        if number is None or not isinstance(row.get(key), str):
+            shown = reprlib.repr(row.get("id"))
+            raise InputError(f"{path}: {what} {shown} must have an id and a {key}; found {reprlib.repr(row)}.")
         if number in found:
             raise InputError(f"{path}: the {what} id {number} occurs twice.")
         found[number] = row
@@ -125,11 +190,32 @@ def _by_id(rows: list[dict[str, Any]], path: Path, what: str, key: str) -> dict[
     return found
 
 
-def _annotations(image: CocoImage, names: dict[int, str], crowds: bool) -> list[Annotation]:
+def _id(value: Any) -> Id:
+    """Returns an id that may be written as 7, 7.0, "7" or "x7"; None for anything else."""
+    if type(value) is int:
+        return value
+    if isinstance(value, str):
+        return int(value) if value.isdecimal() and value.isascii() and len(value) < 20 else value
+    return int(value) if isinstance(value, float) and value.is_integer() else None
+
+
+def _without_ids(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key not in ("id", "image_id")}
+
+
+def _warn_of_others(images: Sequence[CocoImage], class_names: list[str], path: Path) -> None:
+    others = Counter(name for image in images for _, name, _ in image.annotations if name not in class_names)
+    if others:
+        names = ", ".join(f"{name} ({count})" for name, count in others.most_common(3))
+        rank_zero_warn(f"{path}: {others.total()} annotations are not of `class_names` and left out: {names} ...")
+
+
+def _boxes(image: CocoImage, names: Sequence[str], crowds: bool) -> list[Annotation]:
     """Returns the objects of an image, and its crowds, without a box, if they are wanted."""
     found = []
-    for where, row in image.annotations:
-        name = names[row["category_id"]]
+    for where, name, row in image.annotations:
+        if name not in names:
+            continue
         if not row.get("iscrowd"):
             expected = "bbox must be four numbers, x, y, width, height"
             x, y, width, height = four_numbers(row.get("bbox"), where, expected)

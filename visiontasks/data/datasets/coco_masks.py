@@ -28,7 +28,7 @@ class Region(NamedTuple):
 class CocoMasks(FileSet):
     """Images with masks of the objects in one COCO JSON file, or in one file per split.
 
-    The classes are `background` and the categories in the order of their ids, which may have gaps. Where objects
+    The classes are `background` and the classes of `CocoBoxes`. Where objects
     overlap, the one with fewer pixels lies on top. Pixels of a crowd (`iscrowd`) without an object are ignored. Images
     without annotations are background. Files and splits are those of `CocoBoxes`.
 
@@ -37,16 +37,30 @@ class CocoMasks(FileSet):
         annotations: The JSON file; `{split}` in it stands for the split.
         images: Folder that file names are relative to; `{split}` in it stands for the split.
         splits: How a single file is divided.
+        class_names: If given, the categories to use and their order; pixels of others are ignored.
     """
 
-    def __init__(self, split: str, annotations: str, images: str, splits: Splits = Splits()) -> None:
-        names, found, chosen = read_coco(split, annotations, images, splits)
-        self.class_names, self.mask_names = [], [BACKGROUND, *names.values()]
-        if BACKGROUND in names.values():
+    def __init__(
+        self,
+        split: str,
+        annotations: str,
+        images: str,
+        splits: Splits = Splits(),
+        class_names: list[str] | None = None,
+    ) -> None:
+        names, found, chosen = read_coco(split, annotations, images, splits, class_names)
+        self.class_names, self.mask_names = [], [BACKGROUND, *names]
+        if BACKGROUND in names:
             raise InputError(f"{annotations}: a category is named {BACKGROUND!r}, like pixels without one. Rename it.")
         if len(self.mask_names) > MAX_CLASSES:
             raise InputError(f"{annotations}: {len(names)} categories; a mask can have {MAX_CLASSES - 1}. Remove some.")
-        values = {number: value for value, number in enumerate(names, 1)}
+        every = [row for image in found for _, _, row in image.annotations]
+        if every and all(row.get("iscrowd") for row in every):
+            fault = (
+                f"each of {len(every)} annotations is a crowd, whose pixels are ignored, so nothing is left to learn"
+            )
+            raise InputError(f"{annotations}: {fault}. Set `iscrowd` to 0.")
+        values = {name: value for value, name in enumerate(names, 1)}
         self._sizes = [found[i].size or read_size(found[i].path) for i in chosen]
         self._regions = [_regions(found[i], size, values) for i, size in zip(chosen, self._sizes, strict=True)]
         self._images = [found[i]._replace(annotations=[]) for i in chosen]  # the lists of numbers are large
@@ -70,11 +84,11 @@ class CocoMasks(FileSet):
         return np.ascontiguousarray(columns.reshape(width, height).T)
 
 
-def _regions(image: CocoImage, size: tuple[int, int], values: dict[int, int]) -> list[Region]:
+def _regions(image: CocoImage, size: tuple[int, int], values: dict[str, int]) -> list[Region]:
     """Checks the objects of an image without drawing them."""
     regions = []
-    for where, row in image.annotations:
-        value = IGNORE_MASK if row.get("iscrowd") else values[row["category_id"]]
+    for where, name, row in image.annotations:
+        value = IGNORE_MASK if row.get("iscrowd") else values.get(name, IGNORE_MASK)
         shape = row.get("segmentation")
         if isinstance(shape, dict):
             regions.append(Region(value, _run_lengths(shape, size, where)))

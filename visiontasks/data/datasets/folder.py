@@ -1,85 +1,110 @@
 """Images in one folder per class."""
 
-import os
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch.utilities import rank_zero_warn
+
 from visiontasks.core.errors import InputError
+from visiontasks.core.folders import entries, walk, with_suffix
 from visiontasks.core.images import EXTENSIONS
+from visiontasks.core.text import normal
 from visiontasks.data.datasets.base import FileSet, check_class_names
-from visiontasks.data.splits import SPLITS, MissingSplit, Splits
+from visiontasks.data.datasets.copies import without_copies
+from visiontasks.data.splits import SPLITS, MissingSplit, Splits, split_of
+
+Samples = list[tuple[Path, int]]  # images and the indices of their classes
 
 
 class ImageFolder(FileSet):
     """Images in one folder per class.
 
-    The folders are `root/<split>/<class>/**` for train, val and optionally test, or `root/<class>/**` divided by
-    `splits`. Hidden files and folders are left out. Errors are fewer than two classes, a class without images, a class
-    in val or test that train does not have, and a file without an image extension, because it is usually a mistake.
+    The folders are `root/<split>/<class>/**` for train, val and test, also spelled Training, valid, test_set ..., or
+    `root/<class>/**` divided by `splits`; without a folder for val, `splits` divides train. Hidden files and folders
+    are left out, links are followed. Errors are fewer than two classes, a class without images, a class in val or test
+    that train does not have, and a file without an image extension, because it is usually a mistake.
 
     Args:
         split: train, val or test.
         root: Folder of the dataset.
-        splits: How a folder without `train` is divided; folds use the string order of the paths.
+        splits: How a folder without `train` or `val` is divided; folds use the string order of the paths.
     """
 
     def __init__(self, split: str, root: str, splits: Splits = Splits()) -> None:
         self.root = Path(root)
         if not self.root.is_dir():
             raise InputError(f"{root}: no such folder. `data.dataset.init_args.root` must hold one folder per class.")
-        train = self.root / "train"
-        if train.is_dir():
-            self.class_names = _class_names(train)
-            folder = self.root / split
-            if not folder.is_dir():
-                raise MissingSplit(f"{folder}: no such folder; {root} has {_folders(self.root)}.")
-            if unknown := [name for name in _folders(folder) if name not in self.class_names]:
-                fault = f"class {unknown[0]!r} is not in {train}, which has {self.class_names}"
-                advice = "Rename or remove the folder, or add it to train."
-                raise InputError(f"{folder / unknown[0]}: {fault}. {advice}")
-            splits.log_unused(split, f"{train} is there")
-            samples = self._list(folder, every_class=split == "train")
-        elif present := [name for name in SPLITS[1:] if (self.root / name).is_dir()]:
-            raise InputError(f"{root}: has {present[0]}/ but no train/. Add train/, or leave only class folders.")
+        parts = _parts(self.root, split)
+        self._classes = _class_folders(parts.get("train", self.root))
+        self.class_names = list(self._classes)
+        divided = "val" not in parts
+        if split in parts and not (divided and split == "train"):
+            splits.log_unused(split, f"{parts['train']} is there")
+            samples = self._list(parts[split], every_class=split == "train")
+        elif not divided:
+            raise MissingSplit(f"{self.root / split}: no such folder; {root} has {entries(self.root)[0]}.")
+        elif "test" in parts and splits.test:
+            raise InputError(f"splits.test: {splits.test}, but there is {parts['test']}. Set 0.")
         else:
-            self.class_names = _class_names(self.root)
-            samples = sorted(self._list(self.root, every_class=True), key=lambda sample: str(sample[0]))
-            samples = [samples[i] for i in splits.indices(split, [label for _, label in samples])]
+            samples = self._list(parts.get("train", self.root), every_class=True)
+            samples.sort(key=lambda sample: str(sample[0]))
+            chosen = splits.indices(split, [label for _, label in samples])
+            samples = [samples[i] for i in without_copies(split, [path for path, _ in samples], chosen)]
         self.paths, self._labels = [path for path, _ in samples], [label for _, label in samples]
 
     def target(self, index: int) -> dict[str, Any]:
         return {"label": self._labels[index]}
 
-    def _list(self, folder: Path, every_class: bool) -> list[tuple[Path, int]]:
+    def _list(self, folder: Path, every_class: bool) -> Samples:
+        classes = self._classes if every_class else _class_folders(folder, fewest=0)
+        if unknown := [name for name in classes if name not in self._classes]:
+            fault = f"class {unknown[0]!r} is not in train, which has {self.class_names}"
+            raise InputError(f"{classes[unknown[0]]}: {fault}. Rename or remove the folder, or add it to train.")
         samples = []
         for label, name in enumerate(self.class_names):
-            found = _images(folder / name)
+            found = _images(classes[name]) if name in classes else []
             if every_class and not found:  # a rare class may be missing from val and test
-                raise InputError(f"{folder / name}: no images in this class ({', '.join(EXTENSIONS)}).")
+                raise InputError(f"{classes[name]}: no images in this class ({', '.join(EXTENSIONS)}).")
             samples += [(path, label) for path in found]
         if not samples:
             raise InputError(f"{folder}: no images ({', '.join(EXTENSIONS)}) in its class folders.")
         return samples
 
 
-def _folders(folder: Path) -> list[str]:
-    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+def _parts(root: Path, split: str) -> dict[str, Path]:
+    """Returns the folders of the splits; none if the folders are classes."""
+    parts: dict[str, Path] = {}
+    others = []
+    for name in entries(root)[0]:
+        if (part := split_of(name)) is None:
+            others.append(name)
+        elif part in parts:
+            raise InputError(f"{root}: {parts[part].name}/ and {name}/ are both {part}. Rename or join them.")
+        else:
+            parts[part] = root / name
+    if parts and "train" not in parts:
+        present = next(parts[name].name for name in SPLITS if name in parts)
+        raise InputError(f"{root}: has {present}/ but no train/. Add train/, or leave only class folders.")
+    if parts and others and split == "train":
+        rank_zero_warn(f"{root}: {len(others)} folders are not used, because they are no split: {others[:3]}.")
+    return parts
 
 
-def _class_names(folder: Path) -> list[str]:
-    names = _folders(folder)
-    if strays := sorted(path for path in folder.iterdir() if path.name.lower().endswith(EXTENSIONS) and path.is_file()):
-        raise InputError(f"{strays[0]}: an image outside the class folders. Move it into the folder of its class.")
-    check_class_names(names, str(folder))
-    return names
+def _class_folders(folder: Path, fewest: int = 2) -> dict[str, Path]:
+    """Returns the folders of the classes by their names, in the order of the folders."""
+    folders, files = entries(folder)
+    if strays := with_suffix(map(Path, files), EXTENSIONS):
+        raise InputError(f"{folder / strays[0]}: an image outside the class folders. Move it into that of its class.")
+    found: dict[str, Path] = {}
+    for name in folders:
+        if (twin := found.setdefault(normal(name), folder / name)).name != name:
+            raise InputError(f"{folder / name}: its name is that of {twin.name!r}, written in another way. Join them.")
+    check_class_names(list(found), str(folder), fewest)
+    return found
 
 
 def _images(folder: Path) -> list[Path]:
-    found = []
-    for parent, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        paths = [Path(parent, name) for name in sorted(files) if not name.startswith(".") and name != "Thumbs.db"]
-        if strays := [path for path in paths if not path.name.lower().endswith(EXTENSIONS)]:
-            raise InputError(f"{strays[0]}: not an image ({', '.join(EXTENSIONS)}). Move it elsewhere.")
-        found += paths
+    found = walk(folder)
+    if strays := sorted(set(found) - set(with_suffix(found, EXTENSIONS))):
+        raise InputError(f"{strays[0]}: not an image ({', '.join(EXTENSIONS)}). Move it elsewhere.")
     return found

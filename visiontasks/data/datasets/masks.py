@@ -1,15 +1,19 @@
 """Images with one mask each."""
 
+from os.path import isfile
 from pathlib import Path
 
 import numpy as np
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.folders import images_below
 from visiontasks.core.images import EXTENSIONS
-from visiontasks.data.datasets.base import FileSet
-from visiontasks.data.datasets.records import file_inside, without_copies
+from visiontasks.core.text import normal
+from visiontasks.data.datasets.base import FileSet, check_class_names
+from visiontasks.data.datasets.copies import without_copies
+from visiontasks.data.datasets.records import file_inside
 from visiontasks.data.masks import MaskEncoding
-from visiontasks.data.splits import MissingSplit, Splits, read_list
+from visiontasks.data.splits import MissingSplit, Splits, read_lists, split_path
 
 Pair = tuple[Path, Path]
 
@@ -28,7 +32,7 @@ class MaskFolder(FileSet):
         images: Folder of the images, relative to `root`; `{split}` in it stands for the split.
         masks: Folder of the masks, in the same way.
         lists: File with one line per image, in the same way. A line has the paths of an image and its mask, relative to
-            `root`, or the name of both without folder and extension.
+            `root` and divided by a space, a tab or a semicolon, or the name of both without folder and extension.
         values: If given, the pixel value of each class; by default its index. See `MaskEncoding`.
         colors: If given, the color of each class, RGB.
         ignore: Values, or colors, of ignored pixels; 255 is ignored if no class has it.
@@ -51,42 +55,59 @@ class MaskFolder(FileSet):
         self.root = Path(root)
         if not self.root.is_dir():
             raise InputError(f"{root}: no such folder. `data.dataset.init_args.root` must hold images and masks.")
+        check_class_names(class_names, "class_names", fewest=1)
         self.class_names, self.mask_names = [], class_names
         self._code = MaskEncoding(len(class_names), values, colors, ignore)
-        folders = [self.root / text.replace("{split}", split) for text in (images, masks)]
+        folders = [split_path(str(self.root / text), split) for text in (images, masks)]
         by_folder = "{split}" in images
         if lists or by_folder:
             splits.log_unused(split, f"{lists or images} has the splits")
         if lists:
-            pairs = self._listed(self.root / lists.replace("{split}", split), *folders)
+            pairs = self._listed(read_lists(str(self.root / lists), split), *folders)
         elif by_folder and split != "train" and not folders[0].is_dir():
             raise MissingSplit(f"{folders[0]}: no such folder.")
         else:
             pairs = _pairs(*folders)
-            chosen = list(range(len(pairs))) if by_folder else splits.indices(split, [0] * len(pairs)).tolist()
+            chosen = list(range(len(pairs))) if by_folder else splits.indices(split, [0] * len(pairs))
             pairs = [pairs[i] for i in without_copies(split, [image for image, _ in pairs], chosen)]
         self.paths, self._masks = zip(*pairs, strict=True)
 
     def mask(self, index: int) -> np.ndarray:
         return self._code.read(self._masks[index])
 
-    def _listed(self, path: Path, images: Path, masks: Path) -> list[Pair]:
-        lines = read_list(path)
-        by_name: dict[str, Pair] = {}
-        if any(len(names) == 1 for _, names in lines):
-            first, second = _files(images), _files(masks)
-            by_name = {name: (first[name], second[name]) for name in first.keys() & second.keys()}
+    def _listed(self, lines: list[tuple[str, str]], images: Path, masks: Path) -> list[Pair]:
+        by_name: dict[str, Pair] | None = None
         pairs = []
-        for where, names in lines:
-            if len(names) > 2:
-                raise InputError(f"{where}: expected an image and its mask, or one name; found {' '.join(names)!r}.")
-            if len(names) == 2:
-                pairs.append((file_inside(self.root, names[0], where), file_inside(self.root, names[1], where)))
-            elif names[0] in by_name:
-                pairs.append(by_name[names[0]])
-            else:
-                raise InputError(f"{where}: no image {names[0]}.* in {images} with a mask in {masks}.")
+        for where, line in lines:
+            if pair := self._two_paths(line, where):
+                pairs.append(pair)
+                continue
+            if by_name is None:
+                first, second = _files(images), _files(masks)
+                by_name = {name: (first[name], second[name]) for name in first.keys() & second.keys()}
+            if line not in by_name:
+                words = line.split()
+                if len(words) == 2:  # it looks like two paths
+                    file_inside(self.root, words[0], where)
+                    file_inside(self.root, words[1], where)
+                fault = f"no image {line}.* in {images} with a mask in {masks}"
+                raise InputError(f"{where}: {fault}. Expected that name, or the paths of an image and its mask.")
+            pairs.append(by_name[line])
         return pairs
+
+    def _two_paths(self, line: str, where: str) -> Pair | None:
+        """Returns the image and the mask of a line with two paths, which may contain spaces."""
+        if divider := next((sign for sign in "\t;" if sign in line), ""):
+            names = [name.strip() for name in line.split(divider) if name.strip()]
+            if len(names) != 2:
+                raise InputError(f"{where}: expected an image and its mask, or one name; found {line!r}.")
+            return file_inside(self.root, names[0], where), file_inside(self.root, names[1], where)
+        words = line.split(" ")
+        for count in range(1, len(words)):
+            names = " ".join(words[:count]), " ".join(words[count:]).strip()
+            if all(isfile(self.root / name) for name in names):
+                return file_inside(self.root, names[0], where), file_inside(self.root, names[1], where)
+        return None
 
 
 def _pairs(images: Path, masks: Path) -> list[Pair]:
@@ -107,10 +128,8 @@ def _files(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder. Set `images` and `masks` to folders in `root`.")
     found: dict[str, Path] = {}
-    for path in folder.rglob("*"):
-        name = path.relative_to(folder).with_suffix("").as_posix()
-        if path.suffix.lower() not in EXTENSIONS or path.name.startswith(".") or path.is_dir():
-            continue
+    for path in images_below(folder):
+        name = normal(path.relative_to(folder).with_suffix("").as_posix())
         if name in found:
             raise InputError(f"{path}: {found[name].name} has the same name except for the extension. Rename one.")
         found[name] = path

@@ -29,7 +29,7 @@ class ObjectSet(FileSet):
         objects: OnSeveralObjects = "largest",
         boxes: OnInvalidBox = "error",
     ) -> None:
-        self._all_names, all_occurring = class_names, objects == "labels"
+        self._places, all_occurring = {name: place for place, name in enumerate(class_names)}, objects == "labels"
         self.class_names, self.labels_names = ([], class_names) if all_occurring else (class_names, [])
         self._counts: Counter[str] = Counter()
         self._records: list[Record] = []
@@ -44,7 +44,8 @@ class ObjectSet(FileSet):
             chosen = self._choose(found, objects, record)
             if chosen or record.others:
                 rest = [annotation for annotation in found if annotation is not chosen]
-                self._records.append(record._replace(annotations=[chosen, *rest] if chosen else []))
+                found = [chosen, *rest] if chosen else []
+                self._records.append(record if found == record.annotations else record._replace(annotations=found))
         self.paths = [record.path for record in self._records]
         counts = ", ".join(f"{count} {what}" for what, count in self._counts.items() if count)
         if counts:
@@ -61,11 +62,11 @@ class ObjectSet(FileSet):
             return record.others
         label, box, _ = record.annotations[0]
         known = {} if box is None else {"bbox": np.array(box, np.float32)}
-        return {"label": self._all_names.index(label), **known, **record.others}
+        return {"label": self._places[label], **known, **record.others}
 
     def objects(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         known = [a for a in self._records[index].annotations if a.box]
-        boxes, labels = [a.box for a in known], [self._all_names.index(a.label) for a in known]
+        boxes, labels = [a.box for a in known], [self._places[a.label] for a in known]
         return np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, np.int64)
 
     def name(self, index: int) -> str:
@@ -74,7 +75,7 @@ class ObjectSet(FileSet):
     def _checked(self, record: Record, boxes: OnInvalidBox) -> Record:
         """Returns an image with its usable annotations, clipped if `boxes` is `clip`, and, for boxes, its true size."""
         if not any(annotation.box for annotation in record.annotations):
-            return record._replace(size=None)
+            return record._replace(size=None) if record.size else record
         size = read_size(record.path)
         if record.size and record.size != size:
             if boxes == "error":
@@ -85,14 +86,14 @@ class ObjectSet(FileSet):
             self._counts["of another size than stated"] += 1
         found = []
         for annotation in record.annotations:
-            if annotation.label not in self._all_names:
-                raise InputError(f"{annotation.where}: class {annotation.label!r} is not one of {self._all_names}.")
+            if annotation.label not in self._places:
+                raise InputError(f"{annotation.where}: class {annotation.label!r} is not one of {[*self._places]}.")
             box = annotation.box and checked_box(annotation.box, size, boxes, annotation.where)
             if annotation.box and not box:
                 self._counts["boxes without area dropped"] += 1
                 continue
             self._counts["boxes clipped to their image"] += box != annotation.box
-            found.append(annotation._replace(box=box))
+            found.append(annotation if box == annotation.box else annotation._replace(box=box))
         return record._replace(annotations=found, size=size)
 
     def _choose(self, found: list[Annotation], objects: OnSeveralObjects, record: Record) -> Annotation | None:

@@ -1,16 +1,15 @@
 """Annotated objects of image files, and the checks of what an annotation states."""
 
 import math
-from collections import defaultdict
-from collections.abc import Sequence
-from filecmp import cmp
-from os.path import getsize, isfile, realpath
-from pathlib import Path
+from collections.abc import Iterable
+from functools import lru_cache
+from os import listdir
+from os.path import abspath, exists, isdir, isfile, realpath
+from pathlib import Path, PurePath
 from typing import Any, Literal, NamedTuple
 
-from lightning.pytorch.utilities import rank_zero_info
-
 from visiontasks.core.errors import InputError
+from visiontasks.core.text import normal
 
 OnInvalidBox = Literal["error", "clip"]
 Box = tuple[float, float, float, float]
@@ -26,13 +25,13 @@ class Annotation(NamedTuple):
 
 
 class Record(NamedTuple):
-    """An image file, its name in the set, all its objects, the stated height and width, and other targets by key."""
+    """An image file, its name in the set, all its objects, other targets by key, and the stated height and width."""
 
     path: Path
     name: str
     annotations: list[Annotation]
-    size: tuple[int, int] | None = None
     others: dict[str, Any] = {}  # noqa: RUF012 - never changed
+    size: tuple[int, int] | None = None
 
 
 def checked_box(box: Box, size: tuple[int, int], boxes: OnInvalidBox, where: str) -> Box | None:
@@ -44,12 +43,14 @@ def checked_box(box: Box, size: tuple[int, int], boxes: OnInvalidBox, where: str
         InputError: The box is not finite; or it is outside, inverted or without area, and `boxes` is `error`.
     """
     (height, width), (x1, y1, x2, y2) = size, box
+    has_area = min(x2 - x1, y2 - y1) >= LEAST_SIDE
+    if has_area and x1 >= 0 and y1 >= 0 and x2 <= width and y2 <= height:
+        return box
     shown = f"[{', '.join(f'{value:g}' for value in box)}]"
     if not all(map(math.isfinite, box)):
         raise InputError(f"{where}: box {shown} has values that are not finite. Correct it.")
-    has_area = min(x2 - x1, y2 - y1) >= LEAST_SIDE
-    if has_area and min(x1, y1) >= 0 and x2 <= width and y2 <= height:
-        return box
+    if not has_area and min(box) >= 0 and 0 < max(box) <= 1:
+        raise InputError(f"{where}: box {shown} has shares of the image; expected pixels. Multiply by its size.")
     if boxes == "error":
         fault = "is outside the image" if has_area else "is inverted or has no area"
         fault += f"; the image is {width} pixels wide and {height} high"
@@ -61,40 +62,60 @@ def checked_box(box: Box, size: tuple[int, int], boxes: OnInvalidBox, where: str
 def four_numbers(values: Any, where: str, expected: str) -> Box:
     """Converts four values to floats; the message of the `InputError` for anything else says what is `expected`."""
     try:
-        first, second, third, fourth = map(float, values)
+        first, second, third, fourth = map(float, () if isinstance(values, str) else values)
     except (TypeError, ValueError, OverflowError):
         raise InputError(f"{where}: {expected}; found {values!r}.") from None
     return first, second, third, fourth
 
 
-def without_copies(split: str, files: Sequence[Path], chosen: list[int]) -> list[int]:
-    """Returns `chosen`, places in `files`; for train without files that are byte for byte the same as one not chosen.
-
-    Only files of equal length are read. The log counts the copies; if no file is left, that is an `InputError`.
-    """
-    if split != "train" or len(chosen) == len(files):
-        return chosen
-    others: dict[int, list[Path]] = defaultdict(list)  # by their lengths
-    try:
-        for i in set(range(len(files))).difference(chosen):
-            others[getsize(files[i])].append(files[i])
-        left = [i for i in chosen if not any(cmp(files[i], f, shallow=False) for f in others[getsize(files[i])])]
-    except OSError as error:
-        raise InputError(f"{error.filename}: cannot be read ({error.strerror}).") from None
-    if copies := len(chosen) - len(left):
-        rank_zero_info(f"{copies} of {len(chosen)} training images left out, the same file as one held out.")
-    if not left:
-        raise InputError(f"{files[chosen[0]]}: this and every other training image is the same file as one held out.")
-    return left
-
-
 def file_inside(root: Path, name: str, where: str) -> Path:
-    """Returns the path of the file `name` below `root`; raises an `InputError` if it leaves `root` or is missing."""
-    if "\0" in name or not Path(realpath(root / name)).is_relative_to(realpath(root)):
+    """Returns the path of the file `name` below `root`; see `files_inside`."""
+    return files_inside(root, [(name, where)])[0]
+
+
+def files_inside(root: Path, names: Iterable[tuple[str, str]]) -> list[Path]:
+    """Returns the paths of files below `root`, given by their names and the places where these are written.
+
+    A name that is written in another Unicode form, or with the backslashes of Windows, is found too.
+
+    Raises:
+        InputError: A name leaves `root`, or files are missing; the message names the first ones and counts them.
+    """
+    names, found, missing = list(names), [], []
+    for name, where in names:
+        path = f"{root}/{name}"
+        if ".." in name or name.startswith("/") or not isfile(path):
+            path = _found(root, name, where)
+            if not isfile(path):  # unlike Path.is_file, for a name of any length
+                missing.append((name, where))
+        found.append(Path(path))
+    if missing:
+        name, where = missing[0]
+        more = ", ".join(name for name, _ in missing[:3]) + (", ..." if len(missing) > 3 else "")
+        counted = f" {len(missing)} of {len(names)} files are missing: {more}." if len(missing) > 1 else ""
+        raise InputError(f"{where}: no such file: {root / name}.{counted}")
+    return found
+
+
+def _found(root: Path, name: str, where: str) -> Path:
+    plain = name if isfile(root / name) else name.replace("\\", "/")
+    full = PurePath(abspath(root / plain))
+    inside = next((full.relative_to(top) for top in (abspath(root), realpath(root)) if full.is_relative_to(top)), None)
+    if inside is None or "\0" in name:
         raise InputError(f"{where}: {name!r} leaves {root}. Set the folder of the images to one above them.")
-    if not isfile(root / name):  # unlike Path.is_file, for a name of any length
-        raise InputError(f"{where}: no such file: {root / name}.")
-    return root / name
+    path = root
+    for part in inside.parts:
+        path /= part if exists(path / part) else _by_normal_name(path).get(normal(part), part)
+    return path
+
+
+def _by_normal_name(folder: Path) -> dict[str, str]:
+    return _listed(folder, folder.stat().st_mtime_ns) if isdir(folder) else {}
+
+
+@lru_cache(maxsize=16)
+def _listed(folder: Path, changed: int) -> dict[str, str]:
+    return {normal(name): name for name in listdir(folder)}
 
 
 def stated_size(height: Any, width: Any) -> tuple[int, int] | None:

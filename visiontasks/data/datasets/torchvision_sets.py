@@ -15,7 +15,7 @@ from visiontasks.core.images import read_size
 from visiontasks.data.datasets.base import FileSet, VisionDataset
 from visiontasks.data.datasets.masks import MaskFolder
 from visiontasks.data.datasets.records import Box, area, checked_box
-from visiontasks.data.datasets.voc import read_voc
+from visiontasks.data.datasets.voc import ImageFiles, read_voc
 from visiontasks.data.masks import MaskEncoding
 from visiontasks.data.splits import Splits
 
@@ -145,7 +145,7 @@ class OxfordIIITPet(FileSet, TorchvisionSet):
         for path in self.paths:
             xml = path.parents[1] / "annotations" / "xmls" / f"{path.stem}.xml"
             if xml.is_file():
-                found = read_voc(xml, path.parent, {path.name: path}).annotations
+                found = read_voc(xml, ImageFiles(path.parent, [path]), path.stem).annotations
                 if found and (box := max(found, key=area).box):
                     boxes[path] = checked_box(box, read_size(path), "error", str(xml)) or box
         return boxes

@@ -1,13 +1,21 @@
 """Boxes in Pascal VOC XML files."""
 
+from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from xml.etree import ElementTree
 
+from lightning.pytorch.utilities import rank_zero_warn
+
 from visiontasks.core.errors import InputError
+from visiontasks.core.folders import entries, images_below, walk, with_suffix
 from visiontasks.core.images import EXTENSIONS, read_bytes
+from visiontasks.core.text import normal
+from visiontasks.data.datasets.base import check_class_names
+from visiontasks.data.datasets.copies import without_copies
 from visiontasks.data.datasets.objects import ObjectSet, OnInvalidBox, OnSeveralObjects
-from visiontasks.data.datasets.records import Annotation, Record, four_numbers, stated_size, without_copies
-from visiontasks.data.splits import Splits, read_list
+from visiontasks.data.datasets.records import Annotation, Record, four_numbers, stated_size
+from visiontasks.data.splits import Splits, read_lists, split_path
 
 MAX_BYTES = 10_000_000
 IMAGES = ("JPEGImages", "images", ".")
@@ -18,8 +26,9 @@ class VocBoxes(ObjectSet):
     """Images with Pascal VOC annotations, one XML file per image.
 
     The lists `root/ImageSets/Main/<split>.txt` define the splits; without lists the XML files in string order are
-    divided by `splits`. The image of `a.xml` is the file `a` with an image extension, or else the `<filename>` in the
-    XML; the `<path>` is not used. Boxes are used as they are written.
+    divided by `splits`. The image of `x/a.xml` is the file `x/a` with an image extension, or else the `<filename>` in
+    the XML, without its folders; the `<path>` is not used. Boxes are used as they are written. Images without an XML
+    file are counted and left out.
 
     Args:
         split: train, val or test.
@@ -48,47 +57,78 @@ class VocBoxes(ObjectSet):
             raise InputError(f"{root}: no such folder. `data.dataset.init_args.root` must hold images and XML files.")
         image_folder = _folder(Path(root), images, IMAGES, EXTENSIONS)
         xml_folder = _folder(Path(root), annotations, ANNOTATIONS, (".xml",))
-        files = {path.name: path for path in image_folder.iterdir()}
-        xmls = sorted((path for path in xml_folder.glob("*.xml") if not path.name.startswith(".")), key=str)
-        records = [read_voc(xml, image_folder, files) for xml in xmls]
+        files = ImageFiles(image_folder, images_below(image_folder))
+        xmls = {_key(path, xml_folder): path for path in sorted(with_suffix(walk(xml_folder), (".xml",)), key=str)}
+        records = [read_voc(xml, files, key) for key, xml in xmls.items()]
+        if split == "train":
+            files.warn_of_others(record.path for record in records)
         found = sorted({annotation.label for record in records for annotation in record.annotations})
         if not (class_names or found):
             raise InputError(f"{xml_folder}: no XML file has an object.")
-        lists = Path(root, "ImageSets", "Main")
-        if (lists / "train.txt").is_file():
-            splits.log_unused(split, f"{lists} has lists")
-            chosen = _listed(lists / f"{split}.txt", {xml.stem: i for i, xml in enumerate(xmls)})
+        check_class_names(class_names or found, str(xml_folder), fewest=1)
+        lists = f"{root}/ImageSets/Main/{{split}}.txt"
+        if split_path(lists, "train").is_file():
+            splits.log_unused(split, f"{Path(lists).parent} has lists")
+            chosen = _listed(lists, split, {key: i for i, key in enumerate(xmls)})
         else:
             labels = [min((found.index(a.label) for a in r.annotations), default=len(found)) for r in records]
-            chosen = without_copies(split, [r.path for r in records], splits.indices(split, labels).tolist())
+            chosen = without_copies(split, [r.path for r in records], splits.indices(split, labels))
         super().__init__([records[i] for i in chosen], class_names or found, objects, boxes)
 
 
-def read_voc(xml: Path, image_folder: Path, files: dict[str, Path]) -> Record:
-    """Reads an XML file; `files` are the files in `image_folder` by name.
+class ImageFiles:
+    """Images below a folder, which are found by their names in annotations."""
+
+    def __init__(self, folder: Path, paths: Iterable[Path]) -> None:
+        self.folder, self.paths = folder, list(paths)
+        self._by_key, self._by_name = defaultdict[str, list[Path]](list), defaultdict[str, list[Path]](list)
+        for path in sorted(self.paths, key=lambda path: (path.suffix.lower(), path.suffix.islower(), path)):
+            self._by_key[_key(path, folder)].append(path)
+            self._by_name[normal(path.name)].append(path)
+
+    def find(self, key: str, stated: str) -> Path | None:
+        """Returns the image of an annotation: that of the same relative path, `key`, or else of the stated name."""
+        name = normal(stated.replace("\\", "/").rpartition("/")[2])
+        by_key, by_name = self._by_key.get(key, []), self._by_name.get(name, [])
+        both = [path for path in by_key if path in by_name]
+        return next(iter(both or by_key or by_name), None) if by_key or len(by_name) == 1 else None
+
+    def warn_of_others(self, used: Iterable[Path]) -> None:
+        """Counts the images that are not used."""
+        if others := sorted(set(self.paths).difference(used)):
+            few = ", ".join(path.name for path in others[:3]) + (", ..." if len(others) > 3 else "")
+            rank_zero_warn(
+                f"{self.folder}: {len(others)} of {len(self.paths)} images have no annotation and are left out: {few}"
+            )
+
+
+def read_voc(xml: Path, files: ImageFiles, key: str) -> Record:
+    """Reads an XML file whose path below its folder is `key`, without extension.
 
     Raises:
         InputError: It is not a VOC annotation, a box has no numbers, or the image is missing.
     """
     tree = _parse(xml)
     stated = (tree.findtext("filename") or "").strip()
-    if "/" in stated or "\\" in stated or "\0" in stated or stated == "..":
-        raise InputError(f"{xml}: the file name {stated!r} leaves {image_folder}. Give the name alone.")
-    names = [*(xml.stem + extension for extension in (*EXTENSIONS, *map(str.upper, EXTENSIONS))), stated]
-    path = next((files[name] for name in names if name in files), None)
+    path = files.find(key, stated)
     if path is None:
-        raise InputError(f"{xml}: no image {xml.stem}.* nor {stated!r} in {image_folder}.")
+        raise InputError(f"{xml}: no image {key}.* nor {stated!r} in {files.folder}. Add it, or remove the XML file.")
     annotations = []
     for number, node in enumerate(tree.iter("object"), 1):
         where = f"{xml}, object {number}"
-        label = (node.findtext("name") or "").strip()
+        label = normal(node.findtext("name") or "")
         if not label:
             raise InputError(f"{where}: it has no <name>.")
         texts = [node.findtext(f"bndbox/{name}") for name in ("xmin", "ymin", "xmax", "ymax")]
         box = four_numbers(texts, where, "<bndbox> must have xmin, ymin, xmax and ymax as numbers")
         annotations.append(Annotation(label, box, where))
     size = stated_size(tree.findtext("size/height"), tree.findtext("size/width"))
-    return Record(path, path.name, annotations, size)
+    return Record(path, path.relative_to(files.folder).as_posix(), annotations, size=size)
+
+
+def _key(path: Path, folder: Path) -> str:
+    """Returns the relative path without extension, by which an image and its annotation belong together."""
+    return normal(path.relative_to(folder).with_suffix("").as_posix())
 
 
 class _NoDoctype(ElementTree.TreeBuilder):
@@ -110,22 +150,25 @@ def _parse(xml: Path) -> ElementTree.Element:
     return tree
 
 
-def _folder(root: Path, given: str | None, known: tuple[str, ...], extensions: tuple[str, ...]) -> Path:
+def _folder(root: Path, given: str | None, known: tuple[str, ...], suffixes: tuple[str, ...]) -> Path:
+    """Returns the given folder, or the first known one with such files; if there is none, the first with some below."""
     if given is not None:
         if not (root / given).is_dir():
             raise InputError(f"{root / given}: no such folder.")
         return root / given
-    for name in known:
-        folder = root / name
-        if folder.is_dir() and any(path.name.lower().endswith(extensions) for path in folder.iterdir()):
-            return folder
-    raise InputError(f"{root}: no {extensions[0]} files in {', '.join(known)}. Name their folder.")
+    folders = [root / name for name in known if (root / name).is_dir()]
+    for listed in (lambda folder: map(Path, entries(folder)[1]), walk):
+        for folder in folders:
+            if with_suffix(listed(folder), suffixes):
+                return folder
+    raise InputError(f"{root}: no {suffixes[0]} files in {', '.join(known)}. Name their folder.")
 
 
-def _listed(path: Path, by_stem: dict[str, int]) -> list[int]:
+def _listed(lists: str, split: str, places: dict[str, int]) -> list[int]:
     chosen = []
-    for where, (name, *_) in read_list(path):  # the list of a class has a second column
-        if name not in by_stem:
+    for where, line in read_lists(lists, split):
+        name = line if line in places else line.rsplit(None, 1)[0]  # the list of a class has a second column
+        if name not in places:
             raise InputError(f"{where}: the annotation {name}.xml is missing.")
-        chosen.append(by_stem[name])
+        chosen.append(places[name])
     return chosen

@@ -1,14 +1,14 @@
 """Windows cut out of images, to train networks that slide over images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 
+from visiontasks.core.depth import GrayRange
 from visiontasks.core.errors import InputError
-from visiontasks.core.resize import interpolation
-from visiontasks.core.sample import FILL
+from visiontasks.core.resize import crop_image
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.data.splits import SPLITS
 
@@ -70,12 +70,19 @@ class Windows(VisionDataset):
         self._per_image, self._background, self._pixels = per_image, background, size
         self.share, self.shift, self._key = share, shift, (seed, SPLITS.index(split))
 
+    def set_gray_range(self, gray_range: GrayRange | None) -> None:
+        self.source.set_gray_range(gray_range)
+
     def __len__(self) -> int:
         return len(self.source) * self._per_image
 
+    def files(self) -> Sequence[Path]:
+        return self.source.files()
+
     def image(self, index: int) -> np.ndarray:
         left, top, side, _ = self.window(index)
-        return cut(self.source.image(index // self._per_image), left, top, side, self._pixels)
+        window = left, top, left + side, top + side
+        return crop_image(self.source.image(index // self._per_image), window, self._pixels)
 
     def target(self, index: int) -> dict[str, Any]:
         left, top, side, chosen = self.window(index)
@@ -138,13 +145,3 @@ class Windows(VisionDataset):
         corner = (box[:2] + box[2:]) / 2 + rng.uniform(-shift, shift, 2) * side - side / 2
         left, top = np.rint(corner).astype(int).tolist()
         return Window(left, top, side, -1)
-
-
-def cut(image: np.ndarray, left: int, top: int, side: int, size: int) -> np.ndarray:
-    """Cuts a square out of an image, uint8 (H, W, 3), with gray outside the image, and resizes it to `size` pixels."""
-    height, width = image.shape[:2]
-    part = np.full((side, side, 3), FILL, np.uint8)
-    x1, y1, x2, y2 = max(0, left), max(0, top), min(width, left + side), min(height, top + side)
-    if x1 < x2 and y1 < y2:
-        part[y1 - top : y2 - top, x1 - left : x2 - left] = image[y1:y2, x1:x2]
-    return part if side == size else cv2.resize(part, (size, size), interpolation=interpolation(side, side, size, size))

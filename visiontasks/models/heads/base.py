@@ -6,9 +6,10 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torchmetrics import MetricCollection
 
+from visiontasks.core.compat import exact_module
 from visiontasks.core.errors import InputError
 from visiontasks.core.sample import Sample
 from visiontasks.core.serialize import Configurable
@@ -18,8 +19,10 @@ from visiontasks.targets import Target, find_target
 Stage = Literal["train", "val", "test"]
 
 
-class Head(Configurable, nn.Module, ABC):
+class Head(Configurable, exact_module(), ABC):
     """Base class of heads, which predict one key of a sample from the features of a backbone.
+
+    Its own buffers, such as thresholds and statistics, stay float32 in a model of half precision.
 
     A subclass takes these two arguments first, then its options, with the loss among them.
 

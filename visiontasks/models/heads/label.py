@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection, classification
+from torchmetrics.functional.classification import binary_auroc
+from torchmetrics.utilities import dim_zero_cat
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.sample import IGNORE_LABEL, Sample
@@ -76,14 +78,14 @@ class LabelHead(Head):
         return self.prior
 
     def extras(self, stage: Stage) -> MetricCollection:
-        """Returns `top5` (if there are more than five classes); for a test also `auroc` (mean over classes, one against
-        the rest), `ece` (expected calibration error, 15 bins; Guo et al. 2017, eq. 3) and the `confusion` matrix."""
+        """Returns `top5` (if there are more than five classes); for a test also `auroc` (see `MeanAUROC`), `ece`
+        (expected calibration error, 15 bins; Guo et al. 2017, eq. 3) and the `confusion` matrix."""
         common: dict[str, Any] = {"num_classes": self.num_classes, "ignore_index": IGNORE_LABEL, "validate_args": False}
         found: dict[str, Metric] = {}
         if self.num_classes > 5:
             found["top5"] = classification.MulticlassAccuracy(top_k=5, average="micro", **common)
         if stage == "test":
-            found["auroc"] = classification.MulticlassAUROC(average="macro", **common)
+            found["auroc"] = MeanAUROC(**common)
             found["ece"] = classification.MulticlassCalibrationError(n_bins=15, **common)
             found["confusion"] = classification.MulticlassConfusionMatrix(**common)
         return MetricCollection(dict(found), compute_groups=False)
@@ -106,6 +108,17 @@ class LabelHead(Head):
         ridge.copy_to(self.classifier, factor)
         accuracy = (ridge.left_out.argmax(1) == target).float().mean()
         return {"strength": ridge.strength, "temperature": factor, "left_out_accuracy": float(accuracy)}
+
+
+class MeanAUROC(classification.MulticlassAUROC):
+    """Area under the ROC curve of each class against the rest, averaged over the classes that occur; NaN with less than
+    two of them."""
+
+    def compute(self) -> Tensor:
+        scores, labels = dim_zero_cat(self.preds), dim_zero_cat(self.target)
+        classes = labels.unique().tolist()
+        found = [binary_auroc(scores[:, label], (labels == label).long()) for label in classes]
+        return torch.stack(found).mean() if len(found) > 1 else scores.new_tensor(torch.nan)
 
 
 class Distance(nn.Module):

@@ -18,8 +18,9 @@ from visiontasks.targets.labels import average_precision
 class LabelsHead(Head):
     """Pooled features, dropout, and one logit per class, each a decision of its own.
 
-    The threshold of each class is the one with the highest F1 on the validation set, chosen at the end of each
-    validation of a fit and stored in the checkpoint.
+    The threshold of each class is the one with the highest F1, stored in the checkpoint: on the validation set at the
+    end of each validation of a fit; before that, where the closed form solves the head, on the training images by
+    leave-one-out.
 
     Args:
         pool: `avg`, `max`, `avgmax` or `flatten`; see `LabelHead`.
@@ -87,7 +88,7 @@ class LabelsHead(Head):
 
     def solve(self, design: Tensor, target: Tensor, index: Tensor) -> dict[str, float]:
         """Solves ridge regression on 0 and 1, each class on the images where it is known, then scales its outputs to
-        logits by Platt's method."""
+        logits by Platt's method, and chooses its threshold."""
         known, classes = target.isfinite(), list(range(target.shape[1]))
         strengths, precisions = [], []
         for group in [classes] if known.all() else [[number] for number in classes if known[:, number].any()]:
@@ -97,6 +98,9 @@ class LabelsHead(Head):
             for number, output, weight, bias in zip(group, ridge.left_out.T, ridge.weight, ridge.bias, strict=True):
                 true = target[rows, number]
                 slope, shift = fit_platt(output, true)
+                probabilities = (slope * output + shift).sigmoid().numpy()
+                if (best := best_threshold(probabilities, true.numpy() == 1)) is not None:
+                    self.thresholds[number] = best
                 with torch.no_grad():
                     self.classifier.weight[number] = slope * weight
                     self.classifier.bias[number] = slope * bias + shift

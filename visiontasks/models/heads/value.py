@@ -62,6 +62,7 @@ class ValueHead(Head):
 
     def counts(self, output: Tensor, target: Tensor) -> Tensor:
         # shifted, because squares of large numbers would be rounded
+        target = target.float()
         error, shifted = self.postprocess(output) - target, target - self.mean
         rows = torch.stack([torch.ones_like(target), shifted, shifted**2, error.abs(), error**2])
         return torch.where(target.isfinite(), rows, 0.0).sum(1)

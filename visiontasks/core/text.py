@@ -1,0 +1,42 @@
+"""Text that users write: lists, tables and names."""
+
+import unicodedata
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+from os import PathLike
+
+from visiontasks.core.errors import InputError
+from visiontasks.core.images import read_bytes, shown
+
+
+def read_text(path: str | PathLike[str]) -> str:
+    """Returns the text of a file; see `decode_text`."""
+    return decode_text(read_bytes(path), shown(path))
+
+
+def decode_text(data: bytes, name: str, errors: str = "strict") -> str:
+    r"""Decodes UTF-8, or UTF-16 with a byte order mark; lines end with \n, and messages call the file `name`.
+
+    Raises:
+        InputError: The text has another encoding or a NUL character.
+    """
+    is_utf16 = data.startswith((BOM_UTF16_LE, BOM_UTF16_BE))
+    try:
+        text = data.decode("utf-16" if is_utf16 else "utf-8-sig", errors)  # spreadsheets put a byte order mark first
+    except UnicodeDecodeError as error:
+        fault = f"not {'UTF-16' if is_utf16 else 'UTF-8'} at byte {error.start}"
+        found = "" if is_utf16 else " It may be latin-1 or cp1252."
+        raise InputError(f"{name}: {fault}.{found} Save the file as UTF-8.") from None
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if (place := text.find("\0")) >= 0:
+        line = text.count("\n", 0, place) + 1
+        raise InputError(f"{name}, line {line}: it has a NUL character. Remove it, or save the file as UTF-8.")
+    return text
+
+
+def normal(name: str) -> str:
+    """Returns a name in the form in which names are compared: without spaces at its ends, in Unicode's form NFC.
+
+    Some systems write é as one character, others as e and an accent.
+    """
+    name = name.strip()
+    return name if name.isascii() else unicodedata.normalize("NFC", name)

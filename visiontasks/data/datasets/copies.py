@@ -1,0 +1,96 @@
+"""Image files that are byte for byte the same."""
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from hashlib import blake2b
+from pathlib import Path
+
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+
+from visiontasks.core.errors import InputError
+from visiontasks.core.images import shown
+from visiontasks.data.datasets.base import VisionDataset
+
+PART = 512  # bytes at the end and in the middle: at the start, files of one camera are alike
+
+
+def same_files(files: Sequence[Path]) -> list[list[int]]:
+    """Returns the places of files with the same content: groups of at least two, ascending.
+
+    Only files of equal length are opened, and only those that also share two short parts are read.
+    """
+    names = [os.fspath(file) for file in files]
+    try:
+        sizes = [os.stat(name).st_size for name in names]
+        groups = _divide([list(range(len(names)))], sizes.__getitem__)
+        for place in (1, 0.5):
+            groups = _divide(groups, lambda i, place=place: _part(names[i], int(place * max(0, sizes[i] - PART))))
+        groups = _divide(groups, lambda i: _digest(names[i]))
+    except OSError as error:
+        raise InputError(f"{shown(error.filename)}: cannot be read ({error.strerror}).") from None
+    return sorted(groups)
+
+
+def without_copies(split: str, files: Sequence[Path], chosen: Iterable[int]) -> list[int]:
+    """Returns `chosen`, places in `files`; for train without files that are byte for byte the same as one not chosen.
+
+    The log counts the copies; if no file is left, that is an `InputError`.
+    """
+    chosen = [int(place) for place in chosen]
+    if split != "train" or len(chosen) == len(files):
+        return chosen
+    held_out = set(range(len(files))).difference(chosen)
+    copies = {place for group in same_files(files) if not held_out.isdisjoint(group) for place in group}
+    left = [place for place in chosen if place not in copies]
+    if count := len(chosen) - len(left):
+        rank_zero_info(f"{count} of {len(chosen)} training images left out, the same file as one held out.")
+    if not left:
+        raise InputError(f"{files[chosen[0]]}: this and every other training image is the same file as one held out.")
+    return left
+
+
+def warn_of_copies(train: VisionDataset, other: VisionDataset, split: str) -> None:
+    """Counts images of another split that are in training too, whose figures are too good, and contradicting labels."""
+    files = [*train.files(), *other.files()]
+    groups, count = same_files(files), len(train.files())
+    both = [group for group in groups if group[0] < count <= group[-1]]
+    _warn(both, files, f"images of {split} are in training too, so its figures are too good. Remove them from one")
+    if len(files) == len(train) + len(other):  # not parts of images
+        known = [train.target(place) for place in range(count)]
+        known += [other.target(place) for place in range(len(other))]
+        unlike = [group for group in groups if len({known[place].get("label", -1) for place in group}) > 1]
+        _warn(unlike, files, "images are there twice with different labels. Correct them, or remove the copies")
+
+
+def _warn(groups: list[list[int]], files: Sequence[Path], fault: str) -> None:
+    if groups:
+        few = "; ".join(f"{shown(files[group[0]])} = {shown(files[group[-1]])}" for group in groups[:3])
+        rank_zero_warn(f"{len(groups)} {fault} (by content: {few}{'; ...' if len(groups) > 3 else ''}).")
+
+
+def _divide(groups: list[list[int]], key: Callable[[int], Hashable]) -> list[list[int]]:
+    """Divides groups by a key, and leaves out what is alone then."""
+    found = []
+    for group in groups:
+        parts: dict[Hashable, list[int]] = defaultdict(list)
+        for place in group:
+            parts[key(place)].append(place)
+        found += [part for part in parts.values() if len(part) > 1]
+    return found
+
+
+def _part(name: str, start: int) -> bytes:
+    file = os.open(name, os.O_RDONLY)
+    try:
+        return os.pread(file, PART, start)
+    finally:
+        os.close(file)
+
+
+def _digest(name: str) -> bytes:
+    digest = blake2b()
+    with open(name, "rb", buffering=0) as file:
+        while part := file.read(1 << 20):
+            digest.update(part)
+    return digest.digest()

@@ -1,0 +1,96 @@
+"""Rows of a CSV file, and the numbers and names in their cells."""
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from visiontasks.core.errors import InputError
+from visiontasks.core.text import normal, read_text
+
+Row = dict[str, str]
+
+
+def read_rows(path: str, required: Sequence[str], optional: Sequence[str]) -> dict[str, Row]:
+    """Reads the rows by their places in the file, for messages.
+
+    Commas, semicolons or tabs separate the columns; Excel's first line `sep=;` may say which.
+
+    Raises:
+        InputError: A column is missing or there twice, a required cell is empty, or the file cannot be read.
+    """
+    text = read_text(path)
+    lines = io.StringIO(text, newline="")
+    header = lines.readline()
+    if stated := re.fullmatch("sep=(.)\n", header):
+        start, divider = lines.tell(), stated[1]
+    else:
+        start, divider = 0, max(",;\t", key=header.count)
+    lines.seek(start)
+    csv.field_size_limit(max(len(text), csv.field_size_limit()))  # the columns that are not read may be long
+    reader = csv.reader(lines, delimiter=divider)
+    columns = [*map(normal, next(reader, []))]
+    if missing := [column for column in [*required, *optional] if column not in columns]:
+        raise InputError(f"{path}: no column {missing[0]!r}; the header has {columns}.")
+    if twice := [name for place, name in enumerate(columns) if name and name in columns[:place]]:
+        raise InputError(f"{path}: the column {twice[0]!r} occurs twice. Rename or remove one.")
+    rows: dict[str, Row] = {}
+    skipped = bool(start)
+    last = reader.line_num
+    for cells in reader:
+        where, last = f"{path}, line {last + 1 + skipped}", reader.line_num  # a cell may have several lines
+        if not any(cells):
+            continue
+        if len(cells) != len(columns):
+            fault = f"expected {len(columns)} columns as in the header, found {len(cells)}"
+            raise InputError(f"{where}: {fault}. Put quotes around a cell with {divider!r}.")
+        rows[where] = row = dict(zip(columns, map(normal, cells), strict=True))
+        for column in required:
+            if not row[column] or row[column].lower() == "nan":
+                found = f"{row[column]!r}, a missing value" if row[column] else "empty"
+                raise InputError(f"{where}: {column} is {found}. Fill it in, or remove the row.")
+    if not rows:
+        raise InputError(f"{path}: the table has a header but no rows.")
+    return rows
+
+
+def numbers(row: Row, columns: Sequence[str], where: str) -> np.ndarray:
+    """Returns the numbers of one row, float32 (columns,), NaN where a cell is empty."""
+    try:
+        found = np.array([float(row[column] or "nan") for column in columns], np.float64).astype(np.float32)
+        if all(np.isfinite(value) or not row[column] for column, value in zip(columns, found, strict=True)):
+            return found
+    except ValueError:
+        pass
+    cells = [row[column] for column in columns]
+    raise InputError(f"{where}: {', '.join(columns)} must be numbers, or empty; found {cells}.") from None
+
+
+def decisions(row: Row, columns: Sequence[str], where: str) -> np.ndarray:
+    """Returns the labels of one row in columns of 0 and 1, float32 (columns,), NaN where a cell is empty."""
+    labels = numbers(row, columns, where)
+    if (wrong := np.isfinite(labels) & (labels != 0) & (labels != 1)).any():
+        column = columns[int(wrong.argmax())]
+        raise InputError(f"{where}: {column} must be 0, 1 or empty; found {row[column]!r}.")
+    return labels
+
+
+def parts(cell: str, separator: str) -> list[str]:
+    """Returns the names in a cell."""
+    return [part.strip() for part in cell.split(separator) if part.strip()]
+
+
+def occurring(cell: str, separator: str, names: Sequence[str], where: str) -> np.ndarray:
+    """Returns which names occur in a cell: float32 (names,)."""
+    found = parts(cell, separator)
+    if unknown := [part for part in found if part not in names]:
+        raise InputError(f"{where}: {unknown[0]!r} is not one of {names}.")
+    return np.array([name in found for name in names], np.float32)
+
+
+def sorted_labels(found: set[str]) -> list[str]:
+    """Sorts labels by name, or by number if all are numbers."""
+    labels = sorted(found)  # first, because "1" and "01" are equal numbers and a set has no order
+    return sorted(labels, key=int) if all(label.isdecimal() for label in labels) else labels
