@@ -139,6 +139,11 @@ def test_nothing_is_called_that_runs_or_trusts_a_file() -> None:
     assert violations == []
 
 
+def test_no_program_is_started_through_a_shell() -> None:
+    keywords = [node for path in FILES for node in ast.walk(tree(path)) if isinstance(node, ast.keyword)]
+    assert [ast.unparse(node) for node in keywords if node.arg == "shell"] == []
+
+
 INTERNAL = ("segmentation_models_pytorch.decoders", "segmentation_models_pytorch.base", "timm.layers.padding")
 DOCUMENTED = {"_replace", "_asdict", "_fields"}  # of named tuples
 

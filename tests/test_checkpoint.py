@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from visiontasks.core.errors import InputError
-from visiontasks.tasks.checkpoint import VERSION_KEY, read_checkpoint
+from visiontasks.tasks.checkpoint import TRAINING, VERSION_KEY, read_checkpoint
 
 CONTENT = {
     VERSION_KEY: {"version": "0.1.0", "spec": {"class_names": ["a", "b"], "image_size": 32, "resize": "crop"}},
@@ -115,6 +115,30 @@ def test_objects_other_than_plain_values_are_refused_and_named(tmp_path: Path, v
     path = tmp_path / "best.ckpt"
     path.write_bytes(saved({VERSION_KEY: {}, "hyper_parameters": {"value": value}}))
     with pytest.raises(InputError, match=r"refused, .*: (pathlib|numpy)"):
+        read_checkpoint(path)
+
+
+def changed(**changes: Any) -> dict[str, Any]:
+    return {**CONTENT, VERSION_KEY: {**CONTENT[VERSION_KEY], "spec": {**CONTENT[VERSION_KEY]["spec"], **changes}}}
+
+
+SIZES = [10**9, -1, 0, "a", None, True, 3.5, [32], [1, 2, 3], [10**5, 10**5], [32, "a"], {}, float("nan")]
+WRONG = [
+    *(changed(image_size=size) for size in SIZES),
+    *(changed(resize=mode) for mode in ("x", None, ["stretch"])),
+    *(changed(crop_share=share) for share in (0, -1, "a", 1e-9, 2, True, float("nan"))),
+    *(changed(class_names=names) for names in ("ab", [1, 2], {"a": 1}, [["a"]])),
+    *({**CONTENT, "state_dict": {"weight": value}} for value in ([1], "a", None, torch.zeros(2).to_sparse())),
+    *({**CONTENT, name: "text"} for name in TRAINING if name != "pytorch-lightning_version"),
+    {**CONTENT, "pytorch-lightning_version": [1]},
+]
+
+
+@pytest.mark.parametrize("content", WRONG, ids=range(len(WRONG)))
+def test_values_that_no_model_has_are_refused(tmp_path: Path, content: Any) -> None:
+    path = tmp_path / "best.ckpt"
+    path.write_bytes(saved(content))
+    with pytest.raises(InputError, match=f"^{path}: not a checkpoint of visiontasks"):
         read_checkpoint(path)
 
 

@@ -35,6 +35,16 @@ data:
 """
 
 
+SET_WITH_SECRETS = """
+from visiontasks.data import ImageFolder
+
+class SecretFolder(ImageFolder):
+    def __init__(self, split: str, root: str, token: str = "", password: str = "", address: str = ""):
+        assert (token, password, address) == ("canary-3", "canary-2", "https://me:canary-4@host/x")
+        super().__init__(split, root)
+"""
+
+
 @pytest.fixture
 def config(tmp_path: Path, class_folders: Path) -> Path:
     path = tmp_path / "colors.yaml"
@@ -193,10 +203,24 @@ def test_wandb_is_offline_and_gets_the_resolved_config(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
     monkeypatch.setenv("WANDB_SILENT", "true")
-    main(["fit", "-c", str(config), "--trainer.default_root_dir", str(tmp_path / "runs")])
+    monkeypatch.setenv("WANDB_PROJECT", "project-of-mine")
+    monkeypatch.setenv("SOME_TOKEN", "canary-1")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "set_with_secrets.py").write_text(SET_WITH_SECRETS)
+    text = config.read_text().replace("ImageFolder", "set_with_secrets.SecretFolder")
+    config.write_text(text.replace("{root: ", "{password: canary-2, root: "))
+    secrets = ["--data.dataset.token=canary-3", "--data.dataset.address", "https://me:canary-4@host/x"]
+    own = ["--imports", "set_with_secrets", *secrets]
+    args = ["fit", "-c", str(config), *own, "--trainer.default_root_dir", str(tmp_path / "runs")]
+    monkeypatch.setattr(sys, "argv", ["visiontasks", *args])
+    main(args)
     (directory,) = (tmp_path / "runs" / "colors").iterdir()
     assert (directory / "metrics.csv").exists()
-    assert missing_in_wandb(directory, b"test_resnet", b"val/accuracy") == []
+    assert missing_in_wandb(directory, b"test_resnet", b"val/accuracy", b"project-of-mine") == []
+    files = [path for path in directory.rglob("*") if path.is_file()]
+    assert [path for path in files if b"canary" in path.read_bytes()] == []
+    saved = yaml.safe_load((directory / "config.yaml").read_text())["data"]["dataset"]["init_args"]
+    assert [saved[name] for name in ("token", "password", "address")] == [*["REDACTED"] * 2, "https://REDACTED@host/x"]
 
 
 def test_wandb_gets_the_best_checkpoint_when_asked_and_what_a_test_shows(
@@ -234,7 +258,7 @@ def test_wandb_gets_the_best_checkpoint_when_asked_and_what_a_test_shows(
         (["--data.dataset.root", "nowhere"], "nowhere: no such folder"),
         (["--model.weights", "nothing.ckpt"], "nothing.ckpt: no such checkpoint"),
         (["--ckpt_path", "nothing.ckpt"], "nothing.ckpt: no such checkpoint"),
-        (["-c", "missing.yaml"], r"missing.yaml: no such file."),
+        (["-c", "missing.yaml"], r"missing.yaml: no such file"),
     ],
 )
 def test_mistakes_in_arguments_are_named_with_the_nearest_right_one(

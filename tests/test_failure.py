@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -74,8 +75,16 @@ def test_what_the_user_can_correct_is_one_line(error: BaseException, line: str, 
     assert text.splitlines()[-1].startswith(f"error: {line}")
 
 
+def test_an_error_in_a_module_of_the_user_names_its_line(fail: Any, tmp_path: Path) -> None:
+    status, text = fail(KeyError("x"))
+    assert status == 2
+    assert re.match(r"error: /.*/test_failure\.py, line \d+: KeyError: 'x'\. `--debug` shows the traceback\.\n$", text)
+    assert not any(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("error", [KeyError("x"), ValueError("a\nb"), ModuleNotFoundError("", name="visiontasks.x")])
 def test_a_bug_leaves_a_report(error: Exception, fail: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("visiontasks.cli.failure.PACKAGE", Path(__file__).parent)
     monkeypatch.setenv("SOME_API_KEY", "canary-1")
     error.add_note("canary-1, canary-2, https://me:canary-3@host/x, password='canary-4'")
     status, text = fail(

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from visiontasks.cli import main
-from visiontasks.cli.flags import REFUSED
+from visiontasks.cli.flags import LOWEST, REFUSED, check_flags
 from visiontasks.cli.parser import LONGEST, load_yaml
+from visiontasks.core.errors import InputError
 
 CONFIG = """
 trainer: {max_epochs: 1, accelerator: cpu, enable_progress_bar: false, enable_model_summary: false, logger: false}
@@ -42,70 +44,84 @@ def fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     return run
 
 
-def cases() -> Iterator[tuple[str, str]]:
-    """Arguments and a part of the message."""
-    trainer = {
-        "limit_train_batches 0": "trainer.limit_train_batches: 0: there is nothing to do",
-        "limit_val_batches 0 --early_stopping 2": "early_stopping: needs a validation",
-        "max_epochs 0": "trainer.max_epochs: 0: there is nothing to do",
-        "max_steps 0": "trainer.max_steps: 0: there is nothing to do",
-        "accumulate_grad_batches 0": "accumulate_grad_batches: 0 must be 1 or more",
-        "check_val_every_n_epoch 0": "check_val_every_n_epoch: 0 must be 1 or more",
-        "gradient_clip_val -1": "gradient_clip_val: -1",
-        "num_nodes 0": "num_nodes: 0",
-        "accelerator gpu": "gpu",
-        "devices abc": "trainer: `devices`",
-        "strategy nonsense": "trainer: You selected an invalid strategy",
-        "precision 8": "trainer.precision",
-        "barebones true": "trainer: `Trainer(barebones=True",
-        "logger TensorBoardLogger --trainer.logger.save_dir x": "loggers.TensorBoardLogger: Neither `tensorboard`",
-        "callbacks+=EarlyStopping --trainer.callbacks.monitor nothing": "Early stopping conditioned on metric `nothing",
-    }
-    yield from ((f"--trainer.{flags}", message) for flags, message in trainer.items())
-    needs = {
-        "StochasticWeightAveraging": "swa_lrs 1",
-        "Timer": "duration 1",
-        "ModelPruning": "pruning_fn l1_unstructured",
-    }
-    for name in REFUSED:
-        more = f" --trainer.callbacks.{needs[name]}" if name in needs else ""
-        yield (
-            f"--trainer.callbacks+={name}{more}",
-            f"trainer.callbacks: {name} does not work here. {REFUSED[name][:20]}",
-        )
-    yield "--early_stopping 0", "early_stopping: 0 must be 1 or more"
-    yield "--seed_everything -1", "seed_everything: -1 must be 0 or more"
-    yield "--data.num_workers -1", "data.num_workers: -1 must be 0 or more"
-    yield "--data.batch_size 1", "batch norm cannot learn from a batch of one image"
-    yield "--data.image_size 1000000000", "images have at most"
-    yield "--data.train_size 1000000000", "images have at most"
-    rates = {"lr": ("-1", ".inf", ".nan"), "momentum": ("-1",), "weight_decay": ("-1",)}
-    for name, values in rates.items():
-        for value in values:
-            yield f"--model.optimizer torch.optim.SGD --model.optimizer.{name} {value}", "model.optimizer: "
-    schedules = {"Cosine": "warmup -1", "Exponential": "gamma -1", "Step": "milestones [-1]", "InverseTime": "decay -1"}
-    for name, argument in schedules.items():
-        yield f"--model.schedule {name} --model.schedule.{argument}", f"{name}: "
-    yield "--model.backbone_lr_ratio -1", "backbone_lr_ratio=-1.0 must be 0 or more"
-    frozen = "--trainer.max_epochs 2 --trainer.callbacks+=FreezeBackbone --trainer.callbacks.lr"
-    yield f"{frozen} -1", "lr=-1.0 above 0"
-    for address in ("http://127.0.0.1:9/x", "https://localhost/x", "s3://bucket/x", "file:///x"):
-        yield f"-c {address}.yaml", "no such file"
-        yield f"--ckpt_path {address}.ckpt", "addresses are not fetched"
-        yield f"--model.weights {address}.ckpt", "addresses are not fetched"
-        yield f"--model.backbone.pretrained {address}.pth", "no such file"
-    yield "--data.dataset.class_names [no,yes]", "class_names"
+TRAINER: dict[str, Any] = {"max_epochs": 1, "callbacks": None}
+SETTINGS: list[tuple[str, dict[str, Any], str]] = [  # command, changes, and the begin of the message
+    ("fit", {"limit_train_batches": 0}, "trainer.limit_train_batches: 0: there is nothing to do"),
+    ("probe", {"limit_train_batches": 0.0}, "trainer.limit_train_batches: 0: there is nothing to do"),
+    ("fit", {"limit_val_batches": 0, "early_stopping": 2}, "early_stopping: needs a validation"),
+    ("validate", {"limit_val_batches": 0}, "trainer.limit_val_batches: 0: there is nothing to do"),
+    ("test", {"limit_test_batches": 0}, "trainer.limit_test_batches: 0: there is nothing to do"),
+    ("fit", {"max_epochs": 0}, "trainer.max_epochs: 0: there is nothing to do"),
+    ("fit", {"max_steps": 0}, "trainer.max_steps: 0: there is nothing to do"),
+    *(("fit", {name: lowest - 1}, f"trainer.{name}: {lowest - 1} must be") for name, lowest in LOWEST.items()),
+    *(
+        ("fit", {"callbacks": [{"class_path": f"a.b.{name}"}]}, f"trainer.callbacks: {name} does not")
+        for name in REFUSED
+    ),
+    ("fit", {"callbacks": {"class_path": "Timer"}}, "trainer.callbacks: Timer does not"),
+    ("fit", {"early_stopping": 0}, "early_stopping: 0 must be 1 or more"),
+    ("fit", {"seed_everything": -1}, "seed_everything: -1 must be 0 or more"),
+    ("fit", {"seed_everything": 2**32}, "seed_everything: 4294967296 must be"),
+]
 
 
-@pytest.mark.parametrize(("flags", "message"), cases())
-def test_settings_that_cannot_work_are_refused(flags: str, message: str, fit: Any, monkeypatch: Any) -> None:
+@pytest.mark.parametrize(("command", "changes", "message"), SETTINGS)
+def test_settings_that_cannot_work_are_refused(command: str, changes: dict[str, Any], message: str) -> None:
+    config = {"trainer": TRAINER | changes, "seed_everything": 0, "early_stopping": None}
+    with pytest.raises(InputError, match=f"^{message}"):
+        check_flags(command, config | {name: changes[name] for name in config.keys() & changes.keys()})
+
+
+FLAGS = {  # and a part of the message
+    "--trainer.limit_val_batches 0 --early_stopping 2": "early_stopping: needs a validation",
+    "--trainer.callbacks+=StochasticWeightAveraging --trainer.callbacks.swa_lrs 1": "Use EMAWeightAveraging",
+    "--trainer.accelerator gpu": "gpu",
+    "--trainer.devices abc": "trainer: `devices`",
+    "--trainer.strategy nonsense": "trainer: You selected an invalid strategy",
+    "--trainer.precision 8": "trainer.precision",
+    "--trainer.barebones true": "trainer: `Trainer(barebones=True",
+    "--trainer.logger TensorBoardLogger --trainer.logger.save_dir x": "TensorBoardLogger: Neither `tensorboard`",
+    "--trainer.callbacks+=EarlyStopping --trainer.callbacks.monitor nothing": "Early stopping conditioned on metric",
+    "--seed_everything -1": "seed_everything: -1 must be 0 or more",
+    "--data.num_workers -1": "data.num_workers: -1 must be 0 or more",
+    "--data.batch_size 1": "batch norm cannot learn from a batch of one image",
+    "--data.image_size 1000000000": "images have at most",
+    "--data.train_size 1000000000": "images have at most",
+    "--model.optimizer.lr -1": "model.optimizer: Invalid learning rate",
+    "--model.optimizer torch.optim.SGD --model.optimizer.lr .nan": "model.optimizer: the learning rate must be finite",
+    "--model.optimizer torch.optim.SGD --model.optimizer.momentum -1": "model.optimizer: Invalid momentum",
+    "--model.schedule Exponential --model.schedule.gamma -1": "Exponential: gamma=-1.0 must be",
+    "--model.backbone_lr_ratio -1": "backbone_lr_ratio=-1.0 must be 0 or more",
+    "-c http://127.0.0.1:9/x.yaml": "no such file",
+    "-c s3://bucket/x.yaml": "no such file",
+    "--ckpt_path http://127.0.0.1:9/x.ckpt": "addresses are not fetched",
+    "--model.weights http://127.0.0.1:9/x.ckpt": "addresses are not fetched",
+    "--model.backbone.pretrained http://127.0.0.1:9/x.pth": "no such file",
+}
+
+
+@pytest.mark.parametrize("flags", FLAGS)
+def test_arguments_that_cannot_work_are_refused(flags: str, fit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("a connection"))
-    assert message in fit(*flags.split(" "))
+    assert FLAGS[flags] in fit(*flags.split(" "))
+
+
+def test_a_damaged_state_of_the_training_is_named(fit: Any, tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text(CONFIG)
+    main(["fit", "-c", "base.yaml"])
+    (path,) = tmp_path.rglob("last.ckpt")
+    content = torch.load(path, weights_only=True)
+    state = {"state": 3, "param_groups": [{}]}
+    for damage in ({"loops": {}}, {"optimizer_states": [state]}, {"pytorch-lightning_version": "abc"}):
+        torch.save({**content, **damage}, path)
+        message = fit("--ckpt_path", str(path), "--trainer.max_epochs", "2")
+        assert "state" in message
+        assert "--model.weights" in message
 
 
 def test_words_that_yaml_reads_otherwise_are_to_be_quoted(fit: Any) -> None:
     folder = ("--data.dataset", "MaskFolder", "--data.dataset.root", "x", "--data.dataset.class_names")
-    for names in ("[no, yes]", "[007, 008]", "[none, null]", "[1.0, a]"):
+    for names in ("[no, yes]", "[007, 008]"):
         assert "Quote words such as no, 007 and null" in fit(*folder, names)
 
 
@@ -113,6 +129,7 @@ def test_fits_without_checkpoints_or_validation_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("a connection"))
     (tmp_path / "base.yaml").write_text(CONFIG)
     main(["fit", "-c", "base.yaml", "--trainer.enable_checkpointing", "false"])
     assert not list(tmp_path.rglob("*.ckpt"))
@@ -152,7 +169,7 @@ def test_hostile_yaml_is_refused_at_once(text: str) -> None:
 
 
 def test_what_yaml_may_hold_is_not_limited() -> None:
-    names = [f"class {i}" for i in range(22_000)]
+    names = [f"class {i}" for i in range(5_000)]
     assert load_yaml(yaml.safe_dump({"names": names})) == {"names": names}
     assert load_yaml("a: &x {b: [1]}\nc: *x\nd: {<<: *x, e: 2}")["d"] == {"b": [1], "e": 2}
 
@@ -170,6 +187,17 @@ def test_what_is_no_config_is_named(fit: Any, tmp_path: Path) -> None:
     assert "latin.yaml: not YAML: 'utf-8' codec" in fit("-c", "latin.yaml")
     assert "list.yaml: expected sections" in fit("-c", "list.yaml")
     assert "no such file" in fit("-c", "x" * 5000)
+    for name in ("trainer", "data"):
+        for value in ("null", "3"):
+            (tmp_path / "wrong.yaml").write_text(f"{name}: {value}")
+            assert f"wrong.yaml: {name}: " in fit("-c", "wrong.yaml")
+    for step in (
+        "3",
+        "{class_path: OneOf, init_args: {transforms: 3}}",
+        "{class_path: HorizontalFlip, init_args: [1]}",
+    ):
+        (tmp_path / "wrong.yaml").write_text(f"data: {{augment: [{step}]}}")
+        assert "augment" in fit("-c", "wrong.yaml")
     (tmp_path / "bomb.yaml").write_text("\n".join(LINES))
     (tmp_path / "section.yaml").write_text("data: bomb.yaml")
     assert "bomb.yaml: not YAML: more than 100,000 values" in fit("-c", "section.yaml")

@@ -145,6 +145,8 @@ def hostile_descriptions(good: dict[str, Any], canary: Path) -> Iterator[tuple[s
             changed(good, ("heads", "label"), {**good["init_args"]["heads"]["label"], "init_args": value}),
         )
     yield "dict_kwargs", {**good, "dict_kwargs": {"weights": "os.system"}}
+    yield "instantiator", {**good, "_instantiator": "os.system"}
+    yield "instantiator of arguments", changed(good, ("_instantiator",), "os.system")
     yield "tensor", changed(good, ("spec", "more"), torch.zeros(2))
 
 

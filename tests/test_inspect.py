@@ -445,6 +445,9 @@ def test_inspect_takes_images_and_configs(run_directory: Path, tmp_path: Path, w
         (["explain", "{run}", "--class", "cat"], "--class cat: expected one of circle, square, triangle, star"),
         (["layers", "{run}", "--data.batch_size", "2"], "unrecognized arguments: --data.batch_size 2"),
         (["attack", "{copy}"], "config.yaml: no such config for the images"),
+        *((["maximize", "{copy}", option, "-1"], "must be 0 or more") for option in ("--rate", "--blur", "--jitter")),
+        (["features", "{copy}", "--count", "0"], "0 must be 1 or more"),
+        (["explain", "{copy}", "--window", "0"], "0 must be 1 or more"),
     ],
 )
 def test_inspect_says_what_is_wrong(

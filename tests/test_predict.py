@@ -349,7 +349,7 @@ def test_what_was_predicted_before_a_bad_file_is_kept(tmp_path: Path, predict: A
 
 def test_other_files_of_a_folder_are_named_and_listed(tmp_path: Path, predict: Any, capsys: Any) -> None:
     Image.new("RGB", (40, 40), "red").save(tmp_path / "good.png")
-    names = sorted(path.name for path in touch(tmp_path, "a.heic", "b.mp4", "c.txt", "=d.pdf", "e.psd", "f.svg"))
+    names = sorted(path.name for path in touch(tmp_path, "a.docx", "b.mp4", "c.txt", "=d.pdf", "e.json", "f.zip"))
     touch(tmp_path, ".hidden")
     (tmp_path / "empty.png").touch()
     with pytest.raises(SystemExit) as stopped:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -109,3 +110,14 @@ def test_every_lower_bound_says_what_needs_it() -> None:
     assert all(">=" in requirement for requirement in requirements)
     bare = [item for item in requirements if not any(re.match(rf'"{re.escape(item)}", +# \S', line) for line in lines)]
     assert bare == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("uv"), reason="uv builds the wheel")
+def test_the_wheel_holds_the_files_of_the_repository_and_no_others(tmp_path: Path) -> None:
+    subprocess.run(["uv", "build", "--wheel", "--quiet", "--out-dir", str(tmp_path)], check=True, cwd=ROOT)
+    listed = subprocess.run(["git", "ls-files", "visiontasks"], capture_output=True, text=True, check=True, cwd=ROOT)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        packed = {name: archive.read(name) for name in archive.namelist() if ".dist-info/" not in name}
+    assert packed == {name: (ROOT / name).read_bytes() for name in listed.stdout.splitlines()}

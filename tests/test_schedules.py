@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -106,3 +108,20 @@ def test_a_schedule_by_epoch_changes_between_epochs_only() -> None:
 def test_a_phase_after_the_end_changes_nothing() -> None:
     phases = [Phase(0, Constant()), Phase(9, Constant(), lr=5.0)]
     assert {lr_factor(phases, step, updates=50, per_epoch=10, rate=0.2) for step in range(51)} == {1.0}
+
+
+@pytest.mark.parametrize(
+    ("make", "argument", "values"),
+    [
+        (Exponential, "gamma", (-0.1, 1.1, math.nan)),
+        (partial(Step, [1]), "gamma", (-0.1, 1.1, math.nan)),
+        (Step, "milestones", ([-1], [3, -2])),
+        (InverseTime, "decay", (-0.1, math.inf, math.nan)),
+        (partial(Phase, schedule=Constant()), "epoch", (-1,)),
+        (partial(Phase, 1, Constant()), "lr", (-0.1, 0, math.inf, math.nan)),
+    ],
+)
+def test_numbers_with_a_wrong_sign_are_refused(make: Any, argument: str, values: tuple[Any, ...]) -> None:
+    for value in values:
+        with pytest.raises(InputError, match=argument):
+            make(**{argument: value})

@@ -1,6 +1,7 @@
 """Commands and their arguments; nothing heavy is imported here, so that `--help` is quick."""
 
 import argparse
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,19 @@ def at_least(minimum: int) -> Callable[[str], int]:
         return number
 
     return integer
+
+
+def between(low: float, high: float = math.inf) -> Callable[[str], float]:
+    """Returns the argument type of finite numbers from `low` to `high`."""
+
+    def number(text: str) -> float:
+        if not (low <= (value := float(text)) <= high and math.isfinite(value)):
+            raise argparse.ArgumentTypeError(
+                f"{text} must be {low:g} or more" + f", at most {high:g}" * (high < math.inf)
+            )
+        return value
+
+    return number
 
 
 COMMON: dict[str, dict[str, Any]] = {
@@ -129,7 +143,11 @@ def _export(parser: Arguments) -> None:
     add("--output", type=Path, help="path of the file (default: path of the checkpoint with another suffix)")
     add("--resize", action="store_true", help="the file accepts images of any size and resizes them itself")
     add("--int8", action="store_true", help="8-bit weights and activations, smaller and possibly faster")
-    add("--max_drop", type=float, help="allowed loss of accuracy or IoU, in hundredths (default: 0.2; with --int8: 2)")
+    add(
+        "--max_drop",
+        type=between(0),
+        help="allowed loss of accuracy or IoU, in hundredths (default: 0.2; with --int8: 2)",
+    )
     add("-c", "--config", type=Path, help=CONFIG_BESIDE)
     add("--samples", nargs="+", help="images, folders ... for the comparison, instead of the validation set")
     add("--images", type=at_least(0), default=256, help="number of validation images, 0 for all (default: 256)")
@@ -143,8 +161,8 @@ def _detect(parser: Arguments) -> None:
     add("--output", required=True, type=Path, help="folder for detections.csv and overlays/")
     scales = (0.6, 0.85, 1.2, 1.7)
     add("--scales", type=float, nargs="+", default=scales, help="factors of the image size (default: 0.6 0.85 1.2 1.7)")
-    add("--threshold", type=float, default=0.5, help="lowest probability of a box (default: 0.5)")
-    add("--iou", type=float, default=0.4, help="overlap above which a box is a duplicate (default: 0.4)")
+    add("--threshold", type=between(0, 1), default=0.5, help="lowest probability of a box (default: 0.5)")
+    add("--iou", type=between(0, 1), default=0.4, help="overlap above which a box is a duplicate (default: 0.4)")
     parser.add_common("--imports", "--device")
 
 
@@ -163,7 +181,7 @@ def _inspect(parser: Arguments) -> None:
         new.add_argument("model", type=Path, help="a checkpoint, or a config (.yaml)")
         if images:
             new.add_argument("source", nargs="*", help="images or folders (default: the validation set of the config)")
-            new.add_argument("--count", type=int, default=8, help="number of validation images (default: 8)")
+            new.add_argument("--count", type=at_least(1), default=8, help="number of validation images (default: 8)")
         new.add_argument("--ckpt_path", type=Path, help="the trained weights for a config")
         new.add_common("--imports")
         return new.add_argument
@@ -177,23 +195,28 @@ def _inspect(parser: Arguments) -> None:
     add = part("maximize", "The image that maximizes a class or a unit of a layer.")
     add("--class", dest="classes", action="append", default=[], help="a class (default: the first 16)")
     add("--layer", help="a layer, instead of the classes")
-    add("--unit", type=int, action="append", help="a unit of the layer (default: the first 16)")
+    add("--unit", type=at_least(0), action="append", help="a unit of the layer (default: the first 16)")
     add("--softmax", action="store_true", help="maximize the probability of a class, not the logit")
-    add("--steps", type=int, default=200, help="(default: 200)")
-    add("--rate", type=float, default=0.1, help="root mean square of a step (default: 0.1)")
-    add("--decay", type=float, default=0.01, help="share of the image that a step removes (default: 0.01)")
-    add("--blur", type=float, default=1.0, help="standard deviation in pixels (default: 1)")
-    add("--clip", type=float, default=0.1, help="share of the smallest pixels that are set to zero (default: 0.1)")
-    add("--jitter", type=int, default=8, help="largest shift in pixels (default: 8)")
+    add("--steps", type=at_least(1), default=200, help="(default: 200)")
+    add("--rate", type=between(0), default=0.1, help="root mean square of a step (default: 0.1)")
+    add("--decay", type=between(0, 1), default=0.01, help="share of the image that a step removes (default: 0.01)")
+    add("--blur", type=between(0), default=1.0, help="standard deviation in pixels (default: 1)")
+    add(
+        "--clip",
+        type=between(0, 1),
+        default=0.1,
+        help="share of the smallest pixels that are set to zero (default: 0.1)",
+    )
+    add("--jitter", type=at_least(0), default=8, help="largest shift in pixels (default: 8)")
     add = part("attack", "Images with a small change that the network no longer recognizes.", images=True)
-    add("--radius", type=int, default=8, help="largest change of a value, in levels of 255 (default: 8)")
+    add("--radius", type=at_least(1), default=8, help="largest change of a value, in levels of 255 (default: 8)")
     add("--method", choices=("fgsm", "pgd"), default="pgd", help="(default: pgd)")
-    add("--steps", type=int, default=10, help="number of steps of pgd (default: 10)")
+    add("--steps", type=at_least(1), default=10, help="number of steps of pgd (default: 10)")
     add = part("explain", "The parts of an image that a prediction depends on.", images=True)
     add("--method", choices=("gradcam", "occlusion"), default="gradcam", help="(default: gradcam)")
     add("--key", help="key of the head, such as mask (default: the first)")
     add("--class", dest="classes", action="append", default=[], help="a class (default: the predicted class)")
-    add("--window", type=int, help="side of the occluding window in pixels")
+    add("--window", type=at_least(1), help="side of the occluding window in pixels")
 
 
 ARGUMENTS: dict[str, tuple[Callable[[Arguments], None], str | None]] = {

@@ -4,6 +4,7 @@ import os
 import platform
 import re
 import shlex
+import sysconfig
 import tempfile
 import traceback
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,7 @@ ABOUT_INPUT = {
     "zipfile.BadZipFile",
 }
 MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory|Unable to allocate", re.IGNORECASE)
+PACKAGE = Path(__file__).parents[1]
 CONSTRUCTOR = re.compile(r"Problem with given class_path '([^']+)': (.*?)(?= - |$)")  # in jsonargparse's list of errors
 LESS = "Lower --data.batch_size, --data.image_size or --data.num_workers (--batch_size for predict and evaluate)."
 
@@ -54,6 +56,12 @@ def explain(error: BaseException) -> str | None:
         return f"{os.fsdecode(error.filename)}: {error.strerror}."
     if isinstance(error, OSError) or names & ABOUT_INPUT:
         return text or type(error).__name__
+    frames = traceback.extract_tb(error.__traceback__)
+    if any(frame.filename.endswith("checkpoint_connector.py") and "restore" in frame.name for frame in frames):
+        advice = "Start a new fit from its weights with --model.weights"
+        return f"--ckpt_path: the state of the training is damaged or of another version ({error!r}). {advice}."
+    if place := _own_module(frames):
+        return f"{place}: {type(error).__name__}: {text}. `--debug` shows the traceback."
     return None
 
 
@@ -69,6 +77,17 @@ def write_report(error: BaseException, args: Sequence[str]) -> Path:
             Path(folder, name).write_text(text, "utf-8", "backslashreplace")
             return Path(folder, name)
     raise error
+
+
+def _own_module(frames: traceback.StackSummary) -> str | None:
+    """Returns the line of a user's own module from which an error came, perhaps through a library, or None."""
+    libraries = tuple(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
+    for frame in reversed(frames):
+        if Path(frame.filename).is_relative_to(PACKAGE):
+            return None
+        if not frame.filename.startswith((*libraries, "<")):
+            return f"{frame.filename}, line {frame.lineno}"
+    return None
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -24,7 +24,7 @@ from visiontasks.core.outputs import OutputFolder
 from visiontasks.core.resize import to_picture
 from visiontasks.core.sample import Sample
 from visiontasks.data import VisionDataModule
-from visiontasks.inspect.attack import accuracy_under_attack, attack, draw_difference
+from visiontasks.inspect.attack import accuracy_under_attack, attack, check_label, draw_difference
 from visiontasks.inspect.explain import draw_heat, explain
 from visiontasks.inspect.features import draw_filters, draw_maps, features, filters, find_layer
 from visiontasks.inspect.layers import layers
@@ -125,6 +125,7 @@ def show_maximize(opened: Opened, options: Any) -> None:
 def show_attack(opened: Opened, options: Any) -> None:
     """Writes attack.png with rows of image, change and sum, attack.csv, and the images; prints a set's accuracy."""
     task, rows, pictures = opened.task, [], []
+    check_label(task, "attack")
     how = {"radius": options.radius, "method": options.method, "steps": options.steps}
     for name, image in opened.images(options):
         before = _predict(task, image)

@@ -59,6 +59,9 @@ def read_config(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict | None):
         raise InputError(f"{path}: expected sections such as trainer, model and data; found {str(content)[:200]!r}.")
     content = content or {}
+    for key in SECTIONS:
+        if not isinstance(content.get(key, {}), dict | str):
+            raise InputError(f"{path}: {key}: {str(content[key])[:100]} is not a section of settings. Remove it.")
     for key in content:
         section = str(key).partition(".")[0]
         if section != key and isinstance(content.get(section), str):

@@ -160,6 +160,8 @@ def _build(step: dict[str, Any], data: dict[str, Any]) -> Any:
     """
     from albumentations import BaseCompose, BasicTransform
 
+    if not isinstance(step, dict):
+        raise InputError(f"augment: {str(step)[:100]!r} is not a transform with class_path and init_args.")
     class_path = str(step.get("class_path", ""))
     if unknown := set(step) - {"class_path", "init_args"}:
         raise InputError(f"augment: {class_path or 'a transform'} has the key {unknown.pop()!r}; expected init_args.")
@@ -174,9 +176,12 @@ def _build(step: dict[str, Any], data: dict[str, Any]) -> Any:
     if cls is None:
         close = get_close_matches(name, [known for module in modules for known in dir(module)], 1)
         raise InputError(f"augment: no transform {class_path!r}" + (f"; did you mean {close[0]!r}?" if close else "."))
-    arguments = dict(step.get("init_args") or {})
+    if not isinstance(given := step.get("init_args") or {}, dict):
+        raise InputError(f"augment: {name}: init_args: {str(given)[:100]} is not a dict of arguments.")
+    arguments = dict(given)
     if nested := arguments.get("transforms"):
-        arguments["transforms"] = [_build(inner, data) for inner in nested]
+        steps = nested if isinstance(nested, list) else [nested]
+        arguments["transforms"] = [_build(inner, data) for inner in steps]
     if cls.__name__ == "ObjectCrop":
         arguments = data | arguments
     fill_mask = inspect.signature(cls).parameters.get("fill_mask")

@@ -59,6 +59,8 @@ class VisionDataModule(LightningDataModule):
         if not is_picture(image_size) or not is_picture(1 if train_size is None else train_size) or batch_size < 1:
             what = f"data: {image_size=}, {train_size=}, {batch_size=} must be positive"
             raise InputError(f"{what}, and images have at most {MAX_PIXELS:,} pixels.")
+        if not callable(dataset):
+            raise InputError(f"data.dataset: found {dataset!r}; expected a class, such as {{class_path: ImageFolder}}.")
         if num_workers is not None and num_workers < 0:
             raise InputError(f"data.num_workers: {num_workers} must be 0 or more.")
         if not is_gray_range(gray_range):

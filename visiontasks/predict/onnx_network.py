@@ -38,6 +38,7 @@ class OnnxNetwork:
             raise InputError(f"{path}: needs onnxruntime. Install it: pip install 'visiontasks[export]'.") from None
         if not Path(path).is_file():
             raise InputError(f"{path}: no such file.")
+        self.path = path
         onnxruntime.set_default_logger_severity(3)
         content = Path(path).read_bytes()
         try:
@@ -48,16 +49,20 @@ class OnnxNetwork:
             raise InputError(f"{path}: refused, it has weights in other files. Export it as one file.")
         try:
             self.session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime has one exception per status code
+            described = self.session.get_modelmeta().custom_metadata_map.get(SPEC)
+            found = tuple(output.name for output in self.session.get_outputs())
+        except Exception as error:  # onnxruntime has one exception per status code; or texts that are not UTF-8
             raise InputError(f"{path}: not an ONNX file that can be run: {error}") from None
-        described = self.session.get_modelmeta().custom_metadata_map.get(SPEC)
         self.spec, self.keys, self.any_size, self.resizes = read_description(described, path)
-        if (found := tuple(output.name for output in self.session.get_outputs())) != self.keys:
+        if found != self.keys:
             raise InputError(f"{path}: describes the outputs {self.keys}, but has {found}. Export it again.")
 
     def __call__(self, images: np.ndarray) -> Outputs:
         """Computes the post-processed outputs of pictures, uint8 (B, 3, H, W), RGB."""
-        found: Any = self.session.run(None, {"image": np.ascontiguousarray(images)})
+        try:
+            found: Any = self.session.run(None, {"image": np.ascontiguousarray(images)})
+        except Exception as error:
+            raise InputError(f"{self.path}: cannot be run on pictures {images.shape[1:]}: {error}") from None
         return dict(zip(self.keys, found, strict=True))
 
 

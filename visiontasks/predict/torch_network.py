@@ -70,6 +70,8 @@ def find_device(name: str) -> torch.device:
     if name == "auto":
         return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     try:
-        return torch.zeros((), device=name).device
+        value = torch.zeros((), device=name)
+        value.tolist()  # the device `meta` has no values
+        return value.device
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"--device {name}: {str(error).splitlines()[0]}") from None
