@@ -57,9 +57,9 @@ def warn_of_copies(train: VisionDataset, other: VisionDataset, split: str) -> No
     both = [group for group in groups if group[0] < count <= group[-1]]
     _warn(both, files, f"images of {split} are in training too, so its figures are too good. Remove them from one")
     if len(files) == len(train) + len(other):  # not parts of images
-        known = [train.target(place) for place in range(count)]
-        known += [other.target(place) for place in range(len(other))]
-        unlike = [group for group in groups if len({known[place].get("label", -1) for place in group}) > 1]
+        targets = [[(train.target(i) if i < count else other.target(i - count)) for i in group] for group in groups]
+        labels = [{target.get("label") for target in group} for group in targets]
+        unlike = [group for group, found in zip(groups, labels, strict=True) if len(found) > 1]
         _warn(unlike, files, "images are there twice with different labels. Correct them, or remove the copies")
 
 
