@@ -432,6 +432,8 @@ def test_class_names_choose_categories(coco: Callable) -> None:
         assert len(CocoBoxes("train", **coco(), splits=ALL, class_names=["cat"])) == 2
     with pytest.warns(UserWarning, match="left out"):
         data = CocoMasks("train", **coco(), splits=ALL, class_names=["cat"])
+    with pytest.raises(InputError, match=r"class_names: 'cta' is no category of .*a\.json, which has \['cat', 'dog'\]"):
+        CocoBoxes("train", **coco(), class_names=["cta"])
     assert data.mask_names == ["background", "cat"]
     assert [set(np.unique(data.mask(index))) for index in range(2)] == [{0, 1}, {0, 255}]
 
@@ -538,6 +540,14 @@ def test_a_label_that_is_no_index_of_a_class_is_named(sets: dict, monkeypatch: p
         monkeypatch.setattr(ImageFolder, "target", lambda self, index, wrong=wrong: {"label": wrong})
         with pytest.raises(InputError, match=rf"\.png: label {wrong} is not an index of the 2 classes"):
             VisionDataModule(sets["classes"], 16).check_classes("label")
+
+
+def test_one_image_is_too_few_to_train_on(tmp_path: Path) -> None:
+    picture(tmp_path / "0.png", 0)
+    write(tmp_path / "0.xml", XML)
+    data = VisionDataModule(partial(VocBoxes, root=str(tmp_path), splits=ALL), 16)
+    with pytest.raises(InputError, match="training has 1 image, and batch norm needs at least two"):
+        data.train_dataloader()
 
 
 # the user's files
