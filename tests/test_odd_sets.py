@@ -176,6 +176,14 @@ def test_the_file_name_in_xml_is_not_needed_beside_an_image_of_the_same_name(tmp
     assert names(VocBoxes("train", str(tmp_path), splits=ALL)) == ["p1.png"]
 
 
+def test_xml_files_without_a_photo_are_counted(sets: dict, tmp_path: Path) -> None:
+    for number in range(1, 6):
+        (tmp_path / f"voc/images/{number}.png").unlink()
+    message = r"annotations/1\.xml: no image 1\.\* nor .*\. 5 of 6 XML files have no image: 1, 2, 3, \.\.\.\."
+    with pytest.raises(InputError, match=message):
+        sets["voc"]("train")
+
+
 def test_photos_without_xml_are_counted(sets: dict, tmp_path: Path) -> None:
     for number in range(7, 11):
         picture(tmp_path / f"voc/images/{number}.png", number)
