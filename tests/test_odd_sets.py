@@ -218,6 +218,9 @@ def test_folders_of_splits_that_contradict_each_other_are_refused(tmp_path: Path
         picture(tmp_path / f"{folder}/a/{number}.png", number)
     with pytest.raises(InputError, match="Training/ and train/ are both train"):
         ImageFolder("train", str(tmp_path))
+    for number, folder in enumerate(("valid", "invalid")):
+        picture(tmp_path / f"classes/{folder}/{number}.png", number)
+    assert ImageFolder("train", str(tmp_path / "classes"), ALL).class_names == ["invalid", "valid"]
     assert [split_of(name) for name in ("trains", "tester", "cat", "value")] == [None] * 4
 
 
