@@ -176,6 +176,14 @@ def test_the_file_name_in_xml_is_not_needed_beside_an_image_of_the_same_name(tmp
     assert names(VocBoxes("train", str(tmp_path), splits=ALL)) == ["p1.png"]
 
 
+def test_xml_files_without_a_photo_are_counted(sets: dict, tmp_path: Path) -> None:
+    for number in range(1, 6):
+        (tmp_path / f"voc/images/{number}.png").unlink()
+    message = r"annotations/1\.xml: no image 1\.\* nor .*\. 5 of 6 XML files have no image: 1, 2, 3, \.\.\.\."
+    with pytest.raises(InputError, match=message):
+        sets["voc"]("train")
+
+
 def test_photos_without_xml_are_counted(sets: dict, tmp_path: Path) -> None:
     for number in range(7, 11):
         picture(tmp_path / f"voc/images/{number}.png", number)
@@ -210,6 +218,9 @@ def test_folders_of_splits_that_contradict_each_other_are_refused(tmp_path: Path
         picture(tmp_path / f"{folder}/a/{number}.png", number)
     with pytest.raises(InputError, match="Training/ and train/ are both train"):
         ImageFolder("train", str(tmp_path))
+    for number, folder in enumerate(("valid", "invalid")):
+        picture(tmp_path / f"classes/{folder}/{number}.png", number)
+    assert ImageFolder("train", str(tmp_path / "classes"), ALL).class_names == ["invalid", "valid"]
     assert [split_of(name) for name in ("trains", "tester", "cat", "value")] == [None] * 4
 
 
@@ -432,6 +443,8 @@ def test_class_names_choose_categories(coco: Callable) -> None:
         assert len(CocoBoxes("train", **coco(), splits=ALL, class_names=["cat"])) == 2
     with pytest.warns(UserWarning, match="left out"):
         data = CocoMasks("train", **coco(), splits=ALL, class_names=["cat"])
+    with pytest.raises(InputError, match=r"class_names: 'cta' is no category of .*a\.json, which has \['cat', 'dog'\]"):
+        CocoBoxes("train", **coco(), class_names=["cta"])
     assert data.mask_names == ["background", "cat"]
     assert [set(np.unique(data.mask(index))) for index in range(2)] == [{0, 1}, {0, 255}]
 
@@ -538,6 +551,14 @@ def test_a_label_that_is_no_index_of_a_class_is_named(sets: dict, monkeypatch: p
         monkeypatch.setattr(ImageFolder, "target", lambda self, index, wrong=wrong: {"label": wrong})
         with pytest.raises(InputError, match=rf"\.png: label {wrong} is not an index of the 2 classes"):
             VisionDataModule(sets["classes"], 16).check_classes("label")
+
+
+def test_one_image_is_too_few_to_train_on(tmp_path: Path) -> None:
+    picture(tmp_path / "0.png", 0)
+    write(tmp_path / "0.xml", XML)
+    data = VisionDataModule(partial(VocBoxes, root=str(tmp_path), splits=ALL), 16)
+    with pytest.raises(InputError, match="training has 1 image, and batch norm needs at least two"):
+        data.train_dataloader()
 
 
 # the user's files

@@ -208,6 +208,8 @@ class VisionDataModule(LightningDataModule):
         `augment` alone augments but keeps the order. `ranks` are `rank` and `num_replicas` instead of the trainer's.
         """
         dataset = self.dataset(split)
+        if training and len(dataset) < 2:
+            raise InputError(f"training has {len(dataset)} image, and batch norm needs at least two. Add images.")
         weights = None
         if training and self.balance:
             labels = dataset.labels()

@@ -90,6 +90,8 @@ def read_coco(
     names, found = _read(path, folder)
     train = split_path(annotations, "train")
     if class_names:
+        if (split == "train" or not by_file) and (unknown := [name for name in class_names if name not in names]):
+            raise InputError(f"class_names: {unknown[0]!r} is no category of {path}, which has {names}.")
         _warn_of_others(found, class_names, path)
     elif by_file and split != "train" and train.is_file():
         names = _names_of(train)

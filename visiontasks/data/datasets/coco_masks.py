@@ -28,9 +28,9 @@ class Region(NamedTuple):
 class CocoMasks(FileSet):
     """Images with masks of the objects in one COCO JSON file, or in one file per split.
 
-    The classes are `background` and the classes of `CocoBoxes`. Where objects
-    overlap, the one with fewer pixels lies on top. Pixels of a crowd (`iscrowd`) without an object are ignored. Images
-    without annotations are background. Files and splits are those of `CocoBoxes`.
+    The classes are `background` and those of `CocoBoxes`. Where objects overlap, the one with fewer pixels lies on top.
+    Pixels of a crowd (`iscrowd`) without an object are ignored. Images without annotations are background. Files and
+    splits are those of `CocoBoxes`.
 
     Args:
         split: train, val or test.

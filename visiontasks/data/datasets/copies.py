@@ -15,18 +15,22 @@ from visiontasks.data.datasets.base import VisionDataset
 PART = 512  # bytes at the end and in the middle: at the start, files of one camera are alike
 
 
-def same_files(files: Sequence[Path]) -> list[list[int]]:
+def same_files(files: Sequence[Path], side: Callable[[int], Hashable] = int) -> list[list[int]]:
     """Returns the places of files with the same content: groups of at least two, ascending.
 
     Only files of equal length are opened, and only those that also share two short parts are read.
+
+    Args:
+        files: The files.
+        side: The side that a place is on; if given, only groups with places on two sides are looked for.
     """
     names = [os.fspath(file) for file in files]
     try:
         sizes = [os.stat(name).st_size for name in names]
-        groups = _divide([list(range(len(names)))], sizes.__getitem__)
+        groups = _divide([list(range(len(names)))], sizes.__getitem__, side)
         for place in (1, 0.5):
-            groups = _divide(groups, lambda i, place=place: _part(names[i], int(place * max(0, sizes[i] - PART))))
-        groups = _divide(groups, lambda i: _digest(names[i]))
+            groups = _divide(groups, lambda i, place=place: _part(names[i], int(place * max(0, sizes[i] - PART))), side)
+        groups = _divide(groups, lambda i: _digest(names[i]), side)
     except OSError as error:
         raise InputError(f"{shown(error.filename)}: cannot be read ({error.strerror}).") from None
     return sorted(groups)
@@ -41,7 +45,7 @@ def without_copies(split: str, files: Sequence[Path], chosen: Iterable[int]) -> 
     if split != "train" or len(chosen) == len(files):
         return chosen
     held_out = set(range(len(files))).difference(chosen)
-    copies = {place for group in same_files(files) if not held_out.isdisjoint(group) for place in group}
+    copies = {place for group in same_files(files, held_out.__contains__) for place in group}
     left = [place for place in chosen if place not in copies]
     if count := len(chosen) - len(left):
         rank_zero_info(f"{count} of {len(chosen)} training images left out, the same file as one held out.")
@@ -57,9 +61,9 @@ def warn_of_copies(train: VisionDataset, other: VisionDataset, split: str) -> No
     both = [group for group in groups if group[0] < count <= group[-1]]
     _warn(both, files, f"images of {split} are in training too, so its figures are too good. Remove them from one")
     if len(files) == len(train) + len(other):  # not parts of images
-        known = [train.target(place) for place in range(count)]
-        known += [other.target(place) for place in range(len(other))]
-        unlike = [group for group in groups if len({known[place].get("label", -1) for place in group}) > 1]
+        targets = [[(train.target(i) if i < count else other.target(i - count)) for i in group] for group in groups]
+        labels = [{target.get("label") for target in group} for group in targets]
+        unlike = [group for group, found in zip(groups, labels, strict=True) if len(found) > 1]
         _warn(unlike, files, "images are there twice with different labels. Correct them, or remove the copies")
 
 
@@ -69,14 +73,16 @@ def _warn(groups: list[list[int]], files: Sequence[Path], fault: str) -> None:
         rank_zero_warn(f"{len(groups)} {fault} (by content: {few}{'; ...' if len(groups) > 3 else ''}).")
 
 
-def _divide(groups: list[list[int]], key: Callable[[int], Hashable]) -> list[list[int]]:
-    """Divides groups by a key, and leaves out what is alone then."""
+def _divide(
+    groups: list[list[int]], key: Callable[[int], Hashable], side: Callable[[int], Hashable]
+) -> list[list[int]]:
+    """Divides groups by a key, and leaves out what is on one side alone then."""
     found = []
     for group in groups:
         parts: dict[Hashable, list[int]] = defaultdict(list)
         for place in group:
             parts[key(place)].append(place)
-        found += [part for part in parts.values() if len(part) > 1]
+        found += [part for part in parts.values() if len(part) > 1 and len({*map(side, part)}) > 1]
     return found
 
 

@@ -84,6 +84,8 @@ def _parts(root: Path, split: str) -> dict[str, Path]:
             parts[part] = root / name
     if parts and "train" not in parts:
         present = next(parts[name].name for name in SPLITS if name in parts)
+        if others and not {path.name for path in parts.values()} & {*SPLITS}:
+            return {}  # classes, such as valid and invalid
         raise InputError(f"{root}: has {present}/ but no train/. Add train/, or leave only class folders.")
     if parts and others and split == "train":
         rank_zero_warn(f"{root}: {len(others)} folders are not used, because they are no split: {others[:3]}.")

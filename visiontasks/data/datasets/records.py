@@ -81,14 +81,14 @@ def files_inside(root: Path, names: Iterable[tuple[str, str]]) -> list[Path]:
     Raises:
         InputError: A name leaves `root`, or files are missing; the message names the first ones and counts them.
     """
-    names, found, missing = list(names), [], []
+    names, found, missing, above = list(names), [], [], f"{root}/"
     for name, where in names:
-        path = f"{root}/{name}"
-        if ".." in name or name.startswith("/") or not isfile(path):
-            path = _found(root, name, where)
-            if not isfile(path):  # unlike Path.is_file, for a name of any length
-                missing.append((name, where))
-        found.append(Path(path))
+        if ".." not in name and name[:1] != "/" and isfile(above + name):  # unlike Path.is_file, of any length
+            found.append(root / name)
+            continue
+        found.append(_found(root, name, where))
+        if not isfile(found[-1]):
+            missing.append((name, where))
     if missing:
         name, where = missing[0]
         more = ", ".join(name for name, _ in missing[:3]) + (", ..." if len(missing) > 3 else "")

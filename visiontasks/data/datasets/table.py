@@ -1,5 +1,6 @@
 """Images listed in a CSV table, with labels, boxes or numbers."""
 
+from collections.abc import Callable
 from os.path import normpath
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,12 +20,13 @@ BOX_COLUMNS = ("xmin", "ymin", "xmax", "ymax")
 
 
 class Listed(NamedTuple):
-    """An image in a table: the place of its first row, this row, and its objects and other targets."""
+    """An image in a table: the place of its first row, this row, its objects and other targets, and repeated rows."""
 
     where: str
     row: Row
     annotations: list[Annotation]
     others: dict[str, Any]
+    repeated: int = 0
 
 
 class CsvTable(ObjectSet):
@@ -88,23 +90,20 @@ class CsvTable(ObjectSet):
             listed = {part for row in rows for part in parts(row[label_column], labels_separator)}
             names, found = class_names or sorted_labels(listed), []
         known = set(found)
-        images: dict[str, Listed] = {}
-        repeated = 0
-        for where, row in placed.items():
+
+        def read(row: Row, where: str) -> tuple[list[Annotation], dict[str, Any]]:
             others = {"value": numbers(row, value_columns, where)} if value_columns else {}
             if labels_separator:
                 others["labels"] = occurring(row[label_column], labels_separator, names, where)
             elif labels_columns:
                 others["labels"] = decisions(row, labels_columns, where)
-            annotations = []
-            if has_labels and (row[label_column] or not optional):
-                if row[label_column] not in known:
-                    raise InputError(f"{where}: {label_column} {row[label_column]!r} is not one of {found}.")
-                annotations = [Annotation(row[label_column], _box(row, where) if has_boxes else None, where)]
-            image = Listed(where, row, annotations, others)
-            if (before := images.setdefault(_plain(row[path_column]), image)) is not image:
-                repeated += not _join(before, image, several=has_boxes or by_objects)
-        listed = list(images.values())
+            if not has_labels or (optional and not row[label_column]):
+                return [], others
+            if row[label_column] not in known:
+                raise InputError(f"{where}: {label_column} {row[label_column]!r} is not one of {found}.")
+            return [Annotation(row[label_column], _box(row, where) if has_boxes else None, where)], others
+
+        listed = _images(placed, path_column, read, several=has_boxes or by_objects)
         column = split_column or "split"
         if column in rows[0]:
             sides = _sides(placed, column, path_column, group_column)
@@ -118,14 +117,15 @@ class CsvTable(ObjectSet):
             groups = [image.row[group_column] for image in listed] if group_column else None
             chosen = splits.indices(split, labels, groups).tolist()
             needed = list(range(len(listed))) if split == "train" else chosen
-        if repeated and split == "train":
+        if split == "train" and (repeated := sum(image.repeated for image in listed)):
             rank_zero_warn(f"{path}: {repeated} rows say the same as a row before them and do not count.")
         places = ((listed[i].row[path_column], listed[i].where) for i in needed)
         files = dict(zip(needed, files_inside(folder, places), strict=True))
         if len(files) == len(listed):
             chosen = without_copies(split, list(files.values()), chosen)
-        records = (Record(files[i], listed[i].row[path_column], *listed[i][2:]) for i in chosen)
-        super().__init__(list(records), found, objects, boxes)
+        used = ((files[i], listed[i]) for i in chosen)
+        records = [Record(file, i.row[path_column], i.annotations, i.others) for file, i in used]
+        super().__init__(records, found, objects, boxes)
         self.value_names = value_columns
         self.labels_names = names or self.labels_names
 
@@ -151,19 +151,25 @@ def _plain(name: str) -> str:
     return normpath(name.replace("\\", "/")) if "\\" in name or "./" in name or "//" in name else name
 
 
-def _join(image: Listed, more: Listed, several: bool) -> bool:
-    """Adds the objects of a further row to its image; returns False if they are known.
-
-    Raises:
-        InputError: The rows contradict each other; an image may have `several` labels.
-    """
-    new = [one for one in more.annotations if all(one[:2] != known[:2] for known in image.annotations)]
-    other = [key for key, value in more.others.items() if not np.array_equal(value, image.others[key], equal_nan=True)]
-    if other or (new and not several):
-        fault = f"the {other[0] if other else 'label'} of this image differs from that in {image.where}"
-        raise InputError(f"{more.where}: {fault}. Correct or remove one of the rows.")
-    image.annotations.extend(new)
-    return bool(new)
+def _images(
+    rows: dict[str, Row], name: str, read: Callable[[Row, str], tuple[list[Annotation], dict[str, Any]]], several: bool
+) -> list[Listed]:
+    """Joins the rows of each image, which may have `several` labels; rows that contradict each other are an error."""
+    images: dict[str, Listed] = {}
+    for where, row in rows.items():
+        annotations, others = read(row, where)
+        image = images.get(key := _plain(row[name]))
+        if image is None:
+            images[key] = Listed(where, row, annotations, others)
+            continue
+        new = [one for one in annotations if all(one[:2] != known[:2] for known in image.annotations)]
+        odd = [key for key in others if not np.array_equal(others[key], image.others[key], equal_nan=True)]
+        if odd or (new and not several):
+            fault = f"the {odd[0] if odd else 'label'} of this image differs from that in {image.where}"
+            raise InputError(f"{where}: {fault}. Correct or remove one of the rows.")
+        image.annotations.extend(new)
+        images[key] = image._replace(repeated=image.repeated + (not new))
+    return list(images.values())
 
 
 def _sides(rows: dict[str, Row], column: str, name: str, group: str | None) -> dict[str, str]:

@@ -59,7 +59,7 @@ class VocBoxes(ObjectSet):
         xml_folder = _folder(Path(root), annotations, ANNOTATIONS, (".xml",))
         files = ImageFiles(image_folder, images_below(image_folder))
         xmls = {_key(path, xml_folder): path for path in sorted(with_suffix(walk(xml_folder), (".xml",)), key=str)}
-        records = [read_voc(xml, files, key) for key, xml in xmls.items()]
+        records = _read_all(xmls, files)
         if split == "train":
             files.warn_of_others(record.path for record in records)
         found = sorted({annotation.label for record in records for annotation in record.annotations})
@@ -74,6 +74,10 @@ class VocBoxes(ObjectSet):
             labels = [min((found.index(a.label) for a in r.annotations), default=len(found)) for r in records]
             chosen = without_copies(split, [r.path for r in records], splits.indices(split, labels))
         super().__init__([records[i] for i in chosen], class_names or found, objects, boxes)
+
+
+class NoImage(InputError):
+    """The image of an annotation is missing."""
 
 
 class ImageFiles:
@@ -112,7 +116,7 @@ def read_voc(xml: Path, files: ImageFiles, key: str) -> Record:
     stated = (tree.findtext("filename") or "").strip()
     path = files.find(key, stated)
     if path is None:
-        raise InputError(f"{xml}: no image {key}.* nor {stated!r} in {files.folder}. Add it, or remove the XML file.")
+        raise NoImage(f"{xml}: no image {key}.* nor {stated!r} in {files.folder}. Add it, or remove the XML file.")
     annotations = []
     for number, node in enumerate(tree.iter("object"), 1):
         where = f"{xml}, object {number}"
@@ -124,6 +128,20 @@ def read_voc(xml: Path, files: ImageFiles, key: str) -> Record:
         annotations.append(Annotation(label, box, where))
     size = stated_size(tree.findtext("size/height"), tree.findtext("size/width"))
     return Record(path, path.relative_to(files.folder).as_posix(), annotations, size=size)
+
+
+def _read_all(xmls: dict[str, Path], files: ImageFiles) -> list[Record]:
+    records, missing = [], []
+    for key, xml in xmls.items():
+        try:
+            records.append(read_voc(xml, files, key))
+        except NoImage as error:
+            missing.append((key, error))
+    if missing:
+        few = ", ".join(key for key, _ in missing[:3]) + (", ..." if len(missing) > 3 else "")
+        counted = f" {len(missing)} of {len(xmls)} XML files have no image: {few}." if len(missing) > 1 else ""
+        raise InputError(f"{missing[0][1]}{counted}")
+    return records
 
 
 def _key(path: Path, folder: Path) -> str:
