@@ -217,14 +217,20 @@ def test_a_signal_saves_the_step_and_the_fit_resumes(
         assert [name for name in found if not equal(found[name], uninterrupted[name])] == []
 
 
-def kill_after(seconds: float, function: Callable[[], Any]) -> bool:
-    """Runs a function in a process that is killed after some time; returns whether it was still running."""
+def kill_after(seconds: float, function: Callable[[], Any], written: Path | None = None) -> bool:
+    """Runs a function in a process that is killed after some time, counted from when it has written a file.
+
+    Returns whether it was still running.
+    """
+    before = written.stat().st_mtime_ns if written else 0
     if (child := os.fork()) == 0:
         try:
             with open(os.devnull, "w") as quiet, contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
                 function()
         finally:
             os._exit(0)
+    while written and written.stat().st_mtime_ns == before:
+        time.sleep(0.001)
     time.sleep(seconds)
     os.kill(child, signal.SIGKILL)
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])
@@ -265,7 +271,7 @@ def test_a_kill_while_a_checkpoint_is_written_leaves_the_old_one(trials: int, tm
 
     write_checkpoint(path, content)
     for _ in range(trials):
-        assert kill_after(0.02 + 0.05 * rng.random(), write)
+        assert kill_after(0.05 * rng.random(), write, path)
         values = read_checkpoint(path)["state_dict"]["a"]
         assert (values == values[0]).all()
     assert values[0] > 0
