@@ -374,11 +374,8 @@ def test_checkpoint_of_other_classes_is_refused(
 @pytest.mark.parametrize(
     ("new", "expected"),
     [
-        ("backbone: {name: test_efficientnet", "test_resnet, which do not fit test_efficientnet"),
-        (
-            "head: {hidden: [4]}\n    backbone: {name: test_resnet",
-            "test_resnet with other options, which do not fit test_resnet",
-        ),
+        ("backbone: {name: test_efficientnet", "they are those of test_resnet. Use the config"),
+        ("head: {hidden: [4]}\n    backbone: {name: test_resnet", 'Missing key(s) in state_dict: "heads.label.hidden'),
     ],
 )
 def test_checkpoint_of_another_network_is_refused_in_one_line(
@@ -390,7 +387,7 @@ def test_checkpoint_of_another_network_is_refused_in_one_line(
         with pytest.raises(SystemExit, match="2"):
             run(command, "--ckpt_path", file)
         (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error: "))
-        assert line.startswith(f"error: {file}: it has the weights of {expected} of the config. Use the config of its")
+        assert line.startswith(f"error: {file}: its weights do not fit the model of the config: {expected}")
 
 
 def test_the_config_of_a_run_runs_again(run: Callable[..., Path], tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 import torch
 import yaml
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
 import visiontasks.cli.study
 from visiontasks.cli import main
@@ -61,6 +62,11 @@ def wrapped(cause: BaseException) -> BaseException:
         (MemoryError(), "out of memory. Lower --data.batch_size"),
         (torch.OutOfMemoryError("CUDA out of memory. Tried"), "out of memory. Lower --data.batch_size"),
         (RuntimeError("DataLoader worker (pid 3) is killed by signal"), "a process that loads images ended"),
+        (
+            ProcessRaisedException("-- Process 1\nTraceback\nvisiontasks.core.errors.InputError: a: wrong.", 1, 3),
+            "a: wr",
+        ),
+        (ProcessExitedException("process 1 terminated", 1, 3, 9), "another process of this run ended first"),
     ],
 )
 def test_what_the_user_can_correct_is_one_line(error: BaseException, line: str, fail: Any, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import resource
 import shutil
@@ -16,8 +17,9 @@ from lightning.pytorch import Callback, Trainer, seed_everything
 from torch.optim import SGD
 
 from visiontasks.callbacks import Checkpoints, FiniteCheck
+from visiontasks.cli.runs import MetricsLogger
 from visiontasks.core.errors import InputError
-from visiontasks.core.files import sweep
+from visiontasks.core.files import read_csv, sweep
 from visiontasks.data import Shapes, VisionDataModule
 from visiontasks.models import Backbone
 from visiontasks.tasks import ClassificationTask
@@ -95,6 +97,14 @@ def test_a_rate_that_is_far_too_high_ends_the_fit(tmp_path: Path) -> None:
         fit(tmp_path, lr=1e30)
 
 
+def test_a_missing_folder_is_created_before_the_first_step(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"file/new: cannot be written \(Not a directory\)"):
+        fit(tmp_path / "file/new")
+    fit(tmp_path / "a/b")
+    assert sorted(path.name for path in (tmp_path / "a/b").iterdir()) == ["best.ckpt", "last.ckpt"]
+
+
 @pytest.fixture
 def content() -> dict[str, Any]:
     spec = {"image_size": 32, "resize": "stretch"}
@@ -146,6 +156,39 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(
     if fault in ("full", "announced"):
         assert path.read_bytes() == before
         assert [*path.parent.iterdir()] == [path]
+
+
+def test_the_end_of_a_loader_during_a_write_is_named(
+    content: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted(io.BytesIO):
+        def write(self, part: Any) -> int:
+            raise RuntimeError("DataLoader worker (pid 3) is killed by signal")  # by torch's handler of SIGCHLD
+
+    monkeypatch.setattr(Path, "open", lambda *_: Interrupted())
+    with pytest.raises(RuntimeError, match="DataLoader worker"):
+        write_checkpoint(tmp_path / "last.ckpt", content)
+    assert not any(tmp_path.iterdir())
+
+
+def test_metrics_that_cannot_be_written_leave_the_old_ones(tmp_path: Path) -> None:
+    logger, limit = MetricsLogger(str(tmp_path), name="", version=""), resource.getrlimit(resource.RLIMIT_FSIZE)
+    path = tmp_path / "metrics.csv"
+    logger.log_metrics({"a": 1.0}, 0)
+    logger.save()
+    logger.log_metrics({"a": 2.0, "b": 3.0}, 1)  # a new column, for which the header is written again
+    before = path.read_text()
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, limit[1]))
+        with pytest.raises(InputError, match=r"metrics.csv: cannot be written \(File too large\)"):
+            logger.save()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert path.read_text() == before
+    assert [*tmp_path.iterdir()] == [path]
+    logger.log_metrics({"b": 4.0}, 2)
+    logger.save()
+    assert [row["step"] for row in read_csv(path)] == ["0", "1", "2"]
 
 
 @pytest.mark.parametrize("place", [0.1, 0.5, 0.9])

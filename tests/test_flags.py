@@ -79,7 +79,7 @@ FLAGS = {  # and a part of the message
     "--trainer.devices abc": "trainer: `devices`",
     "--trainer.strategy nonsense": "trainer: You selected an invalid strategy",
     "--trainer.precision 8": "trainer.precision",
-    "--trainer.barebones true": "trainer: `Trainer(barebones=True",
+    "--trainer.barebones true": "trainer.barebones: true would leave out metrics and checkpoints",
     "--trainer.logger TensorBoardLogger --trainer.logger.save_dir x": "TensorBoardLogger: Neither `tensorboard`",
     "--trainer.callbacks+=EarlyStopping --trainer.callbacks.monitor nothing": "Early stopping conditioned on metric",
     "--seed_everything -1": "seed_everything: -1 must be 0 or more",

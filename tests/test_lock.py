@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -33,6 +34,16 @@ def test_a_second_holder_is_refused_until_the_first_ends(tmp_path: Path) -> None
     assert not any(tmp_path.iterdir())
     with pytest.raises(ZeroDivisionError), lock(tmp_path):
         _ = 1 / 0
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_full_disk_leaves_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(json, "dump", full)
+    with pytest.raises(InputError, match=r"\.lock: cannot be written \(No space left on device\)"), lock(tmp_path):
+        pass
     assert not any(tmp_path.iterdir())
 
 

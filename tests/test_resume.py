@@ -127,9 +127,10 @@ CASES: dict[str, dict[str, Any]] = {
     "average of weights": {"callbacks": lambda: [EMAWeightAveraging(decay=0.9)]},
     "early stopping": {"callbacks": lambda: [EarlyStopping("val/accuracy", mode="max", patience=1)], "max_epochs": 6},
     "fewer batches": {"limit_train_batches": 4},
+    "the same few batches": {"overfit_batches": 3},
     "steps": {"max_steps": 10, "max_epochs": -1},
 }
-QUICK = {"validation within epochs": 3, "frozen, mixed": 4, "workers": 6}
+QUICK = {"validation within epochs": 3, "frozen, mixed": 4, "workers": 6, "the same few batches": 4}
 
 
 def check_case(case: str, tmp_path: Path, every: int) -> int:

@@ -142,9 +142,22 @@ def test_a_complete_run_says_so_and_goes_on_with_more_epochs(
     fit("--ckpt_path", "last")
     assert f"{run}/last.ckpt: this fit is complete. To train longer, give more --trainer.max_epochs." in caplog.text
     assert (run / "last.ckpt").read_bytes() == before
+    fit("--ckpt_path", "last", "--trainer.max_epochs", "3", "--trainer.max_steps", "5")
+    assert "this fit is complete. To train longer, give more --trainer.max_steps." in caplog.text
     fit("--ckpt_path", "last", "--trainer.max_epochs", "3")
     assert "trainer.max_epochs: 2 in the checkpoint, 3 from now on." in caplog.text
     assert read_checkpoint(run / "last.ckpt")["global_step"] == 12
+
+
+def test_a_resumed_fit_needs_no_start_weights_and_keeps_checkpoints_of_its_own(fit: Callable[..., Path]) -> None:
+    first = fit("--trainer.max_epochs", "1")
+    (first / "best.ckpt").rename("start.ckpt")
+    given = ["--model.weights", "start.ckpt", "--trainer.callbacks+=ModelCheckpoint"]
+    run = stopped(fit, 6, *given)
+    assert run != first
+    Path("start.ckpt").unlink()
+    assert fit(*given, "--ckpt_path", str(run / "last.ckpt")) == run
+    assert (run / "checkpoints/epoch=1-step=8.ckpt").is_file()
 
 
 def test_auto_starts_a_run_and_last_needs_one(
@@ -232,10 +245,16 @@ def test_another_batch_size_ends_the_schedule_where_it_should(
             ["--model.optimizer", "Adam"],
             "model.optimizer: Adam cannot continue with the state of SGD. Use SGD, or start",
         ),
-        (["--model.backbone.name", "test_efficientnet"], "has the weights of test_resnet, which do not fit"),
+        (
+            ["--model.backbone.name", "test_efficientnet"],
+            "do not fit the model of the config: they are those of test_resnet.",
+        ),
+        (["--model.head.hidden", "[8]"], "do not fit the model of the config: Missing key(s) in state_dict: "),
+        (["--model", "MultilabelTask"], "has a ClassificationTask, the config a MultilabelTask. Use the config of its"),
+        (["--model.backbone.normalization", "dataset"], "normalization: dataset has no effect, because "),
     ],
 )
-def test_another_optimizer_or_network_is_refused(
+def test_another_optimizer_or_model_is_refused(
     fit: Callable[..., Path], capsys: pytest.CaptureFixture, args: list[str], message: str
 ) -> None:
     run = fit("--trainer.max_epochs", "1")
@@ -269,6 +288,11 @@ def test_patience_is_the_typed_one(fit: Callable[..., Path], caplog: pytest.LogC
     assert "Early stopping ended this fit before." in caplog.text
     fit(*again, "--early_stopping", "2")
     assert read_checkpoint(run / "last.ckpt")["global_step"] == 12
+
+
+def test_forked_processes_end_like_one(fit: Callable[..., Path]) -> None:
+    run = fit("--trainer.devices", "2", "--trainer.strategy", "ddp_fork", "--trainer.max_epochs", "1")
+    assert (run / "best.ckpt").is_file()
 
 
 def test_slurm_queues_the_job_again_and_it_goes_on(fit: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:

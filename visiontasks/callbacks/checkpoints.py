@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, WeightAveraging
+from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from visiontasks.core.errors import InputError
-from visiontasks.core.files import sweep
+from visiontasks.core.files import cannot_be_written, sweep
 from visiontasks.core.signals import REQUEUE, Inbox, Interrupted
 from visiontasks.tasks.checkpoint import CheckpointFile
 
@@ -65,10 +65,18 @@ class Checkpoints(Checkpoint):
         """The file of the best state, or an empty text if there is none; Lightning asks for it by this name."""
         return str(best) if (best := self.directory / "best.ckpt").is_file() else ""
 
+    @best_model_path.setter
+    def best_model_path(self, path: str) -> None:
+        """Does nothing; Lightning sets it after `ddp_fork` to what the other processes found."""
+
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         self.monitor = pl_module.monitor
         trainer.strategy.checkpoint_io = CheckpointFile()
         if stage == "fit" and trainer.is_global_zero:
+            others = [other for other in trainer.checkpoint_callbacks if isinstance(other, ModelCheckpoint)]
+            for folder in (self.directory, *(Path(other.dirpath) for other in others if other.dirpath)):
+                with cannot_be_written(folder):
+                    folder.mkdir(parents=True, exist_ok=True)
             sweep(self.directory, "best.ckpt", "last.ckpt")
 
     def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
@@ -76,7 +84,7 @@ class Checkpoints(Checkpoint):
         # a callback that validates an average of the weights saves wrong ones meanwhile
         self.averages = any(isinstance(callback, WeightAveraging) for callback in callbacks)
         # Lightning does not save that it was told to stop
-        if any(stopper.wait_count >= stopper.patience for stopper in _stoppers(trainer)):
+        if _is_stopped(trainer):
             rank_zero_info("Early stopping ended this fit before. To go on, give a larger --early_stopping.")
             trainer.should_stop = True
         if self.best and not trainer.strategy.broadcast(self.best_model_path):
@@ -129,6 +137,8 @@ class Checkpoints(Checkpoint):
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
         self.opened.close()
+        if _is_stopped(trainer):
+            rank_zero_info("Early stopping ended this fit.")
         if not self.best and not trainer.fast_dev_run:  # ty: ignore[missing-attribute]
             rank_zero_warn(f"There is no best.ckpt, because {self.monitor} was never computed or is not a number.")
         self.asked = self._agreed_signal(trainer)
@@ -191,6 +201,10 @@ class Checkpoints(Checkpoint):
 
 def _stoppers(trainer: Any) -> list[EarlyStopping]:
     return [callback for callback in trainer.callbacks if isinstance(callback, EarlyStopping)]
+
+
+def _is_stopped(trainer: Any) -> bool:
+    return any(stopper.wait_count >= stopper.patience for stopper in _stoppers(trainer))
 
 
 def checkpoints_of(trainer: Trainer) -> Checkpoints | None:

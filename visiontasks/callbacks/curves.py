@@ -7,7 +7,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from visiontasks.core.files import read_csv
+from visiontasks.core.files import atomic_write, read_csv
 
 
 class Curves(Callback):
@@ -43,4 +43,5 @@ def draw_curves(metrics: Path, names: list[str], output: Path) -> None:
         axes.set(title=name, xlabel="epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
-    figure.savefig(output, dpi=120)
+    with atomic_write(output) as part:
+        figure.savefig(part, format="png", dpi=120)

@@ -10,6 +10,7 @@ from PIL import Image
 
 from visiontasks.callbacks.wandb import log_boxes_and_masks
 from visiontasks.core.draw import PREDICTED, TRUE, Canvas, grid, legend
+from visiontasks.core.files import atomic_write
 from visiontasks.core.geometry import Frame
 from visiontasks.core.sample import Batch, Sample
 from visiontasks.targets import find_target, names_of
@@ -81,7 +82,8 @@ class Panels(Callback):
         if self.directory:
             sheet = grid([_picture(panel, task.spec, bool(dense)) for panel in self.worst], columns=2 if dense else 4)
             parts = [sheet, legend(names, sheet.shape[1])] if dense else [sheet]
-            Image.fromarray(np.concatenate(parts)).save(Path(self.directory, f"{stage}_panels.png"))
+            with atomic_write(Path(self.directory, f"{stage}_panels.png")) as part:
+                Image.fromarray(np.concatenate(parts)).save(part, "PNG")
         rows = (_layers(panel, task.spec) for panel in self.worst)
         log_boxes_and_masks(trainer.loggers, f"{stage}/panels", rows, task.spec.get("class_names", []), names)
 

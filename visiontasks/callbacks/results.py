@@ -11,7 +11,7 @@ from PIL import Image
 
 from visiontasks.callbacks.checkpoints import checkpoints_of, figures
 from visiontasks.callbacks.wandb import log_pictures, log_table
-from visiontasks.core.files import write_csv
+from visiontasks.core.files import atomic_write, write_csv
 from visiontasks.core.tables import print_table, shown
 from visiontasks.targets import find_target
 
@@ -102,7 +102,8 @@ class Results(Callback):
                 pairs = zip(names, matrix.tolist(), strict=True)
                 lines = [{"true \\ predicted": name, **dict(zip(names, row, strict=True))} for name, row in pairs]
                 write_csv(path, lines)
-                Image.fromarray(picture).save(path.with_suffix(".png"))
+                with atomic_write(path.with_suffix(".png")) as part:
+                    Image.fromarray(picture).save(part, "PNG")
 
 
 def draw_confusion(matrix: np.ndarray, class_names: list[str]) -> np.ndarray:

@@ -48,7 +48,10 @@ def explain(error: BaseException) -> str | None:
         return text
     if isinstance(error, RuntimeError) and "DataLoader worker" in text:
         return f"a process that loads images ended, perhaps for lack of memory. {LESS}"
-    if isinstance(error, RuntimeError) and "by peer" in text:  # as gloo says
+    if type(error).__name__ == "ProcessRaisedException" and "InputError: " in text:  # of a forked process
+        return text.rsplit("InputError: ", 1)[-1]
+    ended = isinstance(error, RuntimeError) and "by peer" in text  # as gloo says
+    if ended or type(error).__name__ == "ProcessExitedException":
         return f"another process of this run ended first; its message above tells why, or its memory was full. {LESS}"
     if isinstance(error, ImportError) and not (error.name or "").startswith("visiontasks"):
         return f"{text}. Install the missing package." if isinstance(error, ModuleNotFoundError) else text

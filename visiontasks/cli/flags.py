@@ -41,6 +41,8 @@ def check_flags(command: str, config: Mapping[str, Any]) -> None:
         raise InputError(f"seed_everything: {seed} must be 0 or more, and below {SEEDS}.")
     if patience is not None and patience < 1:
         raise InputError(f"early_stopping: {patience} must be 1 or more. Leave it out to train to the end.")
+    if trainer.get("barebones"):
+        raise InputError("trainer.barebones: true would leave out metrics and checkpoints. Remove it.")
     for name in _callbacks(trainer):
         if name in REFUSED:
             raise InputError(f"trainer.callbacks: {name} does not work here. {REFUSED[name]}")

@@ -65,11 +65,11 @@ def resumed_directory(checkpoint: str | None) -> Path | None:
     return folder if (folder / "config.yaml").is_file() else None
 
 
-def is_complete(checkpoint: dict[str, Any], trainer: Trainer) -> bool:
-    """Whether the fit that wrote a checkpoint has done all epochs or steps of a trainer."""
-    epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
-    done = ((epochs, trainer.max_epochs), (checkpoint["global_step"], trainer.max_steps))
-    return any(limit is not None and 0 <= limit <= number for number, limit in done)
+def reached_limit(checkpoint: dict[str, Any], trainer: Trainer) -> str | None:
+    """Returns the limit of a trainer that the fit which wrote a checkpoint has reached: `max_epochs`, `max_steps`."""
+    done = {"max_epochs": checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]}
+    done["max_steps"] = checkpoint["global_step"]
+    return next((name for name, number in done.items() if 0 <= (getattr(trainer, name) or -1) <= number), None)
 
 
 def resume_command(args: Sequence[str], run_dir: Path) -> str:

@@ -1,6 +1,7 @@
 """Run directories: where they are, what resumes from them, and the loggers that every run has."""
 
 import os
+import shutil
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from visiontasks.callbacks.wandb import WandbLogger, default_logger, log_config
 from visiontasks.core.errors import InputError
-from visiontasks.core.files import atomic_write, read_csv, set_aside
+from visiontasks.core.files import atomic_write, read_csv, set_aside, sweep
 from visiontasks.core.redact import redact
 from visiontasks.tasks.resume import is_within_epoch, is_within_validation
 
@@ -46,6 +47,22 @@ def run_directory(parent: Path) -> Path:
     raise InputError(f"{parent}: too many runs at {time}.")
 
 
+class MetricsLogger(CSVLogger):
+    """Writes metrics.csv; a fault while it is written leaves the old file."""
+
+    @rank_zero_only
+    def save(self) -> None:
+        writer, path = self.experiment, Path(self.log_dir, "metrics.csv")
+        if not writer.metrics:
+            return
+        with atomic_write(path) as part:
+            part.unlink()  # the writer adds the header to a new file
+            if path.is_file():
+                shutil.copyfile(path, part)
+            writer.metrics_file_path = str(part)
+            super().save()
+
+
 def run_loggers(chosen: Any, directory: Path, resumed: dict[str, Any] | None = None) -> list[Any]:
     """Returns the logger of metrics.csv and the chosen ones: W&B by default, none for `false`.
 
@@ -60,7 +77,7 @@ def run_loggers(chosen: Any, directory: Path, resumed: dict[str, Any] | None = N
     for logger in others:
         if isinstance(logger, WandbLogger):
             logger.keep_id(directory)
-    csv = CSVLogger(str(directory), name="", version="", flush_logs_every_n_steps=20)
+    csv = MetricsLogger(str(directory), name="", version="", flush_logs_every_n_steps=20)
     rank_zero_only(_start_metrics)(csv, directory / "metrics.csv", resumed)
     return [csv, *others]
 
@@ -82,6 +99,7 @@ def rows_before(rows: Sequence[dict[str, str]], checkpoint: dict[str, Any]) -> l
 
 def _start_metrics(logger: CSVLogger, path: Path, resumed: dict[str, Any] | None) -> None:
     """Creates the writer now, since it warns about files such as config.yaml, and removes an older metrics.csv."""
+    sweep(path.parent, path.name)
     rows = read_csv(path)
     kept = rows_before(rows, resumed) if resumed else []
     if kept != rows:

@@ -20,11 +20,12 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from visiontasks.callbacks import Checkpoints, ClosedFormStart, Curves, FiniteCheck, Panels, Results
 from visiontasks.callbacks.rates import STEPS, LRFinder
 from visiontasks.cli.arguments import values_of
+from visiontasks.cli.differences import misfit, print_changes
 from visiontasks.cli.flags import check_flags
 from visiontasks.cli.imports import import_modules
 from visiontasks.cli.parser import SECTIONS, Parser, check_section, read_config
 from visiontasks.cli.preview import write_preview
-from visiontasks.cli.resume import find_checkpoint, is_complete, resume_command, resumed_directory
+from visiontasks.cli.resume import find_checkpoint, reached_limit, resume_command, resumed_directory
 from visiontasks.cli.runs import RUN_DIR, SaveConfig, run_directory, run_loggers, runs_folder
 from visiontasks.core.compat import leave_signals
 from visiontasks.core.errors import InputError
@@ -133,10 +134,7 @@ class VisionCLI(LightningCLI):
             raise InputError("ckpt_path: give it as an argument, `--ckpt_path CHECKPOINT`, not in a config.")
         self.config[self._method]["ckpt_path"] = None
         if self.checkpoint:
-            old, new = _flat(self.checkpoint["init_args"]), _flat(self._section("model").init_args)
-            for key in sorted(old.keys() & new.keys() - {"weights"}):
-                if old[key] != new[key]:
-                    rank_zero_info(f"model.{key}: {old[key]} in the checkpoint, {new[key]} from now on.")
+            print_changes(self.ckpt_path, self.checkpoint, self._section("model"))
 
     def before_instantiate_classes(self) -> None:
         trainer = self._section("trainer")
@@ -190,8 +188,8 @@ class VisionCLI(LightningCLI):
         """Trains the model, or solves its heads (`probe`), or draws the data (`preview`)."""
         if self.command == "preview":
             write_preview(self.datamodule, self.run_dir, self.trainer.loggers)
-        elif self.ckpt_path and is_complete(self.content, self.trainer):
-            rank_zero_info(f"{self.ckpt_path}: this fit is complete. To train longer, give more --trainer.max_epochs.")
+        elif self.ckpt_path and (limit := reached_limit(self.content, self.trainer)):
+            rank_zero_info(f"{self.ckpt_path}: this fit is complete. To train longer, give more --trainer.{limit}.")
         else:
             if self.command == "fit":
                 rank_zero_info(f"Run directory: {self.run_dir}. To resume it: {self._resume}")
@@ -219,12 +217,7 @@ class VisionCLI(LightningCLI):
         except RuntimeError as error:
             if self.checkpoint is None or "loading state_dict" not in str(error):
                 raise
-            known, own = _flat(self.checkpoint["init_args"]).get("backbone.name"), self.model.backbone.name
-            other = " with other options" if known == own else ""
-            raise InputError(
-                f"{self.ckpt_path}: it has the weights of {known}{other}, which do not fit {own} of the config. "
-                "Use the config of its run, or start a new fit without --ckpt_path."
-            ) from None
+            raise misfit(self.ckpt_path, self.checkpoint, self.model.backbone.name, error) from None
 
     @property
     def _resume(self) -> str:
@@ -232,14 +225,3 @@ class VisionCLI(LightningCLI):
 
     def _section(self, name: str) -> Namespace:
         return self.config[self._method][name]
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Flattens nested settings to dotted names without `init_args`."""
-    if isinstance(value, Namespace):
-        value = value.as_dict()
-    if not isinstance(value, dict):
-        return {prefix.removesuffix("."): list(value) if isinstance(value, tuple) else value}
-    if "class_path" in value:  # a class may have several paths
-        value = {"class": value["class_path"].rpartition(".")[2], **(value.get("init_args") or {})}
-    return {name: item for key, part in value.items() for name, item in _flat(part, f"{prefix}{key}.").items()}

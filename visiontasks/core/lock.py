@@ -38,8 +38,12 @@ def lock(folder: Path) -> Generator[None]:
             file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
         except FileExistsError:
             raise InputError(f"{folder}: in use by {_holder(path)}.") from None
-        with os.fdopen(file, "w") as opened:
-            json.dump(own, opened)
+        try:
+            with os.fdopen(file, "w") as opened:
+                json.dump(own, opened)
+        except OSError:  # a full disk; an empty lock would keep all processes out
+            path.unlink()
+            raise
     try:
         yield
     finally:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, SequentialSampler
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.sample import Batch, Sample
@@ -21,14 +21,15 @@ Names = Mapping[str, Sequence[str]]  # class names of each target, by key
 Key = tuple[int, list[int]]  # epoch and indices: the epoch travels with the work, to persistent workers too
 
 
-class ExactBatchSampler(DistributedSampler):
+class ExactBatchSampler(DistributedSampler, SequentialSampler):
     """Yields the keys of one rank's batches; each sample occurs exactly once over all ranks.
 
     The order is a pure function of (seed, epoch). It is cut into batches whose sizes differ by at most one, and each
     batch into the shares of the ranks. So every rank makes the same number of steps, no sample is padded or dropped,
     no batch is tiny, and for one global batch size the same samples meet in a step for any number of ranks.
 
-    It is a `DistributedSampler` so that Lightning keeps it and sets its epoch.
+    It is a `DistributedSampler` so that Lightning keeps it and sets its epoch, and a `SequentialSampler` so that
+    Lightning keeps it with `overfit_batches`, too.
 
     Args:
         count: Number of samples.
@@ -63,7 +64,7 @@ class ExactBatchSampler(DistributedSampler):
     def __len__(self) -> int:
         return self.steps
 
-    def __iter__(self) -> Iterator[Key]:
+    def __iter__(self) -> Iterator[Key]:  # ty: ignore[incompatible-method-override]
         for batch in np.array_split(self._order(), self.steps)[self.start() :]:
             yield self.epoch, batch[self.rank :: self.num_replicas].tolist()
 
@@ -91,21 +92,13 @@ class BatchLoader(DataLoader):
 class BatchDataset(Dataset):
     """Turns a key into a batch: reads, transforms and collates the samples.
 
-    An int stands for the batch of that number in file order: Lightning asks for it if `overfit_batches` replaces the
-    sampler. An image that cannot be read, or whose box is lost, raises an `InputError` that names it.
+    An image that cannot be read, or whose box is lost, raises an `InputError` that names it.
     """
 
-    def __init__(
-        self, dataset: VisionDataset, transform: Callable[[Sample, int, int], Sample], batch_size: int, names: Names
-    ) -> None:
-        self.dataset, self.transform, self.batch_size, self.names = dataset, transform, batch_size, names
+    def __init__(self, dataset: VisionDataset, transform: Callable[[Sample, int, int], Sample], names: Names) -> None:
+        self.dataset, self.transform, self.names = dataset, transform, names
 
-    def __len__(self) -> int:
-        return math.ceil(len(self.dataset) / self.batch_size)
-
-    def __getitem__(self, index: Key | int) -> Batch:
-        if isinstance(index, int):
-            index = 0, list(range(len(self.dataset))[index * self.batch_size :][: self.batch_size])
+    def __getitem__(self, index: Key) -> Batch:
         epoch, indices = index
         return collate([self.sample(epoch, i) for i in indices], self.names)
 

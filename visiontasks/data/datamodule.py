@@ -210,19 +210,20 @@ class VisionDataModule(LightningDataModule):
         dataset = self.dataset(split)
         if training and len(dataset) < 2:
             raise InputError(f"training has {len(dataset)} image, and batch norm needs at least two. Add images.")
-        weights = None
-        if training and self.balance:
+        # with overfit_batches, each epoch has the same batches
+        shuffle, weights = training and not getattr(self.trainer, "overfit_batches", 0), None
+        if shuffle and self.balance:
             labels = dataset.labels()
             weights = 1 / np.bincount(labels)[labels]
         if self.trainer and not ranks:
             ranks = {"rank": self.trainer.global_rank, "num_replicas": self.trainer.world_size}
-        sampler = ExactBatchSampler(len(dataset), self.batch_size, training, weights, self.seed, **ranks)
+        sampler = ExactBatchSampler(len(dataset), self.batch_size, shuffle, weights, self.seed, **ranks)
         if training and (trainer := self.trainer):
             sampler.start = lambda: trainer.fit_loop.batch_idx + 1  # not 0 if a fit resumes within an epoch
         transform = self.augment if training or augment else EvalTransform(self.image_size, self.resize)
         names, workers = {key: dataset.names(key) for key in self.keys}, self._workers()
         return BatchLoader(
-            dataset=BatchDataset(dataset, transform, self.batch_size, names),
+            dataset=BatchDataset(dataset, transform, names),
             sampler=sampler,
             batch_size=None,  # a key is already a whole batch
             collate_fn=as_is,

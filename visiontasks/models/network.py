@@ -20,17 +20,17 @@ from visiontasks.core.errors import InputError
 from visiontasks.core.network import answers
 
 BUNDLED = "tf_efficientnet_lite0"
-_reads_weights = ContextVar("reads_weights", default=True)
+reads_weights = ContextVar("reads_weights", default=True)
 
 
 @contextmanager
 def without_weights() -> Generator[None]:
-    """Builds backbones without reading pretrained weights, because those of a checkpoint will replace them."""
-    token = _reads_weights.set(False)
+    """Builds models without reading the weights that they start from, because those of a checkpoint replace them."""
+    token = reads_weights.set(False)
     try:
         yield
     finally:
-        _reads_weights.reset(token)
+        reads_weights.reset(token)
 
 
 def create_network(name: str, pretrained: bool | str, in_channels: int, output_stride: int | None, top: bool) -> Any:
@@ -39,7 +39,7 @@ def create_network(name: str, pretrained: bool | str, in_channels: int, output_s
     Raises:
         InputError: There is no such network, it lacks feature maps, or the weights are missing or do not fit.
     """
-    pretrained = pretrained if _reads_weights.get() else False
+    pretrained = pretrained if reads_weights.get() else False
     base = name.split(".")[0]
     if not timm.is_model(base):
         hint = "".join(f"; did you mean {other!r}?" for other in get_close_matches(base, timm.list_models(), 1))

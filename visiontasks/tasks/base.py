@@ -20,6 +20,7 @@ from visiontasks.core.sample import Batch
 from visiontasks.core.serialize import Configurable, serialize
 from visiontasks.models.backbone import Backbone
 from visiontasks.models.heads.base import Head, Stage
+from visiontasks.models.network import reads_weights
 from visiontasks.targets import names_of
 from visiontasks.targets.sample import is_spec
 from visiontasks.tasks.checkpoint import VERSION_KEY, provenance, start_from
@@ -87,7 +88,7 @@ class VisionTask(Configurable, LightningModule):
             self.train()
         stages = get_args(Stage)  # with "_" at the end, because an nn.Module has a method `train`
         self.figures: Any = nn.ModuleDict({f"{stage}_": StageFigures(stage, made, spec) for stage in stages})
-        if weights:
+        if weights and reads_weights.get():
             start_from(self, weights)
         self.to(memory_format=torch.channels_last)
         if compile:

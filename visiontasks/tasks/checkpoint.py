@@ -100,13 +100,13 @@ def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
 
 
 def _save(content: dict[str, Any], file: BinaryIO) -> None:
-    """Calls `torch.save`, which hides the reason if the file cannot be written."""
-    reasons: list[OSError] = []
+    """Calls `torch.save`, which hides the reason if a write fails or is interrupted by a signal."""
+    reasons: list[BaseException] = []
 
     def write(part: Any) -> int:
         try:
             return file.write(part)
-        except OSError as error:
+        except BaseException as error:  # torch also raises one here when a loader process dies
             reasons.append(error)
             raise
 

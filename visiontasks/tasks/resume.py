@@ -38,11 +38,11 @@ def check_fit_state(checkpoint: dict[str, Any], path: str) -> None:
         is_within_epoch(checkpoint)
         is_within_validation(checkpoint)
         counts = [checkpoint["global_step"], checkpoint["lr_schedulers"][0]["last_epoch"]]
-        tables = [checkpoint["callbacks"], checkpoint["optimizer_states"][0]["param_groups"][0]]
-        tables.append(checkpoint[VERSION_KEY].get("fit", {}))
+        heads, backbone = checkpoint["optimizer_states"][0]["param_groups"]
+        tables = [checkpoint["callbacks"], heads, backbone, checkpoint[VERSION_KEY].get("fit", {})]
         if all(isinstance(one, int) for one in counts) and all(isinstance(one, dict) for one in tables):
             return
-    except (KeyError, IndexError, TypeError, AttributeError):
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError):
         pass
     raise InputError(
         f"{path}: has no state of a fit that could go on. Start one from its weights with `--model.weights {path}`."
