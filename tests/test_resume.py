@@ -218,6 +218,25 @@ def test_a_signal_saves_the_step_and_the_fit_resumes(
         assert [name for name in found if not equal(found[name], uninterrupted[name])] == []
 
 
+class StopAt(Callback):
+    """Ends a fit after the given step, as `max_time` does."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        trainer.should_stop = trainer.should_stop or trainer.global_step == self.step
+
+
+def test_a_fit_that_ended_within_an_epoch_goes_on_there(tmp_path: Path, uninterrupted: dict[str, Any]) -> None:
+    fit(tmp_path, callbacks=lambda: [StopAt(8)], keep=False)
+    last = tmp_path / "last.ckpt"
+    assert read_checkpoint(last)["global_step"] == 8
+    found = end_of(fit(tmp_path, last, keep=False), tmp_path)
+    different = [name for name in found if not equal(found[name], uninterrupted[name])]
+    assert set(different) <= {"rows", "best"}  # a fit that ends early validates once more
+
+
 def kill_after(seconds: float, function: Callable[[], Any], written: Path | None = None) -> bool:
     """Runs a function in a process that is killed after some time, counted from when it has written a file.
 

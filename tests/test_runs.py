@@ -160,6 +160,18 @@ def test_a_resumed_fit_needs_no_start_weights_and_keeps_checkpoints_of_its_own(f
     assert (run / "checkpoints/epoch=1-step=8.ckpt").is_file()
 
 
+def test_a_damaged_history_is_no_obstacle(fit: Callable[..., Path], capsys: pytest.CaptureFixture) -> None:
+    run = fit("--trainer.max_epochs", "1")
+    more, path = ["--ckpt_path", str(run / "last.ckpt"), "--trainer.max_epochs", "2"], run / "metrics.csv"
+    whole = path.read_bytes()
+    path.write_bytes(b"\xff\xfe")
+    assert f"{path}: not a CSV file" in error_of(capsys, fit, *more)
+    path.write_bytes(whole[: whole.index(b"\n0,") + 2])  # its only row has no step
+    fit(*more)
+    assert [step for step, _ in rows(run, "val/loss")] == [7]
+    assert (run / "metrics-1.csv").is_file()
+
+
 def test_auto_starts_a_run_and_last_needs_one(
     fit: Callable[..., Path], capsys: pytest.CaptureFixture, caplog: pytest.LogCaptureFixture
 ) -> None:

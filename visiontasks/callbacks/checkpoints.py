@@ -110,7 +110,7 @@ class Checkpoints(Checkpoint):
         if trainer.check_val_every_n_epoch is None:
             done = trainer.fit_loop.total_batch_idx + 1
         if within and (interval is None or done % interval) and trainer.global_step != trainer.max_steps:
-            self._save_if_due(trainer)
+            self._save_if_due(trainer, trainer.should_stop)
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
@@ -125,14 +125,15 @@ class Checkpoints(Checkpoint):
         found = figures(trainer, "val")
         if found.get(self.monitor, -math.inf) > self.best.get(self.monitor, -math.inf):
             self.best, self.best_epoch, self.is_best = found, trainer.current_epoch, True
-        if not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:  # else other callbacks act at the epoch's end
+        if not _is_last_batch(trainer):  # else other callbacks act at the epoch's end
             self._save_best(trainer)
-            self._save_if_due(trainer)
+            self._save_if_due(trainer, trainer.should_stop)
             self._end_if_asked(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         self._save_best(trainer)
-        self._save_last(trainer)
+        if _is_last_batch(trainer) or self.saved_step < trainer.global_step:  # else `max_time` ended the fit within it
+            self._save_last(trainer)
         self.asked = self._agreed_signal(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
@@ -162,9 +163,9 @@ class Checkpoints(Checkpoint):
             if key.startswith("ModelCheckpoint") and state["monitor"] == self.monitor and state["best_model_score"]:
                 self.best = {self.monitor: float(state["best_model_score"])}
 
-    def _save_if_due(self, trainer: Trainer) -> None:
+    def _save_if_due(self, trainer: Trainer, stops: bool = False) -> None:
         seconds, steps = time.monotonic() - self.saved_at, trainer.global_step - self.saved_step
-        due = self.inbox.number > 0 or seconds >= self.seconds or steps >= self.steps
+        due = stops or self.inbox.number > 0 or seconds >= self.seconds or steps >= self.steps
         if trainer.strategy.reduce_boolean_decision(due, all=False):  # clocks differ, and a signal may reach one rank
             self._save_last(trainer)
             self.asked = self._agreed_signal(trainer)
@@ -201,6 +202,10 @@ class Checkpoints(Checkpoint):
 
 def _stoppers(trainer: Any) -> list[EarlyStopping]:
     return [callback for callback in trainer.callbacks if isinstance(callback, EarlyStopping)]
+
+
+def _is_last_batch(trainer: Any) -> bool:
+    return trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
 
 
 def _is_stopped(trainer: Any) -> bool:

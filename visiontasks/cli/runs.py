@@ -83,7 +83,7 @@ def run_loggers(chosen: Any, directory: Path, resumed: dict[str, Any] | None = N
 
 
 def rows_before(rows: Sequence[dict[str, str]], checkpoint: dict[str, Any]) -> list[dict[str, str]]:
-    """Returns the rows of a metrics.csv that a fit wrote before a checkpoint and will not write again."""
+    """Returns the whole rows of a metrics.csv that a fit wrote before a checkpoint and will not write again."""
     last, again = checkpoint["global_step"] - 1, set()
     if is_within_epoch(checkpoint):
         again.add("train/loss")
@@ -94,7 +94,7 @@ def rows_before(rows: Sequence[dict[str, str]], checkpoint: dict[str, Any]) -> l
         step = int(row["step"])
         return step > last or (step == last and any(row.get(name) for name in again))
 
-    return [row for row in rows if not follows(row)]
+    return [row for row in rows if row.get("step", "").isdecimal() and not follows(row)]
 
 
 def _start_metrics(logger: CSVLogger, path: Path, resumed: dict[str, Any] | None) -> None:

@@ -96,8 +96,11 @@ def read_csv(path: Path) -> list[dict[str, str]]:
     """Reads the rows of a CSV file that this package wrote; no rows if the file is missing."""
     if not path.is_file():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: not a CSV file ({error}). Rename or remove it.") from None
     # the last line of a run that was killed may be short
     return [{_unmarked(name): _unmarked(cell) for name, cell in row.items() if name and cell} for row in rows]
 
