@@ -191,6 +191,26 @@ def test_a_run_in_use_is_refused(fit: Callable[..., Path], capsys: pytest.Captur
         assert f"{run}: in use by process {os.getpid()}" in error_of(capsys, fit, "--ckpt_path", str(run / "last.ckpt"))
 
 
+def test_a_fit_that_another_one_finished_meanwhile_is_complete(
+    fit: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = fit("--trainer.max_epochs", "1")
+    before = (run / "last.ckpt").read_bytes()
+    fit("--ckpt_path", str(run / "last.ckpt"))
+    finished, metrics = (run / "last.ckpt").read_bytes(), (run / "metrics.csv").read_bytes()
+    (run / "last.ckpt").write_bytes(before)
+
+    def finish(folder: Path) -> Any:
+        (folder / "last.ckpt").write_bytes(finished)
+        return lock(folder)
+
+    monkeypatch.setattr("visiontasks.cli.training.lock", finish)
+    caplog.set_level(logging.INFO)
+    fit("--ckpt_path", str(run / "last.ckpt"))
+    assert "this fit is complete" in caplog.text
+    assert (run / "metrics.csv").read_bytes() == metrics
+
+
 def groups(run: Path) -> list[dict[str, Any]]:
     return read_checkpoint(run / "last.ckpt")["optimizer_states"][0]["param_groups"]
 

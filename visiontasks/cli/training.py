@@ -117,6 +117,7 @@ class VisionCLI(LightningCLI):
         if self.ckpt_path and self.command == "probe":
             raise InputError("probe solves new heads; for the backbone of another run, use --model.weights CHECKPOINT.")
         if self.ckpt_path:
+            self.written = Path(self.ckpt_path).stat().st_mtime_ns if Path(self.ckpt_path).is_file() else 0
             self.content = read_checkpoint(self.ckpt_path)
             self.checkpoint = check_task(self.content["hyper_parameters"], modules, f"{self.ckpt_path}: model")
             if self.command == "fit":
@@ -140,10 +141,13 @@ class VisionCLI(LightningCLI):
         trainer = self._section("trainer")
         own = resumed_directory(self.ckpt_path) if self.command == "fit" else None
         folder = runs_folder(trainer.default_root_dir, self.config[self._method].get("config") or [])
-        self.run_dir, self.resumed = own or run_directory(folder), self.content if own else None
+        self.run_dir = own or run_directory(folder)
         if is_first := not (self.launched or getattr(rank_zero_only, "rank", 0)):
             self.held.enter_context(lock(self.run_dir))
             os.environ[RUN_DIR] = str(self.run_dir)
+        if own and self.ckpt_path and Path(self.ckpt_path).stat().st_mtime_ns != self.written:
+            self.content = read_checkpoint(self.ckpt_path)  # another fit wrote it before it gave up the lock
+        self.resumed = self.content if own else None
         best = Path(self.ckpt_path or "none").with_name("best.ckpt")
         if is_first and self.command == "fit" and self.ckpt_path and not own and best.is_file():
             shutil.copy(best, self.run_dir)  # its figures are in the other checkpoint
