@@ -175,8 +175,8 @@ def test_a_hub_that_does_not_answer_costs_little(listens: bool, monkeypatch: pyt
         if listens:
             server.listen()
         address = f"http://127.0.0.1:{server.getsockname()[1]}"
-        monkeypatch.setattr("visiontasks.models.backbone.ENDPOINT", address)
-        monkeypatch.setattr("visiontasks.models.backbone.is_offline_mode", lambda: False)
+        monkeypatch.setattr("visiontasks.models.network.ENDPOINT", address)
+        monkeypatch.setattr("visiontasks.models.network.is_offline_mode", lambda: False)
         monkeypatch.setattr(answers, "__defaults__", (0.3,))
         start = time.perf_counter()
         with pytest.raises(InputError, match=rf"weights of test_resnet .*{address} does not answer.* its cache /"):
