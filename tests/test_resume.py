@@ -129,7 +129,7 @@ CASES: dict[str, dict[str, Any]] = {
     "fewer batches": {"limit_train_batches": 4},
     "steps": {"max_steps": 10, "max_epochs": -1},
 }
-QUICK = {"validation within epochs": 3, "frozen, mixed": 4, "workers": 6}
+QUICK = {"validation within epochs": 5, "frozen, mixed": 6, "workers": 9}
 
 
 def check_case(case: str, tmp_path: Path, every: int) -> int:
