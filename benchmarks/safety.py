@@ -1,4 +1,4 @@
-"""What the checks of a fit cost: images per second with and without them, side by side in one process.
+"""What the checks of a fit cost: images per CPU second with and without them, side by side in one process.
 
 With them, each step is checked for values that are not finite, and signals and the time of the last checkpoint are
 looked at; the lock of the run directory costs nothing within a fit. The epochs of both fits alternate.
@@ -34,17 +34,17 @@ class HeldShapes(Shapes):  # drawn once and kept, so that the time is that of th
 
 
 class Clock(Callback):
-    """Measures the training steps of an epoch."""
+    """Measures the CPU time of the training steps of an epoch, which other processes disturb less than the time."""
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
-        self.start = time.perf_counter()
+        self.start = time.process_time()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
-        self.seconds = time.perf_counter() - self.start
+        self.seconds = time.process_time() - self.start
 
 
 def measure(options: argparse.Namespace, data: VisionDataModule, checks: bool) -> float:
-    """Trains one epoch; returns images per second."""
+    """Trains one epoch; returns images per CPU second."""
     seed_everything(0, verbose=False)
     clock = Clock()
     with tempfile.TemporaryDirectory() as directory:
@@ -80,7 +80,7 @@ def main() -> None:
             rates[checks].append(measure(options, data, checks))
     with_checks, without = (statistics.median(rates[checks][1:]) for checks in (True, False))  # the first warms up
     ratios = [one / other for one, other in zip(rates[True][1:], rates[False][1:], strict=True)]
-    print(f"images per second with checks {with_checks:.1f}, without {without:.1f}")
+    print(f"images per CPU second with checks {with_checks:.1f}, without {without:.1f}")
     print(f"ratio of a round: median {statistics.median(ratios):.3f}, {min(ratios):.3f} to {max(ratios):.3f}")
 
 

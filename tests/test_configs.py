@@ -198,7 +198,11 @@ STUDIES = sorted((ROOT / "configs/studies").glob("*.yaml"))
 SHRUNK_STUDIES = {"bridges": [*TINY, *SMALL], "normalization": ["--data.image_size", "16"]}  # whitening 32: 10 s
 
 
-@pytest.mark.parametrize("study", STUDIES, ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "study",
+    [pytest.param(path, marks=[] if path.stem == "bridges" else pytest.mark.slow) for path in STUDIES],
+    ids=lambda path: path.name,
+)
 def test_study_runs_all_its_steps(study: Path, sets: Path) -> None:
     main(["study", str(study), *FEW, *SHRUNK_STUDIES.get(study.stem, []), "--trainer.max_epochs", "1"])
     with (sets / "runs" / study.stem / "results.csv").open() as file:

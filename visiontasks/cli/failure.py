@@ -27,6 +27,7 @@ ABOUT_INPUT = {
 MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory|Unable to allocate", re.IGNORECASE)
 PACKAGE = Path(__file__).parents[1]
 CONSTRUCTOR = re.compile(r"Problem with given class_path '([^']+)': (.*?)(?= - |$)")  # in jsonargparse's list of errors
+RESTORING = re.compile(r"checkpoint_connector\.py \w*restore|resume\.py adapt_checkpoint$")  # Lightning's, and ours
 LESS = "Lower --data.batch_size, --data.image_size or --data.num_workers (--batch_size for predict and evaluate)."
 
 
@@ -60,7 +61,7 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, OSError) or names & ABOUT_INPUT:
         return text or type(error).__name__
     frames = traceback.extract_tb(error.__traceback__)
-    if any(frame.filename.endswith("checkpoint_connector.py") and "restore" in frame.name for frame in frames):
+    if any(RESTORING.search(f"{frame.filename} {frame.name}") for frame in frames):
         advice = "Start a new fit from its weights with --model.weights"
         return f"--ckpt_path: the state of the training is damaged or of another version ({error!r}). {advice}."
     if place := _own_module(frames):
