@@ -21,9 +21,11 @@ ABOUT_INPUT = {
     "lightning.fabric.utilities.exceptions.MisconfigurationException",
     "pytorch_lightning.utilities.exceptions.MisconfigurationException",
     "argparse.ArgumentError",
+    "pydantic_core._pydantic_core.ValidationError",
     "yaml.error.YAMLError",
     "zipfile.BadZipFile",
 }
+RESTORING = (("checkpoint_connector", "restore"), ("resume", "adapt"))  # files, and words of their functions
 MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory|Unable to allocate", re.IGNORECASE)
 PACKAGE = Path(__file__).parents[1]
 CONSTRUCTOR = re.compile(r"Problem with given class_path '([^']+)': (.*?)(?= - |$)")  # in jsonargparse's list of errors
@@ -43,7 +45,8 @@ def explain(error: BaseException) -> str | None:
     if problem := CONSTRUCTOR.search(text):
         return ": ".join(problem.groups())
     if isinstance(error, ValueError) and "more than 1 value per channel" in text:
-        return "batch norm cannot learn from a batch of one image. Give --data.batch_size of 2 or more."
+        advice = "Change --data.batch_size, so that the last batch has more images, or give a larger --data.image_size."
+        return f"batch norm cannot learn from a batch of one image. {advice}"
     if isinstance(error, RuntimeError) and text.startswith("Early stopping conditioned on metric"):
         return text
     if isinstance(error, RuntimeError) and "DataLoader worker" in text:
@@ -57,9 +60,11 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, OSError) or names & ABOUT_INPUT:
         return text or type(error).__name__
     frames = traceback.extract_tb(error.__traceback__)
-    if any(frame.filename.endswith("checkpoint_connector.py") and "restore" in frame.name for frame in frames):
+    if any(Path(frame.filename).stem == file and word in frame.name for frame in frames for file, word in RESTORING):
         advice = "Start a new fit from its weights with --model.weights"
         return f"--ckpt_path: the state of the training is damaged or of another version ({error!r}). {advice}."
+    if isinstance(error, ValueError) and "pytorch" in Path(frames[-1].filename if frames else "").parts:
+        return f"trainer: {text}"  # a setting that Lightning checks when it starts
     if place := _own_module(frames):
         return f"{place}: {type(error).__name__}: {text}. `--debug` shows the traceback."
     return None

@@ -1,5 +1,6 @@
 """Settings of the trainer that would break a run or do nothing, refused before it begins."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -56,6 +57,11 @@ def _check_training(command: str, trainer: Mapping[str, Any], patience: int | No
     for name in ("limit_train_batches", *(("max_epochs", "max_steps") if command == "fit" else ())):
         if trainer.get(name) == 0:
             raise InputError(f"trainer.{name}: 0: {NONE}. Use `probe` or `validate` to train nothing.")
+    if (longest := trainer.get("max_time")) is not None and not re.search("[1-9]", str(longest)):
+        raise InputError(f"trainer.max_time: {longest}: {NONE}.")
+    interval = trainer.get("val_check_interval")
+    if isinstance(interval, int | float) and not interval > 0:
+        raise InputError(f"trainer.val_check_interval: {interval} must be more than 0.")
     if trainer.get("limit_val_batches") == 0 and command == "fit":
         if patience:
             raise InputError("early_stopping: needs a validation, but trainer.limit_val_batches is 0. Remove one.")
