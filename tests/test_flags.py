@@ -51,6 +51,8 @@ SETTINGS: list[tuple[str, dict[str, Any], str]] = [  # command, changes, and the
     ("fit", {"limit_val_batches": 0, "early_stopping": 2}, "early_stopping: needs a validation"),
     ("validate", {"limit_val_batches": 0}, "trainer.limit_val_batches: 0: there is nothing to do"),
     ("test", {"limit_test_batches": 0}, "trainer.limit_test_batches: 0: there is nothing to do"),
+    ("fit", {"max_time": "00:00:00:00"}, "trainer.max_time: 00:00:00:00: there is nothing to do"),
+    ("fit", {"val_check_interval": 0}, "trainer.val_check_interval: 0 must be more than 0"),
     ("fit", {"max_epochs": 0}, "trainer.max_epochs: 0: there is nothing to do"),
     ("fit", {"max_steps": 0}, "trainer.max_steps: 0: there is nothing to do"),
     *(("fit", {name: lowest - 1}, f"trainer.{name}: {lowest - 1} must be") for name, lowest in LOWEST.items()),
@@ -77,6 +79,7 @@ FLAGS = {  # and a part of the message
     "--trainer.callbacks+=StochasticWeightAveraging --trainer.callbacks.swa_lrs 1": "Use EMAWeightAveraging",
     "--trainer.accelerator gpu": "gpu",
     "--trainer.devices abc": "trainer: `devices`",
+    "--trainer.val_check_interval 1000": "trainer: `val_check_interval` (1000) must be less",
     "--trainer.strategy nonsense": "trainer: You selected an invalid strategy",
     "--trainer.precision 8": "trainer.precision",
     "--trainer.barebones true": "trainer: `Trainer(barebones=True",
@@ -136,6 +139,8 @@ def test_fits_without_checkpoints_or_validation_work(
     main(["fit", "-c", "base.yaml", "--trainer.limit_val_batches", "0"])
     assert [path.name for path in tmp_path.rglob("*.ckpt")] == ["last.ckpt"]
     assert any("there is no validation, and so no best.ckpt" in str(warning.message) for warning in recwarn)
+    main(["fit", "-c", "base.yaml", "--trainer.callbacks+=ModelCheckpoint"])
+    assert len([*tmp_path.rglob("checkpoints/epoch=0-*.ckpt")]) == 1
 
 
 LINES = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]"]

@@ -1,6 +1,5 @@
 """Settings of the trainer that would break a run or do nothing, refused before it begins."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -57,7 +56,7 @@ def _check_training(command: str, trainer: Mapping[str, Any], patience: int | No
     for name in ("limit_train_batches", *(("max_epochs", "max_steps") if command == "fit" else ())):
         if trainer.get(name) == 0:
             raise InputError(f"trainer.{name}: 0: {NONE}. Use `probe` or `validate` to train nothing.")
-    if (longest := trainer.get("max_time")) is not None and not re.search("[1-9]", str(longest)):
+    if isinstance(longest := trainer.get("max_time"), str) and not longest.strip("0: "):
         raise InputError(f"trainer.max_time: {longest}: {NONE}.")
     interval = trainer.get("val_check_interval")
     if isinstance(interval, int | float) and not interval > 0:

@@ -118,7 +118,8 @@ def alike_but_split(names: Iterable[str]) -> list[str]:
         if found := _WORD.search(name):
             rest = re.sub("[0-9]", "", name[: found.start()] + "*" + name[found.end() :])
             groups.setdefault(rest, {}).setdefault(SPLITS[(found.lastindex or 0) - 1], name)
-    return next(([*group.values()] for group in groups.values() if "train" in group and len(group) > 1), [])
+    alike = next((group for group in groups.values() if "train" in group and len(group) > 1), {})
+    return [alike[split] for split in SPLITS if split in alike]
 
 
 def split_path(pattern: str, split: str) -> Path:

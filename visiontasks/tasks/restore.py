@@ -58,7 +58,7 @@ def check_task(description: Any, trust: Trusted = (), where: str = "model") -> d
         InputError: It names a class that is not in `model_classes`, or `build` refuses it.
     """
     found = check(description, VisionTask, model_classes(trust), where)
-    if not isinstance(found.get("init_args"), dict):
+    if not found.get("init_args"):
         raise InputError(f"{where}: it has no init_args, the arguments of {found['class_path']}.")
     return found
 

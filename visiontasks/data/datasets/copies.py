@@ -37,9 +37,7 @@ def same_files(files: Sequence[Path], side: Callable[[int], Hashable] = int) -> 
     return sorted(groups)
 
 
-def without_copies(
-    split: str, files: Sequence[Path], chosen: Iterable[int], labels: Sequence[int] = ()
-) -> list[int]:
+def without_copies(split: str, files: Sequence[Path], chosen: Iterable[int], labels: Sequence[int] = ()) -> list[int]:
     """Returns `chosen`, places in `files`; for train without files that are byte for byte the same as one not chosen.
 
     The log counts the copies, and those whose `labels` differ; if no file is left, that is an `InputError`.

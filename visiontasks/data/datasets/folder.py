@@ -84,7 +84,7 @@ def _parts(root: Path, split: str) -> dict[str, Path]:
         else:
             parts[part] = root / name
     if not parts and (alike := alike_but_split(others)):
-        raise InputError(f"{root}: {' and '.join(alike)} are splits, not classes. Rename them to train, val, test.")
+        raise InputError(f"{root}: {' and '.join(alike)} look like splits. Rename them to train, val or test.")
     if parts and "train" not in parts:
         present = next(parts[name].name for name in SPLITS if name in parts)
         if others and not {path.name for path in parts.values()} & {*SPLITS}:
