@@ -79,6 +79,10 @@ FLAGS = {  # and a part of the message
     "--trainer.callbacks+=StochasticWeightAveraging --trainer.callbacks.swa_lrs 1": "Use EMAWeightAveraging",
     "--trainer.accelerator gpu": "gpu",
     "--trainer.devices abc": "trainer: `devices`",
+    "--trainer.callbacks+=EMAWeightAveraging --trainer.callbacks.decay 2": "Invalid decay value 2.0",
+    "--trainer.callbacks+=FreezeBackbone --trainer.callbacks.epochs -3": "FreezeBackbone: epochs=-3 must be 0 or more",
+    '--data.augment [{"class_path":"RandomCrop","init_args":{"height":64,"width":64}}]': "augment: Crop size (height, w",
+    '--data.augment [{"class_path":"Normalize"}]': "augment: images become float32, not uint8. Remove Normalize",
     "--trainer.val_check_interval 1000": "trainer: `val_check_interval` (1000) must be less",
     "--trainer.strategy nonsense": "trainer: You selected an invalid strategy",
     "--trainer.precision 8": "trainer.precision",
@@ -107,6 +111,12 @@ FLAGS = {  # and a part of the message
 def test_arguments_that_cannot_work_are_refused(flags: str, fit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("a connection"))
     assert FLAGS[flags] in fit(*flags.split(" "))
+
+
+def test_a_command_without_arguments_asks_for_a_config(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        main(["fit"])
+    assert "error: fit needs a config: give -c CONFIG" in capsys.readouterr().err
 
 
 def test_a_damaged_state_of_the_training_is_named(fit: Any, tmp_path: Path) -> None:

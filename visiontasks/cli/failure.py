@@ -47,6 +47,8 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, ValueError) and "more than 1 value per channel" in text:
         advice = "Change --data.batch_size, so that the last batch has more images, or give a larger --data.image_size."
         return f"batch norm cannot learn from a batch of one image. {advice}"
+    if isinstance(error, ValueError) and text.startswith("Does not validate against"):  # as jsonargparse says
+        return text
     if isinstance(error, RuntimeError) and text.startswith("Early stopping conditioned on metric"):
         return text
     if isinstance(error, RuntimeError) and "DataLoader worker" in text:
