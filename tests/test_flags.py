@@ -81,7 +81,7 @@ FLAGS = {  # and a part of the message
     "--trainer.devices abc": "trainer: `devices`",
     "--trainer.callbacks+=EMAWeightAveraging --trainer.callbacks.decay 2": "Invalid decay value 2.0",
     "--trainer.callbacks+=FreezeBackbone --trainer.callbacks.epochs -3": "FreezeBackbone: epochs=-3 must be 0 or more",
-    '--data.augment [{"class_path":"RandomCrop","init_args":{"height":64,"width":64}}]': "augment: Crop size (height, w",
+    '--data.augment [{"class_path":"RandomCrop","init_args":{"height":64,"width":64}}]': "augment: Crop size (height",
     '--data.augment [{"class_path":"Normalize"}]': "augment: images become float32, not uint8. Remove Normalize",
     "--trainer.val_check_interval 1000": "trainer: `val_check_interval` (1000) must be less",
     "--trainer.strategy nonsense": "trainer: You selected an invalid strategy",
