@@ -16,6 +16,7 @@ from lightning.pytorch import Callback, Trainer, seed_everything
 from torch.optim import SGD
 
 from visiontasks.callbacks import Checkpoints, FiniteCheck
+from visiontasks.cli import main
 from visiontasks.core.errors import InputError
 from visiontasks.core.files import sweep
 from visiontasks.data import Shapes, VisionDataModule
@@ -163,6 +164,60 @@ def test_a_flipped_bit_and_a_cut_are_noticed(place: float, content: dict[str, An
         read_checkpoint(path)
     path.write_bytes(good)
     read_checkpoint(path)
+
+
+CONFIG = """
+model: {class_path: ClassificationTask, init_args: {backbone: {name: test_resnet, pretrained: false}}}
+data: {dataset: {class_path: Shapes, init_args: {count: 8, size: 32}}, image_size: 32, batch_size: 4}
+trainer: {accelerator: cpu, max_epochs: 2, logger: false, enable_progress_bar: false, enable_model_summary: false}
+"""
+
+
+def limit_files(trainer: Trainer, size: int) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+
+
+PLACES: dict[str, tuple[str, Callable[[Any], None], str]] = {  # hook, fault, message
+    "config": ("setup", lambda _: limit_files(_, 100), r"config.yaml: cannot be written \(File too large\)"),
+    "metrics": ("on_validation_start", lambda _: limit_files(_, 50), r"a file cannot be written \(File too large\)"),
+    "panels": ("on_train_end", lambda _: limit_files(_, 3000), r"a file cannot be written \(File too large\)"),
+    "folder": ("on_train_end", lambda trainer: shutil.rmtree(trainer.default_root_dir), "No such file or directory"),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_run_directory_that_cannot_be_written_is_named(
+    place: str, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hook, fault, message = PLACES[place]
+    monkeypatch.chdir(tmp_path)
+    Path("small.yaml").write_text(CONFIG)
+    before, limit = getattr(FiniteCheck, hook), resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fail(self: FiniteCheck, trainer: Trainer, *args: Any, **options: Any) -> None:
+        fault(trainer)
+        before(self, trainer, *args, **options)
+
+    monkeypatch.setattr(FiniteCheck, hook, fail)
+    try:
+        with pytest.raises(SystemExit, match="2"):
+            main(["fit", "-c", "small.yaml"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error: "))
+    assert re.search(rf"runs/small/[\d-]+.*{message}", line)
+    if place == "panels":
+        read_checkpoint(next(Path("runs/small").glob("*/last.ckpt")))
+
+
+@pytest.mark.parametrize("root", ["file", "file/folder", "/proc/runs"])
+def test_a_place_without_room_for_runs_is_named(root: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    config, place = tmp_path / "small.yaml", tmp_path / root
+    config.write_text(CONFIG)
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit, match="2"):
+        main(["fit", "-c", str(config), "--trainer.default_root_dir", str(place)])
+    assert re.search(rf"error: {place}/small/[\d-]+: the run directory cannot be created \(\w", capsys.readouterr().err)
 
 
 def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path: Path) -> None:

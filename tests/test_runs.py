@@ -110,6 +110,7 @@ def test_a_run_that_was_interrupted_goes_on_where_it_was(
         assert rows(run, column) == rows(whole, column)
     assert (run / "best.ckpt").exists()
     assert (run / "curves.png").exists()
+    assert str(Path.cwd()).encode() not in (run / "last.ckpt").read_bytes()  # it may be given away
 
 
 def test_the_best_so_far_stays_the_best(fit: Callable[..., Path]) -> None:

@@ -174,7 +174,7 @@ class Checkpoints(Checkpoint):
     def _save(self, trainer: Trainer, name: str) -> None:
         if trainer.fast_dev_run:  # ty: ignore[missing-attribute]
             return
-        self.inbox.closed = True
+        self.inbox.closed = True  # a second signal waits until the file is complete
         trainer.save_checkpoint(self.directory / name, weights_only=False)
         self.inbox.closed = False
 

@@ -61,9 +61,8 @@ def between(low: float, high: float = math.inf) -> Callable[[str], float]:
 
     def number(text: str) -> float:
         if not (low <= (value := float(text)) <= high and math.isfinite(value)):
-            raise argparse.ArgumentTypeError(
-                f"{text} must be {low:g} or more" + f", at most {high:g}" * (high < math.inf)
-            )
+            limit = f" and {high:g} or less" if high < math.inf else ""
+            raise argparse.ArgumentTypeError(f"{text} must be {low:g} or more{limit}.")
         return value
 
     return number
@@ -143,11 +142,7 @@ def _export(parser: Arguments) -> None:
     add("--output", type=Path, help="path of the file (default: path of the checkpoint with another suffix)")
     add("--resize", action="store_true", help="the file accepts images of any size and resizes them itself")
     add("--int8", action="store_true", help="8-bit weights and activations, smaller and possibly faster")
-    add(
-        "--max_drop",
-        type=between(0),
-        help="allowed loss of accuracy or IoU, in hundredths (default: 0.2; with --int8: 2)",
-    )
+    add("--max_drop", type=between(0), help="allowed loss of accuracy or IoU, in hundredths (default: 0.2; int8: 2)")
     add("-c", "--config", type=Path, help=CONFIG_BESIDE)
     add("--samples", nargs="+", help="images, folders ... for the comparison, instead of the validation set")
     add("--images", type=at_least(0), default=256, help="number of validation images, 0 for all (default: 256)")
@@ -201,12 +196,7 @@ def _inspect(parser: Arguments) -> None:
     add("--rate", type=between(0), default=0.1, help="root mean square of a step (default: 0.1)")
     add("--decay", type=between(0, 1), default=0.01, help="share of the image that a step removes (default: 0.01)")
     add("--blur", type=between(0), default=1.0, help="standard deviation in pixels (default: 1)")
-    add(
-        "--clip",
-        type=between(0, 1),
-        default=0.1,
-        help="share of the smallest pixels that are set to zero (default: 0.1)",
-    )
+    add("--clip", type=between(0, 1), default=0.1, help="share of the smallest pixels set to zero (default: 0.1)")
     add("--jitter", type=at_least(0), default=8, help="largest shift in pixels (default: 8)")
     add = part("attack", "Images with a small change that the network no longer recognizes.", images=True)
     add("--radius", type=at_least(1), default=8, help="largest change of a value, in levels of 255 (default: 8)")

@@ -25,10 +25,10 @@ ABOUT_INPUT = {
     "yaml.error.YAMLError",
     "zipfile.BadZipFile",
 }
-RESTORING = (("checkpoint_connector", "restore"), ("resume", "adapt"))  # files, and words of their functions
 MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory|Unable to allocate", re.IGNORECASE)
 PACKAGE = Path(__file__).parents[1]
 CONSTRUCTOR = re.compile(r"Problem with given class_path '([^']+)': (.*?)(?= - |$)")  # in jsonargparse's list of errors
+RESTORING = re.compile(r"checkpoint_connector\.py \w*restore|resume\.py adapt_checkpoint$")  # Lightning's, and ours
 LESS = "Lower --data.batch_size, --data.image_size or --data.num_workers (--batch_size for predict and evaluate)."
 
 
@@ -62,7 +62,7 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, OSError) or names & ABOUT_INPUT:
         return text or type(error).__name__
     frames = traceback.extract_tb(error.__traceback__)
-    if any(Path(frame.filename).stem == file and word in frame.name for frame in frames for file, word in RESTORING):
+    if any(RESTORING.search(f"{frame.filename} {frame.name}") for frame in frames):
         advice = "Start a new fit from its weights with --model.weights"
         return f"--ckpt_path: the state of the training is damaged or of another version ({error!r}). {advice}."
     if isinstance(error, ValueError) and "pytorch" in Path(frames[-1].filename if frames else "").parts:

@@ -218,6 +218,10 @@ class VisionCLI(LightningCLI):
             if self.launched:
                 sys.exit()  # Lightning would kill the first process if another one ends with another status
             raise
+        except OSError as error:
+            if error.filename or not error.strerror:
+                raise
+            raise InputError(f"{self.run_dir}: a file cannot be written ({error.strerror}).") from error
         except RuntimeError as error:
             if self.checkpoint is None or "loading state_dict" not in str(error):
                 raise
