@@ -106,8 +106,6 @@ class VisionCLI(LightningCLI):
         parser = ArgumentParser(add_help=False, allow_abbrev=False)
         parser.add_argument("--imports", action="append", default=[])
         options, args = parser.parse_known_args(args)
-        if not args:
-            raise InputError(f"{self.command} needs a config: give -c CONFIG, such as configs/quickstart.yaml.")
         configs = [read_config(Path(config)) for config in values_of(args, "-c", "--config")]
         for name in SECTIONS:
             for value in values_of(args, f"--{name}"):
