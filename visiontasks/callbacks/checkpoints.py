@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, WeightAveraging
+from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from visiontasks.core.errors import InputError
@@ -73,6 +73,9 @@ class Checkpoints(Checkpoint):
 
     def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
         callbacks: list[Callback] = trainer.callbacks  # ty: ignore[missing-attribute]
+        for other in callbacks:
+            if isinstance(other, ModelCheckpoint) and other.dirpath:  # writing a file creates no folder
+                Path(other.dirpath).mkdir(parents=True, exist_ok=True)
         # a callback that validates an average of the weights saves wrong ones meanwhile
         self.averages = any(isinstance(callback, WeightAveraging) for callback in callbacks)
         # Lightning does not save that it was told to stop
