@@ -142,6 +142,14 @@ def test_values_that_no_model_has_are_refused(tmp_path: Path, content: Any) -> N
         read_checkpoint(path)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1j])
+def test_weights_that_are_no_finite_real_numbers_are_refused(tmp_path: Path, value: complex) -> None:
+    path = tmp_path / "best.ckpt"
+    path.write_bytes(saved({**CONTENT, "state_dict": {"weight": torch.tensor([1, value])}}))
+    with pytest.raises(InputError, match=f"^{path}: the weight 'weight' must hold finite real numbers"):
+        read_checkpoint(path)
+
+
 @pytest.mark.parametrize("content", [{"state_dict": {}, "epoch": 3}, torch.zeros(3), [1, 2], "text"], ids=type)
 def test_a_file_of_something_else_is_named(tmp_path: Path, content: Any) -> None:
     path = tmp_path / "other.pt"

@@ -151,6 +151,10 @@ def test_files_of_another_origin_are_refused(exported: Any, tmp_path: Path) -> N
     onnx.save(model, tmp_path / "odd.onnx")
     with pytest.raises(InputError, match=r"odd\.onnx: not exported by visiontasks"):
         visiontasks.load(str(tmp_path / "odd.onnx"))
+    model.metadata_props[0].value = "[" * 100_000
+    onnx.save(model, tmp_path / "deep.onnx")
+    with pytest.raises(InputError, match=r"deep\.onnx: not exported by visiontasks"):
+        visiontasks.load(str(tmp_path / "deep.onnx"))
     outside = b"\x7b\x7c" + (tmp_path / "outside.onnx").read_bytes()  # a group, which other readers pass over
     (tmp_path / "group.onnx").write_bytes(outside)
     with pytest.raises(InputError, match=r"group\.onnx: not an ONNX file that can be read"):

@@ -51,6 +51,8 @@ SETTINGS: list[tuple[str, dict[str, Any], str]] = [  # command, changes, and the
     ("fit", {"limit_val_batches": 0, "early_stopping": 2}, "early_stopping: needs a validation"),
     ("validate", {"limit_val_batches": 0}, "trainer.limit_val_batches: 0: there is nothing to do"),
     ("test", {"limit_test_batches": 0}, "trainer.limit_test_batches: 0: there is nothing to do"),
+    ("fit", {"max_time": "00:00:00:00"}, "trainer.max_time: 00:00:00:00: there is nothing to do"),
+    ("fit", {"val_check_interval": 0}, "trainer.val_check_interval: 0 must be more than 0"),
     ("fit", {"max_epochs": 0}, "trainer.max_epochs: 0: there is nothing to do"),
     ("fit", {"max_steps": 0}, "trainer.max_steps: 0: there is nothing to do"),
     *(("fit", {name: lowest - 1}, f"trainer.{name}: {lowest - 1} must be") for name, lowest in LOWEST.items()),
@@ -77,6 +79,11 @@ FLAGS = {  # and a part of the message
     "--trainer.callbacks+=StochasticWeightAveraging --trainer.callbacks.swa_lrs 1": "Use EMAWeightAveraging",
     "--trainer.accelerator gpu": "gpu",
     "--trainer.devices abc": "trainer: `devices`",
+    "--trainer.callbacks+=EMAWeightAveraging --trainer.callbacks.decay 2": "Invalid decay value 2.0",
+    "--trainer.callbacks+=FreezeBackbone --trainer.callbacks.epochs -3": "FreezeBackbone: epochs=-3 must be 0 or more",
+    '--data.augment [{"class_path":"RandomCrop","init_args":{"height":64,"width":64}}]': "augment: Crop size (height",
+    '--data.augment [{"class_path":"Normalize"}]': "augment: images become float32, not uint8. Remove Normalize",
+    "--trainer.val_check_interval 1000": "trainer: `val_check_interval` (1000) must be less",
     "--trainer.strategy nonsense": "trainer: You selected an invalid strategy",
     "--trainer.precision 8": "trainer.precision",
     "--trainer.barebones true": "trainer.barebones: true would leave out metrics and checkpoints",
@@ -104,6 +111,12 @@ FLAGS = {  # and a part of the message
 def test_arguments_that_cannot_work_are_refused(flags: str, fit: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("a connection"))
     assert FLAGS[flags] in fit(*flags.split(" "))
+
+
+def test_a_command_without_arguments_asks_for_a_config(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        main(["fit"])
+    assert "error: fit needs a config: give -c CONFIG" in capsys.readouterr().err
 
 
 def test_a_damaged_state_of_the_training_is_named(fit: Any, tmp_path: Path) -> None:
@@ -136,6 +149,8 @@ def test_fits_without_checkpoints_or_validation_work(
     main(["fit", "-c", "base.yaml", "--trainer.limit_val_batches", "0"])
     assert [path.name for path in tmp_path.rglob("*.ckpt")] == ["last.ckpt"]
     assert any("there is no validation, and so no best.ckpt" in str(warning.message) for warning in recwarn)
+    main(["fit", "-c", "base.yaml", "--trainer.callbacks+=ModelCheckpoint"])
+    assert len([*tmp_path.rglob("checkpoints/epoch=0-*.ckpt")]) == 1
 
 
 LINES = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]"]

@@ -350,6 +350,7 @@ def test_a_jpeg_with_bytes_after_its_end_is_fine() -> None:
         (cv2.imencode(".tiff", np.zeros((4, 4)))[1].tobytes(), "a broken TIFF image, or one with bands of a rare kind"),
         (encode(COLOR, "TIFF", tiffinfo={254: 1}), "a raw photo, whose first image is a thumbnail"),
         (encode(COLOR, "PNG")[:-40], "broken or truncated"),
+        (encode(np.dstack([COLOR, ALPHA * 0]), "PNG"), "every pixel is transparent, and the colors below differ"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image of a known format"),
     ],
 )

@@ -289,6 +289,7 @@ LISTS = {
     "outside": ("../b.jpg masks/b.png", r"line 1: '\.\./b\.jpg' leaves"),
     "three": ("b b b", r"line 1: no image b b b\.\* in"),
     "three paths": ("a.png;b.png;c.png", "line 1: expected an image and its mask, or one name; found 'a.png;b.png;c"),
+    "twice": ("b\nimages/b.jpg masks/b.png", r"line 2: .*b\.jpg is already in .*line 1"),
     "empty": ("", "the list is empty"),
 }
 
@@ -312,6 +313,14 @@ def test_missing_partners_are_an_error_that_names_the_first_few(write_pairs: Cal
     for name in "bcdef":
         Path(root, "images", f"{name}.jpg").unlink()
     with pytest.raises(InputError, match=r"masks: 1 of 2 masks have no image in .*images: f\. Add them"):
+        MaskFolder("train", root, NAMES)
+
+
+def test_masks_with_an_ending_of_their_own_are_named(write_pairs: Callable) -> None:
+    root = write_pairs("a", "b")
+    for mask in Path(root, "masks").iterdir():
+        mask.rename(mask.with_stem(f"{mask.stem}_mask"))
+    with pytest.raises(InputError, match=r"no image has the name of a mask in .*: a, b, \.\.\. and a_mask, b_mask"):
         MaskFolder("train", root, NAMES)
 
 

@@ -184,6 +184,18 @@ def test_xml_files_without_a_photo_are_counted(sets: dict, tmp_path: Path) -> No
         sets["voc"]("train")
 
 
+def test_one_photo_of_two_xml_files_is_refused(sets: dict, tmp_path: Path) -> None:
+    write(tmp_path / "voc/annotations/z.xml", XML.replace("<object>", "<filename>1.png</filename><object>", 1))
+    with pytest.raises(InputError, match=r"z\.xml: its image, .*1\.png, is that of .*1\.xml too"):
+        sets["voc"]("train")
+
+
+def test_lists_of_voc_without_one_for_train_are_refused(sets: dict, tmp_path: Path) -> None:
+    write(tmp_path / "voc/ImageSets/Main/test.txt", "1")
+    with pytest.raises(InputError, match=r"ImageSets/Main: it has test\.txt, but no train\.txt"):
+        sets["voc"]("train")
+
+
 def test_photos_without_xml_are_counted(sets: dict, tmp_path: Path) -> None:
     for number in range(7, 11):
         picture(tmp_path / f"voc/images/{number}.png", number)
@@ -211,6 +223,22 @@ def test_splits_have_many_names(tmp_path: Path, folders: tuple[str, ...], counts
     if "test" not in counts:
         with pytest.raises(MissingSplit, match="test"):
             ImageFolder("test", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("train", "other"), [("seg_train", "seg_test"), ("01_train", "02_val"), ("Imgs TRAIN", "Imgs Val")]
+)
+def test_folders_that_differ_only_in_the_word_of_a_split_are_no_classes(tmp_path: Path, train: str, other: str) -> None:
+    for number, name in enumerate((train, other, "notes")):
+        picture(tmp_path / name / "a/1.png", number)
+    with pytest.raises(InputError, match=f"{train} and {other} look like splits"):
+        ImageFolder("train", str(tmp_path))
+
+
+def test_classes_may_have_words_of_splits_in_their_names(tmp_path: Path) -> None:
+    for number, name in enumerate(("train_station", "test_tube", "valley")):
+        picture(tmp_path / name / "1.png", number)
+    assert len(ImageFolder("train", str(tmp_path), splits=ALL)) == 3
 
 
 def test_folders_of_splits_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
@@ -269,10 +297,17 @@ def test_one_name_in_two_unicode_forms_is_one_name(tmp_path: Path) -> None:
         ImageFolder("train", str(tmp_path / "set"))
 
 
-@pytest.mark.parametrize("name", ["nan", "NaN", "a\tb", " a", "a "])
+@pytest.mark.parametrize("name", ["nan", "NaN", "NULL", "<NA>", "a\tb", "a\0", " a", "a ", "", "\udcff"])
 def test_a_class_that_is_no_name_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match="a class is named"):
         MaskFolder("train", str(tmp_path), ["b", name])
+
+
+def test_a_class_that_is_named_twice_is_refused(tmp_path: Path, table: Callable) -> None:
+    with pytest.raises(InputError, match="the class 'a' is named twice"):
+        MaskFolder("train", str(tmp_path), ["a", "b", "a"])
+    with pytest.raises(InputError, match=r"t\.csv: the class 'a' is named twice"):
+        table("path,a", "x/a.png,1", labels_columns=["a", "a"])
 
 
 def test_classes_that_differ_in_case_are_told(tmp_path: Path) -> None:
@@ -321,6 +356,12 @@ TABLES = {
         r"line 4: path 'x\\\\a\.png' is in val and in train",
     ),
     "a missing value": (["path,label", "x/a.png,1", "x/b.png,NaN"], {}, "line 3: label is 'NaN', a missing value"),
+    "a missing name": (["path,label", "x/a.png,a", "x/b.png,NULL"], {}, "line 3: label is 'NULL', a missing value"),
+    "a missing part": (
+        ["path,label", "x/a.png,a", "x/b.png,nan;b"],
+        {"labels_separator": ";"},
+        "a class is named 'nan'",
+    ),
     "a number": (["path,label", "x/a.png,1", "x/b.png,0.5"], {}, "line 3: label '0.5' is not 0, 1, 2"),
     "an ignored label": (["path,label", "x/a.png,1", "x/b.png,-100"], {}, "line 3: label '-100' is not 0, 1, 2"),
     "infinite": (["path,v", "x/a.png,inf"], {"value_columns": ["v"]}, r"line 2: v must be numbers.*\['inf'\]"),
@@ -345,6 +386,19 @@ def test_a_table_that_contradicts_itself_is_refused(table: Callable, fault: str)
     lines, arguments, message = TABLES[fault]
     with pytest.raises(InputError, match=message):
         table(*lines, **arguments)
+
+
+@pytest.mark.parametrize("column", ["Split", "subset"])
+def test_a_column_of_splits_that_is_not_used_is_named(table: Callable, column: str) -> None:
+    rows = [f"path,label,{column}", "x/a.png,1,Train", "x/b.png,2,Train", "x/c.png,1,Test"]
+    with pytest.warns(UserWarning, match=f"the splits in column '{column}' are not used. Set `split_column: {column}`"):
+        assert len(table(*rows)) == 3
+    assert len(table(*rows, split_column=column)) == 2
+
+
+def test_a_table_with_many_columns_is_refused_at_once(table: Callable) -> None:
+    with pytest.raises(InputError, match="the column 'c' occurs twice"):
+        table("c," * 100_000 + "path,label")
 
 
 def test_rows_that_say_the_same_are_one_and_counted(table: Callable) -> None:
@@ -449,6 +503,25 @@ def test_class_names_choose_categories(coco: Callable) -> None:
     assert [set(np.unique(data.mask(index))) for index in range(2)] == [{0, 1}, {0, 255}]
 
 
+MARK = {"id": 0, "image_id": 0, "category_id": 1, "bbox": [1, 1, 8, 6]}
+
+
+def test_crowds_are_counted_and_refused_if_there_is_nothing_else(coco: Callable) -> None:
+    crowd = {**MARK, "image_id": 1, "iscrowd": 1}
+    with pytest.warns(UserWarning, match=r"a\.json: 1 crowds \(iscrowd\) are left out"):
+        assert names(CocoBoxes("train", **coco(annotations=[MARK, crowd]), splits=ALL)) == ["x/0.png"]
+    with pytest.raises(InputError, match="each of 1 annotations is a crowd, so nothing is left to learn"):
+        CocoBoxes("train", **coco(annotations=[crowd]), splits=ALL)
+    with pytest.raises(InputError, match="annotation 0: iscrowd must be 0 or 1; found '0'"):  # true in Python
+        CocoBoxes("train", **coco(annotations=[{**MARK, "iscrowd": "0"}]), splits=ALL)
+
+
+def test_polygons_in_shares_of_the_image_are_refused(coco: Callable) -> None:
+    outline = [[0.1, 0.1, 0.9, 0.1, 0.9, 0.8]]
+    with pytest.raises(InputError, match="annotation 0: the polygon has shares of the image; expected pixels"):
+        CocoMasks("train", **coco(annotations=[{**MARK, "segmentation": outline}]), splits=ALL)
+
+
 def test_masks_that_are_all_crowds_are_refused(coco: Callable) -> None:
     mark = {
         "id": 0,
@@ -506,6 +579,15 @@ def test_copies_of_what_is_held_out_leave_training(sets: dict, tmp_path: Path, k
         train = sets[kind]("train", splits=Splits(fold=held, folds=6))
     assert len(train) == 4
     assert "1 of 5 training images left out, the same file as one held out" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["classes", "table", "voc", "boxes"])
+def test_a_copy_with_another_label_than_the_one_held_out_is_named(sets: dict, tmp_path: Path, kind: str) -> None:
+    for folder in ("classes/a", "pairs/images", "voc/images"):
+        shutil.copy(tmp_path / "classes/b/1.png", tmp_path / folder / "2.png")
+    held = {"classes": 3}.get(kind, 1)  # the place of photo 1
+    with pytest.warns(UserWarning, match="1 images are there twice with different labels"):
+        sets[kind]("train", splits=Splits(fold=held, folds=6))
 
 
 def test_copies_in_the_users_own_splits_and_in_two_classes_are_counted(tmp_path: Path) -> None:

@@ -81,6 +81,9 @@ class Checkpoints(Checkpoint):
 
     def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
         callbacks: list[Callback] = trainer.callbacks  # ty: ignore[missing-attribute]
+        for other in callbacks:
+            if isinstance(other, ModelCheckpoint) and other.dirpath:  # writing a file creates no folder
+                Path(other.dirpath).mkdir(parents=True, exist_ok=True)
         # a callback that validates an average of the weights saves wrong ones meanwhile
         self.averages = any(isinstance(callback, WeightAveraging) for callback in callbacks)
         # Lightning does not save that it was told to stop

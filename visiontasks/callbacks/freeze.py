@@ -36,6 +36,8 @@ class FreezeBackbone(Callback):
     ) -> None:
         if stages is not None and stages < 1:
             raise InputError(f"FreezeBackbone: stages={stages} unfreezes nothing; use epochs: -1 to stay frozen.")
+        if epochs < -1:
+            raise InputError(f"FreezeBackbone: epochs={epochs} must be 0 or more, or -1 for all.")
         self.epochs, self.stages, self.lr, self.schedule = epochs, stages, lr, schedule
         self.changes = {"momentum": momentum, "nesterov": nesterov}
 

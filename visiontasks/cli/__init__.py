@@ -42,6 +42,8 @@ def main(args: Sequence[str] | None = None) -> None:
     if command not in ARGUMENTS and {"-h", "--help"} & {*rest}:
         print(TRAINING.format(command=command, description=COMMANDS[command].partition(":")[0]))
         sys.exit(0)
+    if command not in ARGUMENTS and not rest:
+        _fail(f"{command} needs a config: give -c CONFIG, such as configs/quickstart.yaml.")
     # Lightning advertises a service in every run
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "Tip:" not in str(record.msg))
     keep_freed_memory()

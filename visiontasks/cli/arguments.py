@@ -221,5 +221,5 @@ ARGUMENTS: dict[str, tuple[Callable[[Arguments], None], str | None]] = {
 
 def values_of(args: Sequence[str], *names: str) -> list[str]:
     """Returns the values of `--name value` and `--name=value`, without a parser."""
-    pairs = ((*arg.partition("=")[::2], after) for arg, after in zip(args, [*args[1:], ""], strict=True))
+    pairs = ((*arg.partition("=")[::2], after) for arg, after in zip(args, [*args, ""][1:], strict=True))
     return [own or after for name, own, after in pairs if name in names]

@@ -21,6 +21,7 @@ ABOUT_INPUT = {
     "lightning.fabric.utilities.exceptions.MisconfigurationException",
     "pytorch_lightning.utilities.exceptions.MisconfigurationException",
     "argparse.ArgumentError",
+    "pydantic_core._pydantic_core.ValidationError",
     "yaml.error.YAMLError",
     "zipfile.BadZipFile",
 }
@@ -44,7 +45,10 @@ def explain(error: BaseException) -> str | None:
     if problem := CONSTRUCTOR.search(text):
         return ": ".join(problem.groups())
     if isinstance(error, ValueError) and "more than 1 value per channel" in text:
-        return "batch norm cannot learn from a batch of one image. Give --data.batch_size of 2 or more."
+        advice = "Change --data.batch_size, so that the last batch has more images, or give a larger --data.image_size."
+        return f"batch norm cannot learn from a batch of one image. {advice}"
+    if isinstance(error, ValueError) and text.startswith("Does not validate against"):  # as jsonargparse says
+        return text
     if isinstance(error, RuntimeError) and text.startswith("Early stopping conditioned on metric"):
         return text
     if isinstance(error, RuntimeError) and "DataLoader worker" in text:
@@ -64,6 +68,8 @@ def explain(error: BaseException) -> str | None:
     if any(RESTORING.search(f"{frame.filename} {frame.name}") for frame in frames):
         advice = "Start a new fit from its weights with --model.weights"
         return f"--ckpt_path: the state of the training is damaged or of another version ({error!r}). {advice}."
+    if isinstance(error, ValueError) and "pytorch" in Path(frames[-1].filename if frames else "").parts:
+        return f"trainer: {text}"  # a setting that Lightning checks when it starts
     if place := _own_module(frames):
         return f"{place}: {type(error).__name__}: {text}. `--debug` shows the traceback."
     return None

@@ -58,6 +58,11 @@ def _check_training(command: str, trainer: Mapping[str, Any], patience: int | No
     for name in ("limit_train_batches", *(("max_epochs", "max_steps") if command == "fit" else ())):
         if trainer.get(name) == 0:
             raise InputError(f"trainer.{name}: 0: {NONE}. Use `probe` or `validate` to train nothing.")
+    if isinstance(longest := trainer.get("max_time"), str) and not longest.strip("0: "):
+        raise InputError(f"trainer.max_time: {longest}: {NONE}.")
+    interval = trainer.get("val_check_interval")
+    if isinstance(interval, int | float) and not interval > 0:
+        raise InputError(f"trainer.val_check_interval: {interval} must be more than 0.")
     if trainer.get("limit_val_batches") == 0 and command == "fit":
         if patience:
             raise InputError("early_stopping: needs a validation, but trainer.limit_val_batches is 0. Remove one.")

@@ -56,9 +56,9 @@ def read_config(path: Path) -> dict[str, Any]:
     included and changed; jsonargparse would silently drop the change.
     """
     content = read_yaml(path)
-    if not isinstance(content, dict | None):
-        raise InputError(f"{path}: expected sections such as trainer, model and data; found {str(content)[:200]!r}.")
-    content = content or {}
+    if not isinstance(content, dict):
+        found = "nothing" if content is None else repr(str(content)[:200])
+        raise InputError(f"{path}: expected sections such as trainer, model and data; found {found}.")
     for key in SECTIONS:
         if not isinstance(content.get(key, {}), dict | str):
             raise InputError(f"{path}: {key}: {str(content[key])[:100]} is not a section of settings. Remove it.")

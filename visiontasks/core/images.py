@@ -109,6 +109,8 @@ def to_rgb(image: Image.Image, name: str = "image", gray_range: GrayRange | None
             pixels[np.asarray(image) == image.info["transparency"]] = PAGE
     elif image.has_transparency_data:
         image = image.convert("RGBA")
+        if image.getchannel("A").getextrema() == (0, 0) and (np.asarray(image) != np.asarray(image)[0, 0]).any():
+            raise InputError("every pixel is transparent, and the colors below differ. Export it without alpha.")
         page = Image.new("RGB", image.size, PAGE)
         page.paste(image, mask=image)
         pixels = np.asarray(page)

@@ -33,6 +33,11 @@ def decode_text(data: bytes, name: str, errors: str = "strict") -> str:
     return text
 
 
+def is_missing(text: str) -> bool:
+    """Returns whether a text is how tables write a missing value; NA and none may be names."""
+    return text.lower() in ("", "nan", "null", "<na>", "#n/a", "n/a")
+
+
 def normal(name: str) -> str:
     """Returns a name in the form in which names are compared: without spaces at its ends, in Unicode's form NFC.
 

@@ -101,6 +101,8 @@ class Augment:
 
     def __call__(self, sample: Sample, epoch: int, index: int) -> Sample:
         """Returns a new sample of the sample contract, of `train_size`."""
+        from albumentations.augmentations.crops.transforms import CropSizeError
+
         targets = targets_of(sample)
         given: dict[str, Any] = {}
         for key, value in targets.items():
@@ -112,7 +114,12 @@ class Augment:
         rng = np.random.default_rng([self.seed, epoch, index])
         pipeline.set_random_state(rng, random.Random(int(rng.integers(1 << 62))))
         for _ in range(DRAWS):
-            moved = pipeline(image=sample["image"], **given)
+            try:
+                moved = pipeline(image=sample["image"], **given)
+            except CropSizeError as error:
+                raise InputError(f"augment: {error}. Add a PadIfNeeded or a Resize before the crop.") from None
+            if (dtype := moved["image"].dtype) != np.uint8:
+                raise InputError(f"augment: images become {dtype}, not uint8. Remove Normalize and ToFloat.")
             found = {key: find_target(key).from_augment(value, moved) for key, value in targets.items()}
             if all(value is not None for value in found.values()):
                 return resize_sample({**sample, "image": moved["image"], **found}, self.train_size, self.resize)

@@ -1,7 +1,7 @@
 """Division of samples into train, val and test."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from os.path import exists
 from pathlib import Path
@@ -15,6 +15,7 @@ from visiontasks.core.text import normal, read_text
 SPLITS = ("train", "val", "test")
 SPELLINGS = {"train": ("train", "training"), "val": ("val", "valid", "validation", "dev"), "test": ("test", "testing")}
 _WORDS = ")|(".join(map("|".join, SPELLINGS.values()))
+_WORD = re.compile(rf"(?<![a-z])(?:({_WORDS}))(?![a-z])", re.IGNORECASE)
 _NAME = re.compile(rf"(?:({_WORDS}))(?:[ _-]?(?:set|data|images))?[ _-]?[0-9]*", re.IGNORECASE)
 
 
@@ -108,6 +109,17 @@ def split_of(name: str) -> str | None:
     """Returns the split that the name of a folder or a cell means: train, Training, valid, test_set ...; or None."""
     found = _NAME.fullmatch(name)
     return SPLITS[(found.lastindex or 0) - 1] if found else None
+
+
+def alike_but_split(names: Iterable[str]) -> list[str]:
+    """Returns names that differ only in the word of a split (and in numbers), one of them train; or none."""
+    groups: dict[str, dict[str, str]] = {}
+    for name in names:
+        if found := _WORD.search(name):
+            rest = re.sub("[0-9]", "", name[: found.start()] + "*" + name[found.end() :])
+            groups.setdefault(rest, {}).setdefault(SPLITS[(found.lastindex or 0) - 1], name)
+    alike = next((group for group in groups.values() if "train" in group and len(group) > 1), {})
+    return [alike[split] for split in SPLITS if split in alike]
 
 
 def split_path(pattern: str, split: str) -> Path:

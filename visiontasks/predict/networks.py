@@ -49,7 +49,7 @@ def read_description(text: str | None, path: str) -> tuple[dict[str, Any], tuple
             and {*keys} <= kinds.keys()
             and {described["any_size"], described["resizes"]} <= {True, False}
         )
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         sound = False
     if not sound:
         raise InputError(f"{path}: not exported by visiontasks ({SPEC!r} is missing in its metadata, or invalid).")

@@ -76,6 +76,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
             raise InputError(
                 f"{path}: not a checkpoint of visiontasks (the weight {str(name)[:100]!r} is not a tensor)."
             )
+        if value.is_complex() or not value.isfinite().all():
+            raise InputError(f"{path}: the weight {str(name)[:100]!r} must hold finite real numbers. Use another one.")
     check_bounds(content["hyper_parameters"], f"{path}: hyper_parameters")
     return content
 

@@ -57,7 +57,10 @@ def check_task(description: Any, trust: Trusted = (), where: str = "model") -> d
     Raises:
         InputError: It names a class that is not in `model_classes`, or `build` refuses it.
     """
-    return check(description, VisionTask, model_classes(trust), where)
+    found = check(description, VisionTask, model_classes(trust), where)
+    if not found.get("init_args"):
+        raise InputError(f"{where}: it has no init_args, the arguments of {found['class_path']}.")
+    return found
 
 
 def model_classes(trust: Trusted = ()) -> dict[str, type]:

@@ -14,7 +14,7 @@ from visiontasks.core.depth import GrayRange
 from visiontasks.core.errors import InputError
 from visiontasks.core.images import read_image, read_size
 from visiontasks.core.sample import Sample
-from visiontasks.core.text import normal
+from visiontasks.core.text import is_missing, normal
 from visiontasks.targets import find_target, target_kinds
 
 
@@ -137,14 +137,18 @@ class FileSet(VisionDataset):
 
 
 def check_class_names(class_names: list[str], where: str, fewest: int = 2) -> None:
-    """Raises an `InputError` if there are fewer classes, by default two, or if a name is none."""
+    """Raises an `InputError` if there are fewer classes, by default two, or if a name is none or occurs twice."""
     if len(class_names) < fewest:
         found = f"one class, {class_names[0]!r}" if class_names else "no class"
         raise InputError(f"{where}: found {found}; classification needs at least two.")
+    known: set[str] = set()
     seen: dict[str, str] = {}
     for name in class_names:
-        if name.lower() == "nan" or not name or name != normal(name) or any(letter < " " for letter in name):
-            fault = "which is how tables write a missing value" if name.lower() == "nan" else "which is no name"
+        if is_missing(name) or name != normal(name) or any(sign < " " or "\ud800" <= sign < "\ue000" for sign in name):
+            fault = "which is how tables write a missing value" if is_missing(name) else "which is no name"
             raise InputError(f"{where}: a class is named {name!r}, {fault}. Rename it.")
+        if name in known:
+            raise InputError(f"{where}: the class {name!r} is named twice. Remove one.")
+        known.add(name)
         if (twin := seen.setdefault(name.casefold(), name)) != name:
             rank_zero_warn(f"{where}: the classes {twin!r} and {name!r} differ only in case.")

@@ -64,6 +64,8 @@ class CocoBoxes(ObjectSet):
     ) -> None:
         names, found, chosen = read_coco(split, annotations, images, splits, class_names)
         crowds = objects == "labels"
+        if not crowds and (count := count_crowds(found, annotations)) and split == "train":
+            rank_zero_warn(f"{annotations}: {count} crowds (iscrowd) are left out.")
         records = [
             Record(i.path, i.name, _boxes(i, names, crowds), size=i.size) for i in map(found.__getitem__, chosen)
         ]
@@ -104,8 +106,18 @@ def read_coco(
         return names, found, list(range(len(found)))
     places = {name: place for place, name in enumerate(names)}
     first = [next((name for _, name, row in i.annotations if not row.get("iscrowd")), "") for i in found]
-    chosen = splits.indices(split, [places.get(name, -1) for name in first])
-    return names, found, without_copies(split, [image.path for image in found], chosen)
+    labels = [places.get(name, -1) for name in first]
+    chosen = splits.indices(split, labels)
+    return names, found, without_copies(split, [image.path for image in found], chosen, labels)
+
+
+def count_crowds(images: Sequence[CocoImage], where: str) -> int:
+    """Returns the number of crowds; it is an `InputError` if there is nothing else."""
+    crowds = [bool(row.get("iscrowd")) for image in images for _, _, row in image.annotations]
+    if crowds and all(crowds):
+        fault = f"each of {len(crowds)} annotations is a crowd, so nothing is left to learn"
+        raise InputError(f"{where}: {fault}. Set `iscrowd` to 0.")
+    return sum(crowds)
 
 
 def _read(path: Path, folder: Path) -> tuple[list[str], list[CocoImage]]:
@@ -123,6 +135,8 @@ def _read(path: Path, folder: Path) -> tuple[list[str], list[CocoImage]]:
             if number not in known:
                 fault = f"{key} {reprlib.repr(row.get(key))} is not an id of this file"
                 raise InputError(f"{where}: {fault}. Correct it or remove the annotation.")
+        if row.get("iscrowd") not in (None, 0, 1):
+            raise InputError(f"{where}: iscrowd must be 0 or 1; found {reprlib.repr(row['iscrowd'])}. Correct it.")
         used[category] += 1
         found[image].append((where, label[category], row))
     listed = sorted(images.items(), key=lambda item: item[1]["file_name"])

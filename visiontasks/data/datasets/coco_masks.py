@@ -10,7 +10,7 @@ from visiontasks.core.errors import InputError
 from visiontasks.core.images import read_size
 from visiontasks.core.sample import IGNORE_MASK
 from visiontasks.data.datasets.base import FileSet
-from visiontasks.data.datasets.coco import CocoImage, read_coco
+from visiontasks.data.datasets.coco import CocoImage, count_crowds, read_coco
 from visiontasks.data.masks import MAX_CLASSES
 from visiontasks.data.splits import Splits
 
@@ -54,12 +54,7 @@ class CocoMasks(FileSet):
             raise InputError(f"{annotations}: a category is named {BACKGROUND!r}, like pixels without one. Rename it.")
         if len(self.mask_names) > MAX_CLASSES:
             raise InputError(f"{annotations}: {len(names)} categories; a mask can have {MAX_CLASSES - 1}. Remove some.")
-        every = [row for image in found for _, _, row in image.annotations]
-        if every and all(row.get("iscrowd") for row in every):
-            fault = (
-                f"each of {len(every)} annotations is a crowd, whose pixels are ignored, so nothing is left to learn"
-            )
-            raise InputError(f"{annotations}: {fault}. Set `iscrowd` to 0.")
+        count_crowds(found, annotations)
         values = {name: value for value, name in enumerate(names, 1)}
         self._sizes = [found[i].size or read_size(found[i].path) for i in chosen]
         self._regions = [_regions(found[i], size, values) for i, size in zip(chosen, self._sizes, strict=True)]
@@ -109,6 +104,8 @@ def _polygon(value: Any, size: tuple[int, int], where: str) -> np.ndarray:
         found = infinite[0] if len(infinite) else f"{len(numbers)} numbers: {reprlib.repr(value)}"
         expected = "a polygon must be x, y, x, y, ..., an even number of at least 6 finite numbers"
         raise InputError(f"{where}: {expected}; found {found}. Correct or remove it.")
+    if numbers.min() >= 0 and numbers.max() <= 1:
+        raise InputError(f"{where}: the polygon has shares of the image; expected pixels. Multiply by its size.")
     height, width = size
     x, y = numbers[::2], numbers[1::2]
     if x.min() < -width or x.max() > 2 * width or y.min() < -height or y.max() > 2 * height:

@@ -12,6 +12,7 @@ from visiontasks.core.errors import InputError
 from visiontasks.core.images import shown
 from visiontasks.data.datasets.base import VisionDataset
 
+CONTRADICTION = "images are there twice with different labels. Correct them, or remove the copies"
 PART = 512  # bytes at the end and in the middle: at the start, files of one camera are alike
 
 
@@ -36,19 +37,22 @@ def same_files(files: Sequence[Path], side: Callable[[int], Hashable] = int) -> 
     return sorted(groups)
 
 
-def without_copies(split: str, files: Sequence[Path], chosen: Iterable[int]) -> list[int]:
+def without_copies(split: str, files: Sequence[Path], chosen: Iterable[int], labels: Sequence[int] = ()) -> list[int]:
     """Returns `chosen`, places in `files`; for train without files that are byte for byte the same as one not chosen.
 
-    The log counts the copies; if no file is left, that is an `InputError`.
+    The log counts the copies, and those whose `labels` differ; if no file is left, that is an `InputError`.
     """
     chosen = [int(place) for place in chosen]
     if split != "train" or len(chosen) == len(files):
         return chosen
     held_out = set(range(len(files))).difference(chosen)
-    copies = {place for group in same_files(files, held_out.__contains__) for place in group}
+    groups = same_files(files, held_out.__contains__)
+    copies = {place for group in groups for place in group}
     left = [place for place in chosen if place not in copies]
     if count := len(chosen) - len(left):
         rank_zero_info(f"{count} of {len(chosen)} training images left out, the same file as one held out.")
+    if labels:
+        _warn([group for group in groups if len({labels[place] for place in group}) > 1], files, CONTRADICTION)
     if not left:
         raise InputError(f"{files[chosen[0]]}: this and every other training image is the same file as one held out.")
     return left
@@ -64,7 +68,7 @@ def warn_of_copies(train: VisionDataset, other: VisionDataset, split: str) -> No
         targets = [[(train.target(i) if i < count else other.target(i - count)) for i in group] for group in groups]
         labels = [{target.get("label") for target in group} for group in targets]
         unlike = [group for group, found in zip(groups, labels, strict=True) if len(found) > 1]
-        _warn(unlike, files, "images are there twice with different labels. Correct them, or remove the copies")
+        _warn(unlike, files, CONTRADICTION)
 
 
 def _warn(groups: list[list[int]], files: Sequence[Path], fault: str) -> None:

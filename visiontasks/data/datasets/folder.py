@@ -11,7 +11,7 @@ from visiontasks.core.images import EXTENSIONS
 from visiontasks.core.text import normal
 from visiontasks.data.datasets.base import FileSet, check_class_names
 from visiontasks.data.datasets.copies import without_copies
-from visiontasks.data.splits import SPLITS, MissingSplit, Splits, split_of
+from visiontasks.data.splits import SPLITS, MissingSplit, Splits, alike_but_split, split_of
 
 Samples = list[tuple[Path, int]]  # images and the indices of their classes
 
@@ -44,12 +44,13 @@ class ImageFolder(FileSet):
         elif not divided:
             raise MissingSplit(f"{self.root / split}: no such folder; {root} has {entries(self.root)[0]}.")
         elif "test" in parts and splits.test:
-            raise InputError(f"splits.test: {splits.test}, but there is {parts['test']}. Set 0.")
+            raise InputError(f"splits.test: {splits.test}, but there is {parts['test']}. Set `splits.test: 0`.")
         else:
             samples = self._list(parts.get("train", self.root), every_class=True)
             samples.sort(key=lambda sample: str(sample[0]))
-            chosen = splits.indices(split, [label for _, label in samples])
-            samples = [samples[i] for i in without_copies(split, [path for path, _ in samples], chosen)]
+            paths, labels = [path for path, _ in samples], [label for _, label in samples]
+            chosen = without_copies(split, paths, splits.indices(split, labels), labels)
+            samples = [samples[i] for i in chosen]
         self.paths, self._labels = [path for path, _ in samples], [label for _, label in samples]
 
     def target(self, index: int) -> dict[str, Any]:
@@ -82,6 +83,8 @@ def _parts(root: Path, split: str) -> dict[str, Path]:
             raise InputError(f"{root}: {parts[part].name}/ and {name}/ are both {part}. Rename or join them.")
         else:
             parts[part] = root / name
+    if not parts and (alike := alike_but_split(others)):
+        raise InputError(f"{root}: {' and '.join(alike)} look like splits. Rename them to train, val or test.")
     if parts and "train" not in parts:
         present = next(parts[name].name for name in SPLITS if name in parts)
         if others and not {path.name for path in parts.values()} & {*SPLITS}:

@@ -93,6 +93,10 @@ class MaskFolder(FileSet):
                 fault = f"no image {line}.* in {images} with a mask in {masks}"
                 raise InputError(f"{where}: {fault}. Expected that name, or the paths of an image and its mask.")
             pairs.append(by_name[line])
+        seen: dict[Path, str] = {}
+        for (image, _), (where, _) in zip(pairs, lines, strict=True):
+            if (before := seen.setdefault(image, where)) != where:
+                raise InputError(f"{where}: {image} is already in {before}. Remove one of them.")
         return pairs
 
     def _two_paths(self, line: str, where: str) -> Pair | None:
@@ -113,6 +117,10 @@ class MaskFolder(FileSet):
 def _pairs(images: Path, masks: Path) -> list[Pair]:
     """Returns the pairs in string order of the images; a file without a partner is an error."""
     first, second = _files(images), _files(masks)
+    if not first.keys() & second.keys():
+        names = " and ".join(", ".join([*sorted(files)[:3], "..."]) for files in (first, second))
+        advice = "Give both the same names, or list the paths of the pairs in `lists`."
+        raise InputError(f"{images}: no image has the name of a mask in {masks}: {names}. {advice}")
     for lonely, text in (
         (sorted(first.keys() - second.keys()), f"{images}: {{}} of {len(first)} images have no mask in {masks}"),
         (sorted(second.keys() - first.keys()), f"{masks}: {{}} of {len(second)} masks have no image in {images}"),

@@ -3,12 +3,13 @@
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
 from visiontasks.core.errors import InputError
-from visiontasks.core.text import normal, read_text
+from visiontasks.core.text import is_missing, normal, read_text
 
 Row = dict[str, str]
 
@@ -34,7 +35,7 @@ def read_rows(path: str, required: Sequence[str], optional: Sequence[str]) -> di
     columns = [*map(normal, next(reader, []))]
     if missing := [column for column in [*required, *optional] if column not in columns]:
         raise InputError(f"{path}: no column {missing[0]!r}; the header has {columns}.")
-    if twice := [name for place, name in enumerate(columns) if name and name in columns[:place]]:
+    if twice := [name for name, count in Counter(columns).items() if name and count > 1]:
         raise InputError(f"{path}: the column {twice[0]!r} occurs twice. Rename or remove one.")
     rows: dict[str, Row] = {}
     skipped = bool(start)
@@ -48,7 +49,7 @@ def read_rows(path: str, required: Sequence[str], optional: Sequence[str]) -> di
             raise InputError(f"{where}: {fault}. Put quotes around a cell with {divider!r}.")
         rows[where] = row = dict(zip(columns, map(normal, cells), strict=True))
         for column in required:
-            if not row[column] or row[column].lower() == "nan":
+            if is_missing(row[column]):
                 found = f"{row[column]!r}, a missing value" if row[column] else "empty"
                 raise InputError(f"{where}: {column} is {found}. Fill it in, or remove the row.")
     if not rows:

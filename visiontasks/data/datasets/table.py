@@ -89,6 +89,8 @@ class CsvTable(ObjectSet):
         if labels_separator:
             listed = {part for row in rows for part in parts(row[label_column], labels_separator)}
             names, found = class_names or sorted_labels(listed), []
+        if names:
+            check_class_names(names, path, fewest=1)
         known = set(found)
 
         def read(row: Row, where: str) -> tuple[list[Annotation], dict[str, Any]]:
@@ -104,6 +106,8 @@ class CsvTable(ObjectSet):
             return [Annotation(row[label_column], _box(row, where) if has_boxes else None, where)], others
 
         listed = _images(placed, path_column, read, several=has_boxes or by_objects)
+        order = {name: number for number, name in enumerate(found)}
+        labels = [order[i.annotations[0].label] if i.annotations else len(found) for i in listed]
         column = split_column or "split"
         if column in rows[0]:
             sides = _sides(placed, column, path_column, group_column)
@@ -112,8 +116,8 @@ class CsvTable(ObjectSet):
             if not chosen:
                 raise MissingSplit(f"{path}: no row of the split {split!r}; there are {sorted({*sides.values()})}.")
         else:
-            order = {name: number for number, name in enumerate(found)}
-            labels = [order[i.annotations[0].label] if i.annotations else len(found) for i in listed]
+            if split == "train":
+                _warn_of_splits(rows, path)
             groups = [image.row[group_column] for image in listed] if group_column else None
             chosen = splits.indices(split, labels, groups).tolist()
             needed = list(range(len(listed))) if split == "train" else chosen
@@ -122,7 +126,7 @@ class CsvTable(ObjectSet):
         places = ((listed[i].row[path_column], listed[i].where) for i in needed)
         files = dict(zip(needed, files_inside(folder, places), strict=True))
         if len(files) == len(listed):
-            chosen = without_copies(split, list(files.values()), chosen)
+            chosen = without_copies(split, list(files.values()), chosen, labels)
         used = ((files[i], listed[i]) for i in chosen)
         records = [Record(file, i.row[path_column], i.annotations, i.others) for file, i in used]
         super().__init__(records, found, objects, boxes)
@@ -185,6 +189,14 @@ def _sides(rows: dict[str, Row], column: str, name: str, group: str | None) -> d
                 raise InputError(f"{where}: {kind} {row[what]!r} is in {side} and in {before}. Remove one of them.")
         sides[where] = side
     return sides
+
+
+def _warn_of_splits(rows: list[Row], path: str) -> None:
+    """Names a column that holds splits, but is not used."""
+    for column in rows[0]:
+        values = {row[column] for row in rows}
+        if 1 < len(values) <= len(SPLITS) and "train" in (found := {*map(split_of, values)}) and None not in found:
+            rank_zero_warn(f"{path}: the splits in column {column!r} are not used. Set `split_column: {column}`.")
 
 
 def _box(row: Row, where: str) -> Box | None:

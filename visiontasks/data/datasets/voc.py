@@ -15,7 +15,7 @@ from visiontasks.data.datasets.base import check_class_names
 from visiontasks.data.datasets.copies import without_copies
 from visiontasks.data.datasets.objects import ObjectSet, OnInvalidBox, OnSeveralObjects
 from visiontasks.data.datasets.records import Annotation, Record, four_numbers, stated_size
-from visiontasks.data.splits import Splits, read_lists, split_path
+from visiontasks.data.splits import SPLITS, Splits, read_lists, split_path
 
 MAX_BYTES = 10_000_000
 IMAGES = ("JPEGImages", "images", ".")
@@ -67,12 +67,14 @@ class VocBoxes(ObjectSet):
             raise InputError(f"{xml_folder}: no XML file has an object.")
         check_class_names(class_names or found, str(xml_folder), fewest=1)
         lists = f"{root}/ImageSets/Main/{{split}}.txt"
-        if split_path(lists, "train").is_file():
+        if there := [name for name in SPLITS if split_path(lists, name).is_file()]:
+            if "train" not in there:
+                raise InputError(f"{Path(lists).parent}: it has {there[0]}.txt, but no train.txt. Add it.")
             splits.log_unused(split, f"{Path(lists).parent} has lists")
             chosen = _listed(lists, split, {key: i for i, key in enumerate(xmls)})
         else:
             labels = [min((found.index(a.label) for a in r.annotations), default=len(found)) for r in records]
-            chosen = without_copies(split, [r.path for r in records], splits.indices(split, labels))
+            chosen = without_copies(split, [r.path for r in records], splits.indices(split, labels), labels)
         super().__init__([records[i] for i in chosen], class_names or found, objects, boxes)
 
 
@@ -132,11 +134,15 @@ def read_voc(xml: Path, files: ImageFiles, key: str) -> Record:
 
 def _read_all(xmls: dict[str, Path], files: ImageFiles) -> list[Record]:
     records, missing = [], []
+    used: dict[Path, Path] = {}
     for key, xml in xmls.items():
         try:
-            records.append(read_voc(xml, files, key))
+            records.append(record := read_voc(xml, files, key))
         except NoImage as error:
             missing.append((key, error))
+            continue
+        if (before := used.setdefault(record.path, xml)) is not xml:
+            raise InputError(f"{xml}: its image, {record.path}, is that of {before} too. Join or remove one of them.")
     if missing:
         few = ", ".join(key for key, _ in missing[:3]) + (", ..." if len(missing) > 3 else "")
         counted = f" {len(missing)} of {len(xmls)} XML files have no image: {few}." if len(missing) > 1 else ""
