@@ -168,17 +168,6 @@ def test_last_is_the_last_epoch_whether_it_was_better_or_not(class_folders: Path
     assert set(epochs) == {"best", "last"}
 
 
-def test_resumed_command_ends_with_the_same_weights(run: Callable[..., Path], tmp_path: Path) -> None:
-    overlay = tmp_path / "freeze.yaml"
-    overlay.write_text("trainer: {callbacks: [{class_path: FreezeBackbone, init_args: {epochs: 2}}]}")
-    options = ["-c", str(overlay), "--model.schedule", "Constant"]
-    whole = run("fit", *options, "--trainer.max_epochs", "3")
-    half = run("fit", *options, "--trainer.max_epochs", "1")
-    resumed = run("fit", *options, "--trainer.max_epochs", "3", "--ckpt_path", str(half / "last.ckpt"))
-    one, other = (read_checkpoint(path / "last.ckpt")["state_dict"] for path in (whole, resumed))
-    assert all(torch.equal(one[name], other[name]) for name in one)
-
-
 def test_early_stopping_watches_the_tasks_own_metric(run: Callable[..., Path]) -> None:
     directory = run("fit", "--early_stopping", "1", "--trainer.max_epochs", "30", "--model.optimizer.lr", "0")
     assert read_checkpoint(directory / "last.ckpt")["epoch"] < 5

@@ -200,7 +200,7 @@ SHRUNK_STUDIES = {"bridges": [*TINY, *SMALL], "normalization": ["--data.image_si
 
 @pytest.mark.parametrize(
     "study",
-    [pytest.param(path, marks=[] if path.stem == "bridges" else pytest.mark.slow) for path in STUDIES],
+    [pytest.param(path, marks=[] if path.stem == "strides" else pytest.mark.slow) for path in STUDIES],
     ids=lambda path: path.name,
 )
 def test_study_runs_all_its_steps(study: Path, sets: Path) -> None:

@@ -35,7 +35,11 @@ from visiontasks.tasks.restore import restore_task
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("name", ["all.onnx", "all.pt2", "mask.onnx", "mask.pt2"])
+SLOW = pytest.mark.slow
+NAMES = ["all.onnx", "all.pt2", "mask.onnx", pytest.param("mask.pt2", marks=SLOW)]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_file_predicts_as_its_checkpoint(name: str, exported: Any, shapes_checkpoints: dict[str, Path]) -> None:
     checkpoint = visiontasks.load(str(shapes_checkpoints[name.split(".")[0]]), device="cpu")
     file = visiontasks.load(str(exported[name]), trust=True, device="auto" if name.endswith("onnx") else "cpu")
@@ -261,9 +265,10 @@ def test_int8_is_judged_by_its_figures(shapes_checkpoints: dict[str, Path], tmp_
     assert "parity" not in report  # it was the file's before
     assert report["parity_before_int8"]["holds"]
     assert report["parity_before_int8"]["images"] == 1
-    with pytest.raises(SystemExit):
-        main([*args, "--max_drop", "-101"])
-    assert "falls from" in capsys.readouterr().err
+    data = open_data(shapes_checkpoints["label"].with_name("config.yaml"), [], True)
+    images = ValidationImages(find_sources([samples[1]]), data.dataset("val"), data.dataset("train"))
+    with pytest.raises(InputError, match="falls from"):
+        export(str(shapes_checkpoints["label"]), path, images, int8=True, max_drop=-101)
     assert not path.exists()
 
 

@@ -72,7 +72,10 @@ def test_r8_an_image_is_cut_as_timm_cuts_it() -> None:
         assert np.corrcoef(one.ravel(), other.ravel())[0, 1] < 0.95
 
 
-@pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_efficientnet", "swin_tiny_patch4_window7_224"])
+SWIN = pytest.param("swin_tiny_patch4_window7_224", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_efficientnet", SWIN])
 def test_r8_any_network_answers_with_its_own_top(name: str, tmp_path: Path, photos: list[np.ndarray]) -> None:
     torch.manual_seed(0)
     net = timm.create_model(name)

@@ -73,17 +73,14 @@ class Checkpoints(Checkpoint):
         self.monitor = pl_module.monitor
         trainer.strategy.checkpoint_io = CheckpointFile()
         if stage == "fit" and trainer.is_global_zero:
-            others = [other for other in trainer.checkpoint_callbacks if isinstance(other, ModelCheckpoint)]
-            for folder in (self.directory, *(Path(other.dirpath) for other in others if other.dirpath)):
-                with cannot_be_written(folder):
-                    folder.mkdir(parents=True, exist_ok=True)
+            _make_folder(self.directory)
             sweep(self.directory, "best.ckpt", "last.ckpt")
 
     def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
         callbacks: list[Callback] = trainer.callbacks  # ty: ignore[missing-attribute]
         for other in callbacks:
-            if isinstance(other, ModelCheckpoint) and other.dirpath:  # writing a file creates no folder
-                Path(other.dirpath).mkdir(parents=True, exist_ok=True)
+            if isinstance(other, ModelCheckpoint) and other.dirpath:  # `CheckpointFile` makes no folder
+                _make_folder(Path(other.dirpath))
         # a callback that validates an average of the weights saves wrong ones meanwhile
         self.averages = any(isinstance(callback, WeightAveraging) for callback in callbacks)
         # Lightning does not save that it was told to stop
@@ -201,6 +198,11 @@ class Checkpoints(Checkpoint):
             name = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{task}" if task else job
             subprocess.run(["scontrol", "requeue", name], check=True)
         raise Interrupted(self.asked)
+
+
+def _make_folder(folder: Path) -> None:
+    with cannot_be_written(folder):
+        folder.mkdir(parents=True, exist_ok=True)
 
 
 def _stoppers(trainer: Any) -> list[EarlyStopping]:
