@@ -16,21 +16,12 @@ from functools import partial
 from typing import Any
 
 from lightning.pytorch import Callback, Trainer, seed_everything
+from training import HeldShapes
 
 from visiontasks.callbacks import Checkpoints, FiniteCheck
-from visiontasks.core.sample import Sample
-from visiontasks.data import Shapes, VisionDataModule
+from visiontasks.data import VisionDataModule
 from visiontasks.models import Backbone
 from visiontasks.tasks import ClassificationTask
-
-
-class HeldShapes(Shapes):  # drawn once and kept, so that the time is that of the steps
-    def __init__(self, split: str, count: int, size: int) -> None:
-        super().__init__(split, count, size)
-        self._held = [super(HeldShapes, self).__getitem__(index) for index in range(len(self))]
-
-    def __getitem__(self, index: int) -> Sample:
-        return dict(self._held[index])
 
 
 class Clock(Callback):

@@ -9,7 +9,9 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ["WANDB_MODE"] = "offline"
 
 import shutil
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -191,3 +193,23 @@ class Exported:
 def exported(once: Callable[[str, Callable[[Path], None]], Path], shapes_checkpoints: dict[str, Path]) -> Exported:
     """Both models of `shapes_checkpoints` in both formats, each made when it is first asked for."""
     return Exported(once, shapes_checkpoints)
+
+
+@pytest.fixture(scope="session")
+def time_limit() -> Callable[[int], AbstractContextManager]:
+    """A context that raises a TimeoutError after a number of seconds."""
+
+    @contextmanager
+    def limit(seconds: int) -> Iterator[None]:
+        def stop(number: int, frame: object) -> None:
+            raise TimeoutError(f"longer than {seconds} s")
+
+        before = signal.signal(signal.SIGALRM, stop)
+        signal.alarm(seconds)
+        try:
+            yield
+        finally:
+            signal.alarm(0)
+            signal.signal(signal.SIGALRM, before)
+
+    return limit

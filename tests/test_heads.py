@@ -335,7 +335,7 @@ def test_calibration_error_by_hand() -> None:
 
 
 def test_a_class_that_the_split_lacks_counts_nowhere() -> None:
-    """Three classes of which two occur, by a perfect classifier."""
+    """A perfect classifier of three classes; two of them occur."""
     target = np.array([0, 1, 0, 1, IGNORE_LABEL])
     scores = np.full((5, 3), 0.1) + 0.7 * np.eye(3)[target.clip(0)]
     values, tables = figures("test", scores, target)

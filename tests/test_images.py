@@ -5,12 +5,10 @@ from __future__ import annotations
 import io
 import os
 import resource
-import signal
 import struct
 import time
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -362,21 +360,7 @@ def test_a_broken_file_is_an_error_that_names_it(tmp_path: Path, content: bytes,
     assert str(caught.value).startswith(f"{path}: ")
 
 
-@contextmanager
-def time_limit(seconds: int) -> Iterator[None]:
-    def stop(number, frame):
-        raise TimeoutError(f"longer than {seconds} s")
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
-
-
-def test_what_is_no_regular_file_is_an_error_and_never_blocks(tmp_path: Path) -> None:
+def test_what_is_no_regular_file_is_an_error_and_never_blocks(tmp_path: Path, time_limit: Any) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     (tmp_path / "folder.jpg").mkdir()
     for name in ("pipe.jpg", "folder.jpg"):
@@ -521,7 +505,7 @@ KINDS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "PPM", "AVIF", "MASK")
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("count", [40, pytest.param(2000, marks=pytest.mark.slow)])
-def test_files_with_random_faults_are_read_or_refused(tmp_path: Path, kind: str, count: int) -> None:
+def test_files_with_random_faults_are_read_or_refused(tmp_path: Path, time_limit: Any, kind: str, count: int) -> None:
     """Each takes less than 5 seconds, nothing but an InputError is raised, and the size agrees with the pixels."""
     rng, sound, path = np.random.default_rng([count, KINDS.index(kind)]), seeds(kind), tmp_path / "fuzz.png"
     read = MaskEncoding(3).read if kind == "MASK" else read_image

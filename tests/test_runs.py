@@ -263,7 +263,7 @@ def test_another_batch_size_ends_the_schedule_where_it_should(
     run = stopped(fit, 3, "--data.batch_size", "2")
     last = str(run / "last.ckpt")
     line = error_of(capsys, fit, "--ckpt_path", last)
-    assert f"{last}: written within an epoch, the rest of which needs the same batches per epoch: 8, not 4." in line
+    assert f"{last}: written within an epoch. Its rest needs the same batches per epoch: 8, not 4." in line
     line = error_of(capsys, fit, "--ckpt_path", last, "--data.batch_size", "2", "--seed_everything", "1")
     assert "needs the same data.seed: 0, not 1." in line
     line = error_of(capsys, fit, "--ckpt_path", last, "--data.batch_size", "2", "--data.dataset.size", "48")

@@ -18,7 +18,7 @@ DEPTHS = tuple(2.0**bits - 1 for bits in range(8, 17))  # the largest values of 
 
 
 def is_gray_range(value: Any) -> bool:
-    """Returns whether a value is None or two finite numbers, the first of which is lower."""
+    """Returns whether a value is None or two finite numbers in ascending order."""
     pair = [number for number in value if isinstance(number, int | float)] if isinstance(value, list | tuple) else []
     return value is None or (len(value) == len(pair) == 2 and -math.inf < pair[0] < pair[1] < math.inf)
 

@@ -118,7 +118,7 @@ def load_first_page(image: Image.Image, name: str) -> int:
 
 
 def size_of(file: BinaryIO) -> tuple[int, int]:
-    """Returns the height and width of the upright image in an opened file, of which no pixels are decoded."""
+    """Returns the height and width of the upright image in an opened file, without decoding pixels."""
     if file.read(8) == b"\x89PNG\r\n\x1a\n":
         file = _without_pixels(file)
     file.seek(0)

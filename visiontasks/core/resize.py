@@ -8,7 +8,7 @@ import numpy as np
 from visiontasks.core.geometry import Corners, Frame, Size, crop_parts, height_width
 from visiontasks.core.sample import FILL, IGNORE_MASK
 
-MOST = 16  # how many times larger than image and picture an enlarged image may be, of which the picture is a part
+MOST = 16  # an enlarged image has at most this number of times the pixels of the image and of the picture
 
 
 def resize_image(image: np.ndarray, frame: Frame) -> np.ndarray:

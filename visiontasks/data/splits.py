@@ -123,7 +123,7 @@ def alike_but_split(names: Iterable[str]) -> list[str]:
 
 
 def split_path(pattern: str, split: str) -> Path:
-    """Returns the path of a split, of which `{split}` in the pattern is the name in any spelling that exists."""
+    """Returns the path of a split: the pattern with the spelling of its name that exists in place of `{split}`."""
     forms = [form for word in SPELLINGS[split] for form in (word, word.capitalize(), word.upper())]
     paths = (Path(pattern.replace("{split}", form)) for form in forms)
     return next((path for path in paths if exists(path)), Path(pattern.replace("{split}", split)))

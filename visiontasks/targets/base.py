@@ -129,7 +129,7 @@ class Target(ABC):
         """
 
     def sizes(self, counts: np.ndarray) -> dict[str, np.ndarray]:
-        """Counts the images of which each figure is computed: by name, (), or (classes,) for one of each class.
+        """Counts the images behind each figure: by name, (), or (classes,) for a figure of each class.
 
         A kind that is not additive overrides it.
         """

@@ -128,7 +128,7 @@ def _check_settings(checkpoint: dict[str, Any], trainer: Trainer) -> None:
         name = min(fixed)
         old, new = changed[name]
         raise InputError(
-            f"{trainer.ckpt_path}: written within an epoch, the rest of which needs the same {name}: {old}, not {new}. "
+            f"{trainer.ckpt_path}: written within an epoch. Its rest needs the same {name}: {old}, not {new}. "
             "Give the old value, or start a new fit from the weights with `--model.weights`."
         )
 
