@@ -1,5 +1,6 @@
 """Closed-form solution of the heads before training."""
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -39,46 +40,28 @@ class ClosedFormStart(Callback):
             raise InputError("ClosedFormStart needs the training set in order: give the Trainer a VisionDataModule.")
         if unknown := set(self.heads or []) - set(task.heads):
             raise InputError(f"ClosedFormStart.heads: no head predicts {min(unknown)!r}; there are {[*task.heads]}.")
-        heads = {key: head for key, head in task.heads.items() if self.heads is None or key in self.heads}
         device = trainer.strategy.root_device
         task.to(device).eval()
-        designs: dict[str, list[Tensor]] = {key: [] for key in heads}
-        targets: dict[str, list[Tensor]] = {key: [] for key in [*heads, "index"]}
         samples = self.passes * len(trainer.datamodule.dataset("train"))  # ty: ignore[missing-attribute]
+        chosen = (key for key in task.heads if self.heads is None or key in self.heads)
+        solvers = {key: task.heads[key].solver(samples) for key in chosen}
         for number in range(self.passes):
             loader = trainer.datamodule.loader("train", augment=number > 0)  # ty: ignore[missing-attribute]
             loader.sampler.set_epoch(number)
             title = f"Closed-form start {number + 1}/{self.passes}"
             for batch in track(loader, title, transient=True, disable=not trainer.is_global_zero):
                 features = task.backbone(batch["image"].to(device), task.needs_pyramid)
-                for key, head in heads.items():
-                    designs[key].append(head.design(features).float().cpu())
-                    targets[key].append(batch[key].cpu())
-                    _check_size(key, designs[key][0].shape[1], samples)
-                targets["index"].append(batch["index"])
-        index = _gather(trainer, torch.cat(targets["index"]))
-        for key, head in heads.items():
-            design, target = (_gather(trainer, torch.cat(parts)) for parts in (designs.pop(key), targets[key]))
-            found = head.solve(design, target, index)
-            values = ", ".join(f"{name} {value:.4g}" for name, value in found.items())
-            rank_zero_info(f"Closed-form start of {key} on {len(design)} samples: {values}.")
+                for key, solver in solvers.items():
+                    solver.add(features, batch[key], batch["index"])
+        for key, solver in solvers.items():
+            values = ", ".join(f"{name} {value:.4g}" for name, value in solver.solve(partial(_gather, trainer)).items())
+            rank_zero_info(f"Closed-form start of {key} on {samples} samples: {values}.")
         task.train()
 
 
-def _check_size(key: str, features: int, samples: int) -> None:
-    """Raises `InputError` if the solution would need too much memory or time."""
-    size = 4 * features * samples / 1e9
-    if size > 8 or min(features, samples) > 20_000:
-        raise InputError(
-            f"ClosedFormStart: {samples:,} samples of {features:,} features for {key} ({size:.0f} GB) are too many. "
-            "Use fewer passes, a head with fewer features (for boxes `grid: 1`), or remove the callback."
-        )
-
-
-def _gather(trainer: Trainer, part: Tensor) -> Tensor:
-    """Concatenates the rows of all ranks, whose numbers may differ by one."""
-    if trainer.world_size == 1:
-        return part
+def _gather(trainer: Trainer, part: Tensor) -> list[Tensor]:
+    """Returns the tensors of all ranks, whose numbers of rows may differ by one."""
     parts = [part] * trainer.world_size  # to be replaced by those of each rank
-    torch.distributed.all_gather_object(parts, part)
-    return torch.cat(parts)
+    if trainer.world_size > 1:
+        torch.distributed.all_gather_object(parts, part)
+    return parts

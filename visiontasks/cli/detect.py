@@ -43,8 +43,8 @@ def average_precision(detector: Detector, dataset: VisionDataset) -> dict[str, f
         raise InputError(f"class_names: the images have {dataset.class_names}, the model {names}. They must agree.")
     metric = MeanAveragePrecision(class_metrics=True)
     for index in track(range(len(dataset)), "Detecting", transient=True):
-        boxes, labels = dataset.objects(index)
-        found, true = detector.detect(dataset.image(index)), {"boxes": boxes, "labels": labels}
+        objects = dataset.objects(index)
+        found, true = detector.detect(dataset.image(index)), {key: objects[key] for key in ("boxes", "labels")}
         metric.update(*([{key: torch.from_numpy(value) for key, value in one.items()}] for one in (found, true)))
     result = metric.compute()
     by_class = dict(zip(result["classes"].view(-1).tolist(), result["map_per_class"].view(-1).tolist(), strict=True))

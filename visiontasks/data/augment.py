@@ -16,6 +16,7 @@ from visiontasks.core.errors import InputError
 from visiontasks.core.geometry import Resize, Size, height_width
 from visiontasks.core.sample import FILL, IGNORE_MASK, Sample
 from visiontasks.targets import find_target
+from visiontasks.targets.objects import VISIBLE
 from visiontasks.targets.sample import resize_sample, targets_of
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # the import would look for updates on the network
@@ -73,8 +74,8 @@ class Augment:
             _ = self._pipelines  # reports a mistake in a config before the training
 
     @cached_property
-    def _pipelines(self) -> dict[bool, Any]:
-        """The pipelines with and without a box: checks of boxes take longer than moving pixels."""
+    def _pipelines(self) -> dict[str, Any]:
+        """The pipelines without a box, with one, and with any number: checks of boxes take longer than moving pixels."""
         import albumentations as A  # takes half a second, so only when it is used
 
         transforms = self._transforms
@@ -86,8 +87,11 @@ class Augment:
             fault = f"{self.train_size} shows parts of images, and nothing in `augment` cuts them out"
             advice = "Add an ObjectCrop, use another preset than `none`, or remove train_size."
             raise InputError(f"train_size: {fault}. {advice}")
-        boxes = A.BboxParams("pascal_voc", clip=True, min_visibility=KEPT)
-        return {False: A.Compose(steps, strict=True), True: A.Compose(steps, strict=True, bbox_params=boxes)}
+        box = A.BboxParams("pascal_voc", clip=True, min_visibility=KEPT)
+        # checked at the end only: albumentations compares the area with that before the last transform
+        boxes = A.BboxParams("pascal_voc", clip=True, min_visibility=VISIBLE, check_each_transform=False)
+        params = {"": None, "bbox": box, "objects": boxes}
+        return {key: A.Compose(steps, strict=True, bbox_params=one) for key, one in params.items()}
 
     @cached_property
     def _repeating(self) -> str:
@@ -97,7 +101,7 @@ class Augment:
 
     def steps(self) -> list[Any]:
         """Returns the transforms in order."""
-        return list(self._pipelines[False].transforms)
+        return list(self._pipelines[""].transforms)
 
     def __call__(self, sample: Sample, epoch: int, index: int) -> Sample:
         """Returns a new sample of the sample contract, of `train_size`."""
@@ -107,10 +111,11 @@ class Augment:
         given: dict[str, Any] = {}
         for key, value in targets.items():
             given |= find_target(key).to_augment(value)
-        if "bboxes" in given and self._repeating:
+        key = next((key for key in ("objects", "bbox") if key in targets), "")
+        if key and self._repeating:
             fault = f"augment: the border of {self._repeating} repeats the image, so an object appears twice"
             raise InputError(f"{fault}, but has one box. Set `border_mode: 0`.")
-        pipeline = self._pipelines["bboxes" in given]
+        pipeline = self._pipelines[key]
         rng = np.random.default_rng([self.seed, epoch, index])
         pipeline.set_random_state(rng, random.Random(int(rng.integers(1 << 62))))
         for _ in range(DRAWS):

@@ -55,10 +55,15 @@ class ColorJitter(A.ImageOnlyTransform):
         return cv2.transform(img, matrix)
 
 
-def _first_box(params: dict[str, Any], data: dict[str, Any]) -> np.ndarray | None:
-    """Returns the first box of a sample, xyxy in pixels; albumentations keeps boxes as shares of the image."""
+def _only_box(params: dict[str, Any], data: dict[str, Any]) -> np.ndarray | None:
+    """Returns the box of a sample with one, xyxy in pixels; albumentations keeps boxes as shares of the image.
+
+    The rows of a sample with any number of objects are longer; some of these may be lost.
+    """
     boxes, (height, width) = data.get("bboxes"), params["shape"][:2]
-    return None if boxes is None or not len(boxes) else np.asarray(boxes[0][:4]) * [width, height, width, height]
+    if boxes is None or not len(boxes) or len(boxes[0]) > 4:
+        return None
+    return np.asarray(boxes[0]) * [width, height, width, height]
 
 
 class ObjectCrop(A.RandomResizedCrop):
@@ -98,8 +103,8 @@ class ObjectCrop(A.RandomResizedCrop):
         self.keep, self.zoom_out = keep, zoom_out
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-        box = _first_box(params, data)
-        if box is None and "mask" not in data:
+        box = _only_box(params, data)
+        if box is None and not data.keys() & {"bboxes", "mask"}:
             return super().get_params_dependent_on_data(params, data)
         height, width = params["shape"][:2]
         if box is None:
@@ -147,7 +152,7 @@ class ObjectAffine(A.Affine):
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
         drawn = super().get_params_dependent_on_data(params, data)
-        if (box := _first_box(params, data)) is None:
+        if (box := _only_box(params, data)) is None:
             return drawn
         (x1, y1, x2, y2), (height, width) = box, params["shape"][:2]
         corners = np.array([[x1, y1, 1], [x2, y1, 1], [x2, y2, 1], [x1, y2, 1]])

@@ -5,6 +5,7 @@ from visiontasks.tasks.optimizer import DefaultAdamW
 from visiontasks.tasks.schedules import Constant, Cosine, Exponential, InverseTime, Schedule, Step
 from visiontasks.tasks.vision import (
     ClassificationTask,
+    DetectionTask,
     LocalizationTask,
     MultilabelTask,
     RegressionTask,
@@ -12,6 +13,6 @@ from visiontasks.tasks.vision import (
 )
 
 __all__ = [
-    "ClassificationTask", "Constant", "Cosine", "DefaultAdamW", "Exponential", "InverseTime", "LocalizationTask",
+    "ClassificationTask", "Constant", "Cosine", "DefaultAdamW", "DetectionTask", "Exponential", "InverseTime", "LocalizationTask",
     "MultilabelTask", "RegressionTask", "Schedule", "SegmentationTask", "Step", "VisionTask",
 ]  # fmt: skip

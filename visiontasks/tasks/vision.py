@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from visiontasks.core.errors import InputError
-from visiontasks.models import Backbone, BoxHead, LabelHead, LabelsHead, SMPHead, ValueHead
+from visiontasks.models import Backbone, BoxHead, DetectionHead, LabelHead, LabelsHead, SMPHead, ValueHead
 from visiontasks.tasks.base import HeadFactory, OptimizerFactory, VisionTask
 from visiontasks.tasks.optimizer import DefaultAdamW
 from visiontasks.tasks.schedules import Cosine, Schedule
@@ -64,6 +64,12 @@ class SegmentationTask(VisionTask):
     """One class per pixel."""
 
     __init__ = one_head("mask", SMPHead)
+
+
+class DetectionTask(VisionTask):
+    """Any number of objects per image, each with a class and a box."""
+
+    __init__ = one_head("objects", DetectionHead)
 
 
 class LocalizationTask(VisionTask):

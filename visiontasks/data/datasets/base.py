@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from visiontasks.core.depth import GrayRange
 from visiontasks.core.errors import InputError
 from visiontasks.core.images import read_image, read_size
+from visiontasks.core.objects import Objects, make_objects
 from visiontasks.core.sample import Sample
 from visiontasks.core.text import is_missing, normal
 from visiontasks.targets import find_target, target_kinds
@@ -46,14 +47,14 @@ class VisionDataset(Dataset, ABC):
         """Returns what is known about an image without reading it: `label`, `bbox` in pixels, ..., or nothing."""
         return {}
 
-    def objects(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns all objects of one image: boxes, float32 (N, 4), xyxy in pixels, and labels, int64 (N,).
+    def objects(self, index: int) -> Objects:
+        """Returns all objects of one image, without their masks; the image is not read.
 
-        By default this is the object of `target`, or no object if it has no box. The image is not read.
+        By default this is the object of `target`, or no object if it has no box.
         """
         target = self.target(index)
         boxes = [target["bbox"]] if "bbox" in target else []
-        return np.array(boxes, np.float32).reshape(-1, 4), np.array([target.get("label", 0)] * len(boxes), np.int64)
+        return make_objects(boxes, [target.get("label", 0)] * len(boxes))
 
     def mask(self, index: int) -> np.ndarray | None:
         """Reads the class of every pixel, uint8 (H, W), 255 where it is ignored; None if there is no mask."""
@@ -101,7 +102,7 @@ class VisionDataset(Dataset, ABC):
         names = [name for key in target_kinds() for name in self.names(key)]
         digest = hashlib.sha256("\n".join(names).encode())
         for index, target in enumerate(targets or map(self.target, range(len(self)))):
-            target = {key: value if type(value) is int else np.asarray(value).tolist() for key, value in target.items()}
+            target = {key: _plain(value) for key, value in target.items()}
             digest.update(f"{self.name(index)}\t{target}\n".encode(errors="surrogateescape"))
         return digest.hexdigest()[:16]
 
@@ -112,6 +113,13 @@ class VisionDataset(Dataset, ABC):
     def __getitem__(self, index: int) -> Sample:
         image = self.image(index)
         return {"image": image, "index": index, "size": image.shape[:2], **self.truth(index, image.shape)}
+
+
+def _plain(value: Any) -> Any:
+    """Returns a target as numbers, lists and dicts of them."""
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    return value if type(value) is int else np.asarray(value).tolist()
 
 
 class FileSet(VisionDataset):

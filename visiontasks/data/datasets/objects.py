@@ -9,10 +9,11 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.images import read_size
+from visiontasks.core.objects import Objects, make_objects
 from visiontasks.data.datasets.base import FileSet
 from visiontasks.data.datasets.records import Annotation, OnInvalidBox, Record, area, checked_box
 
-OnSeveralObjects = Literal["largest", "first", "skip", "error", "labels"]
+OnSeveralObjects = Literal["largest", "first", "skip", "error", "labels", "all"]
 
 
 class ObjectSet(FileSet):
@@ -30,6 +31,7 @@ class ObjectSet(FileSet):
         boxes: OnInvalidBox = "error",
     ) -> None:
         self._places, all_occurring = {name: place for place, name in enumerate(class_names)}, objects == "labels"
+        self._all = objects == "all"
         self.class_names, self.labels_names = ([], class_names) if all_occurring else (class_names, [])
         self._counts: Counter[str] = Counter()
         self._records: list[Record] = []
@@ -41,6 +43,10 @@ class ObjectSet(FileSet):
                 labels = np.array([name in occurs for name in class_names], np.float32)
                 record = record._replace(others={**record.others, "labels": labels})
                 found = []
+            if self._all:
+                self._counts["without an object"] += not found
+                self._records.append(record)
+                continue
             chosen = self._choose(found, objects, record)
             if chosen or record.others:
                 rest = [annotation for annotation in found if annotation is not chosen]
@@ -50,7 +56,7 @@ class ObjectSet(FileSet):
         counts = ", ".join(f"{count} {what}" for what, count in self._counts.items() if count)
         if counts:
             rank_zero_info(f"{type(self).__name__}: {len(self._records)} of {len(records)} images are used; {counts}.")
-        if not self._records:
+        if not any(record.annotations or record.others for record in self._records):
             raise InputError(f"{type(self).__name__}: no image with an object in {len(records)} images ({counts}).")
 
     def size(self, index: int) -> tuple[int, int]:
@@ -58,16 +64,17 @@ class ObjectSet(FileSet):
 
     def target(self, index: int) -> dict[str, Any]:
         record = self._records[index]
+        if self._all:
+            return {"objects": self.objects(index), **record.others}
         if not record.annotations:
             return record.others
-        label, box, _ = record.annotations[0]
+        label, box, *_ = record.annotations[0]
         known = {} if box is None else {"bbox": np.array(box, np.float32)}
         return {"label": self._places[label], **known, **record.others}
 
-    def objects(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def objects(self, index: int) -> Objects:
         known = [a for a in self._records[index].annotations if a.box]
-        boxes, labels = [a.box for a in known], [self._places[a.label] for a in known]
-        return np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, np.int64)
+        return make_objects([a.box for a in known], [self._places[a.label] for a in known], [a.crowd for a in known])
 
     def name(self, index: int) -> str:
         return self._records[index].name

@@ -17,11 +17,13 @@ LEAST_SIDE = 1.0  # pixels: a smaller object cannot be seen
 
 
 class Annotation(NamedTuple):
-    """One object: its class name, its box (xyxy in pixels, None if unknown), and where it is written."""
+    """One object: its class name, its box (xyxy in pixels, None if unknown), where it is written, and whether it is a
+    crowd."""
 
     label: str
     box: Box | None
     where: str
+    crowd: bool = False
 
 
 class Record(NamedTuple):

@@ -1,12 +1,13 @@
 """Generated pictures of colored shapes."""
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.objects import Objects, make_objects
 from visiontasks.core.sample import Sample
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.data.splits import SPLITS
@@ -127,9 +128,9 @@ def _paint(
 
 
 class Scenes(GeneratedSet):
-    """Larger pictures with one to three separate shapes of many sizes; nothing is read or downloaded.
+    """Larger pictures with up to three (or more) separate shapes of many sizes; nothing is read or downloaded.
 
-    `objects` has all shapes, the largest first; `label` and `bbox` are those of the largest.
+    The target is the `label` and `bbox` of the largest shape, or with `objects: all` all shapes, the largest first.
 
     Args:
         split: train, val or test: three disjoint streams of pictures.
@@ -137,6 +138,8 @@ class Scenes(GeneratedSet):
         size: Height and width in pixels.
         radii: Smallest and largest radius of a shape as a share of `size`; its logarithm is uniform.
         most: Largest number of shapes; numbers from 1 are equally frequent. Shapes without a free place are left out.
+        objects: Use the `largest` shape, or `all`.
+        empty: Share of pictures without a shape, 0..1; for `objects: all`.
         difficulty: 0..1: noise of the background, and how close colors are to the background.
         seed: Another seed gives other pictures.
     """
@@ -150,29 +153,37 @@ class Scenes(GeneratedSet):
         most: int = 3,
         difficulty: float = 0.5,
         seed: int = 0,
+        objects: Literal["largest", "all"] = "largest",
+        empty: float = 0.0,
     ) -> None:
         super().__init__(split, count, size, difficulty, seed)
         if most < 1:
             raise InputError(f"Scenes: {most=} must be >= 1.")
+        if not 0 <= empty < 1 or (empty and objects != "all"):
+            raise InputError(
+                f"Scenes: {empty=} must be in 0..1 and below 1; pictures without a shape need `objects: all`."
+            )
         if not 0 < radii[0] <= radii[1] <= 0.5 or radii[0] * size < 4:
             raise InputError(f"Scenes: {radii=} must be two rising shares of {size} pixels, 4 pixels to 0.5.")
-        self._look = (size, tuple(radii), most, difficulty)
+        self._look = (size, tuple(radii), most, difficulty, empty)
+        self._all = objects == "all"
 
     def image(self, index: int) -> np.ndarray:
         return self._scene(index)[0].copy()
 
     def target(self, index: int) -> dict[str, Any]:
-        boxes, labels = self.objects(index)
-        return {"label": int(labels[0]), "bbox": boxes[0]}
+        objects = self.objects(index)
+        if self._all:
+            return {"objects": objects}
+        return {"label": int(objects["labels"][0]), "bbox": objects["boxes"][0]}
 
-    def objects(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        _, boxes, labels = self._scene(index)
-        return boxes.copy(), labels.copy()
+    def objects(self, index: int) -> Objects:
+        return {key: part.copy() for key, part in self._scene(index)[1].items()}
 
     def name(self, index: int) -> str:
         return f"scene {super().name(index)}"
 
-    def _scene(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _scene(self, index: int) -> tuple[np.ndarray, Objects]:
         if not 0 <= index < len(self):
             raise IndexError(index)
         return _draw_scene(self._key, index, *self._look)
@@ -180,13 +191,14 @@ class Scenes(GeneratedSet):
 
 @lru_cache(maxsize=256)  # several windows show one picture
 def _draw_scene(
-    key: tuple[int, int], index: int, size: int, radii: tuple[float, float], most: int, difficulty: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    key: tuple[int, int], index: int, size: int, radii: tuple[float, float], most: int, difficulty: float, empty: float
+) -> tuple[np.ndarray, Objects]:
     rng = np.random.default_rng([*key, index])
     image, color = _background(rng, size, difficulty)
     drawn: list[tuple[np.ndarray, float]] = []
     boxes, labels = [], []
-    for radius in sorted(size * np.exp(rng.uniform(*np.log(radii), rng.integers(1, most + 1))), reverse=True):
+    number = 0 if empty and np.random.default_rng([*key, index, 1]).random() < empty else rng.integers(1, most + 1)
+    for radius in sorted(size * np.exp(rng.uniform(*np.log(radii), number)), reverse=True):
         places = rng.uniform(radius + 1, size - radius - 1, (20, 2))
         free = (p for p in places if all(np.hypot(*(p - other)) > radius + r + 2 for other, r in drawn))
         if (center := next(free, None)) is None:
@@ -198,4 +210,4 @@ def _draw_scene(
         inside = cv2.fillPoly(np.zeros((bottom - top, right - left), np.uint8), [corners - [left, top]], 1)
         _paint(image[top:bottom, left:right], inside, rng, color, difficulty)
         boxes.append([left, top, right, bottom])
-    return image, np.array(boxes, np.float32), np.array(labels, np.int64)
+    return image, make_objects(boxes, labels)

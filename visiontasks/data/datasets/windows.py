@@ -88,9 +88,9 @@ class Windows(VisionDataset):
         left, top, side, chosen = self.window(index)
         if chosen < 0:
             return {"label": len(self.class_names) - 1}
-        boxes, labels = self.source.objects(index // self._per_image)
-        box = (boxes[chosen] - [left, top, left, top]) * (self._pixels / side)
-        return {"label": int(labels[chosen]), "bbox": box.clip(0, self._pixels).astype(np.float32)}
+        objects = self.source.objects(index // self._per_image)
+        box = (objects["boxes"][chosen] - [left, top, left, top]) * (self._pixels / side)
+        return {"label": int(objects["labels"][chosen]), "bbox": box.clip(0, self._pixels).astype(np.float32)}
 
     def name(self, index: int) -> str:
         return f"{self.source.name(index // self._per_image)} window {index % self._per_image}"
@@ -113,7 +113,7 @@ class Windows(VisionDataset):
             raise IndexError(index)
         rng = np.random.default_rng([*self._key, index])
         number = index // self._per_image
-        boxes, _ = self.source.objects(number)
+        boxes = self.source.objects(number)["boxes"]
         empty = rng.random() < self._background or not len(boxes)
         for _ in range(DRAWS):
             if empty:

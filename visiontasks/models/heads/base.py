@@ -14,6 +14,7 @@ from visiontasks.core.errors import InputError
 from visiontasks.core.sample import Sample
 from visiontasks.core.serialize import Configurable
 from visiontasks.losses import Loss
+from visiontasks.models.closed_form import RowSolver, Solver
 from visiontasks.targets import Target, find_target
 
 Stage = Literal["train", "val", "test"]
@@ -108,6 +109,10 @@ class Head(Configurable, exact_module(), ABC):
     def column(self, output: Tensor) -> int | None:
         """Returns the column of the predicted class of one image; None if all columns are explained together."""
         return int(output.argmax())
+
+    def solver(self, samples: int) -> Solver:
+        """Returns what gathers the closed form; `samples` is the number of samples of all passes."""
+        return RowSolver(self, samples)
 
     def design(self, features: list[Tensor]) -> Tensor:
         """Computes the input of the last, linear layer: float (B, D).

@@ -108,42 +108,46 @@ class LabelsHead(Head):
         return {"strength": float(np.mean(strengths)), "left_out_map": float(mean_of_known(np.concatenate(precisions)))}
 
 
-def best_threshold(probabilities: np.ndarray, positive: np.ndarray) -> float | None:
+def best_threshold(probabilities: np.ndarray, positive: np.ndarray, total: float | None = None) -> float | None:
     """Returns the threshold with the highest F1, in the middle between two probabilities; None without a positive.
 
     Args:
-        probabilities: Of each image, (N,).
+        probabilities: Of each image or predicted object, (N,).
         positive: Whether it has the class, (N,).
+        total: Number of positives, if some have no probability.
     """
     if not positive.any():
         return None
+    total = positive.sum() if total is None else total
     order = np.argsort(-probabilities, kind="stable")
     ordered = probabilities[order]
-    f1 = 2 * np.cumsum(positive[order]) / (np.arange(1, len(order) + 1) + positive.sum())
+    f1 = 2 * np.cumsum(positive[order]) / (np.arange(1, len(order) + 1) + total)
     f1[:-1][ordered[:-1] == ordered[1:]] = 0  # equal probabilities are on one side
     last = int(f1.argmax())
     return float(ordered[last] + (ordered[last + 1] if last + 1 < len(ordered) else 0)) / 2
 
 
-def fit_platt(outputs: Tensor, target: Tensor, steps: int = 50) -> tuple[float, float]:
+def fit_platt(outputs: Tensor, target: Tensor, weights: Tensor | None = None, steps: int = 50) -> tuple[float, float]:
     """Fits the logit slope * output + shift of 0/1 targets by Newton's method (Platt 1999, section 2.2).
 
     Args:
         outputs: Of images that the fit has not seen, float (N,).
         target: 0 or 1, float (N,).
+        weights: How often each one counts, float (N,); by default once.
         steps: Newton steps, at most.
     """
     x, positive = outputs.double(), target.double()
-    number = positive.sum()
-    smooth = torch.where(positive == 1, (number + 1) / (number + 2), 1 / (len(x) - number + 2))
+    times = torch.ones_like(x) if weights is None else weights.double()
+    number, rest = (times * positive).sum(), (times * (1 - positive)).sum()
+    smooth = torch.where(positive == 1, (number + 1) / (number + 2), 1 / (rest + 2))
     design = torch.stack([x, torch.ones_like(x)], 1)
-    weights = x.new_tensor([0.0, float(((number + 1) / (len(x) - number + 1)).log())])
+    line = x.new_tensor([0.0, float(((number + 1) / (rest + 1)).log())])
     for _ in range(steps):
-        p = (design @ weights).sigmoid()
-        slope = design.T @ (p - smooth)
-        curve = (design.T * (p * (1 - p))) @ design + 1e-9 * torch.eye(2).to(design)
+        p = (design @ line).sigmoid()
+        slope = design.T @ (times * (p - smooth))
+        curve = (design.T * (times * p * (1 - p))) @ design + 1e-9 * torch.eye(2).to(design)
         step = torch.linalg.solve(curve, slope)
-        weights = weights - step * (10 / step.abs().max().clamp(min=10))  # no step is longer than 10
+        line = line - step * (10 / step.abs().max().clamp(min=10))  # no step is longer than 10
         if step.abs().max() < 1e-8:
             break
-    return float(weights[0]), float(weights[1])
+    return float(line[0]), float(line[1])

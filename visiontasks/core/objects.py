@@ -1,0 +1,58 @@
+"""All objects of one image, and the suppression of boxes that show the same one.
+
+Objects are a dict of arrays with one row per object. Absent keys are absent.
+
+| key | array | meaning |
+|---|---|---|
+| `boxes` | float32 (N, 4) | xyxy in pixels |
+| `labels` | int64 (N,) | class indices; -1 is a region of any class, which is a crowd |
+| `crowd` | bool (N,) | true objects: regions that are left out of losses and figures (COCO's `iscrowd`) |
+| `scores` | float32 (N,) | predicted objects: 0..1 |
+| `masks` | bool (N, H, W) | the pixels of each object, if they are known |
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from visiontasks.core.geometry import box_iou
+
+Objects = dict[str, np.ndarray]
+
+
+def make_objects(
+    boxes: Sequence[Any] | np.ndarray, labels: Sequence[int] | np.ndarray, crowd: Sequence[bool] | None = None
+) -> Objects:
+    """Makes true objects of lists, which may be empty."""
+    made = {"boxes": np.array(boxes, np.float32).reshape(-1, 4), "labels": np.array(labels, np.int64)}
+    return {**made, "crowd": np.zeros(len(made["labels"]), bool) if crowd is None else np.array(crowd, bool)}
+
+
+def take(objects: Objects, chosen: Any) -> Objects:
+    """Selects objects by an index array or by a bool for each."""
+    return {key: part[chosen] for key, part in objects.items()}
+
+
+def area(boxes: np.ndarray) -> np.ndarray:
+    """Computes the areas of boxes xyxy (..., 4)."""
+    return (boxes[..., 2:] - boxes[..., :2]).clip(0).prod(-1)
+
+
+def suppress(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, iou: float) -> np.ndarray:
+    """Returns the indices of the boxes that remain after non-maximum suppression in each class, best first.
+
+    Args:
+        boxes: Float (N, 4), xyxy.
+        scores: Float (N,).
+        labels: Int (N,).
+        iou: Overlap above which the box with the lower score is removed.
+    """
+    order = np.argsort(-scores, kind="stable")
+    boxes, labels = boxes[order], labels[order]
+    overlaps = (box_iou(boxes[:, None], boxes[None]) > iou) & (labels[:, None] == labels)
+    kept = np.ones(len(order), bool)
+    for place in range(len(order)):
+        if kept[place]:
+            kept[place + 1 :] &= ~overlaps[place, place + 1 :]
+    return order[kept]

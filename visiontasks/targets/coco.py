@@ -1,0 +1,165 @@
+"""Average precision as COCO computes it, from records of single images that can be drawn with replacement.
+
+The figures equal those of pycocotools. Its own code keeps no records of single images, which intervals need.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from visiontasks.core.objects import Objects, area
+
+IOUS = np.linspace(0.5, 0.95, 10)
+AREAS = {"": (0, 1e10), "small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, 1e10)}  # pixels of the image
+RECALLS = np.linspace(0, 1, 101)
+MOST = 100  # objects per image
+BITS = 2 ** np.arange(len(IOUS) * len(AREAS), dtype=np.int64)  # exact in float64
+
+
+def match(truth: Objects, found: Objects, classes: int, taken: np.ndarray) -> np.ndarray:
+    """Matches the predicted objects of one image with the true ones; by their masks if both have them.
+
+    Args:
+        truth: True objects with `crowd`.
+        found: At most 100 predicted objects with `scores`.
+        classes: Number of classes.
+        taken: Which predictions count as decisions, bool (N,).
+
+    Returns:
+        Float64 (100 + classes, 5). Each of the first rows is a predicted object: its class (-1 if there is none),
+        score, bits of the areas and IoUs at which it is right, and at which it is ignored, and whether it is taken. The
+        others have the number of true objects of a class in each area.
+    """
+    if "masks" not in found or "masks" not in truth:
+        found, truth = ({key: part for key, part in one.items() if key != "masks"} for one in (found, truth))
+    order = np.argsort(-found["scores"], kind="stable")[:MOST]
+    number, sizes = len(order), _sizes(truth)
+    limits = np.array([*AREAS.values()])[:, :, None]
+    ignored = truth["crowd"] | (sizes < limits[:, 0]) | (sizes > limits[:, 1])  # (areas, true)
+    same = (found["labels"][:, None] == truth["labels"]) | (truth["labels"] < 0)
+    overlaps = np.where(same, overlap(found, truth), -1)[order]
+    right, out = _assign(overlaps, ignored, truth["crowd"])
+    own = _sizes(found)[order]
+    outside = (own < limits[:, 0]) | (own > limits[:, 1])
+    out |= ~right & ~out & outside.T[:, :, None]  # an unmatched one of another size
+    counts = np.zeros((MOST + classes, 5))
+    counts[:MOST, 0] = -1
+    counts[:number, 0], counts[:number, 1] = found["labels"][order], found["scores"][order]
+    counts[:number, 2], counts[:number, 3] = (part.reshape(number, len(BITS)) @ BITS for part in (right, out))
+    counts[:number, 4] = taken[order]
+    for label, kept in zip(truth["labels"], ~ignored.T, strict=True):
+        counts[MOST + max(label, 0), :4] += kept
+    return counts
+
+
+def _assign(overlaps: np.ndarray, ignored: np.ndarray, crowd: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Gives each prediction, best first, the free true object with which it overlaps most, one that counts if it can.
+
+    Returns:
+        Whether it is right, and whether it is ignored, for each area and IoU: bool (predicted, areas, IoUs).
+    """
+    shape = len(overlaps), len(AREAS), len(IOUS)
+    right, out = np.zeros(shape, bool), np.zeros(shape, bool)
+    free = np.ones((*shape[1:], overlaps.shape[1]), bool)
+    least = np.minimum(IOUS, 1 - 1e-10)[:, None]
+    for place in np.flatnonzero((overlaps >= least[0]).any(1)):
+        open_ = free & (overlaps[place] >= least)
+        counted, rest = open_ & ~ignored[:, None], open_ & ignored[:, None]
+        right[place] = counted.any(-1)
+        out[place] = ~right[place] & rest.any(-1)
+        chosen = np.where(np.where(right[place][..., None], counted, rest), overlaps[place], -1)
+        last = chosen.shape[-1] - 1 - chosen[..., ::-1].argmax(-1)  # of equal ones the last, as pycocotools does
+        used = np.arange(chosen.shape[-1]) == last[..., None]
+        free &= ~(used & (right[place] | out[place])[..., None]) | crowd
+    return right, out
+
+
+def _sizes(objects: Objects) -> np.ndarray:
+    """Returns the pixels of each object, of its mask if it has one, else of its box: float64 (N,)."""
+    if "masks" in objects:
+        return objects["masks"].sum((1, 2)).astype(np.float64)
+    return area(objects["boxes"].astype(np.float64))
+
+
+def overlap(found: Objects, truth: Objects) -> np.ndarray:
+    """Computes the IoU of each predicted and true object, or, of a crowd, the share of the prediction inside it:
+    float64 (predicted, true)."""
+    if "masks" in found:
+        pixels = [part["masks"].reshape(len(part["masks"]), -1).astype(np.float32) for part in (found, truth)]
+        inside = (pixels[0] @ pixels[1].T).astype(np.float64)
+    else:
+        first, second = found["boxes"].astype(np.float64)[:, None], truth["boxes"].astype(np.float64)
+        low, high = np.maximum(first[..., :2], second[..., :2]), np.minimum(first[..., 2:], second[..., 2:])
+        inside = (high - low).clip(0).prod(-1)
+    own = _sizes(found)[:, None]
+    union = np.where(truth["crowd"], own, own + _sizes(truth) - inside)
+    return np.divide(inside, union, out=np.zeros_like(inside), where=union > 0)
+
+
+class Ranked(NamedTuple):
+    """The predictions of one class on all images, the best first.
+
+    Attributes:
+        image: Place of the image, int (R,).
+        score: float64 (R,).
+        right, ignored: bool (R, areas, IoUs).
+        taken: bool (R,).
+        true: Number of true objects of each image and area, float64 (N, areas).
+    """
+
+    image: np.ndarray
+    score: np.ndarray
+    right: np.ndarray
+    ignored: np.ndarray
+    taken: np.ndarray
+    true: np.ndarray
+
+
+def ranked(counts: np.ndarray) -> Iterator[Ranked]:
+    """Yields the predictions of each class from the counts of images, float64 (N, 100 + classes, 5); see `match`."""
+    for label in range(counts.shape[1] - MOST):
+        image, place = np.nonzero(counts[:, :MOST, 0] == label)
+        rows = counts[image, place]
+        order = np.argsort(-rows[:, 1], kind="stable")
+        image, rows = image[order], rows[order]
+        right, ignored = (
+            (rows[:, column, None].astype(np.int64) & BITS > 0).reshape(-1, len(AREAS), len(IOUS)) for column in (2, 3)
+        )
+        yield Ranked(image, rows[:, 1], right, ignored, rows[:, 4] > 0, counts[:, MOST + label, : len(AREAS)])
+
+
+def average_precision(found: Ranked, place: int, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Computes the average precision and the recall in one area at each IoU, NaN without a true object: (draws, IoUs).
+
+    The precision at a recall is the highest one at this or a higher recall, at 101 recalls (Lin et al. 2014, and the
+    code of pycocotools).
+
+    Args:
+        found: Predictions of a class.
+        place: Index of the area.
+        draws: How often each image counts, float64 (draws, N).
+    """
+    total = draws @ found.true[:, place]
+    weights = draws[:, found.image]
+    values, recalls = (np.full((len(draws), len(IOUS)), np.nan) for _ in range(2))
+    for column in range(len(IOUS)):
+        right, ignored = found.right[:, place, column], found.ignored[:, place, column]
+        hits = np.flatnonzero(right)  # the precision is never highest elsewhere
+        taken = np.cumsum(weights if not ignored.any() else weights * ~ignored, 1)[:, hits]
+        values[:, column], recalls[:, column] = _area_under(np.cumsum(weights[:, hits], 1), taken, total)
+    return values, recalls
+
+
+def _area_under(right: np.ndarray, taken: np.ndarray, total: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Computes the area under the curve and the last recall from the sums at each hit, (draws, hits): (draws,)."""
+    known = np.where(total > 0, 0.0, np.nan)
+    if not right.shape[1]:
+        return known, known
+    with np.errstate(invalid="ignore", divide="ignore"):
+        recall = right / total[:, None]
+        precision = np.nan_to_num(right / taken)
+    best = np.maximum.accumulate(precision[:, ::-1], 1)[:, ::-1]
+    reached = np.searchsorted(RECALLS, recall, side="right")
+    steps = np.diff(reached, axis=1, prepend=0)
+    return known + (best * steps).sum(1) / len(RECALLS), known + recall[:, -1]
