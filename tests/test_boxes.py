@@ -136,7 +136,7 @@ def test_images_with_several_objects_are_skipped_and_counted(voc: Callable, capl
 def test_several_objects_are_an_error_if_that_is_wanted(voc: Callable) -> None:
     with pytest.raises(InputError, match=r"a\.xml, object 2: a\.jpg has 2 objects, and only one can be") as raised:
         VocBoxes("train", str(voc({"a": xml(TWO)})), objects="error", splits=ALL)
-    assert str(raised.value).endswith("Set `objects: largest`, `first`, `skip` or `labels`.")
+    assert str(raised.value).endswith("Set `objects: largest`, `first`, `skip`, `labels` or `all`.")
 
 
 def test_voc_folds_are_those_of_all_sorted_files_and_then_images_are_skipped(voc: Callable) -> None:

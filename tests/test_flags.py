@@ -14,7 +14,8 @@ import yaml
 
 from visiontasks.cli import main
 from visiontasks.cli.flags import LOWEST, REFUSED, check_flags
-from visiontasks.cli.parser import LONGEST, load_yaml
+from visiontasks.cli.parser import load_yaml
+from visiontasks.core.bounded import LONGEST
 from visiontasks.core.errors import InputError
 
 CONFIG = """

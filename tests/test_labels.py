@@ -616,7 +616,7 @@ def test_a_class_of_which_there_is_only_a_crowd_is_present(tmp_path: Path, write
     path = write_coco(tmp_path, [(0, 1), (1, 2)], crowd=True)
     coco = CocoBoxes("train", str(path), str(tmp_path), objects="labels", splits=EVERYTHING)
     assert labels_of(coco) == [[0, 1, 0], [0, 0, 1], [0, 0, 0]]
-    assert coco.objects(0)[0].shape == (0, 4)
+    assert coco.objects(0)["boxes"].shape == (0, 4)
 
 
 def test_shapes_know_the_kinds_that_can_be_seen() -> None:

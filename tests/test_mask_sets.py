@@ -15,7 +15,7 @@ from pycocotools import mask as coco_mask
 
 from visiontasks.core.errors import InputError
 from visiontasks.data import CocoBoxes, CocoMasks, OxfordIIITPet, Splits, VisionDataset, VOCSegmentation
-from visiontasks.data.datasets.coco_masks import _unpacked
+from visiontasks.data.datasets.regions import _unpacked
 from visiontasks.data.splits import MissingSplit
 
 ALL = Splits(val=0.0)

@@ -408,7 +408,7 @@ def test_rows_that_say_the_same_are_one_and_counted(table: Callable) -> None:
     boxes = ["x/a.png,1,1,1,9,7", "x/a.png,1,2,2,9,7"]
     with pytest.warns(UserWarning, match="2 rows say the same"):
         data = table("path,label,xmin,ymin,xmax,ymax", *boxes, *boxes)
-    assert len(data.objects(0)[0]) == 2
+    assert len(data.objects(0)["boxes"]) == 2
 
 
 @pytest.mark.parametrize("divider", [" ", "\t", ";", "; "])
@@ -476,7 +476,7 @@ def test_an_image_that_is_listed_twice_has_the_objects_of_both(coco: Callable) -
     marks = [{"id": i, "image_id": i, "category_id": 1, "bbox": [1, 1, 8, 6 - i]} for i in range(3)]
     with pytest.warns(UserWarning, match="1 images are listed twice; their annotations are joined"):
         data = CocoBoxes("train", **coco(images=images, annotations=[*marks, {**marks[0], "image_id": 1}]), splits=ALL)
-    assert [len(data.objects(index)[0]) for index in range(len(data))] == [2, 1]
+    assert [len(data.objects(index)["boxes"]) for index in range(len(data))] == [2, 1]
 
 
 def test_categories_of_val_are_joined_by_name(coco: Callable, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from visiontasks.cli import main
 from visiontasks.cli.detect import average_precision
 from visiontasks.core.errors import InputError
+from visiontasks.core.objects import Objects, make_objects
 from visiontasks.core.resize import crop_image
 from visiontasks.core.sample import FILL
 from visiontasks.data import Scenes, VocBoxes, Windows
@@ -103,7 +104,7 @@ def test_scenes_hold_whole_shapes_that_do_not_overlap() -> None:
     scenes = Scenes("val", 80)
     counts = []
     for i in range(len(scenes)):
-        boxes, labels = scenes.objects(i)
+        boxes, labels, _ = scenes.objects(i).values()
         counts.append(len(boxes))
         assert boxes.min() >= 0
         assert boxes.max() <= 256
@@ -118,7 +119,7 @@ def test_a_shape_is_where_its_box_says() -> None:
     """Without noise a shape's pixels are those that differ from the same scene with one shape less."""
     scenes = Scenes("train", 8, most=1, difficulty=0.0)
     for i in range(4):
-        ((left, top, right, bottom),), _ = scenes.objects(i)
+        ((left, top, right, bottom),) = scenes.objects(i)["boxes"]
         image = scenes.image(i).astype(int)
         far = np.abs(image - np.median(image.reshape(-1, 3), 0)).max(2) > 60
         ys, xs = np.nonzero(far)
@@ -133,7 +134,7 @@ def test_an_object_window_has_its_object_near_the_middle(windows: Windows) -> No
     assert 0.3 < (labels == 4).mean() < 0.5
     for i in np.nonzero(labels < 4)[0]:
         left, top, side, chosen = windows.window(i)
-        boxes, classes = windows.source.objects(i // 8)
+        boxes, classes, _ = windows.source.objects(i // 8).values()
         true, sample = boxes[chosen], windows.target(i)
         assert sample["label"] == classes[chosen]
         back = sample["bbox"] * side / 48 + (left, top, left, top)
@@ -149,7 +150,7 @@ def test_background_holds_no_centered_object_of_fitting_size(windows: Windows) -
     for i in np.nonzero(windows.labels() == 4)[0]:
         assert "bbox" not in windows.target(i)
         left, top, side, _ = windows.window(i)
-        for box in windows.source.objects(i // 8)[0]:
+        for box in windows.source.objects(i // 8)["boxes"]:
             part = (box[2:] - box[:2]).max() / side
             off = np.abs((box[:2] + box[2:]) / 2 - [left + side / 2, top + side / 2]).max() / side
             assert not (low <= part <= high and off <= windows.shift)
@@ -191,7 +192,7 @@ def test_photos_keep_all_their_objects(tmp_path: Path, write_image) -> None:
         objects = box.format("cat", 1, 8) + box.format("dog", 10, 30) + box.format("cat", 40, 50)
         (tmp_path / f"annotations/{i}.xml").write_text(f"<annotation>{objects}</annotation>")
     photos = VocBoxes("train", str(tmp_path))
-    boxes, labels = photos.objects(0)
+    boxes, labels, _ = photos.objects(0).values()
     assert photos.target(0)["label"] == 1  # the largest, and here the first
     assert boxes.tolist() == [[10, 2, 30, 9], [1, 2, 8, 9], [40, 2, 50, 9]]
     assert labels.tolist() == [1, 0, 0]
@@ -260,12 +261,12 @@ class Blocks(VisionDataset):
         return image
 
     def target(self, index: int) -> dict:
-        return {"label": 0, "bbox": self.objects(index)[0][0]}
+        return {"label": 0, "bbox": self.objects(index)["boxes"][0]}
 
-    def objects(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def objects(self, index: int) -> Objects:
         middle, half = np.array([[34, 34], [70, 34]]), (6, 3)
         boxes = np.hstack([middle - half, middle + half])
-        return boxes.astype(np.float32), np.zeros(2, np.int64)
+        return make_objects(boxes, [0, 0])
 
     def name(self, index: int) -> str:
         return str(index)
@@ -282,7 +283,7 @@ def test_average_precision_of_what_is_all_found_is_one(monkeypatch: pytest.Monke
 
 def test_average_precision_of_a_class_that_no_image_has_is_nan(monkeypatch: pytest.MonkeyPatch) -> None:
     data = Blocks(NAMES[:4])
-    monkeypatch.setattr(data, "objects", lambda index: (Blocks.objects(data, index)[0], np.ones(2, np.int64)))
+    monkeypatch.setattr(data, "objects", lambda index: Blocks.objects(data, index) | {"labels": np.ones(2, np.int64)})
     figures = average_precision(detector_that_sees(monkeypatch, [1.0]), data)
     assert np.isnan(figures["circle"])  # seen, but there is none
     assert figures["map"] == figures["square"] == 0

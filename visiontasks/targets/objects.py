@@ -24,8 +24,9 @@ GUESSED = 1000  # training objects at most of which the baseline chooses
 class ObjectsTarget(Target):
     """Any number of objects per image: `Objects`, in pixels; in a batch float32 (B, M, 6 or more).
 
-    A row of a batch has xmin, ymin, xmax and ymax in 0..1 of the picture, the class, and 1 for a crowd or else 0; where the set has masks, also the covered share of each cell of 4 x 4 pixels, row by row. Rows with class -1 fill
-    the batch up. A picture without annotation is one crowd of any class.
+    A row of a batch has xmin, ymin, xmax and ymax in 0..1 of the picture, the class, and 1 for a crowd or else 0; where
+    the set has masks, also the covered share of each cell of 4 x 4 pixels, row by row. Rows with class -1 fill the
+    batch up. A picture without annotation is one crowd of any class.
 
     Output: float32 (1 + L, 4 + classes), a row per candidate: its box, xyxy in 0..1 of the picture, and the probability
     of each class. The first row has zeros and the threshold of each class. With masks the columns after them are the

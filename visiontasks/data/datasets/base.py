@@ -56,6 +56,10 @@ class VisionDataset(Dataset, ABC):
         boxes = [target["bbox"]] if "bbox" in target else []
         return make_objects(boxes, [target.get("label", 0)] * len(boxes))
 
+    def instances(self, index: int) -> np.ndarray | None:
+        """Reads the pixels of each object of `target`, bool (objects, H, W); None if they are not known."""
+        return None
+
     def mask(self, index: int) -> np.ndarray | None:
         """Reads the class of every pixel, uint8 (H, W), 255 where it is ignored; None if there is no mask."""
         return None
@@ -66,14 +70,20 @@ class VisionDataset(Dataset, ABC):
 
     def truth(self, index: int, shape: tuple[int, ...]) -> dict[str, Any]:
         """Returns all targets of an image of this height and width; a mask of another size is an `InputError`."""
-        mask = self.mask(index)
+        known, mask, instances = self.target(index), self.mask(index), self.instances(index)
+        if instances is not None:
+            self._check_size(index, instances.shape[1:], shape)
+            known = {**known, "objects": {**known["objects"], "masks": instances}}
         if mask is None:
-            return self.target(index)
-        if mask.shape != shape[:2]:
-            found, expected = (f"{width} x {height}" for height, width, *_ in (mask.shape, shape))
-            advice = "Turn the mask as EXIF turns the image" if mask.shape == shape[1::-1] else "Export it again"
+            return known
+        self._check_size(index, mask.shape, shape)
+        return {**known, "mask": mask}
+
+    def _check_size(self, index: int, mask: tuple[int, ...], image: tuple[int, ...]) -> None:
+        if mask != image[:2]:
+            found, expected = (f"{width} x {height}" for height, width, *_ in (mask, image))
+            advice = "Turn the mask as EXIF turns the image" if mask == image[1::-1] else "Export it again"
             raise InputError(f"{self.name(index)}: its mask has {found} pixels, the image {expected}. {advice}.")
-        return {**self.target(index), "mask": mask}
 
     def files(self) -> Sequence[Path]:
         """Returns the file of each image, to compare them; empty if there are none."""

@@ -40,16 +40,21 @@ class CocoBoxes(ObjectSet):
     If `annotations` contains `{split}`, the files define the splits. Otherwise the images in string order of their
     names are divided by `splits`. The classes are the categories of the (train) file in the order of their ids, which
     may have gaps; a category that only groups others is none. Crowds (`iscrowd`) are left out, but with
-    `objects: labels` their classes count as present.
+    `objects: labels` their classes count as present, and with `objects: all` their regions are neither object nor
+    background. An image that is listed without an annotation has no object.
 
     Args:
         split: train, val or test.
         annotations: The JSON file; `{split}` in it stands for the split.
         images: Folder that file names are relative to; `{split}` in it stands for the split.
-        objects: Use the `largest` of several objects, or the `first`; `skip` the image; `error`; or use all `labels`.
+        objects: Use the `largest` of several objects, or the `first`; `skip` the image; `error`; or use all `labels`,
+            or `all` objects, which may be none.
         boxes: Raise an `error` for a box not inside its image, or `clip` the box and drop it if no area is left.
         splits: How a single file is divided.
         class_names: If given, the categories to use and their order; annotations of others are left out and counted.
+        keep: If given, the classes to use and their order; objects of other classes are dropped and counted.
+        absent: Keep images without an object, whose box is then known to be absent; else they are left out.
+        masks: Read the pixels of each object too, from `segmentation`; for `objects: all`.
     """
 
     def __init__(
@@ -61,15 +66,19 @@ class CocoBoxes(ObjectSet):
         boxes: OnInvalidBox = "error",
         splits: Splits = Splits(),
         class_names: list[str] | None = None,
+        keep: list[str] | None = None,
+        absent: bool = False,
+        masks: bool = False,
     ) -> None:
         names, found, chosen = read_coco(split, annotations, images, splits, class_names)
-        crowds = objects == "labels"
+        crowds = objects in ("labels", "all")
         if not crowds and (count := count_crowds(found, annotations)) and split == "train":
             rank_zero_warn(f"{annotations}: {count} crowds (iscrowd) are left out.")
         records = [
-            Record(i.path, i.name, _boxes(i, names, crowds), size=i.size) for i in map(found.__getitem__, chosen)
+            Record(i.path, i.name, _boxes(i, names, objects, masks), size=i.size)
+            for i in map(found.__getitem__, chosen)
         ]
-        super().__init__(records, names, objects, boxes)
+        super().__init__(records, names, objects, boxes, keep, absent, masks)
 
 
 def read_coco(
@@ -226,16 +235,17 @@ def _warn_of_others(images: Sequence[CocoImage], class_names: list[str], path: P
         rank_zero_warn(f"{path}: {others.total()} annotations are not of `class_names` and left out: {names} ...")
 
 
-def _boxes(image: CocoImage, names: Sequence[str], crowds: bool) -> list[Annotation]:
-    """Returns the objects of an image, and its crowds, without a box, if they are wanted."""
+def _boxes(image: CocoImage, names: Sequence[str], objects: OnSeveralObjects, masks: bool) -> list[Annotation]:
+    """Returns the objects of an image, and its crowds, if they are wanted: for `labels` without a box."""
     found = []
     for where, name, row in image.annotations:
-        if name not in names:
+        crowd = bool(row.get("iscrowd"))
+        if name not in names or (crowd and objects not in ("labels", "all")):
             continue
-        if not row.get("iscrowd"):
+        box = None
+        if not crowd or objects == "all":
             expected = "bbox must be four numbers, x, y, width, height"
             x, y, width, height = four_numbers(row.get("bbox"), where, expected)
-            found.append(Annotation(name, (x, y, x + width, y + height), where))
-        elif crowds:
-            found.append(Annotation(name, None, where))
+            box = x, y, x + width, y + height
+        found.append(Annotation(name, box, where, crowd, row.get("segmentation") if masks else None))
     return found

@@ -1,7 +1,8 @@
-"""Images with annotated objects, one of which is the target."""
+"""Images with annotated objects, one of which is the target, or all."""
 
 from collections import Counter
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Any, Literal
 
 import numpy as np
@@ -10,17 +11,19 @@ from lightning.pytorch.utilities import rank_zero_info
 from visiontasks.core.errors import InputError
 from visiontasks.core.images import read_size
 from visiontasks.core.objects import Objects, make_objects
-from visiontasks.data.datasets.base import FileSet
+from visiontasks.data.datasets.base import FileSet, check_class_names
 from visiontasks.data.datasets.records import Annotation, OnInvalidBox, Record, area, checked_box
+from visiontasks.data.datasets.regions import read_shape, shape_pixels
 
 OnSeveralObjects = Literal["largest", "first", "skip", "error", "labels", "all"]
 
 
 class ObjectSet(FileSet):
-    """Images with one label and one box each, made of records with any number of objects; `objects` returns all.
+    """Images with one label and one box each, or with all objects, made of records with any number of objects.
 
-    Images without an object are left out, and the log counts them. `objects` and `boxes` are those of `VocBoxes`. An
-    image of another size than its annotation states is an `error` too, or, with `clip`, is counted and used.
+    `objects`, `boxes`, `keep` and `absent` are those of `VocBoxes`, `masks` is that of `CocoBoxes`; the log counts what
+    is left out. An image of another size than its annotation states is an `error` too, or, with `clip`, is counted and
+    used.
     """
 
     def __init__(
@@ -29,29 +32,22 @@ class ObjectSet(FileSet):
         class_names: list[str],
         objects: OnSeveralObjects = "largest",
         boxes: OnInvalidBox = "error",
+        keep: list[str] | None = None,
+        absent: bool = False,
+        masks: bool = False,
     ) -> None:
-        self._places, all_occurring = {name: place for place, name in enumerate(class_names)}, objects == "labels"
-        self._all = objects == "all"
-        self.class_names, self.labels_names = ([], class_names) if all_occurring else (class_names, [])
+        if absent and objects in ("labels", "all"):
+            raise InputError(f"absent: it is for one object per image; `objects: {objects}` keeps images without any.")
+        if masks and objects != "all":
+            raise InputError(f"masks: they are those of all objects; found `objects: {objects}`. Set `objects: all`.")
+        kept = _kept(keep, class_names)
+        self._places = {name: place for place, name in enumerate(kept)}
+        self._objects, self._boxes, self._absent, self._masks = objects, boxes, absent, masks
+        self._drops = keep is not None
+        self.class_names, self.labels_names = ([], kept) if objects == "labels" else (kept, [])
         self._counts: Counter[str] = Counter()
-        self._records: list[Record] = []
-        for record in records:
-            record = self._checked(record, boxes)
-            found = record.annotations
-            if all_occurring:
-                occurs = {annotation.label for annotation in found}
-                labels = np.array([name in occurs for name in class_names], np.float32)
-                record = record._replace(others={**record.others, "labels": labels})
-                found = []
-            if self._all:
-                self._counts["without an object"] += not found
-                self._records.append(record)
-                continue
-            chosen = self._choose(found, objects, record)
-            if chosen or record.others:
-                rest = [annotation for annotation in found if annotation is not chosen]
-                found = [chosen, *rest] if chosen else []
-                self._records.append(record if found == record.annotations else record._replace(annotations=found))
+        used = [self._used(self._checked(record)) for record in records]
+        self._records = [record for record in used if record]
         self.paths = [record.path for record in self._records]
         counts = ", ".join(f"{count} {what}" for what, count in self._counts.items() if count)
         if counts:
@@ -64,10 +60,10 @@ class ObjectSet(FileSet):
 
     def target(self, index: int) -> dict[str, Any]:
         record = self._records[index]
-        if self._all:
-            return {"objects": self.objects(index), **record.others}
+        if self._objects == "all":
+            return {"objects": self.objects(index), **record.others} if record.annotated else record.others
         if not record.annotations:
-            return record.others
+            return {**({"bbox": np.zeros(4, np.float32)} if self._absent else {}), **record.others}
         label, box, *_ = record.annotations[0]
         known = {} if box is None else {"bbox": np.array(box, np.float32)}
         return {"label": self._places[label], **known, **record.others}
@@ -76,43 +72,95 @@ class ObjectSet(FileSet):
         known = [a for a in self._records[index].annotations if a.box]
         return make_objects([a.box for a in known], [self._places[a.label] for a in known], [a.crowd for a in known])
 
+    def instances(self, index: int) -> np.ndarray | None:
+        record = self._records[index]
+        if not (self._masks and record.annotated):
+            return None
+        height, width = self.size(index)
+        found = [shape_pixels(one.shape, height, width) for one in record.annotations if one.shape is not None]
+        return np.array(found, bool).reshape(-1, height, width)
+
     def name(self, index: int) -> str:
         return self._records[index].name
 
-    def _checked(self, record: Record, boxes: OnInvalidBox) -> Record:
+    def _checked(self, record: Record) -> Record:
         """Returns an image with its usable annotations, clipped if `boxes` is `clip`, and, for boxes, its true size."""
-        if not any(annotation.box for annotation in record.annotations):
-            return record._replace(size=None) if record.size else record
+        kept = [one for one in record.annotations if not self._drops or one.label in self._places]
+        self._counts["objects of other classes dropped"] += len(record.annotations) - len(kept)
+        if not any(annotation.box for annotation in kept):
+            return record._replace(annotations=kept, size=None)
         size = read_size(record.path)
         if record.size and record.size != size:
-            if boxes == "error":
+            if self._boxes == "error":
                 fault = f"made for an image of {record.size[1]} x {record.size[0]} pixels"
                 found = f"{record.path} has {size[1]} x {size[0]}, upright"
                 advice = "Export the boxes for this file, or, if only the stated size is wrong, set `boxes: clip`."
-                raise InputError(f"{record.annotations[0].where}: {fault}; {found}. {advice}")
+                raise InputError(f"{kept[0].where}: {fault}; {found}. {advice}")
             self._counts["of another size than stated"] += 1
         found = []
-        for annotation in record.annotations:
+        for annotation in kept:
             if annotation.label not in self._places:
                 raise InputError(f"{annotation.where}: class {annotation.label!r} is not one of {[*self._places]}.")
-            box = annotation.box and checked_box(annotation.box, size, boxes, annotation.where)
+            box = annotation.box and checked_box(annotation.box, size, self._boxes, annotation.where)
             if annotation.box and not box:
                 self._counts["boxes without area dropped"] += 1
                 continue
             self._counts["boxes clipped to their image"] += box != annotation.box
-            found.append(annotation if box == annotation.box else annotation._replace(box=box))
+            shape = read_shape(annotation.shape, size, annotation.where) if self._masks else None
+            found.append(annotation._replace(box=box, shape=shape))
         return record._replace(annotations=found, size=size)
 
-    def _choose(self, found: list[Annotation], objects: OnSeveralObjects, record: Record) -> Annotation | None:
+    def _used(self, record: Record) -> Record | None:
+        """Returns a record with its target first, or None if it is left out."""
+        if self._objects == "labels":
+            occurs = {annotation.label for annotation in record.annotations}
+            labels = np.array([name in occurs for name in self._places], np.float32)
+            return record._replace(annotations=[], others={**record.others, "labels": labels})
+        if self._objects == "all":
+            return self._with_all(record)
+        found = [annotation for annotation in record.annotations if not annotation.crowd]
+        if not found and self._absent:
+            self._counts["without an object"] += 1
+            return record._replace(annotations=[])
+        chosen = self._choose(found, record)
+        if not (chosen or record.others):
+            return None
+        rest = [annotation for annotation in found if annotation is not chosen]
+        return record._replace(annotations=[chosen, *rest] if chosen else [])
+
+    def _with_all(self, record: Record) -> Record | None:
+        """Returns a record with all objects; one whose objects are not all known has none, and trains other targets."""
+        found = record.annotations
+        if not all(annotation.box for annotation in found):
+            self._counts["with an object without a box, so not annotated"] += 1
+            return record._replace(annotations=[], annotated=False) if record.others else None
+        self._counts["without an object"] += not found
+        self._counts["crowds, which are neither object nor background"] += sum(one.crowd for one in found)
+        return record
+
+    def _choose(self, found: list[Annotation], record: Record) -> Annotation | None:
         if not (found or record.others):
             self._counts["left out without an object"] += 1
         if len(found) < 2:
             return found[0] if found else None
-        if objects == "error":
+        if self._objects == "error":
             fault = f"{record.name} has {len(found)} objects, and only one can be the target"
-            raise InputError(f"{found[1].where}: {fault}. Set `objects: largest`, `first`, `skip` or `labels`.")
-        if objects == "skip":
+            raise InputError(f"{found[1].where}: {fault}. Set `objects: largest`, `first`, `skip`, `labels` or `all`.")
+        if self._objects == "skip":
             self._counts["left out with several objects"] += 1
             return None
-        self._counts[f"with several objects, of which the {objects} counts"] += 1
-        return found[0] if objects == "first" else max(found, key=area)
+        self._counts[f"with several objects, of which the {self._objects} counts"] += 1
+        return found[0] if self._objects == "first" else max(found, key=area)
+
+
+def _kept(keep: list[str] | None, class_names: list[str]) -> list[str]:
+    """Returns the classes that are used: those of `keep` in its order, or all."""
+    if keep is None:
+        return class_names
+    check_class_names(keep, "keep", fewest=1)
+    for name in keep:
+        if name not in class_names:
+            close = get_close_matches(name, class_names, 1)
+            hint = f"did you mean {close[0]!r}" if close else f"there are {class_names}"
+            raise InputError(f"keep: {name!r} is not a class of the set; {hint}?".replace("]?", "]."))
+    return keep

@@ -17,23 +17,26 @@ LEAST_SIDE = 1.0  # pixels: a smaller object cannot be seen
 
 
 class Annotation(NamedTuple):
-    """One object: its class name, its box (xyxy in pixels, None if unknown), where it is written, and whether it is a
-    crowd."""
+    """One object: its class name, its box (xyxy in pixels, None if unknown), where it is written, whether it is a
+    crowd, and COCO's `segmentation` (None if unknown), which becomes a `Shape` when it is checked."""
 
     label: str
     box: Box | None
     where: str
     crowd: bool = False
+    shape: Any = None
 
 
 class Record(NamedTuple):
-    """An image file, its name in the set, all its objects, other targets by key, and the stated height and width."""
+    """An image file, its name in the set, all its objects, other targets by key, the stated height and width, and
+    whether it is annotated: without an object, it is then known to have none."""
 
     path: Path
     name: str
     annotations: list[Annotation]
     others: dict[str, Any] = {}  # noqa: RUF012 - never changed
     size: tuple[int, int] | None = None
+    annotated: bool = True
 
 
 def checked_box(box: Box, size: tuple[int, int], boxes: OnInvalidBox, where: str) -> Box | None:

@@ -9,6 +9,7 @@ import numpy as np
 from lightning.pytorch.utilities import rank_zero_warn
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.text import is_missing
 from visiontasks.data.datasets.base import check_class_names
 from visiontasks.data.datasets.copies import without_copies
 from visiontasks.data.datasets.objects import ObjectSet, OnInvalidBox, OnSeveralObjects
@@ -37,6 +38,8 @@ class CsvTable(ObjectSet):
     box; several rows of one image are then its objects. Without boxes, an image has one label, and it is an error if
     two rows contradict each other. `value_columns` are numbers per image, empty if unknown.
     Several labels per image are columns of 0 and 1 or a list in the label column. With either, a label is optional.
+    With `objects: all` or `absent`, an image whose only row has neither label nor box has no object; one with a label
+    but no box is not annotated.
 
     Args:
         split: train, val or test.
@@ -48,11 +51,14 @@ class CsvTable(ObjectSet):
         group_column: If given, column of a group (patient, video ...) that is never in two splits.
         splits: How a table without a split column is divided.
         class_names: If given, the classes and their order; any other label is an error.
-        objects: Use the `largest` of several objects, or the `first`; `skip` the image; `error`; or use all `labels`.
+        objects: Use the `largest` of several objects, or the `first`; `skip` the image; `error`; or use all `labels`,
+            or `all` objects, which may be none.
         boxes: Raise an `error` for a box not inside its image, or `clip` the box and drop it if no area is left.
         value_columns: Columns of numbers to predict, the `value` of an image.
         labels_columns: Columns of 0 and 1, empty if unknown, one per class: the `labels` of an image.
         labels_separator: If given, the separator of several classes in the label column, such as `;`.
+        keep: If given, the classes to use and their order; objects of other classes are dropped and counted.
+        absent: Keep images without an object, whose box is then known to be absent; else they are left out.
     """
 
     def __init__(
@@ -71,20 +77,26 @@ class CsvTable(ObjectSet):
         value_columns: list[str] = [],  # noqa: B006 - never changed, and jsonargparse shows it
         labels_columns: list[str] = [],  # noqa: B006
         labels_separator: str | None = None,
+        keep: list[str] | None = None,
+        absent: bool = False,
     ) -> None:
         folder = Path(root) if root else Path(path).parent
-        by_objects = objects == "labels"
+        by_objects, may_be_empty = objects == "labels", objects == "all" or absent
         if bool(labels_columns) + bool(labels_separator) + by_objects > 1:
             raise InputError(f"{path}: labels_columns, labels_separator and `objects: labels` exclude each other.")
         optional = [*value_columns, *labels_columns, *([label_column] if labels_separator else [])]
-        required = [path_column] if optional else [path_column, label_column]
+        required = [path_column] if optional or may_be_empty else [path_column, label_column]
         placed = read_rows(path, [*required, *filter(None, (split_column, group_column))], optional)
         rows = list(placed.values())
         has_labels = label_column in rows[0] and not labels_separator
         has_boxes = all(column in rows[0] for column in BOX_COLUMNS)
+        if may_be_empty:
+            _check_objects(placed, path, label_column, "absent" if absent else "`objects: all`", bool(labels_separator))
         found = class_names or (_classes(placed, label_column) if has_labels else [])
         if has_labels:
             check_class_names(found, path, fewest=1 if has_boxes else 2)
+        if keep and not has_boxes:
+            check_class_names(keep, "keep")
         names = labels_columns
         if labels_separator:
             listed = {part for row in rows for part in parts(row[label_column], labels_separator)}
@@ -99,13 +111,13 @@ class CsvTable(ObjectSet):
                 others["labels"] = occurring(row[label_column], labels_separator, names, where)
             elif labels_columns:
                 others["labels"] = decisions(row, labels_columns, where)
-            if not has_labels or (optional and not row[label_column]):
+            if not has_labels or ((optional or may_be_empty) and not row[label_column]):
                 return [], others
             if row[label_column] not in known:
                 raise InputError(f"{where}: {label_column} {row[label_column]!r} is not one of {found}.")
             return [Annotation(row[label_column], _box(row, where) if has_boxes else None, where)], others
 
-        listed = _images(placed, path_column, read, several=has_boxes or by_objects)
+        listed = _images(placed, path_column, read, has_boxes or by_objects, may_be_empty)
         order = {name: number for number, name in enumerate(found)}
         labels = [order[i.annotations[0].label] if i.annotations else len(found) for i in listed]
         column = split_column or "split"
@@ -129,9 +141,23 @@ class CsvTable(ObjectSet):
             chosen = without_copies(split, list(files.values()), chosen, labels)
         used = ((files[i], listed[i]) for i in chosen)
         records = [Record(file, i.row[path_column], i.annotations, i.others) for file, i in used]
-        super().__init__(records, found, objects, boxes)
+        super().__init__(records, found, objects, boxes, keep, absent)
         self.value_names = value_columns
         self.labels_names = names or self.labels_names
+
+
+def _check_objects(rows: dict[str, Row], path: str, column: str, option: str, has_list: bool) -> None:
+    """Checks a table whose images may have no object, and empties the cells of labels that say so."""
+    if has_list:
+        raise InputError(f"{path}: {option} and labels_separator exclude each other.")
+    first = next(iter(rows.values()))
+    if missing := [name for name in (column, *BOX_COLUMNS) if name not in first]:
+        raise InputError(f"{path}: no column {missing[0]!r}, which {option} needs; the header has {[*first]}.")
+    for where, row in rows.items():
+        if is_missing(row[column]):
+            row[column] = ""
+            if any(row[name] for name in BOX_COLUMNS):
+                raise InputError(f"{where}: a box without a {column}. Fill it in, or remove the box.")
 
 
 def _classes(rows: dict[str, Row], column: str) -> list[str]:
@@ -156,9 +182,14 @@ def _plain(name: str) -> str:
 
 
 def _images(
-    rows: dict[str, Row], name: str, read: Callable[[Row, str], tuple[list[Annotation], dict[str, Any]]], several: bool
+    rows: dict[str, Row],
+    name: str,
+    read: Callable[[Row, str], tuple[list[Annotation], dict[str, Any]]],
+    several: bool,
+    may_be_empty: bool,
 ) -> list[Listed]:
-    """Joins the rows of each image, which may have `several` labels; rows that contradict each other are an error."""
+    """Joins the rows of each image, which may have `several` labels, or none where it `may_be_empty`; rows that
+    contradict each other are an error."""
     images: dict[str, Listed] = {}
     for where, row in rows.items():
         annotations, others = read(row, where)
@@ -166,6 +197,9 @@ def _images(
         if image is None:
             images[key] = Listed(where, row, annotations, others)
             continue
+        if may_be_empty and bool(annotations) != bool(image.annotations):
+            fault = f"one of this row and {image.where} has an object, the other says that the image has none"
+            raise InputError(f"{where}: {fault}. Remove one of the rows.")
         new = [one for one in annotations if all(one[:2] != known[:2] for known in image.annotations)]
         odd = [key for key in others if not np.array_equal(others[key], image.others[key], equal_nan=True)]
         if odd or (new and not several):

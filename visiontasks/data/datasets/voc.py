@@ -28,7 +28,7 @@ class VocBoxes(ObjectSet):
     The lists `root/ImageSets/Main/<split>.txt` define the splits; without lists the XML files in string order are
     divided by `splits`. The image of `x/a.xml` is the file `x/a` with an image extension, or else the `<filename>` in
     the XML, without its folders; the `<path>` is not used. Boxes are used as they are written. Images without an XML
-    file are counted and left out.
+    file are not annotated: they are counted and left out. An XML file without an object says that there is none.
 
     Args:
         split: train, val or test.
@@ -36,10 +36,13 @@ class VocBoxes(ObjectSet):
         images: Folder of the images in `root`; by default JPEGImages, images or root itself, the first with images.
         annotations: Folder of the XML files in `root`; by default Annotations, annotations, annotations/xmls or root
             itself, the first with XML files.
-        objects: Use the `largest` of several objects, or the `first`; `skip` the image; `error`; or use all `labels`.
+        objects: Use the `largest` of several objects, or the `first`; `skip` the image; `error`; or use all `labels`,
+            or `all` objects, which may be none.
         boxes: Raise an `error` for a box not inside its image, or `clip` the box and drop it if no area is left.
         splits: How a folder without lists is divided.
         class_names: If given, the classes and their order, and other names are errors; by default all names, sorted.
+        keep: If given, the classes to use and their order; objects of other classes are dropped and counted.
+        absent: Keep images without an object, whose box is then known to be absent; else they are left out.
     """
 
     def __init__(
@@ -52,6 +55,8 @@ class VocBoxes(ObjectSet):
         boxes: OnInvalidBox = "error",
         splits: Splits = Splits(),
         class_names: list[str] | None = None,
+        keep: list[str] | None = None,
+        absent: bool = False,
     ) -> None:
         if not Path(root).is_dir():
             raise InputError(f"{root}: no such folder. `data.dataset.init_args.root` must hold images and XML files.")
@@ -75,7 +80,7 @@ class VocBoxes(ObjectSet):
         else:
             labels = [min((found.index(a.label) for a in r.annotations), default=len(found)) for r in records]
             chosen = without_copies(split, [r.path for r in records], splits.indices(split, labels), labels)
-        super().__init__([records[i] for i in chosen], class_names or found, objects, boxes)
+        super().__init__([records[i] for i in chosen], class_names or found, objects, boxes, keep, absent)
 
 
 class NoImage(InputError):
