@@ -68,7 +68,7 @@ class MaskEncoding:
         Raises:
             InputError: The file cannot be read, or a pixel has no class; the message names file, value and count.
         """
-        pixels = self._pixels(path)
+        pixels = read_values(path, self.by_color)
         if self._two_values and (count := np.count_nonzero(pixels == IGNORE_MASK)) and not (pixels == 1).any():
             fault = f"{count} pixels are 255 and none is 1. Set `values: [0, 255]` if 255 is the second class"
             raise InputError(f"{shown(path)}: {fault}, or `ignore: [255]` if these pixels do not count.")
@@ -83,29 +83,6 @@ class MaskEncoding:
             raise InputError(f"{shown(path)}: {fault}. Declare it in `{self._option}` or `ignore`.")
         return self._classes[places]
 
-    def _pixels(self, path: str | Path) -> np.ndarray:
-        """Reads the code of every pixel: int64 (H, W)."""
-        data, name = read_bytes(path), shown(path)
-        with decoding(name, "mask"), opened(BytesIO(data)) as image:
-            if fault := _changes_values(image, data):
-                raise InputError(f"{fault}, and with them classes. {SAVE_AGAIN}")
-            stored = load_first_page(image, name)
-            by_value = image.mode in ("1", "L", "P", "F") or image.mode.startswith("I")
-            values = upright(np.asarray(image if by_value and not self.by_color else image.convert("RGB")), stored)
-            if image.mode.endswith("A") and (values == values[0, 0]).all() and _varies(image.getchannel("A")):
-                raise InputError(f"only its alpha channel has different values, and alpha is not read. {SAVE_AGAIN}")
-            with np.errstate(invalid="ignore"):
-                pixels = values.astype(np.int64)
-            if values.dtype.kind == "f" and (values != pixels).any():
-                raise InputError(f"its values are fractions. {SAVE_AGAIN}")
-        if self.by_color:
-            return pixels @ np.array([1 << 16, 1 << 8, 1])
-        if pixels.ndim == 2:
-            return pixels
-        if (pixels != pixels[..., :1]).any():
-            raise InputError(f"{name}: the mask has colors; declare the color of each class in `colors`.")
-        return pixels[..., 0]
-
     def _code(self, value: object, name: str) -> int:
         parts = list(value) if isinstance(value, (list, tuple)) else [value]
         limit, count = (255, 3) if self.by_color else (65535, 1)
@@ -116,6 +93,34 @@ class MaskEncoding:
 
     def _shown(self, code: int) -> str:
         return str([code >> 16, code >> 8 & 255, code & 255] if self.by_color else code)
+
+
+def read_values(path: str | Path, by_color: bool = False) -> np.ndarray:
+    """Reads the value of every pixel of a mask file, or a number for its color: int64 (H, W).
+
+    Raises:
+        InputError: The file cannot be read, or its format changes values; the message names it.
+    """
+    data, name = read_bytes(path), shown(path)
+    with decoding(name, "mask"), opened(BytesIO(data)) as image:
+        if fault := _changes_values(image, data):
+            raise InputError(f"{fault}, and with them classes. {SAVE_AGAIN}")
+        stored = load_first_page(image, name)
+        by_value = image.mode in ("1", "L", "P", "F") or image.mode.startswith("I")
+        values = upright(np.asarray(image if by_value and not by_color else image.convert("RGB")), stored)
+        if image.mode.endswith("A") and (values == values[0, 0]).all() and _varies(image.getchannel("A")):
+            raise InputError(f"only its alpha channel has different values, and alpha is not read. {SAVE_AGAIN}")
+        with np.errstate(invalid="ignore"):
+            pixels = values.astype(np.int64)
+        if values.dtype.kind == "f" and (values != pixels).any():
+            raise InputError(f"its values are fractions. {SAVE_AGAIN}")
+    if by_color:
+        return pixels @ np.array([1 << 16, 1 << 8, 1])
+    if pixels.ndim == 2:
+        return pixels
+    if (pixels != pixels[..., :1]).any():
+        raise InputError(f"{name}: the mask has colors; declare the color of each class in `colors`.")
+    return pixels[..., 0]
 
 
 def _changes_values(image: Image.Image, data: bytes) -> str:

@@ -7,17 +7,20 @@ from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.data.datasets.coco import CocoBoxes
 from visiontasks.data.datasets.coco_masks import CocoMasks
 from visiontasks.data.datasets.folder import ImageFolder
+from visiontasks.data.datasets.instances import InstanceFolder
 from visiontasks.data.datasets.masks import MaskFolder
 from visiontasks.data.datasets.shapes import Scenes, Shapes
 from visiontasks.data.datasets.table import CsvTable
 from visiontasks.data.datasets.torchvision_sets import CIFAR10, MNIST, FashionMNIST, OxfordIIITPet, VOCSegmentation
 from visiontasks.data.datasets.voc import VocBoxes
 from visiontasks.data.datasets.windows import Windows
+from visiontasks.data.datasets.yolo import YoloBoxes
 
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
 
 __all__ = [
-    "CIFAR10", "MNIST", "CocoBoxes", "CocoMasks", "CsvTable", "FashionMNIST", "ImageFolder", "MaskFolder",
-    "OxfordIIITPet", "Scenes", "Shapes", "VOCSegmentation", "VisionDataset", "VocBoxes", "Windows",
+    "CIFAR10", "MNIST", "CocoBoxes", "CocoMasks", "CsvTable", "FashionMNIST", "ImageFolder", "InstanceFolder",
+    "MaskFolder", "OxfordIIITPet", "Scenes", "Shapes", "VOCSegmentation", "VisionDataset", "VocBoxes", "Windows",
+    "YoloBoxes",
 ]  # fmt: skip

@@ -70,10 +70,10 @@ class MaskFolder(FileSet):
             pairs = _pairs(*folders)
             chosen = list(range(len(pairs))) if by_folder else splits.indices(split, [0] * len(pairs))
             pairs = [pairs[i] for i in without_copies(split, [image for image, _ in pairs], chosen)]
-        self.paths, self._masks = zip(*pairs, strict=True)
+        self.paths, self.mask_paths = zip(*pairs, strict=True)
 
-    def mask(self, index: int) -> np.ndarray:
-        return self._code.read(self._masks[index])
+    def mask(self, index: int) -> np.ndarray | None:
+        return self._code.read(self.mask_paths[index])
 
     def _listed(self, lines: list[tuple[str, str]], images: Path, masks: Path) -> list[Pair]:
         by_name: dict[str, Pair] | None = None

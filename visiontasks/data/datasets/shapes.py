@@ -140,6 +140,7 @@ class Scenes(GeneratedSet):
         most: Largest number of shapes; numbers from 1 are equally frequent. Shapes without a free place are left out.
         objects: Use the `largest` shape, or `all`.
         empty: Share of pictures without a shape, 0..1; for `objects: all`.
+        masks: Add the pixels of each shape; for `objects: all`.
         difficulty: 0..1: noise of the background, and how close colors are to the background.
         seed: Another seed gives other pictures.
     """
@@ -155,8 +156,11 @@ class Scenes(GeneratedSet):
         seed: int = 0,
         objects: Literal["largest", "all"] = "largest",
         empty: float = 0.0,
+        masks: bool = False,
     ) -> None:
         super().__init__(split, count, size, difficulty, seed)
+        if masks and objects != "all":
+            raise InputError(f"Scenes: masks are those of all shapes; found {objects=}. Set `objects: all`.")
         if most < 1:
             raise InputError(f"Scenes: {most=} must be >= 1.")
         if not 0 <= empty < 1 or (empty and objects != "all"):
@@ -166,7 +170,7 @@ class Scenes(GeneratedSet):
         if not 0 < radii[0] <= radii[1] <= 0.5 or radii[0] * size < 4:
             raise InputError(f"Scenes: {radii=} must be two rising shares of {size} pixels, 4 pixels to 0.5.")
         self._look = (size, tuple(radii), most, difficulty, empty)
-        self._all = objects == "all"
+        self._all, self._masks = objects == "all", masks
 
     def image(self, index: int) -> np.ndarray:
         return self._scene(index)[0].copy()
@@ -180,10 +184,16 @@ class Scenes(GeneratedSet):
     def objects(self, index: int) -> Objects:
         return {key: part.copy() for key, part in self._scene(index)[1].items()}
 
+    def instances(self, index: int) -> np.ndarray | None:
+        outlines = self._scene(index)[2]
+        empty = np.zeros((self._pixels, self._pixels), np.uint8)
+        masks = [cv2.fillPoly(empty.copy(), [outline], 1) == 1 for outline in outlines]
+        return np.array(masks, bool).reshape(-1, *empty.shape) if self._masks else None
+
     def name(self, index: int) -> str:
         return f"scene {super().name(index)}"
 
-    def _scene(self, index: int) -> tuple[np.ndarray, Objects]:
+    def _scene(self, index: int) -> tuple[np.ndarray, Objects, list[np.ndarray]]:
         if not 0 <= index < len(self):
             raise IndexError(index)
         return _draw_scene(self._key, index, *self._look)
@@ -192,11 +202,11 @@ class Scenes(GeneratedSet):
 @lru_cache(maxsize=256)  # several windows show one picture
 def _draw_scene(
     key: tuple[int, int], index: int, size: int, radii: tuple[float, float], most: int, difficulty: float, empty: float
-) -> tuple[np.ndarray, Objects]:
+) -> tuple[np.ndarray, Objects, list[np.ndarray]]:
     rng = np.random.default_rng([*key, index])
     image, color = _background(rng, size, difficulty)
     drawn: list[tuple[np.ndarray, float]] = []
-    boxes, labels = [], []
+    boxes, labels, outlines = [], [], []
     number = 0 if empty and np.random.default_rng([*key, index, 1]).random() < empty else rng.integers(1, most + 1)
     for radius in sorted(size * np.exp(rng.uniform(*np.log(radii), number)), reverse=True):
         places = rng.uniform(radius + 1, size - radius - 1, (20, 2))
@@ -210,4 +220,5 @@ def _draw_scene(
         inside = cv2.fillPoly(np.zeros((bottom - top, right - left), np.uint8), [corners - [left, top]], 1)
         _paint(image[top:bottom, left:right], inside, rng, color, difficulty)
         boxes.append([left, top, right, bottom])
-    return image, make_objects(boxes, labels)
+        outlines.append(corners)
+    return image, make_objects(boxes, labels), outlines

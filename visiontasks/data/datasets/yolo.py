@@ -1,0 +1,227 @@
+"""Boxes and polygons in YOLO's text files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from lightning.pytorch.utilities import rank_zero_info
+
+from visiontasks.core.bounded import check_yaml
+from visiontasks.core.errors import InputError
+from visiontasks.core.folders import images_below
+from visiontasks.core.images import read_size
+from visiontasks.core.text import read_text
+from visiontasks.data.datasets.base import check_class_names
+from visiontasks.data.datasets.copies import without_copies
+from visiontasks.data.datasets.objects import ObjectSet, OnInvalidBox, OnSeveralObjects
+from visiontasks.data.datasets.records import Annotation, Record, files_inside
+from visiontasks.data.splits import MissingSplit, Splits, read_list, split_of
+
+ROUNDED = 1e-4  # how far beyond 0..1 a side may be, because the numbers in the files are rounded
+
+
+class YoloBoxes(ObjectSet):
+    """Images with one text file each, as YOLO reads them, described by a `data.yaml`.
+
+    `data.yaml` has `names` (a list, or a dict from 0 on) and, for `train`, `val` and `test`, a folder of images, a list
+    of folders, or a text file with one image per line; they are relative to its key `path`, or else to its own folder.
+    Without `val`, `splits` divides `train`. Nothing is downloaded: the key `download` is ignored.
+
+    The labels of `images/x/a.jpg` are in `labels/x/a.txt`, or, where no folder is named `images`, beside the image. A
+    line is `class x y width height`, the center and size of a box, or `class x y x y x y ...`, a polygon with its box,
+    all in 0..1 of the image. An empty file says that there is no object. By YOLO's convention a missing file says the
+    same: the log counts such images. If all are missing, it is an error.
+
+    Args:
+        split: train, val or test.
+        path: The YAML file.
+        objects: Use the `largest` of several objects, or the `first`; `skip` the image; `error`; or use all `labels`,
+            or `all` objects, which may be none.
+        boxes: Raise an `error` for a box not inside its image, or `clip` the box and drop it if no area is left.
+        splits: How `train` is divided if there is no `val`.
+        keep: If given, the classes to use and their order; objects of other classes are dropped and counted.
+        absent: Keep images without an object, whose box is then known to be absent; else they are left out.
+        masks: Read the pixels of each object too, from its polygon; for `objects: all`.
+    """
+
+    def __init__(
+        self,
+        split: str,
+        path: str,
+        objects: OnSeveralObjects = "all",
+        boxes: OnInvalidBox = "error",
+        splits: Splits = Splits(),
+        keep: list[str] | None = None,
+        absent: bool = False,
+        masks: bool = False,
+    ) -> None:
+        content = _content(Path(path))
+        names, parts = _names(content, path), _parts(content)
+        divided = "val" not in parts and (split == "train" or split not in parts)
+        if not divided:
+            splits.log_unused(split, f"{path} has splits")
+        if (source := "train" if divided else split) not in parts:
+            raise MissingSplit(f"{path}: no {source!r}; there are {sorted(parts)}.")
+        root = _root(Path(path), content.get("path"))
+        images = _images(parts[source], root, path)
+        files = [_label_file(image) for image in images]
+        there = [file.is_file() for file in files]
+        if not any(there):
+            raise InputError(
+                f"{path}: no image of {split!r} has a label file; the first would be {files[0]}. Add them."
+            )
+        lines = [_lines(file, names, boxes) if known else [] for file, known in zip(files, there, strict=True)]
+        chosen = list(range(len(images)))
+        if divided:
+            labels = [names.index(found[0].label) if found else len(names) for found in lines]
+            chosen = without_copies(split, images, splits.indices(split, labels), labels)
+        if lonely := sum(not there[place] for place in chosen):
+            rank_zero_info(
+                f"{path}: {lonely} of {len(chosen)} images of {split} have no label file and so, by YOLO's convention, "
+                "no object."
+            )
+        records = [Record(images[i], _name(images[i], root), _in_pixels(lines[i], images[i], masks)) for i in chosen]
+        super().__init__(records, names, objects, boxes, keep, absent, masks)
+
+
+def _content(path: Path) -> dict[str, Any]:
+    text = read_text(path)
+    try:
+        check_yaml(text)
+        content = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, TypeError, OverflowError) as error:
+        raise InputError(f"{path}: not YAML: {error}") from None
+    if not isinstance(content, dict) or "names" not in content:
+        raise InputError(f"{path}: expected `names`, `train` and `val`; found {str(content)[:100]!r}.")
+    if content.get("kpt_shape"):
+        raise InputError(f"{path}: it describes keypoints (kpt_shape), which are not read. Export boxes or polygons.")
+    return content
+
+
+def _names(content: dict[str, Any], path: str) -> list[str]:
+    names = content["names"]
+    if isinstance(names, dict):
+        if sorted(names, key=str) != sorted(range(len(names)), key=str):
+            raise InputError(f"{path}: names: its keys must be 0 to {len(names) - 1}; found {str([*names])[:100]}.")
+        names = [names[number] for number in range(len(names))]
+    if not isinstance(names, list) or not all(type(name) in (str, int) for name in names):
+        raise InputError(f"{path}: names: {str(names)[:100]} must be a list of texts. Quote names such as no and on.")
+    names = [str(name).strip() for name in names]
+    check_class_names(names, f"{path}: names", fewest=1)
+    if content.get("nc", len(names)) != len(names):
+        raise InputError(f"{path}: nc is {str(content['nc'])[:20]}, but there are {len(names)} names. Correct one.")
+    return names
+
+
+def _parts(content: dict[str, Any]) -> dict[str, list[str]]:
+    """Returns the folders or lists of each split; a split that is left empty is none."""
+    parts = {split_of(key): content[key] for key in content if isinstance(key, str) and split_of(key) and content[key]}
+    return {str(key): value if isinstance(value, list) else [value] for key, value in parts.items()}
+
+
+def _root(path: Path, stated: Any) -> Path:
+    """Returns the folder that `data.yaml` states, if it exists on this machine, or else its own."""
+    if stated is None or stated == "":
+        return path.parent
+    if not (found := path.parent / str(stated)).is_dir():
+        rank_zero_info(f"{path}: its `path`, {str(stated)[:200]}, is no folder here, so {path.parent} is used.")
+        return path.parent
+    return found
+
+
+def _images(entries: Sequence[Any], root: Path, path: str) -> list[Path]:
+    """Returns the images of one split, sorted by path within each folder, each one once."""
+    found: list[Path] = []
+    for entry in entries:
+        text = str(entry)
+        places = [root / text, root / text.removeprefix("../")]  # Roboflow writes ../train/images for train/images
+        place = next((place for place in places if place.exists()), None)
+        if place is None:
+            raise InputError(f"{path}: {text[:200]!r} is neither a folder nor a list in {root}. Correct it.")
+        if place.is_dir():
+            found += sorted(images_below(place), key=str)
+        else:
+            lines = [(line, where) for where, line in read_list(place)]
+            above = place.parent if any(line.startswith("./") for line, _ in lines) else root
+            found += files_inside(above, lines)
+    if not found:
+        raise InputError(f"{path}: no image in {', '.join(map(str, entries))[:200]}.")
+    return list(dict.fromkeys(found))
+
+
+def _label_file(image: Path) -> Path:
+    parts = list(image.with_suffix(".txt").parts)
+    if places := [place for place, part in enumerate(parts[:-1]) if part == "images"]:
+        parts[places[-1]] = "labels"
+    return Path(*parts)
+
+
+def _name(image: Path, root: Path) -> str:
+    return image.relative_to(root).as_posix() if image.is_relative_to(root) else image.as_posix()
+
+
+def _lines(file: Path, names: list[str], boxes: OnInvalidBox) -> list[Annotation]:
+    """Reads the objects of one image, whose boxes and polygons are in 0..1."""
+    found: list[Annotation] = []
+    seen: dict[str, str] = {}
+    for where, line in read_list(file):
+        label, *values = line.split()
+        if (before := seen.setdefault(" ".join(line.split()), where)) != where:
+            raise InputError(f"{where}: it repeats {before}. Remove it.")
+        numbers = _numbers([label, *values], where)
+        if not numbers[0].is_integer() or not 0 <= numbers[0] < len(names):
+            raise InputError(
+                f"{where}: class {label[:20]!r} is not one of 0 to {len(names) - 1}, the places in `names`."
+            )
+        found.append(_object(numbers[1:], names[int(numbers[0])], boxes, where))
+    return found
+
+
+def _numbers(words: list[str], where: str) -> np.ndarray:
+    try:
+        numbers = np.array([float(word) for word in words])
+    except ValueError:
+        raise InputError(f"{where}: expected numbers; found {' '.join(words)[:100]!r}.") from None
+    if len(numbers) != 5 and (len(numbers) < 7 or len(numbers) % 2 == 0):
+        expected = "expected a class and x, y, width, height, or a polygon x, y, x, y, x, y, ..."
+        raise InputError(f"{where}: {expected}; found {len(numbers)} numbers.")
+    if not np.isfinite(numbers).all():
+        raise InputError(f"{where}: {' '.join(words)[:100]!r} has values that are not finite. Correct it.")
+    return numbers
+
+
+def _object(values: np.ndarray, label: str, boxes: OnInvalidBox, where: str) -> Annotation:
+    """Makes an object of the numbers of a line."""
+    outline = values.reshape(-1, 2) if len(values) > 4 else _corners(*values)
+    if ((wrong := (outline < -ROUNDED) | (outline > 1 + ROUNDED)).any() and boxes == "error") or abs(values).max() > 2:
+        value = values[abs(values).argmax()] if abs(values).max() > 2 else outline[wrong][0]
+        found = f"{value:g} is not in 0..1, a share of the image"
+        raise InputError(f"{where}: {found}. Divide pixels by its size, or correct it, or set `boxes: clip`.")
+    if len(values) == 4 and values[2:].min() <= 0:
+        raise InputError(f"{where}: the box has a width or height of {values[2:].min():g}. Correct or remove it.")
+    outline = np.where(wrong, outline, outline.clip(0, 1))
+    low, high = outline.min(0), outline.max(0)
+    polygon = [outline.ravel()] if len(values) > 4 else None
+    return Annotation(label, (*low.tolist(), *high.tolist()), where, shape=polygon)
+
+
+def _corners(x: float, y: float, width: float, height: float) -> np.ndarray:
+    return np.array([[x - width / 2, y - height / 2], [x + width / 2, y + height / 2]])
+
+
+def _in_pixels(found: list[Annotation], image: Path, masks: bool) -> list[Annotation]:
+    if not found:
+        return []
+    height, width = read_size(image)
+    scale = np.array([width, height])
+    moved = []
+    for one in found:
+        if masks and not one.shape:
+            raise InputError(f"{one.where}: it has a box, and `masks` needs a polygon, x, y, x, y, x, y, ... Add it.")
+        box, *shape = [
+            (part.reshape(-1, 2) * scale).ravel().tolist() for part in (np.array(one.box), *(one.shape or []))
+        ]
+        moved.append(one._replace(box=tuple(box), shape=shape))
+    return moved
