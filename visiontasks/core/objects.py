@@ -8,6 +8,7 @@ Objects are a dict of arrays with one row per object. Absent keys are absent.
 | `labels` | int64 (N,) | class indices; -1 is a region of any class, which is a crowd |
 | `crowd` | bool (N,) | true objects: regions that are left out of losses and figures (COCO's `iscrowd`) |
 | `scores` | float32 (N,) | predicted objects: 0..1 |
+| `visible` | float32 (N,) | share of an object's area that the augmentation has left so far |
 | `masks` | bool (N, H, W) | the pixels of each object, if they are known |
 """
 

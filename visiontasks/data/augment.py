@@ -16,7 +16,6 @@ from visiontasks.core.errors import InputError
 from visiontasks.core.geometry import Resize, Size, height_width
 from visiontasks.core.sample import FILL, IGNORE_MASK, Sample
 from visiontasks.targets import find_target
-from visiontasks.targets.objects import VISIBLE
 from visiontasks.targets.sample import resize_sample, targets_of
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # the import would look for updates on the network
@@ -48,7 +47,8 @@ class Augment:
     """One random pipeline that moves image, box and mask together and then resizes them.
 
     The randomness is a pure function of (seed, epoch, index): it is the same for any number of workers and ranks and
-    after a resume, and different in every epoch. A draw that cuts off more than half of a box is repeated.
+    after a resume, and different in every epoch. A draw that cuts off more than half of the one box is repeated; of
+    any number of objects, those of which little is left are dropped.
 
     Args:
         transforms: A preset, or a list of albumentations: objects, or dicts of `class_path` and `init_args` as in a
@@ -78,6 +78,8 @@ class Augment:
         """The pipelines without a box, with one, and with any number: checks of boxes take long."""
         import albumentations as A  # takes half a second, so only when it is used
 
+        from visiontasks.data.transforms import clip_boxes
+
         transforms = self._transforms
         if isinstance(transforms, str):
             transforms = preset(transforms, self.image_size, self.resize, self.train_size)
@@ -88,10 +90,10 @@ class Augment:
             advice = "Add an ObjectCrop, use another preset than `none`, or remove train_size."
             raise InputError(f"train_size: {fault}. {advice}")
         box = A.BboxParams("pascal_voc", clip=True, min_visibility=KEPT)
-        # checked at the end only: albumentations compares the area with that before the last transform
-        boxes = A.BboxParams("pascal_voc", clip=True, min_visibility=VISIBLE, check_each_transform=False)
-        params = {"": None, "bbox": box, "objects": boxes}
-        return {key: A.Compose(steps, strict=True, bbox_params=one) for key, one in params.items()}
+        params = {"": None, "bbox": box, "objects": A.BboxParams("pascal_voc", clip=True)}
+        pipelines = {key: A.Compose(steps, strict=True, bbox_params=one) for key, one in params.items()}
+        pipelines["objects"].processors["bboxes"].filter = clip_boxes  # ty: ignore[invalid-assignment]
+        return pipelines
 
     @cached_property
     def _repeating(self) -> str:

@@ -18,6 +18,7 @@ from visiontasks.targets import find_target
 from visiontasks.targets.sample import targets_of
 
 Names = Mapping[str, Sequence[str]]  # class names of each target, by key
+Transform = Callable[[Sample, int, int], Sample]  # the last two are epoch and index
 Key = tuple[int, list[int]]  # epoch and indices: the epoch travels with the work, to persistent workers too
 
 
@@ -93,10 +94,18 @@ class BatchDataset(Dataset):
     """Turns a key into a batch: reads, transforms and collates the samples.
 
     An image that cannot be read, or whose box is lost, raises an `InputError` that names it.
+
+    Args:
+        dataset: The samples.
+        transform: Called with a sample, the epoch and the index.
+        names: Class names of each target, by key.
+        mosaic: If given, called in the same way before it.
     """
 
-    def __init__(self, dataset: VisionDataset, transform: Callable[[Sample, int, int], Sample], names: Names) -> None:
-        self.dataset, self.transform, self.names = dataset, transform, names
+    def __init__(
+        self, dataset: VisionDataset, transform: Transform, names: Names, mosaic: Transform | None = None
+    ) -> None:
+        self.dataset, self.transform, self.names, self.mosaic = dataset, transform, names, mosaic
 
     def __getitem__(self, index: Key) -> Batch:
         epoch, indices = index
@@ -106,7 +115,8 @@ class BatchDataset(Dataset):
         """Reads and transforms one sample."""
         sample = self.dataset[index]
         try:
-            return self.transform(sample, epoch, index)
+            joined = self.mosaic(sample, epoch, index) if self.mosaic else sample
+            return self.transform(joined, epoch, index)
         except InputError as error:
             raise InputError(f"{self.dataset.name(index)}: {error}") from None
 

@@ -21,6 +21,7 @@ from visiontasks.data.augment import Augment, EvalTransform, Preset
 from visiontasks.data.batches import BatchDataset, BatchLoader, ExactBatchSampler, as_is, start_worker
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.data.datasets.copies import warn_of_copies
+from visiontasks.data.mosaic import Mosaic, check_mosaic
 from visiontasks.data.splits import MissingSplit
 from visiontasks.targets import Known, find_target, target_kinds
 
@@ -40,6 +41,8 @@ class VisionDataModule(LightningDataModule):
         train_size: Size of the training images, if not `image_size`: parts of images at the scale of val and test.
         gray_range: Values that become black and white in gray images of more than 8 bits, for example [0, 4095]; values
             beyond them are clipped. By default 16-bit images are read from 0 to 65535.
+        mosaic: Share of the training images, 0..1, that are joined with three others before the augmentation; only for
+            `objects`.
     """
 
     def __init__(
@@ -54,8 +57,10 @@ class VisionDataModule(LightningDataModule):
         seed: int = 0,
         train_size: Size | None = None,
         gray_range: tuple[float, float] | None = None,
+        mosaic: float = 0.0,
     ) -> None:
         super().__init__()
+        check_mosaic(mosaic)
         if not is_picture(image_size) or not is_picture(1 if train_size is None else train_size) or batch_size < 1:
             what = f"data: {image_size=}, {train_size=}, {batch_size=} must be positive"
             raise InputError(f"{what}, and images have at most {MAX_PIXELS:,} pixels.")
@@ -65,7 +70,7 @@ class VisionDataModule(LightningDataModule):
             raise InputError(f"data.num_workers: {num_workers} must be 0 or more.")
         if not is_gray_range(gray_range):
             raise InputError(f"data.gray_range: {gray_range} must be two numbers, first the one that becomes black.")
-        self.make_dataset, self.gray_range = dataset, gray_range
+        self.make_dataset, self.gray_range, self.mosaic = dataset, gray_range, mosaic
         self.image_size, self.resize = image_size, resize
         self.augment = Augment(augment, image_size, resize, seed, train_size)
         self.batch_size, self.num_workers, self.balance, self.seed = batch_size, num_workers, balance, seed
@@ -222,8 +227,12 @@ class VisionDataModule(LightningDataModule):
             sampler.start = lambda: trainer.fit_loop.batch_idx + 1  # not 0 if a fit resumes within an epoch
         transform = self.augment if training or augment else EvalTransform(self.image_size, self.resize)
         names, workers = {key: dataset.names(key) for key in self.keys}, self._workers()
+        mosaic = None
+        if training and self.mosaic:
+            check_mosaic(self.mosaic, self.keys)
+            mosaic = Mosaic(dataset, self.mosaic, self.image_size, self.resize, self.seed)
         return BatchLoader(
-            dataset=BatchDataset(dataset, transform, names),
+            dataset=BatchDataset(dataset, transform, names, mosaic),
             sampler=sampler,
             batch_size=None,  # a key is already a whole batch
             collate_fn=as_is,

@@ -55,6 +55,23 @@ class ColorJitter(A.ImageOnlyTransform):
         return cv2.transform(img, matrix)
 
 
+def clip_boxes(boxes: np.ndarray, shape: Any = None) -> np.ndarray:
+    """Clips boxes after a transform, and multiplies their last column, the visible share, by the share that is left.
+
+    It replaces a filter of albumentations, which compares with the area before the last transform alone.
+
+    Args:
+        boxes: Float (N, 6): xyxy in 0..1, any number, the share that was left before.
+        shape: Not used: height and width.
+    """
+    if not len(boxes):
+        return boxes
+    inside = boxes[:, :4].clip(0, 1)
+    before, left = ((part[:, 2:4] - part[:, :2]).clip(0).prod(1) for part in (boxes, inside))
+    share = np.divide(left, before, out=np.zeros_like(left), where=before > 0)
+    return np.column_stack([inside, boxes[:, 4], boxes[:, 5] * share])[share > 0]
+
+
 def _only_box(params: dict[str, Any], data: dict[str, Any]) -> np.ndarray | None:
     """Returns the box of a sample with one, xyxy in pixels; albumentations keeps boxes as shares of the image.
 

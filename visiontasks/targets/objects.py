@@ -17,6 +17,7 @@ from visiontasks.targets.label import SCORES, mean_of_known
 
 CANDIDATES, LEAST_SCORE, SUPPRESSED = 300, 0.01, 0.6  # before suppression, and the IoU at which it removes a box
 VISIBLE = 0.4  # share of an object's area that must be left after the augmentation
+LOOSE = 2  # pixels by which a moved box may be larger than its mask: boxes in files are rounded
 STRIDE = 4  # of the masks in a batch and of an output
 GUESSED = 1000  # training objects at most of which the baseline chooses
 
@@ -37,29 +38,33 @@ class ObjectsTarget(Target):
     occurrence = "counts"
 
     def to_augment(self, value: Any) -> dict[str, Any]:
-        rows = np.arange(len(value["labels"]), dtype=np.float32)[:, None]
+        count = len(value["labels"])
+        rows = np.column_stack([value["boxes"], np.arange(count), value.get("visible", np.ones(count))])
         masks = {"masks": list(value["masks"].astype(np.uint8))} if len(value.get("masks", ())) else {}
-        return {"bboxes": np.hstack([value["boxes"], rows]), **masks}
+        return {"bboxes": rows.astype(np.float32), **masks}
 
     def from_augment(self, value: Any, moved: dict[str, Any]) -> Objects:
-        rows = np.asarray(moved["bboxes"], np.float32).reshape(-1, 5)
-        kept = take(value, rows[:, 4].round().astype(int))
+        rows = np.asarray(moved["bboxes"], np.float32).reshape(-1, 6)
+        places = rows[:, 4].round().astype(int)
+        kept = take({key: value[key] for key in ("labels", "crowd")}, places)
+        kept |= {"boxes": rows[:, :4], "visible": rows[:, 5]}
         if "masks" in value:
-            height, width = moved["image"].shape[:2]
-            masks = [moved["masks"][place] == 1 for place in rows[:, 4].round().astype(int)]
-            kept["masks"] = np.array(masks, bool).reshape(-1, height, width)
-        return {**kept, "boxes": rows[:, :4]}
+            masks = [moved["masks"][place] == 1 for place in places]
+            kept["masks"] = np.array(masks, bool).reshape(-1, *moved["image"].shape[:2])
+            kept["boxes"] = _tightened(kept["boxes"], kept["masks"])
+        return _seen(kept)
 
     def resize(self, value: Any, frame: Frame) -> Objects:
         new = frame.placement
         boxes = frame.to_picture(value["boxes"])
         whole = area(value["boxes"]) * (new.height / frame.height) * (new.width / frame.width)
-        kept = area(boxes) >= VISIBLE * whole  # `resize: crop` cuts objects away
-        moved = take({**value, "boxes": boxes}, kept)
+        share = area(boxes) / np.maximum(whole, np.finfo(np.float32).tiny)  # `resize: crop` cuts objects away
+        moved = {**value, "boxes": boxes, "visible": value.get("visible", 1) * share}
         if "masks" in value:
-            masks = [resize_mask(mask.astype(np.uint8), frame) == 1 for mask in moved["masks"]]
+            masks = [resize_mask(mask.astype(np.uint8), frame) == 1 for mask in value["masks"]]
             moved["masks"] = np.array(masks, bool).reshape(-1, *height_width(frame.size))
-        return moved
+        left = _seen(moved, least=0.0)
+        return {key: part for key, part in left.items() if key != "visible"}
 
     def missing(self, size: tuple[int, int], names: Sequence[str]) -> Objects:
         return make_objects([[0, 0, size[1], size[0]]], [-1], [True])
@@ -195,6 +200,27 @@ class ObjectsTarget(Target):
         same &= np.abs(first["scores"][:, None] - second["scores"]) <= SCORES
         alone = (first["taken"] & ~same.any(1)).sum() + (second["taken"] & ~same.any(0)).sum()
         return [Difference("objects", float(alone), 0)]
+
+
+def _seen(objects: Objects, least: float = 1.0) -> Objects:
+    """Selects the objects of which enough is `visible`, with sides of `least` pixels or more; a crowd is kept while
+    any part of it is left, because it would become background."""
+    sides = (objects["boxes"][:, 2:] - objects["boxes"][:, :2]).min(1, initial=np.inf)
+    clear = (objects["visible"] >= VISIBLE) & (sides >= least)
+    if "masks" in objects:
+        clear &= objects["masks"].any((1, 2))
+    return take(objects, np.where(objects["crowd"], sides > 0, clear))
+
+
+def _tightened(boxes: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Moves sides of boxes that are far from the pixels of their masks to them: those of turned objects are."""
+    found = boxes.copy()
+    for box, mask in zip(found, masks, strict=True):
+        left, top, width, height = cv2.boundingRect(mask.astype(np.uint8))
+        bounds = np.array([left, top, left + width, top + height], np.float32)
+        far = np.abs(box - bounds) > LOOSE
+        box[far & (width > 0)] = bounds[far & (width > 0)]
+    return found
 
 
 def _coarse(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
