@@ -110,7 +110,7 @@ class Detector:
         windows = torch.nonzero(scores >= self.threshold)[:, 0]
         columns = maps["label"].shape[3]
         corners = torch.stack([windows % columns, windows // columns], 1) * self.stride - margin
-        boxes = self.heads["bbox"].postprocess(outputs["bbox"][windows]) * self.window + corners.repeat(1, 2)
+        boxes = self.heads["bbox"].postprocess(outputs["bbox"][windows])[:, :4] * self.window + corners.repeat(1, 2)
         ends = boxes.new_tensor([wide, tall] * 2)
         boxes = torch.minimum(boxes.clamp(min=0), ends) * (boxes.new_tensor([width, height] * 2) / ends)
         return boxes, labels[windows], scores[windows]

@@ -14,6 +14,7 @@ from visiontasks.core.images import shown
 from visiontasks.core.outputs import OutputFolder
 from visiontasks.core.sample import Sample
 from visiontasks.predict.sources import Skipped, Source
+from visiontasks.targets.bbox import is_absent
 from visiontasks.targets.sample import draw_sample, row_of
 
 NAMES = (
@@ -124,6 +125,8 @@ def _coco(boxes: list[tuple[str, Sample]], class_names: Sequence[str]) -> dict[s
         height, width = sample["size"]
         x1, y1, x2, y2 = (round(float(value), 2) for value in sample["bbox"])
         content["images"].append({"id": number, "file_name": name, "height": height, "width": width})
+        if is_absent(sample["bbox"]):
+            continue
         box = {"bbox": [x1, y1, round(x2 - x1, 2), round(y2 - y1, 2)], "area": round((x2 - x1) * (y2 - y1), 2)}
         score = {"score": round(sample["score"], 6)} if "score" in sample else {}
         known = {"id": number, "image_id": number, "category_id": sample.get("label", 0) + 1, "iscrowd": 0}

@@ -35,7 +35,7 @@ class LabelTarget(Target):
         shares = zip(names, prediction.get("probabilities", ()), strict=False)
         score = {"score": round(float(prediction["score"]), 6)} if "score" in prediction else {}
         probabilities = {f"probability of {name}": round(float(share), 6) for name, share in shares}
-        return {"label": names[prediction["label"]], **score, **probabilities}
+        return {"label": names[prediction["label"]] if prediction["label"] >= 0 else None, **score, **probabilities}
 
     def draw(self, canvas: Canvas, sample: Sample, names: Sequence[str]) -> None:
         if sample["label"] >= 0:

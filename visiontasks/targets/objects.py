@@ -77,8 +77,8 @@ class ObjectsTarget(Target):
         for rows, value in zip(batch, values, strict=True):
             count = len(value["labels"])
             rows[:count, :6] = np.column_stack([value["boxes"] / corners(size), value["labels"], value["crowd"]])
-            if "masks" in value and cells:
-                rows[:count, 6:] = [_coarse(mask, size).ravel() for mask in value["masks"]]
+            for row, mask in zip(rows, value.get("masks", ()), strict=False):  # the other rows fill the batch up
+                row[6:] = _coarse(mask, size).ravel()
         return batch
 
     def merge(self, outputs: Sequence[np.ndarray], flips: Sequence[tuple[int, ...]]) -> np.ndarray:
