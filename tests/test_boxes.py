@@ -551,6 +551,11 @@ def test_pet_head_boxes_are_added_where_there_are_any(tmp_path: Path) -> None:
         "beagle_1.jpg",
         "Abyssinian_2.jpg",
     }
+    heads = OxfordIIITPet("train", str(tmp_path), "species", splits=ALL, head_boxes=True, objects="all")
+    known = {heads.name(i): heads.target(i).get("objects") for i in range(6)}
+    assert [len(found["labels"]) for found in known.values() if found] == [1, 2, 2]
+    assert known["beagle_1.jpg"]["labels"].tolist() == [1, 1]
+    assert "bbox" not in heads.target(0)
     assert sorted(boxed.target(i)["bbox"].tolist() for i in range(6) if "bbox" in boxed.target(i)) == [
         [1, 2, 11, 12],
         [5, 5, 30, 25],

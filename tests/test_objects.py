@@ -665,7 +665,6 @@ def test_a_prediction_of_no_object_has_no_box_in_tables_and_pictures() -> None:
     )
     figures = kind.figures(counts)
     assert figures["presence"] == 0.5
-    assert figures["presence_baseline"] == 0.5
     assert figures["iou"] == pytest.approx(1)  # of the images with an object, whatever the decision
     assert kind.sizes(counts)["presence"] == 4
     assert kind.sizes(counts)["iou"] == 2

@@ -28,7 +28,7 @@ class BoxTarget(Target):
     Output: float32 (4,), xyxy in 0..1 of the picture; or (6,) with the probability of an object and its threshold.
     """
 
-    key, monitor = "bbox", "iou"
+    key, monitor, compared = "bbox", "iou", ("presence",)
 
     def to_augment(self, value: Any) -> dict[str, Any]:
         return {"bboxes": value[None][:0] if is_absent(value) else value[None]}
@@ -103,7 +103,7 @@ class BoxTarget(Target):
     def counts(self, truth: Sample, prediction: Sample, names: Sequence[str]) -> np.ndarray:
         """Counts boxes, their IoUs, those above 0.5, above 0.75, the share of `THRESHOLDS` that each is above, and, of
         images whose label is known and predicted, their number and those with the right class and an IoU above 0.5."""
-        rows = BOXES + (3 + len(CHOICES) if "presence" in prediction else 0)
+        rows = BOXES + (2 + len(CHOICES) if "presence" in prediction else 0)
         counts = np.zeros((rows, max(1, len(names)) + 1))  # the last column is of boxes without a label
         box, label = truth.get(self.key), truth.get("label", 0 if len(names) < 2 else IGNORE_LABEL)
         if box is None or not np.isfinite(box).all():
@@ -118,7 +118,7 @@ class BoxTarget(Target):
         if "presence" in prediction:
             present, chosen = not is_absent(box), np.array([prediction["presence_threshold"], *CHOICES], np.float32)
             decided = np.float32(prediction["presence"]) >= chosen
-            counts[BOXES:, -1] = [1, present, *(decided == present)]
+            counts[BOXES:, -1] = [1, *(decided == present)]
         return counts
 
     def figures(self, counts: np.ndarray, times: np.ndarray | None = None) -> dict[str, np.ndarray]:
@@ -130,9 +130,8 @@ class BoxTarget(Target):
             if labeled.any():
                 found["localization"] = localized / labeled
             if len(totals) > BOXES:
-                known, present, right = totals[BOXES : BOXES + 3].sum(-1)
-                more = np.maximum(present, known - present)
-                found |= {"presence": right / known, "presence_baseline": more / known}
+                known, right = totals[BOXES : BOXES + 2].sum(-1)
+                found["presence"] = right / known
             boxes, iou, above = totals[:3, ..., :-1]
             return found | {"class/iou": iou / boxes, "class/iou50": above / boxes}
 

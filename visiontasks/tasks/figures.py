@@ -126,7 +126,8 @@ class StageFigures(nn.Module):
             elif len(self.extras[key]):
                 figures |= {name: value.cpu().numpy() for name, value in self.extras[key].compute().items()}
             self.tables[key] = {name.removeprefix("class/"): value for name, value in figures.items() if value.ndim}
-            figures[f"{monitor}_baseline"] = head.target.figures(self.baselines[key].gather())[monitor]
+            guess, names = head.target.figures(self.baselines[key].gather()), (monitor, *head.target.compared)
+            figures |= {f"{name}_baseline": guess[name] for name in names if name in guess}
             found |= {name: float(value) for name, value in figures.items() if not value.ndim}
         return found
 

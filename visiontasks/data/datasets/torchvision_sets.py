@@ -12,6 +12,7 @@ from filelock import FileLock
 from visiontasks.core.compat import Pets, read_pets
 from visiontasks.core.errors import InputError
 from visiontasks.core.images import read_size
+from visiontasks.core.objects import Objects, make_objects
 from visiontasks.data.datasets.base import FileSet, VisionDataset
 from visiontasks.data.datasets.masks import MaskFolder
 from visiontasks.data.datasets.records import Box, area, checked_box
@@ -108,9 +109,11 @@ class OxfordIIITPet(FileSet, TorchvisionSet):
         classes: The breed, or the species: cat and dog.
         download: Download missing files.
         splits: How the published trainval list is divided into train and val, or all images into the three splits.
-        head_boxes: Add the (larger) box of the head, which some images of trainval have.
+        head_boxes: Add the box of the head, which some images of trainval have.
         trimaps: Add the mask of background and animal; the border between them is ignored.
         parts: Use the `published` test list for test, or divide `all` images by `splits`, trainval before test.
+        objects: Of several heads, use the `largest`, or `all` as the objects of an image; an image without a box is not
+            annotated.
     """
 
     def __init__(
@@ -123,31 +126,45 @@ class OxfordIIITPet(FileSet, TorchvisionSet):
         head_boxes: bool = False,
         trimaps: bool = False,
         parts: Literal["published", "all"] = "published",
+        objects: Literal["largest", "all"] = "largest",
     ) -> None:
+        if objects == "all" and not head_boxes:
+            raise InputError("OxfordIIITPet: `objects: all` are heads. Set `head_boxes: true`.")
         self._classes, self._root = classes, root
         self._has_test = parts == "published"
         self.mask_names = ["background", "animal"] if trimaps else []
         super().__init__(split, root, download, splits)
         self.paths = [self._source.images[i] for i in self._chosen]
         self.root = self.paths[0].parent
+        self._all = objects == "all"
         self._boxes = self._read_boxes() if head_boxes else {}
 
     def target(self, index: int) -> dict[str, Any]:
-        box = self._boxes.get(self.paths[index])
-        return super().target(index) | ({} if box is None else {"bbox": np.array(box, np.float32)})
+        label, boxes = super().target(index), self._boxes.get(self.paths[index])
+        if boxes is None:
+            return label
+        if self._all:
+            return {**label, "objects": make_objects(boxes, [label["label"]] * len(boxes))}
+        return {**label, "bbox": np.array(boxes[0], np.float32)}
+
+    def objects(self, index: int) -> Objects:
+        return self.target(index).get("objects") or super().objects(index)
 
     def mask(self, index: int) -> np.ndarray | None:
         path = self.paths[index]
         return TRIMAP.read(path.parents[1] / "annotations/trimaps" / f"{path.stem}.png") if self.mask_names else None
 
-    def _read_boxes(self) -> dict[Path, Box]:
-        boxes: dict[Path, Box] = {}
+    def _read_boxes(self) -> dict[Path, list[Box]]:
+        """Reads the boxes of the annotated images, the largest first."""
+        boxes: dict[Path, list[Box]] = {}
         for path in self.paths:
             xml = path.parents[1] / "annotations" / "xmls" / f"{path.stem}.xml"
             if xml.is_file():
                 found = read_voc(xml, ImageFiles(path.parent, [path]), path.stem).annotations
-                if found and (box := max(found, key=area).box):
-                    boxes[path] = checked_box(box, read_size(path), "error", str(xml)) or box
+                known = [one.box for one in sorted(found, key=area, reverse=True) if one.box]
+                if known := known if self._all else known[:1]:
+                    size = read_size(path)
+                    boxes[path] = [checked_box(box, size, "error", str(xml)) or box for box in known]
         return boxes
 
     def _open(self, part: str, root: str, download: bool, **options: Any) -> Any:

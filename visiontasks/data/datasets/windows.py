@@ -8,6 +8,7 @@ import numpy as np
 
 from visiontasks.core.depth import GrayRange
 from visiontasks.core.errors import InputError
+from visiontasks.core.objects import Objects, take
 from visiontasks.core.resize import crop_image
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.data.splits import SPLITS
@@ -88,7 +89,7 @@ class Windows(VisionDataset):
         left, top, side, chosen = self.window(index)
         if chosen < 0:
             return {"label": len(self.class_names) - 1}
-        objects = self.source.objects(index // self._per_image)
+        objects = self._objects(index // self._per_image)
         box = (objects["boxes"][chosen] - [left, top, left, top]) * (self._pixels / side)
         return {"label": int(objects["labels"][chosen]), "bbox": box.clip(0, self._pixels).astype(np.float32)}
 
@@ -113,7 +114,7 @@ class Windows(VisionDataset):
             raise IndexError(index)
         rng = np.random.default_rng([*self._key, index])
         number = index // self._per_image
-        boxes = self.source.objects(number)["boxes"]
+        boxes = self._objects(number)["boxes"]
         empty = rng.random() < self._background or not len(boxes)
         for _ in range(DRAWS):
             if empty:
@@ -128,6 +129,10 @@ class Windows(VisionDataset):
         fault = f"in {DRAWS} draws no window {'without' if empty else 'with'} an object"
         options = f"share={self.share}, shift={self.shift:g}"
         raise InputError(f"{self.name(index)}: {fault} at {options}. Remove the image, or change these.")
+
+    def _objects(self, number: int) -> Objects:
+        objects = self.source.objects(number)
+        return take(objects, ~objects["crowd"])
 
     def _anywhere(self, rng: np.random.Generator, boxes: np.ndarray, size: tuple[int, int]) -> Window:
         """Draws half of the windows near an object, where only place or scale is wrong, the others anywhere."""

@@ -97,13 +97,13 @@ class BoxHead(Head):
 
     def calibrate(self, counts: np.ndarray) -> np.ndarray:
         """Chooses the threshold of presence; without a known image it stays as it is."""
-        known, _, _, *right = counts[:, BOXES:].sum((0, 2)) if self.absent else (0, 0, 0)
+        known, _, *right = counts[:, BOXES:].sum((0, 2)) if self.absent else (0, 0)
         if not known:
             return counts
         best = best_presence(np.array(right))
         self.threshold.fill_(float(CHOICES[best]))
         counts = counts.copy()
-        counts[:, BOXES + 2] = counts[:, BOXES + 3 + best]
+        counts[:, BOXES + 1] = counts[:, BOXES + 2 + best]
         return counts
 
     def baseline(self) -> Tensor:
