@@ -27,6 +27,7 @@ from visiontasks.data import (
     VisionDataModule,
     VisionDataset,
     VocBoxes,
+    Windows,
     YoloBoxes,
 )
 from visiontasks.data.augment import Augment
@@ -160,6 +161,10 @@ def test_the_fingerprint_sees_every_object(sets: Sets, tmp_path: Path, monkeypat
     assert sets.csv(objects="all").fingerprint() != before
 
 
+def test_runs_of_one_object_keep_their_fingerprints() -> None:
+    assert Scenes("train", count=8, size=64).fingerprint() == "8967987f4fb0b7c9"
+
+
 def test_an_image_without_a_file_is_not_annotated_in_voc_and_has_no_object_in_yolo(sets: Sets, caplog) -> None:
     sets.voc()
     (sets.root / "annotations" / "b.xml").unlink()
@@ -177,7 +182,7 @@ def test_an_image_without_a_file_is_not_annotated_in_voc_and_has_no_object_in_yo
 CROWD = {"id": 99, "image_id": 1, "category_id": 1, "bbox": [0, 0, 60, 40], "iscrowd": 1}
 
 
-def test_a_crowd_is_kept_as_such_and_never_the_one_object(sets: Sets, caplog) -> None:
+def test_a_crowd_is_kept_as_such_and_never_the_one_object(sets: Sets, caplog, monkeypatch) -> None:
     with caplog.at_level("INFO"):
         data = sets.coco(extra=[CROWD], objects="all")
     assert "1 crowds, which are neither object nor background" in caplog.text
@@ -190,8 +195,34 @@ def test_a_crowd_is_kept_as_such_and_never_the_one_object(sets: Sets, caplog) ->
         assert not marks.objects(1)["crowd"].any()
     with pytest.raises(InputError, match=r"annotation 99: box \[0, 0, 70, 40\].* is outside the image"):
         sets.coco(extra=[{**CROWD, "bbox": [0, 0, 70, 40]}], objects="all")
+    monkeypatch.setattr(Sets, "marks", {"a": []})
+    with pytest.raises(InputError, match="no image with an object in 1 images"):
+        sets.coco(extra=[{**CROWD, "image_id": 0}], objects="all")
+    monkeypatch.undo()
     labels = sets.coco(extra=[{**CROWD, "image_id": 2, "bbox": None}], objects="labels")
     assert labels.target(2)["labels"].tolist() == [0, 1]
+
+
+def test_a_window_is_never_around_a_crowd(sets: Sets) -> None:
+    source = partial(lambda split: sets.coco(extra=[CROWD], objects="all"))
+    windows = Windows("train", source, size=32, per_image=20, background=0.0)
+    assert {windows.target(index)["label"] for index in range(40)} <= {0, 1}
+    chosen = [windows.window(index).chosen for index in range(20, 40)]
+    assert chosen == [0] * 20  # the one car: a window could be around the crowd, which is listed first
+    assert np.isfinite(windows.target(20)["bbox"]).all()
+
+
+def test_a_category_of_val_alone_is_no_error_if_it_is_dropped(sets: Sets) -> None:
+    sets.coco()
+    content = json.loads((sets.root / "a.json").read_text())
+    for split, more in (("train", []), ("val", [{"id": 7, "name": "tree"}])):
+        rows = [{**row, "category_id": 7} if more and row["id"] == 0 else row for row in content["annotations"]]
+        both = {**content, "categories": content["categories"] + more, "annotations": rows}
+        (sets.root / f"{split}.json").write_text(json.dumps(both))
+    make = partial(CocoBoxes, "val", str(sets.root / "{split}.json"), str(sets.root / "images"), objects="all")
+    assert objects_of(make(keep=["car"]))[0] == ([0], [CAR])
+    with pytest.raises(InputError, match=r"category 'tree' is not in .*train\.json"):
+        make()
 
 
 HEAD = "path,label,xmin,ymin,xmax,ymax"

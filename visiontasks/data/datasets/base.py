@@ -53,7 +53,7 @@ class VisionDataset(Dataset, ABC):
         By default this is the object of `target`, or no object if it has no box.
         """
         target = self.target(index)
-        boxes = [target["bbox"]] if "bbox" in target else []
+        boxes = [target["bbox"]] if "bbox" in target and target["bbox"].any() else []
         return make_objects(boxes, [target.get("label", 0)] * len(boxes))
 
     def instances(self, index: int) -> np.ndarray | None:
@@ -109,7 +109,8 @@ class VisionDataset(Dataset, ABC):
 
         `targets` are those of all images, if they are known already.
         """
-        names = [name for key in target_kinds() for name in self.names(key)]
+        keys = [key for key in target_kinds() if key != "objects"]  # its names are those of `label`, as in old runs
+        names = [name for key in keys for name in self.names(key)]
         digest = hashlib.sha256("\n".join(names).encode())
         for index, target in enumerate(targets or map(self.target, range(len(self)))):
             target = {key: _plain(value) for key, value in target.items()}

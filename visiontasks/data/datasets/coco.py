@@ -21,6 +21,7 @@ from visiontasks.data.splits import SPLITS, MissingSplit, Splits, split_path
 
 Rows = list[dict[str, Any]]
 Id = int | str | None
+Names = list[str] | None
 _NAMES: dict[tuple[Path, int], list[str]] = {}  # classes of the files of train: it takes long to read one again
 
 
@@ -70,25 +71,23 @@ class CocoBoxes(ObjectSet):
         absent: bool = False,
         masks: bool = False,
     ) -> None:
-        names, found, chosen = read_coco(split, annotations, images, splits, class_names)
+        names, found, chosen = read_coco(split, annotations, images, splits, class_names, keep)
         crowds = objects in ("labels", "all")
         if not crowds and (count := count_crowds(found, annotations)) and split == "train":
             rank_zero_warn(f"{annotations}: {count} crowds (iscrowd) are left out.")
-        records = [
-            Record(i.path, i.name, _boxes(i, names, objects, masks), size=i.size)
-            for i in map(found.__getitem__, chosen)
-        ]
+        used = [found[place] for place in chosen]
+        records = [Record(i.path, i.name, _boxes(i, names, objects, masks), size=i.size) for i in used]
         super().__init__(records, names, objects, boxes, keep, absent, masks)
 
 
 def read_coco(
-    split: str, annotations: str, images: str, splits: Splits, class_names: list[str] | None
+    split: str, annotations: str, images: str, splits: Splits, class_names: Names, keep: Names = None
 ) -> tuple[list[str], list[CocoImage], list[int]]:
     """Reads the COCO file of a split; the arguments and exceptions are those of `CocoBoxes`.
 
     Returns:
         The names of the classes; all images of the file in string order of their names, whose annotations may be of
-        other classes if `class_names` are given; and the places of the images of the split, ascending, in train
+        other classes with `class_names` or `keep`; and the places of the images of the split, ascending, in train
         without copies of images of other splits.
     """
     by_file = "{split}" in annotations
@@ -106,7 +105,7 @@ def read_coco(
         _warn_of_others(found, class_names, path)
     elif by_file and split != "train" and train.is_file():
         names = _names_of(train)
-        if strange := next((row for i in found for row in i.annotations if row[1] not in names), None):
+        if strange := next((row for i in found for row in i.annotations if row[1] not in names and not keep), None):
             raise InputError(f"{strange[0]}: category {strange[1]!r} is not in {train}, which has {names}.")
     names = class_names or names
     check_class_names(names, str(path), fewest=1)

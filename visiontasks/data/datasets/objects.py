@@ -52,7 +52,7 @@ class ObjectSet(FileSet):
         counts = ", ".join(f"{count} {what}" for what, count in self._counts.items() if count)
         if counts:
             rank_zero_info(f"{type(self).__name__}: {len(self._records)} of {len(records)} images are used; {counts}.")
-        if not any(record.annotations or record.others for record in self._records):
+        if not any(r.others or any(not one.crowd for one in r.annotations) for r in self._records):
             raise InputError(f"{type(self).__name__}: no image with an object in {len(records)} images ({counts}).")
 
     def size(self, index: int) -> tuple[int, int]:
