@@ -621,7 +621,7 @@ def test_a_key_of_no_target_kind_is_an_error_wherever_a_sample_is_moved() -> Non
     sample = {**make_sample(0, 50, 70), "boxes": np.zeros((2, 4), np.float32)}
     for move in (Augment("none", 48), Augment("light", 48), EvalTransform(48)):
         with pytest.raises(
-            InputError, match="'boxes' is not the key of a target kind; there are value, labels, label, bbox"
+            InputError, match="'boxes' is not the key of a target kind; there are value, objects, labels, label, bbox"
         ):
             move(sample, 0, 0)
 

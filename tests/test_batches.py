@@ -166,7 +166,9 @@ def test_a_batch_has_the_declared_keys_whatever_its_samples_have() -> None:
 
 
 def test_a_key_of_no_target_kind_is_an_error_that_names_the_kinds() -> None:
-    message = "'boxes' is not the key of a target kind; there are value, labels, label, bbox, mask. Rename the key"
+    message = (
+        "'boxes' is not the key of a target kind; there are value, objects, labels, label, bbox, mask. Rename the key"
+    )
     with pytest.raises(InputError, match=message):
         collate([sample(0), sample(1, boxes=np.zeros((2, 4), np.float32))], NAMES)
     with pytest.raises(InputError, match=message):
