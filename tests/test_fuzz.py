@@ -14,7 +14,16 @@ import pytest
 from PIL import Image
 
 from visiontasks.core.errors import InputError
-from visiontasks.data import CocoBoxes, CocoMasks, CsvTable, MaskFolder, VisionDataModule, VisionDataset, VocBoxes
+from visiontasks.data import (
+    CocoBoxes,
+    CocoMasks,
+    CsvTable,
+    MaskFolder,
+    VisionDataModule,
+    VisionDataset,
+    VocBoxes,
+    YoloBoxes,
+)
 
 SECONDS = 5
 TOKENS = [
@@ -53,10 +62,14 @@ def good(tmp_path: Path) -> dict[str, tuple[Path, Callable[[str], VisionDataset]
             for i in range(6)
         },
     }
+    polygon = "0.1 0.1 0.6 0.1 0.6 0.6"
+    texts |= {f"labels/{i}.txt": f"{i % 2} {polygon}\n{(i + 1) % 2} {polygon} 0.2 0.5\n" for i in range(6)}
+    texts["data.yaml"] = "names: {0: a, 1: b}\nnc: 2\ntrain: [images]\nval: images\n"
     for name, text in texts.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     coco = {"annotations": str(tmp_path / "coco.json"), "images": str(tmp_path / "images")}
+    yolo = partial(YoloBoxes, path=str(tmp_path / "data.yaml"), masks=True)
     masks = partial(MaskFolder, root=str(tmp_path), class_names=["a", "b"], lists="list.txt")
     return {
         "boxes": (tmp_path / "coco.json", partial(CocoBoxes, **coco)),
@@ -64,6 +77,9 @@ def good(tmp_path: Path) -> dict[str, tuple[Path, Callable[[str], VisionDataset]
         "XML": (tmp_path / "annotations/3.xml", partial(VocBoxes, root=str(tmp_path))),
         "CSV": (tmp_path / "table.csv", partial(CsvTable, path=str(tmp_path / "table.csv"), value_columns=["value"])),
         "list": (tmp_path / "list.txt", masks),
+        "objects": (tmp_path / "coco.json", partial(CocoBoxes, **coco, objects="all", masks=True, keep=["a"])),
+        "YAML": (tmp_path / "data.yaml", yolo),
+        "YOLO": (tmp_path / "labels/3.txt", yolo),
     }
 
 
@@ -90,7 +106,7 @@ def accepted(make: Callable[[str], VisionDataset]) -> bool:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("kind", ["boxes", "regions", "XML", "CSV", "list"])
+@pytest.mark.parametrize("kind", ["boxes", "regions", "XML", "CSV", "list", "objects", "YAML", "YOLO"])
 @pytest.mark.parametrize("count", [40, pytest.param(2000, marks=pytest.mark.slow)])
 def test_a_changed_file_is_read_or_refused(good: dict, time_limit: Any, kind: str, count: int) -> None:
     path, make = good[kind]

@@ -1,6 +1,7 @@
 """Boxes and polygons in YOLO's text files."""
 
 from collections.abc import Sequence
+from os.path import isdir, isfile
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,7 @@ def _root(path: Path, stated: Any) -> Path:
     """Returns the folder that `data.yaml` states, if it exists on this machine, or else its own."""
     if stated is None or stated == "":
         return path.parent
-    if not (found := path.parent / str(stated)).is_dir():
+    if not isdir(found := path.parent / str(stated)):
         rank_zero_info(f"{path}: its `path`, {str(stated)[:200]}, is no folder here, so {path.parent} is used.")
         return path.parent
     return found
@@ -137,10 +138,10 @@ def _images(entries: Sequence[Any], root: Path, path: str) -> list[Path]:
     for entry in entries:
         text = str(entry)
         places = [root / text, root / text.removeprefix("../")]  # Roboflow writes ../train/images for train/images
-        place = next((place for place in places if place.exists()), None)
+        place = next((place for place in places if isdir(place) or isfile(place)), None)  # unlike exists, of any length
         if place is None:
             raise InputError(f"{path}: {text[:200]!r} is neither a folder nor a list in {root}. Correct it.")
-        if place.is_dir():
+        if isdir(place):
             found += sorted(images_below(place), key=str)
         else:
             lines = [(line, where) for where, line in read_list(place)]
