@@ -13,7 +13,7 @@ from visiontasks.core.errors import InputError
 from visiontasks.core.geometry import Frame
 from visiontasks.core.objects import make_objects
 from visiontasks.losses import ATSS, CrossEntropy, DetectionLoss, TaskAligned
-from visiontasks.losses.assignment import Locations, pairwise_iou
+from visiontasks.losses.locations import Locations, pairwise_iou
 from visiontasks.models import DetectionHead
 from visiontasks.models.location_ridge import FOLDS, NormalEquations
 from visiontasks.models.necks import FeaturePyramid

@@ -24,12 +24,13 @@ GUESSED = 1000  # training objects at most of which the baseline chooses
 class ObjectsTarget(Target):
     """Any number of objects per image: `Objects`, in pixels; in a batch float32 (B, M, 6 or more).
 
-    A row of a batch has xmin, ymin, xmax and ymax in 0..1 of the picture, the class, and 1 for a crowd or else 0; where the set has masks, also the covered share of each cell of 4 x 4 pixels, row by row. Rows with class -1 fill
+    A row of a batch has xmin, ymin, xmax and ymax in 0..1 of the picture, the class, and 1 for a crowd or else 0;
+    where the set has masks, also the covered share of each cell of 4 x 4 pixels, row by row. Rows with class -1 fill
     the batch up. A picture without annotation is one crowd of any class.
 
     Output: float32 (1 + L, 4 + classes), a row per candidate: its box, xyxy in 0..1 of the picture, and the probability
-    of each class. The first row has zeros and the threshold of each class. With masks the columns after them are the
-    logits of each cell.
+    of each class. With masks the columns after them are the logits of each cell. The first row has the rows and columns
+    of the cells (0 without masks), two zeros, and the threshold of each class.
     """
 
     key, monitor, additive = "objects", "map", False
@@ -71,20 +72,25 @@ class ObjectsTarget(Target):
         for rows, value in zip(batch, values, strict=True):
             count = len(value["labels"])
             rows[:count, :6] = np.column_stack([value["boxes"] / corners(size), value["labels"], value["crowd"]])
-            if "masks" in value and cells:
+            if count and "masks" in value:
                 rows[:count, 6:] = [_coarse(mask, size).ravel() for mask in value["masks"]]
         return batch
 
     def merge(self, outputs: Sequence[np.ndarray], flips: Sequence[tuple[int, ...]]) -> np.ndarray:
         """Joins the candidates of all views; equal ones are suppressed later."""
         views = [outputs[0]]
+        height, width = outputs[0][0, 0, :2].astype(int)
         for output, axes in zip(outputs[1:], flips[1:], strict=True):
-            output = output[:, 1:].copy()
+            rows, cells = output[:, 1:].copy(), output[0, 0, :2].astype(int)
             for axis in axes:
                 ends = [0, 2] if axis == -1 else [1, 3]
-                output[..., ends] = 1 - output[..., ends[::-1]]
-            views.append(output)
-        return np.concatenate([outputs[0], *views[1:]], axis=1)
+                rows[..., ends] = 1 - rows[..., ends[::-1]]
+            if count := int(cells.prod()):
+                masks = np.flip(rows[..., -count:].reshape(-1, *cells), axes)
+                masks = np.stack([cv2.resize(np.ascontiguousarray(mask), (width, height)) for mask in masks])
+                rows = np.concatenate([rows[..., :-count], masks.reshape(*rows.shape[:2], -1)], 2)
+            views.append(rows)
+        return np.concatenate(views, axis=1)
 
     def prediction(self, output: np.ndarray, frame: Frame, names: Sequence[str]) -> Sample:
         """Makes `objects`, at most 100 with a score above 0.01, the best first, with `scores`, boxes in pixels of the
@@ -102,6 +108,11 @@ class ObjectsTarget(Target):
             "labels": label.astype(np.int64),
             "scores": scores[place, label].astype(np.float32),
         }
+        cells = tuple(output[0, :2].astype(int))
+        if cells[0]:
+            logits = output[1:][place, -cells[0] * cells[1] :].reshape(-1, *cells)
+            masks = [_restored(part, box, frame) for part, box in zip(logits, found["boxes"], strict=True)]
+            found["masks"] = np.array(masks, bool).reshape(-1, frame.height, frame.width)
         return {"objects": {**found, "taken": found["scores"] >= thresholds[label]}}
 
     def row(self, prediction: Sample, names: Sequence[str]) -> dict[str, Any]:
@@ -194,6 +205,18 @@ class ObjectsTarget(Target):
         same &= np.abs(first["scores"][:, None] - second["scores"]) <= SCORES
         alone = (first["taken"] & ~same.any(1)).sum() + (second["taken"] & ~same.any(0)).sum()
         return [Difference("objects", float(alone), 0)]
+
+
+def _restored(logits: np.ndarray, box: np.ndarray, frame: Frame) -> np.ndarray:
+    """Returns the pixels of an object, bool (H, W), from the logits of its cells and its box in pixels of the image."""
+    new, (height, width) = frame.placement, height_width(frame.size)
+    rows, columns = logits.shape
+    whole = cv2.resize(logits, (columns * STRIDE, rows * STRIDE))[:height, :width]
+    part = whole[max(0, new.top) :, max(0, new.left) :][: new.height, : new.width]
+    mask = np.zeros((frame.height, frame.width), bool)
+    (left, top), (right, bottom) = np.floor(box[:2]).astype(int), np.ceil(box[2:]).astype(int)
+    mask[top:bottom, left:right] = cv2.resize(part, (frame.width, frame.height))[top:bottom, left:right] > 0
+    return mask
 
 
 def _coarse(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
