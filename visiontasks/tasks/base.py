@@ -214,7 +214,7 @@ class VisionTask(Configurable, LightningModule):
         if self.trainer.state.fn == "fit":
             self.loaded = checkpoint  # until there is an optimizer
             if "figures" in stored:
-                self.figures["train_"].restore(stored["figures"], self.trainer.is_global_zero)
+                self.figures["train_"].restore(stored["figures"], self.trainer.global_rank, self.trainer.world_size)
 
     def on_fit_start(self) -> None:
         if self.loaded:
