@@ -22,6 +22,7 @@ from visiontasks.core.network import answers
 from visiontasks.core.redact import redact_arguments
 from visiontasks.core.sample import IGNORE_MASK
 
+MODES = ("online", "offline", "shared", "disabled", "dryrun", "run")  # of WANDB_MODE
 SECONDS = {"init_timeout": 10, "finish_timeout": 15}  # limits on what a server that does not respond may cost
 
 
@@ -54,6 +55,8 @@ class WandbLogger(LightningWandbLogger):
             if f"WANDB_{limit.upper()}" not in os.environ:
                 setattr(self.settings, limit, seconds)
         mode = os.environ.get("WANDB_MODE")
+        if mode is not None and mode not in MODES:
+            raise InputError(f"WANDB_MODE: {mode!r} is not one of {', '.join(MODES)}. Change or unset it.")
         if offline is None:
             offline = mode is None and not has_key()
         self.must_ask = not offline and mode in (None, "online", "shared")
