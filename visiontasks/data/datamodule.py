@@ -234,8 +234,12 @@ class VisionDataModule(LightningDataModule):
         )
 
     def _workers(self) -> int:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         if self.num_workers is not None:
+            if self.num_workers > (most := max(16, 4 * cores)):  # each takes some 50 ms to start, and memory
+                what = f"data.num_workers: {self.num_workers} loader processes on {cores} CPU cores"
+                raise InputError(f"{what}; expected at most {most}. Give about one per core.")
             return self.num_workers
         if not self.trainer or self.trainer.strategy.root_device.type == "cpu":
             return 0
-        return min(8, (os.cpu_count() or 1) // self.trainer.num_devices)
+        return min(8, cores // self.trainer.num_devices)
