@@ -177,24 +177,23 @@ def test_two_processes_resume_within_an_epoch_as_if_they_had_not_stopped(tmp_pat
         assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-INTERRUPTED = """
+FAULT = """
 import os, signal, sys
 from visiontasks.callbacks import Checkpoints
 from visiontasks.cli import main
+from visiontasks.core.errors import InputError
 before = Checkpoints.on_train_batch_start
-def interrupt(self, trainer, *args):
+def fail(self, trainer, *args):
     before(self, trainer, *args)
     if trainer.global_rank == {rank} and trainer.global_step == 3:
-        os.kill(os.getpid(), {number})
-Checkpoints.on_train_batch_start = interrupt
+        {fault}
+Checkpoints.on_train_batch_start = fail
 main()
 """
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("rank", [0, 1])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_signal_to_one_process_ends_both(rank: int, number: signal.Signals, tmp_path: Path) -> None:
+def run_with_fault(tmp_path: Path, rank: int, fault: str) -> tuple[subprocess.CompletedProcess, dict[str, Any]]:
+    """Runs a fit of two processes, and a line of code in the 4th step of one; returns its end and its checkpoint."""
     config = tmp_path / "small.yaml"
     config.write_text("""
         model: {class_path: ClassificationTask, init_args: {backbone: {name: test_resnet, pretrained: false}}}
@@ -202,17 +201,38 @@ def test_a_signal_to_one_process_ends_both(rank: int, number: signal.Signals, tm
         trainer: {accelerator: cpu, devices: 2, strategy: ddp, max_epochs: 2, logger: false, default_root_dir: runs}
     """)
     script = tmp_path / "script.py"
-    script.write_text(INTERRUPTED.format(rank=rank, number=int(number)))
+    script.write_text(FAULT.format(rank=rank, fault=fault))
     command = [sys.executable, str(script), "fit", "-c", str(config), "--save_every", "1"]
     started = time.monotonic()
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert time.monotonic() - started < 60
     (last,) = (tmp_path / "runs/small").glob("*/last.ckpt")
+    return ended, read_checkpoint(last)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_to_one_process_ends_both(rank: int, number: signal.Signals, tmp_path: Path) -> None:
+    ended, last = run_with_fault(tmp_path, rank, f"os.kill(os.getpid(), {int(number)})")
     if number == signal.SIGTERM:
         assert ended.returncode == 143
         assert "interrupted by SIGTERM" in ended.stderr
-        assert read_checkpoint(last)["global_step"] == 4
+        assert last["global_step"] == 4
     else:
         assert ended.returncode == (-signal.SIGKILL if rank == 0 else 2)
         assert "another process of this run ended first" in ended.stderr
-        assert read_checkpoint(last)["global_step"] == 3
+        assert last["global_step"] == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("error", ["InputError", "RuntimeError"])
+def test_an_error_in_one_process_ends_both_with_its_reason(rank: int, error: str, tmp_path: Path) -> None:
+    ended, last = run_with_fault(tmp_path, rank, f"raise {error}('the true reason')")
+    assert ended.returncode == 2
+    first, *others = (line for line in ended.stderr.splitlines() if line.startswith("error: "))
+    assert "the true reason" in first
+    assert all("another process of this run ended first; its message above" in line for line in others)
+    assert "Traceback" not in ended.stderr
+    assert last["global_step"] == 3
