@@ -122,7 +122,11 @@ def _check_settings(checkpoint: dict[str, Any], trainer: Trainer) -> None:
     fingerprint = getattr(trainer.datamodule, "fingerprint", None)  # ty: ignore[missing-attribute]
     if fingerprint != stored.get("data"):
         changed["data.dataset"] = stored.get("data"), fingerprint
-        rank_zero_info("data.dataset: the training images or their targets are not those of the checkpoint.")
+        rank_zero_info(
+            "data.dataset: the names or targets of the training images are not those of the checkpoint. What was "
+            "counted in those stays in use: class frequencies (for the loss and the baseline), means and deviations. "
+            "`--model.weights` starts a new fit, which counts again."
+        )
     fixed = changed.keys() - {"trainer.max_epochs", "trainer.max_steps", "data.batch_size"}
     if fixed and is_within_epoch(checkpoint):
         name = min(fixed)
