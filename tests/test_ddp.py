@@ -156,22 +156,24 @@ def test_freezing_without_unused_parameters_is_refused(tmp_path: Path) -> None:
 
 
 def test_two_processes_resume_within_an_epoch_as_if_they_had_not_stopped(tmp_path: Path) -> None:
-    def fit(folder: str, *callbacks: Callback, ckpt_path: Path | None = None) -> Path:
+    def fit(folder: str, *callbacks: Callback, ckpt_path: Path | None = None) -> tuple[Path, dict[str, float]]:
         directory = tmp_path / folder
         directory.mkdir(exist_ok=True)
         task, data = make()
         trainer = make_trainer(tmp_path, 2, [SaveState(directory), *callbacks], epochs=2)
         trainer.fit(task, data, ckpt_path=ckpt_path, weights_only=True)
-        return directory
+        return directory, {name: float(value) for name, value in trainer.callback_metrics.items()}
 
     class SaveWithin(Callback):
         def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *args: Any) -> None:
             if trainer.global_step == 12:
                 trainer.save_checkpoint(tmp_path / "within.ckpt", weights_only=False)
 
-    whole = fit("whole", SaveWithin())
+    whole, figures = fit("whole", SaveWithin())
     assert read_checkpoint(tmp_path / "within.ckpt")["visiontasks"]["fit"]["batches per epoch"] == 9
-    resumed = fit("resumed", ckpt_path=tmp_path / "within.ckpt")
+    resumed, found = fit("resumed", ckpt_path=tmp_path / "within.ckpt")
+    assert found == figures
+    assert {"train/loss", "train/accuracy", "val/loss"} <= figures.keys()
     for rank in (0, 1):
         one, other = (torch.load(folder / f"rank{rank}.pt", weights_only=True) for folder in (whole, resumed))
         assert all(torch.equal(one[name], other[name]) for name in one)
