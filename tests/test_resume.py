@@ -219,13 +219,13 @@ def test_a_signal_saves_the_step_and_the_fit_resumes(
 
 
 class StopAt(Callback):
-    """Ends a fit after the given step, as `max_time` does."""
+    """Ends a fit after the given batch, as `max_time` does."""
 
-    def __init__(self, step: int) -> None:
-        self.step = step
+    def __init__(self, batch: int) -> None:
+        self.batch = batch
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
-        trainer.should_stop = trainer.should_stop or trainer.global_step == self.step
+        trainer.should_stop = trainer.should_stop or trainer.fit_loop.total_batch_idx + 1 == self.batch
 
 
 def test_a_fit_that_ended_within_an_epoch_goes_on_there(tmp_path: Path, uninterrupted: dict[str, Any]) -> None:
@@ -236,6 +236,13 @@ def test_a_fit_that_ended_within_an_epoch_goes_on_there(tmp_path: Path, uninterr
     found = end_of(fit(tmp_path, last, keep=False), tmp_path)
     different = [name for name in found if not equal(found[name], uninterrupted[name])]
     assert set(different) <= {"best"}  # a fit that ends early validates once more
+
+
+def test_a_fit_does_not_end_between_batches_whose_gradients_are_summed(tmp_path: Path) -> None:
+    fit(tmp_path, callbacks=lambda: [StopAt(9)], keep=False, accumulate_grad_batches=2)
+    checkpoint = read_checkpoint(tmp_path / "last.ckpt")
+    assert checkpoint["global_step"] == 5
+    assert checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["ready"] == 10
 
 
 def test_the_validation_of_a_fit_that_ended_within_an_epoch_is_not_in_the_resumed_one(tmp_path: Path) -> None:

@@ -94,7 +94,8 @@ class Checkpoints(Checkpoint):
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         self.opened.enter_context(self.inbox.open())
-        self.saved_at, self.saved_step, self.has_trained = time.monotonic(), trainer.global_step, True
+        self.saved_at, self.saved_step = time.monotonic(), trainer.global_step
+        self.has_trained, self.stops = True, False
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
         self._end_if_asked(trainer)
@@ -107,6 +108,10 @@ class Checkpoints(Checkpoint):
         # Lightning resumes rightly only where no validation and no end of the epoch follows, and does not save
         # gradients that it accumulated
         within = done % trainer.accumulate_grad_batches == 0 and done < trainer.num_training_batches
+        if not within and done < trainer.num_training_batches:
+            self.stops, trainer.should_stop = self.stops or trainer.should_stop, False  # not before the weights change
+        elif self.stops:
+            trainer.should_stop = True
         if within and not is_validation_due(trainer) and trainer.global_step != trainer.max_steps:
             self._save_if_due(trainer, trainer.should_stop)
 
