@@ -178,6 +178,18 @@ def test_a_model_reads_16_bit_images_as_it_did_in_training(tmp_path: Path, shape
     np.testing.assert_array_equal(again["probabilities"], expected["probabilities"])
 
 
+def test_a_model_reads_the_page_that_it_was_trained_on(tmp_path: Path, shapes_checkpoints: dict[str, Path]) -> None:
+    first, second = (Image.open(path) for path in sorted(shapes_checkpoints["photos"].iterdir())[:2])
+    first.save(path := tmp_path / "a.tif", save_all=True, append_images=[second])
+    predictor = Predictor.open(str(shapes_checkpoints["label"]))
+    predictor.spec["page"] = 2
+    found, expected = predictor.predict([path, second])
+    np.testing.assert_array_equal(found["probabilities"], expected["probabilities"])
+    first.save(tmp_path / "b.tif")
+    with pytest.raises(InputError, match=r"b\.tif: no page 2; the file has 1"):
+        predictor.predict(tmp_path / "b.tif")
+
+
 # Videos
 
 

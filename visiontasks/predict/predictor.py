@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 import numpy as np
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.images import reading
 from visiontasks.core.resize import to_picture
 from visiontasks.core.sample import Sample
 from visiontasks.core.serialize import Trusted
@@ -109,7 +110,7 @@ class Predictor:
         def read(numbered: tuple[int, Source]) -> Read | Skipped:
             index, source = numbered
             try:
-                image = source.read(self.spec.get("gray_range"))
+                image = source.read(*reading(self.spec))
                 return Read(source, index, image.shape[:2], image if whole else to_picture(image, self.spec))
             except InputError as error:
                 return Skipped(source.name, error)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from visiontasks.core.draw import palette
 from visiontasks.core.files import CsvWriter, write_csv, write_json
-from visiontasks.core.images import shown
+from visiontasks.core.images import reading, shown
 from visiontasks.core.outputs import OutputFolder
 from visiontasks.core.sample import Sample
 from visiontasks.predict.sources import Skipped, Source
@@ -78,7 +78,7 @@ class PredictionWriter:
                 height, width = sample["size"]
                 objects.write(json.dumps({**row, "height": height, "width": width}, ensure_ascii=False) + "\n")
                 if self.overlays:
-                    drawn = draw_sample(source.read(self.spec.get("gray_range")), sample, self.spec)
+                    drawn = draw_sample(source.read(*reading(self.spec)), sample, self.spec)
                     self._save("overlays", name, sample, Image.fromarray(drawn))
                 if "bbox" in sample:
                     boxes.append((name, {key: sample[key] for key in _COCO_KEYS & sample.keys()}))

@@ -73,7 +73,7 @@ class MaskFolder(FileSet):
         self.paths, self._masks = zip(*pairs, strict=True)
 
     def mask(self, index: int) -> np.ndarray:
-        return self._code.read(self._masks[index])
+        return self._code.read(self._masks[index], self.page)
 
     def _listed(self, lines: list[tuple[str, str]], images: Path, masks: Path) -> list[Pair]:
         by_name: dict[str, Pair] | None = None
