@@ -359,6 +359,24 @@ def test_what_was_predicted_before_a_bad_file_is_kept(tmp_path: Path, predict: A
     assert [line.split(",")[0] for line in lines[1:]] == [str(path) for path in good]
 
 
+def test_all_files_that_cannot_be_read_are_named_when_the_first_ends_the_run(
+    tmp_path: Path, predict: Any, capsys: Any
+) -> None:
+    for path in touch(tmp_path / "in", "a.png", "c.png", "z.png"):
+        Image.new("RGB", (40, 40), "red").save(path)
+    bad = touch(tmp_path / "in", "b.png", "d.heic", *(f"e{number:02d}.png" for number in range(12)))
+    (tmp_path / "in/b.png").write_bytes((tmp_path / "in/a.png").read_bytes()[:60])  # its header is whole
+    touch(tmp_path / "in", "notes.txt")
+    error = error_of(capsys, predict, tmp_path / "in")
+    assert f"{bad[0]}: broken or truncated image" in error
+    assert f"13 more cannot be read: {', '.join(map(str, bad[1:11]))}, .... " in error
+    assert "out/skipped.csv has the reasons. `--skip_errors` leaves out" in error
+    rows = read_csv(tmp_path / "out/skipped.csv")
+    assert [row["path"] for row in rows] == [str(tmp_path / "in/notes.txt"), *map(str, bad)]
+    assert all(row["reason"] for row in rows)
+    assert len((tmp_path / "out/predictions.csv.part").read_text().splitlines()) == 2
+
+
 def test_other_files_of_a_folder_are_named_and_listed(tmp_path: Path, predict: Any, capsys: Any) -> None:
     Image.new("RGB", (40, 40), "red").save(tmp_path / "good.png")
     names = sorted(path.name for path in touch(tmp_path, "a.docx", "b.mp4", "c.txt", "=d.pdf", "e.json", "f.zip"))

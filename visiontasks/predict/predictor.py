@@ -15,7 +15,7 @@ from visiontasks.core.sample import Sample
 from visiontasks.core.serialize import Trusted
 from visiontasks.predict.augmentation import TestTimeAugmentation
 from visiontasks.predict.networks import Network, open_network
-from visiontasks.predict.sources import Given, Skipped, Source, given_sources
+from visiontasks.predict.sources import Given, Skipped, Source, Unreadable, given_sources
 from visiontasks.predict.tiles import tiled_mask
 from visiontasks.targets import find_target
 from visiontasks.targets.sample import predict_samples
@@ -160,7 +160,7 @@ def _batches(items: Iterable[Read | Skipped], size: int, skipped: list[Skipped] 
             skipped.append(item)
         else:
             yield batch
-            raise item.reason
+            raise Unreadable(item) from item.reason
         if len(batch) == size:
             yield batch
             batch = []

@@ -15,7 +15,7 @@ from visiontasks.core.depth import GrayRange
 from visiontasks.core.errors import InputError
 from visiontasks.core.folders import UNREADABLE, walk, with_suffix
 from visiontasks.core.headers import choose_page
-from visiontasks.core.images import EXTENSIONS, decoding, read_bytes, read_image, shown, to_rgb
+from visiontasks.core.images import EXTENSIONS, decoding, read_bytes, read_image, read_size, shown, to_rgb
 from visiontasks.core.text import decode_text
 from visiontasks.predict.video import VIDEOS, frame_count, frames
 
@@ -49,6 +49,14 @@ class Skipped(NamedTuple):
     reason: InputError
 
 
+class Unreadable(InputError):
+    """An image to predict cannot be read; `skipped` has its name and the reason."""
+
+    def __init__(self, skipped: Skipped) -> None:
+        super().__init__(str(skipped.reason))
+        self.skipped = skipped
+
+
 class Sources:
     """Images and every n-th frame of videos, in the given order; videos are decoded during the iteration.
 
@@ -76,6 +84,19 @@ class Sources:
         except InputError:  # raised when the video is read
             return None
         return None if None in counts else sum(count or 0 for count in counts)
+
+    def unreadable_after(self, name: str, page: int | None = None) -> list[Skipped]:
+        """Returns the images after the one of this name that cannot be read, as far as their headers show it."""
+        names = [str(path) for path in self.paths]
+        start = names.index(name) + 1 if name in names else 0  # a frame of a video has a name of its own
+        found = []
+        for path in dict.fromkeys(self.paths[start:]):
+            if path.suffix.lower() not in VIDEOS and str(path) != name:
+                try:
+                    read_size(path, page)
+                except InputError as error:
+                    found.append(Skipped(str(path), error))
+        return found
 
 
 def find_sources(arguments: Iterable[str | Path], every: int = 1, missing: bool = False) -> Sources:
