@@ -1,6 +1,7 @@
 """Base class of the datasets."""
 
 import hashlib
+import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from visiontasks.core.depth import GrayRange
 from visiontasks.core.errors import InputError
 from visiontasks.core.images import read_image, read_size
 from visiontasks.core.sample import Sample
-from visiontasks.core.text import is_missing, normal
+from visiontasks.core.text import invisible, is_missing, normal
 from visiontasks.data.datasets.pages import check_pages
 from visiontasks.targets import find_target, target_kinds
 
@@ -144,14 +145,20 @@ class FileSet(VisionDataset):
 
 
 def check_class_names(class_names: list[str], where: str, fewest: int = 2) -> None:
-    """Raises an `InputError` if there are fewer classes, by default two, or if a name is none or occurs twice."""
+    """Raises an `InputError` if there are fewer classes, by default two, or if a name is none or occurs twice.
+
+    A name with a character that cannot be seen is none, because it looks like another name.
+    """
     if len(class_names) < fewest:
         found = f"one class, {class_names[0]!r}" if class_names else "no class"
         raise InputError(f"{where}: found {found}; classification needs at least two.")
     known: set[str] = set()
     seen: dict[str, str] = {}
     for name in class_names:
-        if is_missing(name) or name != normal(name) or any(sign < " " or "\ud800" <= sign < "\ue000" for sign in name):
+        if sign := invisible(name):
+            fault = f"with the invisible character U+{ord(sign):04X} ({unicodedata.name(sign, 'a control character')})"
+            raise InputError(f"{where}: a class is named {name!r}, {fault}. Remove this character.")
+        if is_missing(name) or name != normal(name) or any("\ud800" <= sign < "\ue000" for sign in name):
             fault = "which is how tables write a missing value" if is_missing(name) else "which is no name"
             raise InputError(f"{where}: a class is named {name!r}, {fault}. Rename it.")
         if name in known:
