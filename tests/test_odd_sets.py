@@ -446,6 +446,8 @@ def test_paths_in_a_list_may_have_spaces(tmp_path: Path, divider: str) -> None:
     write(tmp_path / "val.txt", "b")
     with pytest.raises(InputError, match=r"line 2: 'b' is already in .*val\.txt, line 1"):
         make("train")
+    write(tmp_path / "train.txt", f"images\\shot 1 (copy).png{divider}masks\\shot 1 (copy).png")
+    assert len(make("train")) == 1
 
 
 # COCO
