@@ -18,6 +18,7 @@ from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
 from visiontasks.callbacks.checkpoints import checkpoints_of
 from visiontasks.core.errors import InputError
+from visiontasks.core.files import write_text
 from visiontasks.core.network import answers
 from visiontasks.core.redact import redact_arguments
 from visiontasks.core.sample import IGNORE_MASK
@@ -94,7 +95,7 @@ class WandbLogger(LightningWandbLogger):
         known = file.read_text("utf-8").strip() if file.is_file() else token_hex(4)
         chosen = os.environ.get("WANDB_RUN_ID") or known
         super().__init__(**self.options, id=chosen)
-        rank_zero_only(file.write_text)(chosen, "utf-8")
+        rank_zero_only(write_text)(file, chosen)
 
     def _stay_offline(self, reason: str) -> None:
         rank_zero_warn(f"W&B does not respond ({reason}); this run stays offline. `wandb sync` uploads it later.")

@@ -1,18 +1,19 @@
 """Annotated objects of image files, and the checks of what an annotation states."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from functools import lru_cache
 from os import listdir
 from os.path import abspath, exists, isdir, isfile, realpath
 from pathlib import Path, PurePath
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.text import normal
 
 OnInvalidBox = Literal["error", "clip"]
 Box = tuple[float, float, float, float]
+Item = TypeVar("Item")
 LEAST_SIDE = 1.0  # pixels: a smaller object cannot be seen
 
 
@@ -93,7 +94,7 @@ def files_inside(root: Path, names: Iterable[tuple[str, str]]) -> list[Path]:
         name, where = missing[0]
         more = ", ".join(name for name, _ in missing[:3]) + (", ..." if len(missing) > 3 else "")
         counted = f" {len(missing)} of {len(names)} files are missing: {more}." if len(missing) > 1 else ""
-        raise InputError(f"{where}: no such file: {root / name}.{counted}")
+        raise InputError(f"{where}: no such file: {root / name}.{counted}{_of_backslashes(name)}")
     return found
 
 
@@ -102,11 +103,18 @@ def _found(root: Path, name: str, where: str) -> Path:
     full = PurePath(abspath(root / plain))
     inside = next((full.relative_to(top) for top in (abspath(root), realpath(root)) if full.is_relative_to(top)), None)
     if inside is None or "\0" in name:
-        raise InputError(f"{where}: {name!r} leaves {root}. Set the folder of the images to one above them.")
+        advice = "Set the folder of the images to one above them."
+        raise InputError(f"{where}: {name!r} leaves {root}. {advice}{_of_backslashes(name)}")
     path = root
     for part in inside.parts:
         path /= part if exists(path / part) else _by_normal_name(path).get(normal(part), part)
     return path
+
+
+def _of_backslashes(name: str) -> str:
+    """Returns what a message says of a path that was written on Windows; nothing of others."""
+    text = " Backslashes, as Windows writes them, are read as slashes; correct the folders before the file name."
+    return text if "\\" in name else ""
 
 
 def _by_normal_name(folder: Path) -> dict[str, str]:
@@ -116,6 +124,14 @@ def _by_normal_name(folder: Path) -> dict[str, str]:
 @lru_cache(maxsize=16)
 def _listed(folder: Path, changed: int) -> dict[str, str]:
     return {normal(name): name for name in listdir(folder)}
+
+
+def first_of_each(found: Sequence[Item], keys: Sequence[Hashable]) -> list[Item]:
+    """Returns the first one found of each key, in order."""
+    first: dict[Hashable, Item] = {}
+    for key, one in zip(keys, found, strict=True):
+        first.setdefault(key, one)
+    return list(first.values())
 
 
 def stated_size(height: Any, width: Any) -> tuple[int, int] | None:
