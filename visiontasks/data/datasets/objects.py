@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from os import fspath
 from typing import Any, Literal
 
 import numpy as np
@@ -10,6 +11,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from visiontasks.core.errors import InputError
 from visiontasks.core.images import read_size
 from visiontasks.data.datasets.base import FileSet
+from visiontasks.data.datasets.files import Files
 from visiontasks.data.datasets.records import Annotation, OnInvalidBox, Record, area, checked_box
 
 OnSeveralObjects = Literal["largest", "first", "skip", "error", "labels"]
@@ -46,7 +48,7 @@ class ObjectSet(FileSet):
                 rest = [annotation for annotation in found if annotation is not chosen]
                 found = [chosen, *rest] if chosen else []
                 self._records.append(record if found == record.annotations else record._replace(annotations=found))
-        self.paths = [record.path for record in self._records]
+        self.paths = Files([fspath(record.path) for record in self._records])
         counts = ", ".join(f"{count} {what}" for what, count in self._counts.items() if count)
         if counts:
             rank_zero_info(f"{type(self).__name__}: {len(self._records)} of {len(records)} images are used; {counts}.")
