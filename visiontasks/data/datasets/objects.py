@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from os import fspath
 from typing import Any, Literal
 
 import numpy as np
@@ -11,6 +12,7 @@ from visiontasks.core.depth import GrayRange
 from visiontasks.core.errors import InputError
 from visiontasks.core.images import read_size
 from visiontasks.data.datasets.base import FileSet
+from visiontasks.data.datasets.files import Files
 from visiontasks.data.datasets.records import Annotation, OnInvalidBox, Record, area, checked_box
 
 OnSeveralObjects = Literal["largest", "first", "skip", "error", "labels"]
@@ -47,7 +49,7 @@ class ObjectSet(FileSet):
                 rest = [annotation for annotation in found if annotation is not chosen]
                 found = [chosen, *rest] if chosen else []
                 self._records.append(record if found == record.annotations else record._replace(annotations=found))
-        self.paths = [record.path for record in self._records]
+        self.paths = Files([fspath(record.path) for record in self._records])
         counts = ", ".join(f"{count} {what}" for what, count in self._counts.items() if count)
         if counts:
             rank_zero_info(f"{type(self).__name__}: {len(self._records)} of {len(records)} images are used; {counts}.")

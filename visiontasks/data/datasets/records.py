@@ -1,15 +1,18 @@
 """Annotated objects of image files, and the checks of what an annotation states."""
 
 import math
+import os
 from collections.abc import Hashable, Iterable, Sequence
 from functools import lru_cache
 from os import listdir
-from os.path import abspath, exists, isdir, isfile, realpath
+from os.path import abspath, exists, isdir, isfile, join, realpath
 from pathlib import Path, PurePath
+from stat import S_ISREG
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.text import normal
+from visiontasks.data.datasets.files import Files
 
 OnInvalidBox = Literal["error", "clip"]
 Box = tuple[float, float, float, float]
@@ -28,7 +31,7 @@ class Annotation(NamedTuple):
 class Record(NamedTuple):
     """An image file, its name in the set, all its objects, other targets by key, and the stated height and width."""
 
-    path: Path
+    path: str | Path
     name: str
     annotations: list[Annotation]
     others: dict[str, Any] = {}  # noqa: RUF012 - never changed
@@ -74,28 +77,37 @@ def file_inside(root: Path, name: str, where: str) -> Path:
     return files_inside(root, [(name, where)])[0]
 
 
-def files_inside(root: Path, names: Iterable[tuple[str, str]]) -> list[Path]:
-    """Returns the paths of files below `root`, given by their names and the places where these are written.
+def files_inside(root: Path, names: Iterable[tuple[str, str]]) -> Files:
+    """Returns the files below `root`, given by their names and the places where these are written.
 
     A name that is written in another Unicode form, or with the backslashes of Windows, is found too.
 
     Raises:
         InputError: A name leaves `root`, or files are missing; the message names the first ones and counts them.
     """
-    names, found, missing, above = list(names), [], [], f"{root}/"
+    names, paths, sizes, missing, above = list(names), [], [], [], join(root, "")
     for name, where in names:
-        if ".." not in name and name[:1] != "/" and isfile(above + name):  # unlike Path.is_file, of any length
-            found.append(root / name)
-            continue
-        found.append(_found(root, name, where))
-        if not isfile(found[-1]):
+        path = above + name
+        size = None if ".." in name or name[:1] == "/" else _size(path)
+        if size is None and (size := _size(path := str(_found(root, name, where)))) is None:
             missing.append((name, where))
+        paths.append(path)
+        sizes.append(size)
     if missing:
         name, where = missing[0]
         more = ", ".join(name for name, _ in missing[:3]) + (", ..." if len(missing) > 3 else "")
         counted = f" {len(missing)} of {len(names)} files are missing: {more}." if len(missing) > 1 else ""
         raise InputError(f"{where}: no such file: {root / name}.{counted}{_of_backslashes(name)}")
-    return found
+    return Files(paths, sizes)
+
+
+def _size(path: str) -> int | None:
+    """Returns the length of a file; None if there is none, whatever its name is."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return found.st_size if S_ISREG(found.st_mode) else None
 
 
 def _found(root: Path, name: str, where: str) -> Path:

@@ -61,7 +61,7 @@ class VocBoxes(ObjectSet):
         xmls = {_key(path, xml_folder): path for path in sorted(with_suffix(walk(xml_folder), (".xml",)), key=str)}
         records = _read_all(xmls, files)
         if split == "train":
-            files.warn_of_others(record.path for record in records)
+            files.warn_of_others(Path(record.path) for record in records)
         found = sorted({annotation.label for record in records for annotation in record.annotations})
         if not (class_names or found):
             raise InputError(f"{xml_folder}: no XML file has an object.")
@@ -74,7 +74,7 @@ class VocBoxes(ObjectSet):
             chosen = _listed(lists, split, {key: i for i, key in enumerate(xmls)})
         else:
             labels = [min((found.index(a.label) for a in r.annotations), default=len(found)) for r in records]
-            chosen = without_copies(split, [r.path for r in records], splits.indices(split, labels), labels)
+            chosen = without_copies(split, [Path(r.path) for r in records], splits.indices(split, labels), labels)
         super().__init__([records[i] for i in chosen], class_names or found, objects, boxes)
 
 
@@ -141,7 +141,7 @@ def read_voc(xml: Path, files: ImageFiles, key: str) -> Record:
 
 def _read_all(xmls: dict[str, Path], files: ImageFiles) -> list[Record]:
     records, missing = [], []
-    used: dict[Path, Path] = {}
+    used: dict[str | Path, Path] = {}
     for key, xml in xmls.items():
         try:
             records.append(record := read_voc(xml, files, key))
