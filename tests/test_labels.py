@@ -157,7 +157,7 @@ def make_rare(seed: int) -> np.ndarray:
 
 
 def test_intervals_of_large_sets_are_those_of_the_exact_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The ends of an interval move by up to 5 % of its width; with draws of another seed they move by up to 17 %."""
+    """The ends of an interval move by at most 5 % of its width; draws of another seed move them by more."""
     counts = make_rare(1)
     assert LABELS.is_exact(counts, 2000)
     for other in (None, make_rare(2)):

@@ -1,7 +1,6 @@
 """The DataModule of all tasks."""
 
 import math
-import os
 from collections.abc import Callable
 from functools import cached_property, partial
 from typing import Any
@@ -19,7 +18,7 @@ from visiontasks.core.geometry import MAX_PIXELS, Frame, Resize, Size, height_wi
 from visiontasks.core.headers import is_page
 from visiontasks.core.memory import garbage_kept
 from visiontasks.data.augment import Augment, EvalTransform, Preset
-from visiontasks.data.batches import BatchDataset, BatchLoader, ExactBatchSampler, as_is, start_worker
+from visiontasks.data.batches import BatchDataset, BatchLoader, ExactBatchSampler, as_is, count_workers, start_worker
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.data.datasets.copies import warn_of_copies
 from visiontasks.data.splits import MissingSplit
@@ -227,7 +226,7 @@ class VisionDataModule(LightningDataModule):
         if training and (trainer := self.trainer):
             sampler.start = lambda: trainer.fit_loop.batch_idx + 1  # not 0 if a fit resumes within an epoch
         transform = self.augment if training or augment else EvalTransform(self.image_size, self.resize)
-        names, workers = {key: dataset.names(key) for key in self.keys}, self._workers()
+        names, workers = {key: dataset.names(key) for key in self.keys}, count_workers(self.num_workers, self.trainer)
         return BatchLoader(
             dataset=BatchDataset(dataset, transform, names),
             sampler=sampler,
@@ -238,14 +237,3 @@ class VisionDataModule(LightningDataModule):
             persistent_workers=workers > 0,
             worker_init_fn=start_worker,
         )
-
-    def _workers(self) -> int:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        if self.num_workers is not None:
-            if self.num_workers > (most := max(16, 4 * cores)):  # each takes some 50 ms to start, and memory
-                what = f"data.num_workers: {self.num_workers} loader processes on {cores} CPU cores"
-                raise InputError(f"{what}; expected at most {most}. Give about one per core.")
-            return self.num_workers
-        if not self.trainer or self.trainer.strategy.root_device.type == "cpu":
-            return 0
-        return min(8, cores // self.trainer.num_devices)
