@@ -65,7 +65,7 @@ class DetectionHead(Head):
         self.class_layer = nn.Conv2d(width, num_classes, 3, padding=1)
         self.box_layer = nn.Conv2d(width, 4, 3, padding=1)
         self.scales = nn.Parameter(torch.ones(len(strides)))
-        self.shortcuts = nn.ModuleList(nn.Conv2d(count, len(own) * (num_classes + 4), 1) for count in own)
+        self.shortcuts: Any = nn.ModuleList(nn.Conv2d(count, len(own) * (num_classes + 4), 1) for count in own)
         starts = ((self.class_layer, -math.log(99)), (self.box_layer, math.log(ANCHOR / 2)))
         for layer, start in starts:  # scores of 0.01 (Lin et al. 2017, section 3.3), and boxes as large as anchors
             nn.init.normal_(layer.weight, std=0.01)
