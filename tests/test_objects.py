@@ -17,7 +17,7 @@ from PIL import Image
 from visiontasks.callbacks import ClosedFormStart
 from visiontasks.core.errors import InputError
 from visiontasks.core.geometry import Frame
-from visiontasks.core.objects import make_objects
+from visiontasks.core.objects import VISIBLE, make_objects
 from visiontasks.data import (
     CocoBoxes,
     CsvTable,
@@ -34,7 +34,6 @@ from visiontasks.data.augment import Augment
 from visiontasks.data.batches import BatchDataset
 from visiontasks.models import Backbone, BoxHead
 from visiontasks.targets import find_target
-from visiontasks.targets.objects import VISIBLE
 from visiontasks.tasks import LocalizationTask
 
 ALL = Splits(val=0.0)
@@ -328,7 +327,6 @@ LINES = {
     "0.5 .5 .5 .2 .2": "class '0.5' is not one of",
     "bus .5 .5 .2 .2": "line 1: expected numbers; found 'bus .5 .5 .2 .2'",
     "0 nan .5 .2 .2": "line 1: '0 nan .5 .2 .2' has values that are not finite",
-    f"{BOX}\n{POLYGON}\n\n{BOX}": "line 4: it repeats .*line 1. Remove it",
     "0 .5 .5 -.2 .2": "line 1: the box has a width or height of -0.2",
 }
 
@@ -338,6 +336,13 @@ def test_a_wrong_line_of_yolo_is_an_error_that_names_it(tmp_path: Path, line: st
     content = {"names": ["bus", "car"], "train": "images"}
     with pytest.raises(InputError, match=rf"labels/a\.txt, .*{LINES[line]}"):
         yolo(tmp_path, content, {"images/a": line}, splits=ALL)
+
+
+def test_a_repeated_line_of_yolo_does_not_count(tmp_path: Path) -> None:
+    content = {"names": ["bus", "car"], "train": "images"}
+    with pytest.warns(UserWarning, match="2 objects have the class and box of one before them and do not count"):
+        data = yolo(tmp_path, content, {"images/a": "\n".join([BOX, POLYGON, BOX, BOX])}, splits=ALL)
+    assert data.target(0)["objects"]["labels"].tolist() == [0, 1]
 
 
 def test_rounded_sides_are_inside_and_others_are_clipped_on_demand(tmp_path: Path) -> None:

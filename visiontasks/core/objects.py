@@ -15,11 +15,14 @@ Objects are a dict of arrays with one row per object. Absent keys are absent.
 from collections.abc import Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 
 from visiontasks.core.geometry import box_iou
 
 Objects = dict[str, np.ndarray]
+VISIBLE = 0.4  # share of an object's area that must be left after the augmentation
+LOOSE = 2  # pixels by which a moved box may be larger than its mask: boxes in files are rounded
 
 
 def make_objects(
@@ -57,3 +60,24 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, iou: flo
         if kept[place]:
             kept[place + 1 :] &= ~overlaps[place, place + 1 :]
     return order[kept]
+
+
+def seen(objects: Objects, least: float = 1.0) -> Objects:
+    """Selects the objects of which enough is `visible`, with sides of `least` pixels or more; a crowd is kept while
+    any part of it is left, because it would become background."""
+    sides = (objects["boxes"][:, 2:] - objects["boxes"][:, :2]).min(1, initial=np.inf)
+    clear = (objects["visible"] >= VISIBLE) & (sides >= least)
+    if "masks" in objects:
+        clear &= objects["masks"].any((1, 2))
+    return take(objects, np.where(objects["crowd"], sides > 0, clear))
+
+
+def tightened(boxes: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Moves sides of boxes that are far from the pixels of their masks to them: those of turned objects are."""
+    found = boxes.copy()
+    for box, mask in zip(found, masks, strict=True):
+        left, top, width, height = cv2.boundingRect(mask.astype(np.uint8))
+        bounds = np.array([left, top, left + width, top + height], np.float32)
+        far = np.abs(box - bounds) > LOOSE
+        box[far & (width > 0)] = bounds[far & (width > 0)]
+    return found

@@ -10,7 +10,7 @@ from PIL import Image
 
 from visiontasks.core.draw import palette
 from visiontasks.core.files import CsvWriter, write_csv, write_json
-from visiontasks.core.images import shown
+from visiontasks.core.images import reading, shown
 from visiontasks.core.outputs import OutputFolder
 from visiontasks.core.sample import Sample
 from visiontasks.predict.sources import Skipped, Source
@@ -32,10 +32,10 @@ class PredictionWriter:
     class name), `score`, the box as `xmin`, `ymin`, `xmax`, `ymax` in pixels of the image, the `mask` file and the
     share of the pixels of each class. `predictions.jsonl` has the same rows as JSON objects, one per line, with the
     height and width of the image. `predictions.json` has the boxes as a complete COCO file. `skipped.csv` names what
-    was left out, and why. `masks/` has PNGs of class indices with a palette, `overlays/` the predictions drawn on their
-    images, both named `<number>_<name>.png`. Bytes of a file name that are not UTF-8 are escaped. The tables end with
-    `.part` until all images are predicted, and keep their rows if the run stops early; every PNG is complete. Results
-    of an earlier run in the folder are removed first; see `OutputFolder`.
+    was left out or could not be read, and why. `masks/` has PNGs of class indices with a palette, `overlays/` the
+    predictions drawn on their images, both named `<number>_<name>.png`. Bytes of a file name that are not UTF-8 are
+    escaped. The tables end with `.part` until all images are predicted, and keep their rows if the run stops early;
+    every PNG is complete. Results of an earlier run in the folder are removed first; see `OutputFolder`.
 
     Args:
         folder: The output folder, which is created if it is missing.
@@ -79,7 +79,7 @@ class PredictionWriter:
                 height, width = sample["size"]
                 objects.write(json.dumps({**row, "height": height, "width": width}, ensure_ascii=False) + "\n")
                 if self.overlays:
-                    drawn = draw_sample(source.read(self.spec.get("gray_range")), sample, self.spec)
+                    drawn = draw_sample(source.read(*reading(self.spec)), sample, self.spec)
                     self._save("overlays", name, sample, Image.fromarray(drawn))
                 if "bbox" in sample:
                     boxes.append((name, {key: sample[key] for key in _COCO_KEYS & sample.keys()}))

@@ -8,7 +8,7 @@ import numpy as np
 
 from visiontasks.core.draw import Canvas
 from visiontasks.core.geometry import Frame, box_iou, corners, height_width
-from visiontasks.core.objects import Objects, area, make_objects, suppress, take
+from visiontasks.core.objects import Objects, area, make_objects, seen, suppress, take, tightened
 from visiontasks.core.resize import resize_mask
 from visiontasks.core.sample import Sample
 from visiontasks.targets.base import Difference, Known, Target
@@ -16,8 +16,6 @@ from visiontasks.targets.coco import AREAS, MOST, average_precision, match, rank
 from visiontasks.targets.label import SCORES, mean_of_known
 
 CANDIDATES, LEAST_SCORE, SUPPRESSED = 300, 0.01, 0.6  # before suppression, and the IoU at which it removes a box
-VISIBLE = 0.4  # share of an object's area that must be left after the augmentation
-LOOSE = 2  # pixels by which a moved box may be larger than its mask: boxes in files are rounded
 STRIDE = 4  # of the masks in a batch and of an output
 GUESSED = 1000  # training objects at most of which the baseline chooses
 
@@ -25,13 +23,13 @@ GUESSED = 1000  # training objects at most of which the baseline chooses
 class ObjectsTarget(Target):
     """Any number of objects per image: `Objects`, in pixels; in a batch float32 (B, M, 6 or more).
 
-    A row of a batch has xmin, ymin, xmax and ymax in 0..1 of the picture, the class, and 1 for a crowd or else 0; where
-    the set has masks, also the covered share of each cell of 4 x 4 pixels, row by row. Rows with class -1 fill the
-    batch up. A picture without annotation is one crowd of any class.
+    A row of a batch has xmin, ymin, xmax and ymax in 0..1 of the picture, the class, and 1 for a crowd or else 0;
+    where the set has masks, also the covered share of each cell of 4 x 4 pixels, row by row. Rows with class -1 fill
+    the batch up. A picture without annotation is one crowd of any class.
 
     Output: float32 (1 + L, 4 + classes), a row per candidate: its box, xyxy in 0..1 of the picture, and the probability
-    of each class. The first row has zeros and the threshold of each class. With masks the columns after them are the
-    logits of each cell.
+    of each class. With masks the columns after them are the logits of each cell. The first row has the rows and columns
+    of the cells (0 without masks), two zeros, and the threshold of each class.
     """
 
     key, monitor, additive = "objects", "map", False
@@ -51,8 +49,8 @@ class ObjectsTarget(Target):
         if "masks" in value:
             masks = [moved["masks"][place] == 1 for place in places]
             kept["masks"] = np.array(masks, bool).reshape(-1, *moved["image"].shape[:2])
-            kept["boxes"] = _tightened(kept["boxes"], kept["masks"])
-        return _seen(kept)
+            kept["boxes"] = tightened(kept["boxes"], kept["masks"])
+        return seen(kept)
 
     def resize(self, value: Any, frame: Frame) -> Objects:
         new = frame.placement
@@ -63,7 +61,7 @@ class ObjectsTarget(Target):
         if "masks" in value:
             masks = [resize_mask(mask.astype(np.uint8), frame) == 1 for mask in value["masks"]]
             moved["masks"] = np.array(masks, bool).reshape(-1, *height_width(frame.size))
-        left = _seen(moved, least=0.0)
+        left = seen(moved, least=0.0)
         return {key: part for key, part in left.items() if key != "visible"}
 
     def missing(self, size: tuple[int, int], names: Sequence[str]) -> Objects:
@@ -84,13 +82,18 @@ class ObjectsTarget(Target):
     def merge(self, outputs: Sequence[np.ndarray], flips: Sequence[tuple[int, ...]]) -> np.ndarray:
         """Joins the candidates of all views; equal ones are suppressed later."""
         views = [outputs[0]]
+        height, width = outputs[0][0, 0, :2].astype(int)
         for output, axes in zip(outputs[1:], flips[1:], strict=True):
-            output = output[:, 1:].copy()
+            rows, cells = output[:, 1:].copy(), output[0, 0, :2].astype(int)
             for axis in axes:
                 ends = [0, 2] if axis == -1 else [1, 3]
-                output[..., ends] = 1 - output[..., ends[::-1]]
-            views.append(output)
-        return np.concatenate([outputs[0], *views[1:]], axis=1)
+                rows[..., ends] = 1 - rows[..., ends[::-1]]
+            if count := int(cells.prod()):
+                masks = np.flip(rows[..., -count:].reshape(-1, *cells), axes)
+                masks = np.stack([cv2.resize(np.ascontiguousarray(mask), (width, height)) for mask in masks])
+                rows = np.concatenate([rows[..., :-count], masks.reshape(*rows.shape[:2], -1)], 2)
+            views.append(rows)
+        return np.concatenate(views, axis=1)
 
     def prediction(self, output: np.ndarray, frame: Frame, names: Sequence[str]) -> Sample:
         """Makes `objects`, at most 100 with a score above 0.01, the best first, with `scores`, boxes in pixels of the
@@ -108,6 +111,11 @@ class ObjectsTarget(Target):
             "labels": label.astype(np.int64),
             "scores": scores[place, label].astype(np.float32),
         }
+        cells = tuple(output[0, :2].astype(int))
+        if cells[0]:
+            logits = output[1:][place, -cells[0] * cells[1] :].reshape(-1, *cells)
+            masks = [_restored(part, box, frame) for part, box in zip(logits, found["boxes"], strict=True)]
+            found["masks"] = np.array(masks, bool).reshape(-1, frame.height, frame.width)
         return {"objects": {**found, "taken": found["scores"] >= thresholds[label]}}
 
     def row(self, prediction: Sample, names: Sequence[str]) -> dict[str, Any]:
@@ -202,25 +210,16 @@ class ObjectsTarget(Target):
         return [Difference("objects", float(alone), 0)]
 
 
-def _seen(objects: Objects, least: float = 1.0) -> Objects:
-    """Selects the objects of which enough is `visible`, with sides of `least` pixels or more; a crowd is kept while
-    any part of it is left, because it would become background."""
-    sides = (objects["boxes"][:, 2:] - objects["boxes"][:, :2]).min(1, initial=np.inf)
-    clear = (objects["visible"] >= VISIBLE) & (sides >= least)
-    if "masks" in objects:
-        clear &= objects["masks"].any((1, 2))
-    return take(objects, np.where(objects["crowd"], sides > 0, clear))
-
-
-def _tightened(boxes: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """Moves sides of boxes that are far from the pixels of their masks to them: those of turned objects are."""
-    found = boxes.copy()
-    for box, mask in zip(found, masks, strict=True):
-        left, top, width, height = cv2.boundingRect(mask.astype(np.uint8))
-        bounds = np.array([left, top, left + width, top + height], np.float32)
-        far = np.abs(box - bounds) > LOOSE
-        box[far & (width > 0)] = bounds[far & (width > 0)]
-    return found
+def _restored(logits: np.ndarray, box: np.ndarray, frame: Frame) -> np.ndarray:
+    """Returns the pixels of an object, bool (H, W), from the logits of its cells and its box in pixels of the image."""
+    new, (height, width) = frame.placement, height_width(frame.size)
+    rows, columns = logits.shape
+    whole = cv2.resize(logits, (columns * STRIDE, rows * STRIDE))[:height, :width]
+    part = whole[max(0, new.top) :, max(0, new.left) :][: new.height, : new.width]
+    mask = np.zeros((frame.height, frame.width), bool)
+    (left, top), (right, bottom) = np.floor(box[:2]).astype(int), np.ceil(box[2:]).astype(int)
+    mask[top:bottom, left:right] = cv2.resize(part, (frame.width, frame.height))[top:bottom, left:right] > 0
+    return mask
 
 
 def _coarse(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:

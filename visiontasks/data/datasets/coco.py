@@ -1,6 +1,5 @@
 """COCO JSON files, and the boxes in them."""
 
-import json
 import reprlib
 from collections import Counter
 from collections.abc import Sequence
@@ -11,17 +10,16 @@ from typing import Any, NamedTuple
 from lightning.pytorch.utilities import rank_zero_warn
 
 from visiontasks.core.errors import InputError
-from visiontasks.core.images import read_bytes
 from visiontasks.core.text import normal
 from visiontasks.data.datasets.base import check_class_names
+from visiontasks.data.datasets.coco_json import Id, by_id, read_content, to_id
 from visiontasks.data.datasets.copies import without_copies
 from visiontasks.data.datasets.objects import ObjectSet, OnInvalidBox, OnSeveralObjects
-from visiontasks.data.datasets.records import Annotation, Record, files_inside, four_numbers, stated_size
+from visiontasks.data.datasets.records import Annotation, Record, files_inside, first_of_each, four_numbers, stated_size
 from visiontasks.data.splits import SPLITS, MissingSplit, Splits, split_path
 
-Rows = list[dict[str, Any]]
-Id = int | str | None
 Names = list[str] | None
+SHAPE = ("bbox", "segmentation", "iscrowd")
 _NAMES: dict[tuple[Path, int], list[str]] = {}  # classes of the files of train: it takes long to read one again
 
 
@@ -130,15 +128,15 @@ def count_crowds(images: Sequence[CocoImage], where: str) -> int:
 
 def _read(path: Path, folder: Path) -> tuple[list[str], list[CocoImage]]:
     """Reads the names of the classes, and the images in string order of their names."""
-    content = _content(path)
-    images = _by_id(content["images"], path, "image", "file_name")
-    categories = _by_id(content["categories"], path, "category", "name")
+    content = read_content(path)
+    images = by_id(content["images"], path, "image", "file_name")
+    categories = by_id(content["categories"], path, "category", "name")
     found: dict[Id, list[tuple[str, str, dict[str, Any]]]] = {number: [] for number in images}
     label = {number: normal(row["name"]) for number, row in categories.items()}
     used = Counter[Id]()
     for row in content["annotations"]:
         where = f"{path}, annotation {row.get('id')!r:.40}"
-        image, category = _id(row.get("image_id")), _id(row.get("category_id"))
+        image, category = to_id(row.get("image_id")), to_id(row.get("category_id"))
         for key, number, known in (("image_id", image, found), ("category_id", category, label)):
             if number not in known:
                 fault = f"{key} {reprlib.repr(row.get(key))} is not an id of this file"
@@ -153,33 +151,22 @@ def _read(path: Path, folder: Path) -> tuple[list[str], list[CocoImage]]:
     for file, (number, row), (name, where) in zip(files_inside(folder, places), listed, places, strict=True):
         image = CocoImage(file, name, where, stated_size(row.get("height"), row.get("width")), found[number])
         if (before := read.setdefault(normpath(file), image)) is not image:
-            known = [_without_ids(row) for _, _, row in before.annotations]
-            before.annotations.extend(one for one in found[number] if _without_ids(one[2]) not in known)
+            before.annotations.extend(found[number])
     if len(read) < len(listed):
         rank_zero_warn(f"{path}: {len(listed) - len(read)} images are listed twice; their annotations are joined.")
+    if copies := sum(map(_drop_copies, read.values())):
+        same = "the same image, class, box and outline as one before them"
+        rank_zero_warn(f"{path}: {copies} annotations have {same} and do not count.")
     return _names(categories, used, path), list(read.values())
-
-
-def _content(path: Path) -> dict[str, Rows]:
-    data = read_bytes(path)
-    try:
-        content = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not JSON ({error}).") from None
-    for key in ("images", "annotations", "categories"):
-        rows = content.get(key) if isinstance(content, dict) else None
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise InputError(f"{path}: not a COCO file: {key!r} must be a list of objects.")
-    return content
 
 
 def _names_of(path: Path) -> list[str]:
     """Returns the names of the classes of another file."""
     key = path, path.stat().st_mtime_ns
     if key not in _NAMES:
-        content = _content(path)
-        used = Counter[Id](_id(row.get("category_id")) for row in content["annotations"])
-        _names(_by_id(content["categories"], path, "category", "name"), used, path)
+        content = read_content(path)
+        used = Counter[Id](to_id(row.get("category_id")) for row in content["annotations"])
+        _names(by_id(content["categories"], path, "category", "name"), used, path)
     return _NAMES[key]
 
 
@@ -199,32 +186,13 @@ def _names(categories: dict[Id, dict[str, Any]], used: Counter[Id], path: Path) 
     return names
 
 
-def _by_id(rows: Rows, path: Path, what: str, key: str) -> dict[Id, dict[str, Any]]:
-    found: dict[Id, dict[str, Any]] = {}
-    for row in rows:
-        number = _id(row.get("id"))
-        if number is None or not isinstance(row.get(key), str):
-            shown = reprlib.repr(row.get("id"))
-            raise InputError(f"{path}: {what} {shown} must have an id and a {key}; found {reprlib.repr(row)}.")
-        if number in found:
-            raise InputError(f"{path}: the {what} id {number} occurs twice.")
-        found[number] = row
-    if not found:
-        raise InputError(f"{path}: the file has no {what}.")
-    return found
-
-
-def _id(value: Any) -> Id:
-    """Returns an id that may be written as 7, 7.0, "7" or "x7"; None for anything else."""
-    if type(value) is int:
-        return value
-    if isinstance(value, str):
-        return int(value) if value.isdecimal() and value.isascii() and len(value) < 20 else value
-    return int(value) if isinstance(value, float) and value.is_integer() else None
-
-
-def _without_ids(row: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in row.items() if key not in ("id", "image_id")}
+def _drop_copies(image: CocoImage) -> int:
+    """Removes annotations of the same class, box and outline as one before them, and returns their number."""
+    count = len(image.annotations)
+    if len({(name, repr(row.get("bbox"))) for _, name, row in image.annotations}) < count:  # outlines may be long
+        shapes = [repr((name, *map(row.get, SHAPE))) for _, name, row in image.annotations]
+        image.annotations[:] = first_of_each(image.annotations, shapes)
+    return count - len(image.annotations)
 
 
 def _warn_of_others(images: Sequence[CocoImage], class_names: list[str], path: Path) -> None:

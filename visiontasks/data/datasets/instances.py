@@ -73,7 +73,7 @@ class InstanceFolder(MaskFolder):
 
     def _read(self, index: int) -> np.ndarray:
         """Reads the pixels of each object, bool (objects, H, W), and keeps their boxes."""
-        values = read_values(self.mask_paths[index])
+        values = read_values(self.mask_paths[index], page=self.page)
         parts = [(label, values == value, value in self._ignore) for label, value in self._values(values, index)]
         if self._components or self._ignore:
             split = [(*one, _connected(one[1]) if self._components or one[2] else [one[1]]) for one in parts]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import yaml
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from visiontasks.core.bounded import check_yaml
 from visiontasks.core.errors import InputError
@@ -17,7 +17,7 @@ from visiontasks.core.text import read_text
 from visiontasks.data.datasets.base import check_class_names
 from visiontasks.data.datasets.copies import without_copies
 from visiontasks.data.datasets.objects import ObjectSet, OnInvalidBox, OnSeveralObjects
-from visiontasks.data.datasets.records import Annotation, Record, files_inside
+from visiontasks.data.datasets.records import Annotation, Record, files_inside, first_of_each
 from visiontasks.data.splits import MissingSplit, Splits, read_list, split_of
 
 ROUNDED = 1e-4  # how far beyond 0..1 a side may be, because the numbers in the files are rounded
@@ -73,7 +73,10 @@ class YoloBoxes(ObjectSet):
             raise InputError(
                 f"{path}: no image of {split!r} has a label file; the first would be {files[0]}. Add them."
             )
-        lines = [_lines(file, names, boxes) if known else [] for file, known in zip(files, there, strict=True)]
+        every = [_lines(file, names, boxes) if known else [] for file, known in zip(files, there, strict=True)]
+        lines = [first_of_each(found, [(one.label, one.box) for one in found]) for found in every]
+        if split == "train" and (repeated := sum(map(len, every)) - sum(map(len, lines))):
+            rank_zero_warn(f"{path}: {repeated} objects have the class and box of one before them and do not count.")
         chosen = list(range(len(images)))
         if divided:
             labels = [names.index(found[0].label) if found else len(names) for found in lines]
@@ -166,11 +169,8 @@ def _name(image: Path, root: Path) -> str:
 def _lines(file: Path, names: list[str], boxes: OnInvalidBox) -> list[Annotation]:
     """Reads the objects of one image, whose boxes and polygons are in 0..1."""
     found: list[Annotation] = []
-    seen: dict[str, str] = {}
     for where, line in read_list(file):
         label, *values = line.split()
-        if (before := seen.setdefault(" ".join(line.split()), where)) != where:
-            raise InputError(f"{where}: it repeats {before}. Remove it.")
         numbers = _numbers([label, *values], where)
         if not numbers[0].is_integer() or not 0 <= numbers[0] < len(names):
             raise InputError(
