@@ -32,7 +32,7 @@ from visiontasks.data import (
 )
 from visiontasks.data.augment import Augment
 from visiontasks.data.batches import BatchDataset
-from visiontasks.models import Backbone, BoxHead
+from visiontasks.models import Backbone, BoxHead, InstanceHead
 from visiontasks.targets import find_target
 from visiontasks.tasks import LocalizationTask
 
@@ -607,18 +607,39 @@ def test_a_mosaic_of_other_targets_is_an_error(sets: Sets) -> None:
         module(mosaic=2)
 
 
-def test_an_image_that_is_not_annotated_is_a_crowd_in_a_mosaic() -> None:
-    class Unknown(Scenes):
-        def target(self, index: int) -> dict[str, Any]:
-            return super().target(index) if index % 4 else {}
+class Unknown(Scenes):
+    """Scenes of which every fourth is not annotated."""
 
-    make = partial(Unknown, count=16, size=64, objects="all")
+    def target(self, index: int) -> dict[str, Any]:
+        return super().target(index) if index % 4 else {}
+
+    def instances(self, index: int) -> np.ndarray | None:
+        return super().instances(index) if index % 4 else None
+
+
+@pytest.mark.parametrize("masks", [False, True])
+def test_an_image_that_is_not_annotated_is_a_crowd_in_a_mosaic(masks: bool) -> None:
+    make = partial(Unknown, count=16, size=64, objects="all", masks=masks)
     dataset = VisionDataModule(make, 64, augment="none", mosaic=1.0).loader("train", training=True).dataset
     assert isinstance(dataset, BatchDataset)
     found = dataset.sample(0, 0)["objects"]
     assert -1 in found["labels"]
     assert found["crowd"][found["labels"] == -1].all()
     assert (found["labels"] >= 0).any()
+    if masks:
+        assert found["masks"].any((1, 2)).tolist() == (found["labels"] >= 0).tolist()
+
+
+def test_a_batch_of_images_that_are_not_annotated_trains_nothing() -> None:
+    data = VisionDataModule(partial(Unknown, count=16, size=64, objects="all", masks=True), 64, batch_size=1)
+    loader = data.loader("train")
+    backbone = Backbone("test_resnet", pretrained=False)
+    head = InstanceHead(backbone.channels, 4)
+    losses = {}
+    for batch, _ in zip(loader, range(2), strict=False):
+        output = head(backbone(batch["image"], True))
+        losses[int(batch["index"])] = float(head.loss(output, batch["objects"]).detach())
+    assert losses[0] == 0 < losses[1]
 
 
 def test_objects_with_little_left_of_the_mosaic_and_the_crop_together_are_dropped() -> None:

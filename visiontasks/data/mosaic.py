@@ -54,8 +54,9 @@ class Mosaic:
             image[y1:y2, x1:x2] = one["image"][y1 - top : y2 - top, x1 - left : x2 - left]
             objects = one.get("objects", find_target("objects").missing(inner, self.dataset.names("objects")))
             parts.append(_moved(objects, (left, top), (x1, y1, x2, y2), (height, width)))
-        keys = set.intersection(*map(set, parts))
-        joined = {key: np.concatenate([part[key] for part in parts]) for key in parts[0] if key in keys}
+        if any("masks" in part for part in parts):  # a crowd of what is not annotated has none
+            parts = [{"masks": np.zeros((len(part["labels"]), height, width), bool), **part} for part in parts]
+        joined = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
         return {**sample, "image": image, "size": (height, width), "objects": joined}
 
 

@@ -81,6 +81,8 @@ class InstanceLoss(DetectionLoss):
         height, width = parts.prototypes.shape[-2:]
         y, x = ((torch.arange(side, device=target.device) + 0.5) / side for side in (height, width))
         total = parts.coefficients.sum() * 0
+        if target.shape[2] == 6:  # no image of the batch is annotated
+            return total
         for image, prototypes in enumerate(parts.prototypes):
             taken = assigned.index[image] >= 0
             rows = target[image, assigned.index[image, taken]]
