@@ -142,6 +142,8 @@ def test_masks_are_compared_instead_of_boxes_if_both_have_them() -> None:
     kind, taken = find_target("objects"), np.array([True])
     assert kind.figures(match(true, found, 1, taken)[None])["map"] == 1
     assert kind.figures(match(true, {**found, "masks": half}, 1, taken)[None])["map"] == pytest.approx(0.3)  # IoU 0.6
+    nothing = {**make_objects([], []), "masks": corner[:0]}
+    assert match(nothing, {**found, "masks": half}, 1, taken)[0, :3].tolist() == [0, 1, 0]
 
 
 def test_an_image_that_is_not_annotated_counts_nowhere() -> None:

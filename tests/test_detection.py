@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -167,6 +169,21 @@ def test_loss_of_another_kind_is_refused() -> None:
 def test_backbone_without_a_stride_is_refused() -> None:
     with pytest.raises(InputError, match="no map of stride 8"):
         DetectionHead([3, 0, 8, 0, 8, 8, 8], 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"strides": [8, 32]}, r"strides=\[8, 32\] must double"),
+        ({"strides": [6, 12]}, r"strides=\[6, 12\] must double"),
+        ({"strides": []}, r"strides=\[\] must double"),
+        ({"strides": [32, 64]}, "no map of stride 64"),
+        ({"width": 20}, "width=20 must be a multiple of 8"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        DetectionHead(CHANNELS, 2, **arguments)
 
 
 def test_pyramid_adds_the_deeper_map() -> None:

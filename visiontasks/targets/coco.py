@@ -86,7 +86,8 @@ def overlap(found: Objects, truth: Objects) -> np.ndarray:
     """Computes the IoU of each predicted and true object, or, of a crowd, the share of the prediction inside it:
     float64 (predicted, true)."""
     if "masks" in found:
-        pixels = [part["masks"].reshape(len(part["masks"]), -1).astype(np.float32) for part in (found, truth)]
+        size = int(np.prod(found["masks"].shape[1:]))
+        pixels = [part["masks"].reshape(len(part["masks"]), size).astype(np.float32) for part in (found, truth)]
         inside = (pixels[0] @ pixels[1].T).astype(np.float64)
     else:
         first, second = found["boxes"].astype(np.float64)[:, None], truth["boxes"].astype(np.float64)

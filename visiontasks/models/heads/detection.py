@@ -54,8 +54,22 @@ class DetectionHead(Head):
         super().__init__()
         if not num_classes:
             raise InputError("DetectionHead: the data has no classes of objects. Use a dataset with `objects: all`.")
+        if (
+            not strides
+            or strides != [strides[0] << level for level in range(len(strides))]
+            or strides[0] & (strides[0] - 1)
+        ):
+            raise InputError(f"DetectionHead: strides={strides} must double from one to the next, such as [8, 16, 32].")
+        if width < GROUPS or width % GROUPS or depth < 0:
+            raise InputError(
+                f"DetectionHead: width={width} must be a multiple of {GROUPS}, and depth={depth} 0 or more."
+            )
         self.levels = [stride.bit_length() - 1 for stride in strides]
-        if missing := [stride for stride, level in zip(strides, self.levels, strict=True) if not channels[level]]:
+        if missing := [
+            stride
+            for stride, level in zip(strides, self.levels, strict=True)
+            if not any(channels[:-1][level : level + 1])
+        ]:
             raise InputError(f"backbone.name: no map of stride {missing[0]}. Use a network with a pyramid.")
         self.num_classes, self.criterion = num_classes, self.check_loss(loss, "objects")
         self.strides, self.solves_boxes = strides, closed_form == "boxes"
