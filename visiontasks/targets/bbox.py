@@ -50,8 +50,8 @@ class BoxTarget(Target):
         only = {"label": 0, "class_name": names[0]} if len(names) == 1 else {}
         return {**only, "bbox": frame.to_image(output * corners(frame.size))}
 
-    def row(self, prediction: Sample, names: Sequence[str]) -> dict[str, Any]:
-        return {name: round(float(value), 2) for name, value in zip(CORNERS, prediction["bbox"], strict=True)}
+    def rows(self, prediction: Sample, names: Sequence[str]) -> list[dict[str, Any]]:
+        return [{name: round(float(value), 2) for name, value in zip(CORNERS, prediction["bbox"], strict=True)}]
 
     def draw(self, canvas: Canvas, sample: Sample, names: Sequence[str]) -> None:
         canvas.box(sample["bbox"])

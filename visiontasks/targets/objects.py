@@ -12,20 +12,23 @@ from visiontasks.core.objects import Objects, area, make_objects, suppress, take
 from visiontasks.core.resize import resize_mask
 from visiontasks.core.sample import Sample
 from visiontasks.targets.base import Difference, Known, Target
-from visiontasks.targets.coco import AREAS, MOST, average_precision, match, ranked
+from visiontasks.targets.bbox import CORNERS
+from visiontasks.targets.coco import AREAS, MOST, average_precision, confusion, match, ranked
 from visiontasks.targets.label import SCORES, mean_of_known
 
 CANDIDATES, LEAST_SCORE, SUPPRESSED = 300, 0.01, 0.6  # before suppression, and the IoU at which it removes a box
 VISIBLE = 0.4  # share of an object's area that must be left after the augmentation
 STRIDE = 4  # of the masks in a batch and of an output
+SAME_BOX = 0.99  # IoU of a box of an exported model with that of its checkpoint
 GUESSED = 1000  # training objects at most of which the baseline chooses
 
 
 class ObjectsTarget(Target):
     """Any number of objects per image: `Objects`, in pixels; in a batch float32 (B, M, 6 or more).
 
-    A row of a batch has xmin, ymin, xmax and ymax in 0..1 of the picture, the class, and 1 for a crowd or else 0; where the set has masks, also the covered share of each cell of 4 x 4 pixels, row by row. Rows with class -1 fill
-    the batch up. A picture without annotation is one crowd of any class.
+    A row of a batch has xmin, ymin, xmax and ymax in 0..1 of the picture, the class, and 1 for a crowd or else 0; where
+    the set has masks, also the covered share of each cell of 4 x 4 pixels, row by row. Rows with class -1 fill the
+    batch up. A picture without annotation is one crowd of any class.
 
     Output: float32 (1 + L, 4 + classes), a row per candidate: its box, xyxy in 0..1 of the picture, and the probability
     of each class. The first row has zeros and the threshold of each class. With masks the columns after them are the
@@ -33,7 +36,8 @@ class ObjectsTarget(Target):
     """
 
     key, monitor, additive = "objects", "map", False
-    occurrence = "counts"
+    occurrence, decides = "counts", True
+    columns = ("label", "score", *CORNERS)
 
     def to_augment(self, value: Any) -> dict[str, Any]:
         rows = np.arange(len(value["labels"]), dtype=np.float32)[:, None]
@@ -104,14 +108,25 @@ class ObjectsTarget(Target):
         }
         return {"objects": {**found, "taken": found["scores"] >= thresholds[label]}}
 
-    def row(self, prediction: Sample, names: Sequence[str]) -> dict[str, Any]:
-        raise NotImplementedError
+    def at_threshold(self, outputs: np.ndarray, threshold: float) -> np.ndarray:
+        outputs = outputs.copy()
+        outputs[:, 0, 4:] = threshold
+        return outputs
+
+    def rows(self, prediction: Sample, names: Sequence[str]) -> list[dict[str, Any]]:
+        """Returns a row per taken object, the best first: class, score, and the box in pixels of the image."""
+        found = take(prediction["objects"], prediction["objects"]["taken"])
+        parts = zip(found["labels"], found["scores"].tolist(), found["boxes"].tolist(), strict=True)
+        cells = ((names[label], round(score, 6), *(round(end, 2) for end in box)) for label, score, box in parts)
+        return [dict(zip(self.columns, one, strict=True)) for one in cells]
 
     def draw(self, canvas: Canvas, sample: Sample, names: Sequence[str]) -> None:
         objects = sample["objects"]
         shown = take(objects, objects["taken"] if "taken" in objects else ~objects["crowd"])
-        for box in shown["boxes"]:
-            canvas.box(box)
+        for place in reversed(range(len(shown["labels"]))):  # the best one on top
+            label = int(shown["labels"][place])
+            score, mask = (shown[key][place] if key in shown else None for key in ("scores", "masks"))
+            canvas.object(shown["boxes"][place], label, names[label], score, mask)
 
     def summary(self, values: Iterable[Known], names: Sequence[str]) -> dict[str, np.ndarray]:
         """Counts the images with each class, `counts`, int64 (classes,), and all `images`, (1,); and lists the `boxes`
@@ -185,15 +200,36 @@ class ObjectsTarget(Target):
             }
         return figures if times is not None else {name: values[0] for name, values in figures.items()}
 
+    def matrices(self, counts: np.ndarray) -> dict[str, np.ndarray]:
+        """Computes the `confusion` of the objects above the thresholds; the last class is the background."""
+        return {"confusion": confusion(counts)}
+
+    def sizes(self, counts: np.ndarray) -> dict[str, np.ndarray]:
+        true = counts[:, MOST:, : len(AREAS)] > 0  # (N, classes, areas)
+        taken = (counts[:, :MOST, 4:5] > 0) & (counts[:, :MOST, :1] == np.arange(true.shape[1]))
+        occurs, decided = true[..., 0], taken.any(1)
+        by_area = {f"map_{name}": true[..., place].any(1) for place, name in enumerate(AREAS) if name}
+        whole = dict.fromkeys(("map", "map50", "map75", "mar", "recall", "f1"), occurs.any(1)) | by_area
+        each = dict.fromkeys(("class/ap", "class/ap50", "class/recall"), occurs)
+        found = whole | each | {"precision": decided.any(1), "class/precision": decided}
+        return {name: part.sum(0) for name, part in found.items()}
+
     def compare(self, expected: Sample, found: Sample) -> list[Difference]:
         """Matches the objects that are decisions in either prediction one to one, by class, box and score."""
         first, second = expected["objects"], found["objects"]
-        same = (box_iou(first["boxes"][:, None], second["boxes"][None]) >= 0.99) & (
-            first["labels"][:, None] == second["labels"]
-        )
-        same &= np.abs(first["scores"][:, None] - second["scores"]) <= SCORES
-        alone = (first["taken"] & ~same.any(1)).sum() + (second["taken"] & ~same.any(0)).sum()
-        return [Difference("objects", float(alone), 0)]
+        iou = box_iou(first["boxes"][:, None], second["boxes"][None])
+        far = np.abs(first["scores"][:, None] - second["scores"])
+        same = (iou >= SAME_BOX) & (first["labels"][:, None] == second["labels"]) & (far <= SCORES)
+        pairs: list[tuple[Any, ...]] = []
+        for place in np.argsort(far, axis=None, kind="stable"):  # the most similar ones first
+            one, other = np.unravel_index(place, far.shape)
+            if same[one, other]:
+                pairs.append((one, other))
+                same[one], same[:, other] = False, False
+        alone = int(first["taken"].sum() + second["taken"].sum())
+        alone -= sum(int(first["taken"][one]) + int(second["taken"][other]) for one, other in pairs)
+        worst = max((float(far[pair]) for pair in pairs), default=0.0)
+        return [Difference("objects", float(alone), 0), Difference("score of an object", worst, SCORES)]
 
 
 def _coarse(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
