@@ -20,7 +20,8 @@ SKIPPED = 3  # exit status if some images could not be read
 def main(options: argparse.Namespace, more: Sequence[str]) -> None:
     """Predicts images and writes the predictions; exits with status 3 if `--skip_errors` left an image out."""
     pretrained = True if options.pretrained == "true" else options.pretrained
-    predictor = Predictor.open(options.model, trust_of(options, options.model), options.device, pretrained)
+    trust = trust_of(options, options.model)
+    predictor = Predictor.open(options.model, trust, options.device, pretrained, options.threshold)
     if options.tile is not None:
         predictor.check_tile(options.tile)
     sources = find_sources(options.source, options.every, missing=options.skip_errors)
@@ -28,7 +29,7 @@ def main(options: argparse.Namespace, more: Sequence[str]) -> None:
     how = (options.batch_size, options.num_workers, options.tile, options.tta, skipped if options.skip_errors else None)
     make_folder(options.output)
     with lock(options.output):
-        writer = PredictionWriter(options.output, predictor.spec, options.probabilities, options.overlays)
+        writer = PredictionWriter(options.output, predictor.spec, options.probabilities, options.overlays, options.yolo)
         predictions = track(predictor.stream(sources, *how), "Predicting", sources.count(), transient=True)
         start = time.perf_counter()
         count = writer.write(predictions, chain(sources.ignored, skipped))

@@ -63,7 +63,7 @@ class CocoFile:
 
 def _runs(mask: np.ndarray) -> dict[str, Any]:
     """Encodes a mask, bool (H, W), as COCO's run lengths, column by column, the first of pixels outside."""
-    flat = np.concatenate([[False], mask.ravel(order="F"), [False]])
+    flat = np.append(False, mask.ravel(order="F"))
     changes = np.flatnonzero(flat[1:] != flat[:-1])
     counts = np.diff(np.concatenate([[0], changes, [mask.size]]))
     return {"size": list(mask.shape), "counts": [int(count) for count in counts]}

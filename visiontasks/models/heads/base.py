@@ -110,6 +110,10 @@ class Head(Configurable, exact_module(), ABC):
         """Returns the column of the predicted class of one image; None if all columns are explained together."""
         return int(output.argmax())
 
+    def object_column(self, output: Tensor, label: int, box: np.ndarray) -> int:
+        """Returns the column of a predicted object of one image, with a box xyxy in 0..1 of the picture."""
+        raise NotImplementedError
+
     def solver(self, samples: int) -> Solver:
         """Returns what gathers the closed form; `samples` is the number of samples of all passes."""
         return RowSolver(self, samples)

@@ -118,6 +118,17 @@ class DetectionHead(Head):
     def baseline(self) -> Tensor:
         return self.trivial
 
+    def explained(self, output: Tensor, of: Tensor) -> Tensor:
+        """Lists the logits of all locations, those of one location together."""
+        return Locations.of(output).logits.flatten(1)
+
+    def column(self, output: Tensor) -> int:
+        return int(self.explained(output, output).argmax())
+
+    def object_column(self, output: Tensor, label: int, box: np.ndarray) -> int:
+        far = (Locations.of(output).boxes[0].clamp(0, 1) - torch.from_numpy(box).to(output)).abs().amax(1)
+        return int(far.argmin()) * self.num_classes + label
+
     def calibrate(self, counts: np.ndarray) -> np.ndarray:
         """Chooses the threshold of each class; one that does not occur keeps its own."""
         counts = counts.copy()
