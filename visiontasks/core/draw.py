@@ -46,7 +46,7 @@ class Canvas:
             self._image = Image.fromarray(image)
         corners = np.asarray(box, float).tolist()
         pen, fill = ImageDraw.Draw(self._image), tuple(color.tolist())
-        pen.rectangle(corners, outline=fill, width=max(1, self._line // 10))
+        pen.rectangle(corners, outline=fill, width=max(2, self._line // 8))
         text = name if score is None else f"{name} {score:.2f}"
         font = ImageFont.load_default(max(10, self._line * 3 // 4))
         place = self._free_place(corners, pen.textbbox((0, 0), text, font))

@@ -110,7 +110,7 @@ class DetectionHead(Head):
         found = Locations.of(output.float())
         rows = torch.cat([found.boxes, found.logits.sigmoid()], 2)
         first = torch.cat([self.thresholds.new_zeros(4), self.thresholds]).float()
-        return torch.cat([first.expand(len(rows), 1, -1), rows], 1)
+        return torch.cat([first.expand(rows.shape[0], 1, -1), rows], 1)
 
     def counts(self, output: Tensor, target: Tensor) -> Tensor:
         return torch.zeros(0, MOST + self.num_classes, 5)
@@ -260,7 +260,7 @@ def _locations(logits: Tensor, distances: Tensor, stride: tuple[float, float]) -
     height, width = logits.shape[-2:]
     y, x = (torch.arange(side, device=logits.device).float() + 0.5 for side in (height, width))
     cells = torch.stack([x.expand(height, width), y[:, None].expand(height, width)], 2).reshape(1, -1, 2)
-    strides = torch.stack([torch.full_like(cells[..., 0], part) for part in stride], 2).expand(len(logits), -1, -1)
+    strides = torch.stack([torch.full_like(cells[..., 0], part) for part in stride], 2).expand(logits.shape[0], -1, -1)
     centers = cells * strides
     far = distances.clamp(max=FARTHEST).exp().flatten(2).transpose(1, 2)
     boxes = torch.cat([centers - far[..., :2] * strides, centers + far[..., 2:] * strides], 2)
