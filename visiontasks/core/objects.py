@@ -56,3 +56,30 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, iou: flo
         if kept[place]:
             kept[place + 1 :] &= ~overlaps[place, place + 1 :]
     return order[kept]
+
+
+def fuse(views: Sequence[Objects], iou: float) -> Objects:
+    """Averages the predicted objects of several views of one image (Solovyev, Wang and Gabruseva 2021, section 2.2).
+
+    The best box of each view that overlaps with the best one of all, of the same class, shows the same object: its box
+    is their mean by score, its score their sum, divided by the number of views.
+
+    Args:
+        views: `boxes`, `labels` and `scores` of each view, without duplicates.
+        iou: Overlap from which on boxes show one object.
+    """
+    every = {key: np.concatenate([view[key] for view in views]) for key in ("boxes", "labels", "scores")}
+    every["view"] = np.repeat(np.arange(len(views)), [len(view["labels"]) for view in views])
+    every = take(every, np.argsort(-every["scores"], kind="stable"))
+    boxes, labels, scores, view = every["boxes"].copy(), every["labels"], every["scores"].copy(), every["view"]
+    near = (box_iou(boxes[:, None], boxes[None]) > iou) & (labels[:, None] == labels)
+    free, kept = np.ones(len(labels), bool), []
+    for place in range(len(labels)):
+        if free[place]:
+            others = np.flatnonzero(free & near[place] & (view != view[place]))
+            same = [place, *others[np.unique(view[others], return_index=True)[1]]]
+            free[same] = False
+            boxes[place] = np.average(every["boxes"][same], axis=0, weights=every["scores"][same])
+            scores[place] = every["scores"][same].sum() / len(views)
+            kept.append(place)
+    return take({"boxes": boxes, "labels": labels, "scores": scores}, np.array(kept, int))

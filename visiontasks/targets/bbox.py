@@ -43,7 +43,7 @@ class BoxTarget(Target):
         return super().collate(values, size, names) / corners(size)
 
     def merge(self, outputs: Sequence[np.ndarray], flips: Sequence[tuple[int, ...]]) -> np.ndarray:
-        return np.mean([_flipped(output, axes) for output, axes in zip(outputs, flips, strict=True)], axis=0)
+        return np.mean([flipped(output, axes) for output, axes in zip(outputs, flips, strict=True)], axis=0)
 
     def prediction(self, output: np.ndarray, frame: Frame, names: Sequence[str]) -> Sample:
         """Makes `bbox`, float32 (4,), xyxy in pixels of the image; of a set with one class `label` and `class_name`."""
@@ -95,7 +95,8 @@ class BoxTarget(Target):
         return [Difference("box in pixels", float(np.abs(expected["bbox"] - found["bbox"]).max()), PIXELS)]
 
 
-def _flipped(boxes: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+def flipped(boxes: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    """Mirrors boxes (N, 4), 0..1 of the picture, along axes: -1 left and right, -2 up and down."""
     for axis in axes:
         ends = [0, 2] if axis == -1 else [1, 3]  # x or y
         boxes = boxes.copy()

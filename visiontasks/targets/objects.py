@@ -8,15 +8,16 @@ import numpy as np
 
 from visiontasks.core.draw import Canvas
 from visiontasks.core.geometry import Frame, box_iou, corners, height_width
-from visiontasks.core.objects import Objects, area, make_objects, suppress, take
+from visiontasks.core.objects import Objects, area, fuse, make_objects, suppress, take
 from visiontasks.core.resize import resize_mask
 from visiontasks.core.sample import Sample
 from visiontasks.targets.base import Difference, Known, Target
-from visiontasks.targets.bbox import CORNERS
+from visiontasks.targets.bbox import CORNERS, flipped
 from visiontasks.targets.coco import AREAS, MOST, average_precision, confusion, match, ranked
 from visiontasks.targets.label import SCORES, mean_of_known
 
 CANDIDATES, LEAST_SCORE, SUPPRESSED = 300, 0.01, 0.6  # before suppression, and the IoU at which it removes a box
+FUSED = 0.5  # IoU of boxes of several views that show one object
 VISIBLE = 0.4  # share of an object's area that must be left after the augmentation
 STRIDE = 4  # of the masks in a batch and of an output
 SAME_BOX = 0.99  # IoU of a box of an exported model with that of its checkpoint
@@ -80,33 +81,28 @@ class ObjectsTarget(Target):
         return batch
 
     def merge(self, outputs: Sequence[np.ndarray], flips: Sequence[tuple[int, ...]]) -> np.ndarray:
-        """Joins the candidates of all views; equal ones are suppressed later."""
-        views = [outputs[0]]
-        for output, axes in zip(outputs[1:], flips[1:], strict=True):
-            output = output[:, 1:].copy()
-            for axis in axes:
-                ends = [0, 2] if axis == -1 else [1, 3]
-                output[..., ends] = 1 - output[..., ends[::-1]]
-            views.append(output)
-        return np.concatenate([outputs[0], *views[1:]], axis=1)
+        """Fuses the objects of all views; each is a candidate of one class then. The thresholds stay."""
+        if len(outputs) == 1:
+            return outputs[0]
+        found = []
+        for number, first in enumerate(outputs[0][:, :1]):
+            views = [_candidates(output[number], first.shape[1] - 4) for output in outputs]
+            for view, axes in zip(views, flips, strict=True):
+                view["boxes"] = flipped(view["boxes"], axes)
+            fused = fuse(views, FUSED)
+            rows = np.zeros((len(fused["labels"]), first.shape[1]), np.float32)
+            rows[:, :4] = fused["boxes"]
+            rows[np.arange(len(rows)), 4 + fused["labels"]] = fused["scores"]
+            found.append(np.concatenate([first, rows]))
+        longest = max(map(len, found))
+        return np.stack([np.pad(rows, ((0, longest - len(rows)), (0, 0))) for rows in found])
 
     def prediction(self, output: np.ndarray, frame: Frame, names: Sequence[str]) -> Sample:
         """Makes `objects`, at most 100 with a score above 0.01, the best first, with `scores`, boxes in pixels of the
         image, and whether each is `taken`: its score reaches the threshold of its class."""
-        thresholds, boxes, scores = output[0, 4:], output[1:, :4], output[1:, 4:]
-        scores, thresholds = scores[:, : len(names)], thresholds[: len(names)]
-        flat = np.where(scores > LEAST_SCORE, scores, 0).ravel()
-        best = np.argsort(-flat, kind="stable")[:CANDIDATES]
-        best = best[flat[best] > 0]
-        place, label = np.divmod(best, len(names))
-        kept = suppress(boxes[place], flat[best], label, SUPPRESSED)[:MOST]
-        place, label = place[kept], label[kept]
-        found = {
-            "boxes": frame.to_image(boxes[place] * corners(frame.size)),
-            "labels": label.astype(np.int64),
-            "scores": scores[place, label].astype(np.float32),
-        }
-        return {"objects": {**found, "taken": found["scores"] >= thresholds[label]}}
+        found = _candidates(output, len(names))
+        found["boxes"] = frame.to_image(found["boxes"] * corners(frame.size))
+        return {"objects": {**found, "taken": found["scores"] >= output[0, 4:][found["labels"]]}}
 
     def at_threshold(self, outputs: np.ndarray, threshold: float) -> np.ndarray:
         outputs = outputs.copy()
@@ -237,3 +233,16 @@ def _coarse(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     height, width = (-(-side // STRIDE) for side in size)
     padded = np.pad(mask, ((0, height * STRIDE - size[0]), (0, width * STRIDE - size[1])))
     return cv2.resize(padded.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+
+
+def _candidates(output: np.ndarray, classes: int) -> Objects:
+    """Returns the best candidates of an output without duplicates, the best first; boxes in 0..1 of the picture."""
+    boxes, scores = output[1:, :4], output[1:, 4 : 4 + classes]
+    flat = np.where(scores > LEAST_SCORE, scores, 0).ravel()
+    best = np.argsort(-flat, kind="stable")[:CANDIDATES]
+    best = best[flat[best] > 0]
+    place, label = np.divmod(best, classes)
+    kept = suppress(boxes[place], flat[best], label, SUPPRESSED)[:MOST]
+    place, label = place[kept], label[kept]
+    best = scores[place, label].astype(np.float32)
+    return {"boxes": boxes[place], "labels": label.astype(np.int64), "scores": best}
