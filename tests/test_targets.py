@@ -72,7 +72,7 @@ def check_draws(key: str, counts: np.ndarray) -> None:
 
 def test_kinds_are_found_by_their_keys() -> None:
     kinds = target_kinds()
-    assert set(kinds) == {"label", "labels", "bbox", "mask", "value"}
+    assert set(kinds) == {"label", "labels", "bbox", "mask", "objects", "value"}
     assert list(kinds)[-1] == "mask"  # a dense one is drawn first and is last in a table
     assert [key for key, kind in kinds.items() if kind.dense] == ["mask"]
     assert all(kind.key == key == find_target(key).key for key, kind in kinds.items())

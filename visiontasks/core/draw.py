@@ -44,7 +44,7 @@ class Canvas:
             image = np.array(self._image)
             image[mask] = (image[mask] + color.astype(np.uint16)) // 2
             self._image = Image.fromarray(image)
-        corners = np.asarray(box, float).tolist()
+        corners = np.asarray(box).round().tolist()
         pen, fill = ImageDraw.Draw(self._image), tuple(color.tolist())
         pen.rectangle(corners, outline=fill, width=max(2, self._line // 8))
         text = name if score is None else f"{name} {score:.2f}"

@@ -118,6 +118,9 @@ class Head(Configurable, exact_module(), ABC):
         """Returns what gathers the closed form; `samples` is the number of samples of all passes."""
         return RowSolver(self, samples)
 
+    def solve_alone(self) -> None:
+        """Makes the closed form solve all that it can, because no training follows."""
+
     def design(self, features: list[Tensor]) -> Tensor:
         """Computes the input of the last, linear layer: float (B, D).
 

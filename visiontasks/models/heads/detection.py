@@ -142,6 +142,9 @@ class DetectionHead(Head):
         counts[:, :MOST, 4] = (label >= 0) & (counts[:, :MOST, 1] >= thresholds[label])
         return counts
 
+    def solve_alone(self) -> None:
+        self.solves_boxes = True
+
     def solver(self, samples: int) -> Solver:
         return LocationSolver(self)
 
