@@ -18,9 +18,9 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch.optim import SGD
 
 from visiontasks.callbacks import ClosedFormStart, FreezeBackbone
-from visiontasks.data import Scenes, Shapes, VisionDataModule
-from visiontasks.models import Backbone, DetectionHead, SMPHead
-from visiontasks.tasks import ClassificationTask, DetectionTask, MultilabelTask, SegmentationTask
+from visiontasks.data import Shapes, VisionDataModule
+from visiontasks.models import Backbone, SMPHead
+from visiontasks.tasks import ClassificationTask, MultilabelTask, SegmentationTask
 from visiontasks.tasks.checkpoint import read_checkpoint
 
 
@@ -124,24 +124,6 @@ def test_the_figures_and_thresholds_of_labels_are_those_of_one_process(tmp_path:
     assert torch.equal(first, second)
     torch.testing.assert_close(first, single, atol=1e-6, rtol=0)
     assert (single != 0.5).all()
-
-
-def test_the_figures_of_objects_do_not_depend_on_the_batch_size_or_the_processes(tmp_path: Path) -> None:
-    results = []
-    for processes, batch_size in ((1, 1), (1, 16), (2, 4)):
-        seed_everything(0)
-        scenes = partial(Scenes, count=68, size=64, most=4, objects="all", empty=0.2, radii=(0.1, 0.3))
-        data = VisionDataModule(scenes, image_size=64, batch_size=batch_size)
-        task = DetectionTask(data.spec, Backbone("test_resnet", pretrained=False), partial(DetectionHead, width=8))
-        torch.nn.init.normal_(task.heads["objects"].class_layer.weight, std=0.2)  # some scores are high
-        task.heads["objects"].thresholds.fill_(0.05)
-        (found,) = make_trainer(tmp_path, processes, []).test(task, data, verbose=False)
-        results.append({name: value for name, value in found.items() if name != "test/loss"})
-    one, whole, two = results
-    assert 0 < one["test/map50"] < 1
-    assert 0 < one["test/precision"] < 1
-    assert whole == pytest.approx(one, abs=1e-6, nan_ok=True)
-    assert two == pytest.approx(one, abs=1e-6, nan_ok=True)
 
 
 def test_replicas_hold_the_same_weights_after_closed_form_start_and_unfreezing(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 import torch
 import yaml
 from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch.strategies import DDPStrategy
 from PIL import Image
 from pycocotools import mask as rle
 from pycocotools.coco import COCO
@@ -66,11 +67,11 @@ def detection_task(**options: Any) -> tuple[DetectionTask, VisionDataModule]:
     return DetectionTask(data.spec, backbone, partial(DetectionHead, width=16), optimizer, **options), data
 
 
-def trainer(folder: Path, epochs: int, *callbacks: Any) -> Trainer:
+def trainer(folder: Path, epochs: int, *callbacks: Any, **options: Any) -> Trainer:
     quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
     return Trainer(
         accelerator="cpu", max_epochs=epochs, check_val_every_n_epoch=epochs, logger=False, callbacks=[*callbacks],
-        default_root_dir=folder, **quiet,
+        default_root_dir=folder, **quiet, **options,
     )  # fmt: skip
 
 
@@ -301,6 +302,23 @@ def test_intervals_are_of_all_figures_and_name_the_images_behind_them() -> None:
     (ap,), per_class = intervals["map"], intervals["class/ap"]
     assert 0 <= ap.low < ap.value < ap.high <= 1
     assert ap.value == np.mean([one.value for one in per_class])
+
+
+@pytest.mark.parametrize(("processes", "batch_size"), [(1, 1), (1, 16), (2, 4)])
+def test_figures_depend_neither_on_the_batch_size_nor_on_the_processes(
+    processes: int, batch_size: int, checkpoint: Path, predictor: Predictor, tmp_path: Path
+) -> None:
+    data = VisionDataModule(partial(Scenes, **SCENES | {"count": 52}), image_size=64, batch_size=batch_size)
+    dataset = data.dataset("test")  # 13 images: 7 and 6
+    pairs = [(dataset.truth(i, (64, 64)), predictor.predict(dataset.image(i))[0]) for i in range(len(dataset))]
+    counts = np.stack([KIND.counts(truth, found, dataset.class_names) for truth, found in pairs])
+    strategy = DDPStrategy(start_method="fork", process_group_backend="gloo") if processes > 1 else "auto"
+    run = trainer(tmp_path, 1, devices=processes, strategy=strategy)
+    (found,) = run.test(restore_task(str(checkpoint)), data, verbose=False)
+    for name, value in KIND.figures(counts).items():
+        if not name.startswith("class/"):
+            assert found[f"test/{name}"] == pytest.approx(float(value), abs=1e-6, nan_ok=True), name
+    assert 0 < found["test/map"] < 1
 
 
 # views and tiles
