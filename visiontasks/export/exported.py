@@ -116,7 +116,8 @@ def export(
             if int8:
                 assert images.training is not None
                 plain = exported.network
-                quantize(part, calibration_pictures(images.training, task.spec, resizes), part)
+                boxes = any(head.target.columns for head in task.heads.values())
+                quantize(part, calibration_pictures(images.training, task.spec, resizes), part, exact_ends=boxes)
                 exported = Predictor(open_network(str(part)))
                 report["speed"] = speed(plain, exported.network, images.training, task.spec, resizes)
             report["figures"], failures = _compare_figures(reference, exported, images.validation, limit)
