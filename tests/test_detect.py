@@ -17,6 +17,7 @@ import torch
 import yaml
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.strategies import DDPStrategy
+from onnx import helper
 from PIL import Image
 from pycocotools import mask as rle
 from pycocotools.coco import COCO
@@ -35,6 +36,7 @@ from visiontasks.core.sample import Sample
 from visiontasks.data import Scenes, VisionDataModule
 from visiontasks.evaluate import bootstrap
 from visiontasks.export.gate import compare
+from visiontasks.export.int8 import names_of_ends
 from visiontasks.inspect.explain import choose_object, explain
 from visiontasks.models import Backbone, DetectionHead
 from visiontasks.predict import Predictor
@@ -381,6 +383,19 @@ def test_tiles_find_each_object_once_and_whole() -> None:
     assert len(whole["boxes"]) == 16
 
 
+def test_a_part_that_looks_like_another_class_is_dropped() -> None:
+    image = np.zeros((100, 175, 3), np.uint8)
+    image[40:60, 90:110] = 255  # the first tile ends at 100, the second begins at 75
+
+    def detect(tiles: np.ndarray) -> list[Objects]:
+        return [
+            {**found, "labels": (np.ptp(found["boxes"][:, ::2], axis=1) < 20).astype(int)} for found in squares(tiles)
+        ]
+
+    found = tiled_objects(detect, image, 100)
+    assert (found["boxes"].tolist(), found["labels"].tolist()) == ([[90, 40, 110, 60]], [0])
+
+
 def test_an_object_that_is_larger_than_the_overlap_stays_in_parts() -> None:
     image = np.zeros((100, 250, 3), np.uint8)
     image[20:60, 10:240] = 255
@@ -470,6 +485,20 @@ import sys, numpy as np, visiontasks
 found = visiontasks.load({str(path)!r}).predict(np.zeros((90, 70, 3), np.uint8), tile=64)
 assert "objects" in found[0] and not {{"torch", "lightning"}} & sys.modules.keys()"""
         subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_ends_of_a_graph_are_its_last_weights_and_what_follows() -> None:
+    made = [
+        helper.make_node("Conv", ["image", "w"], ["a"], "first"),
+        helper.make_node("Relu", ["a"], ["b"], "middle"),
+        helper.make_node("Conv", ["b", "w"], ["c"], "last"),
+        helper.make_node("Gemm", ["a", "w"], ["d"], "shortcut"),
+        helper.make_node("Add", ["c", "d"], ["e"], "sum"),
+        helper.make_node("Exp", ["e"], ["out"], "boxes"),
+    ]
+    image, out = (helper.make_tensor_value_info(name, 1, None) for name in ("image", "out"))
+    graph = helper.make_graph(made, "graph", [image], [out])
+    assert set(names_of_ends(graph)) == {"boxes", "sum", "last", "shortcut"}
 
 
 def test_objects_of_two_models_are_compared_one_to_one() -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
@@ -17,8 +16,8 @@ def quantize(path: Path, pictures: Iterable[np.ndarray], output: Path, exact_end
     """Quantizes an ONNX file statically: int8 weights with one scale per channel, uint8 activations.
 
     The ranges of the activations are those of `pictures`: training images as the network sees them, uint8 (1, 3, H, W).
-    With `exact_ends`, what follows the last layers with weights is not quantized: 256 steps are too few for the corner
-    of a box.
+    With `exact_ends`, the last layers with weights and what follows them are not quantized: 256 steps are too few for
+    the corner of a box.
     """
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
@@ -39,14 +38,14 @@ def quantize(path: Path, pictures: Iterable[np.ndarray], output: Path, exact_end
 
 
 def names_of_ends(graph: Any) -> list[str]:
-    """Returns the names of the nodes between the last layers with weights and the outputs of an ONNX graph."""
+    """Returns the names of the last layers with weights, and of all nodes between them and the outputs of a graph."""
     maker = {name: node for node in graph.node for name in node.output}
     waiting, found = [output.name for output in graph.output], {}
     while waiting:
         node = maker.get(waiting.pop())
-        if node is not None and node.op_type not in WEIGHTED and node.name not in found:
+        if node is not None and node.name not in found:
             found[node.name] = node
-            waiting.extend(node.input)
+            waiting.extend(node.input if node.op_type not in WEIGHTED else ())
     return list(found)
 
 

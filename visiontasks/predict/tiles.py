@@ -119,11 +119,14 @@ def _join(kept: Objects, new: Objects, window: Corners) -> Objects:
 
 
 def _is_part(objects: Objects) -> np.ndarray:
-    """Tells of each cut box whether another tile has a larger one of its class that covers it and is about as sure."""
-    boxes, labels, scores, tile = (objects[key] for key in ("boxes", "labels", "scores", "tile"))
+    """Tells of each cut box whether another tile has a larger one that covers it and is about as sure.
+
+    It may be of another class, because a part of an object looks like something else.
+    """
+    boxes, scores, tile = (objects[key] for key in ("boxes", "scores", "tile"))
     low, high = np.maximum(boxes[:, None, :2], boxes[:, :2]), np.minimum(boxes[:, None, 2:], boxes[:, 2:])
     inside, size = (high - low).clip(0).prod(-1), area(boxes)
-    fuller = (inside >= INSIDE * size[:, None]) & (size > size[:, None]) & (labels == labels[:, None])
+    fuller = (inside >= INSIDE * size[:, None]) & (size > size[:, None])
     fuller &= (tile != tile[:, None]) & (scores >= SURE * scores[:, None])
     return objects["cut"] & fuller.any(1)
 
