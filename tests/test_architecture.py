@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -142,6 +143,47 @@ def test_nothing_is_called_that_runs_or_trusts_a_file() -> None:
 def test_no_program_is_started_through_a_shell() -> None:
     keywords = [node for path in FILES for node in ast.walk(tree(path)) if isinstance(node, ast.keyword)]
     assert [ast.unparse(node) for node in keywords if node.arg == "shell"] == []
+
+
+WRITERS = {"save": 0, "savefig": 0, "imwrite": 0, "savez": 0, "copy": 1, "copy2": 1, "copyfile": 1, "move": 1}
+"""Functions that write a file, and the place of its path among their arguments."""
+WRITTEN_ELSEWHERE = {
+    ("graph.py", "program.save(str(path), external_data=False)"),  # to a part that the caller has opened
+    ("graph.py", "torch.export.save(program, path, extra_files={SPEC: json.dumps(described)})"),
+    ("checkpoint.py", "torch.save(content, noting)"),
+}
+
+
+def written(node: ast.AST) -> str | None:
+    """The path that an expression writes to; None if it writes none."""
+    if isinstance(node, ast.Attribute) and node.attr in ("write_text", "write_bytes"):
+        return ast.unparse(node.value)
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or dotted(node.func) == "opened.save":
+        return None  # the last is a method of inspect.py
+    if node.func.attr != "open" and node.func.attr not in WRITERS:
+        return None
+    arguments, place = [ast.unparse(argument) for argument in node.args], WRITERS.get(node.func.attr)
+    if node.func.attr == "open" and any(re.fullmatch("'[wax]b?'", argument) for argument in arguments):
+        return ast.unparse(node.func.value)
+    return arguments[place] if place is not None and place < len(arguments) else None
+
+
+def parts(path: Path) -> set[str]:
+    """The names of the new files that `atomic_write` or an output folder yields in a module."""
+    items = [item for node in ast.walk(tree(path)) if isinstance(node, ast.With) for item in node.items]
+    calls = [(item, item.context_expr) for item in items if isinstance(item.context_expr, ast.Call)]
+    opened = [item for item, call in calls if dotted(call.func).rpartition(".")[2] in ("atomic_write", "write")]
+    return {ast.unparse(item.optional_vars) for item in opened if item.optional_vars}
+
+
+def test_every_file_is_written_completely_or_not_at_all() -> None:
+    ours = ("files.py", "outputs.py", "lock.py")  # of core/, which keep this promise
+    found = set()
+    for path in FILES:
+        known = parts(path)
+        targets = [(written(node), node) for node in ast.walk(tree(path)) if path.name not in ours]
+        found |= {(path.name, ast.unparse(node)) for target, node in targets if target and target not in known}
+    assert found == WRITTEN_ELSEWHERE
 
 
 INTERNAL = ("segmentation_models_pytorch.decoders", "segmentation_models_pytorch.base", "timm.layers.padding")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -468,6 +468,60 @@ def test_the_gray_range_reaches_datasets_and_the_spec(tmp_path: Path) -> None:
         InputError, match=r"0\.png: 16-bit pixel values end at 1024, .*`data\.gray_range` .* \[0, 4095\]"
     ):
         plain.dataset("train").image(0)
+
+
+def write_stacks(root: Path, **counts: int) -> Callable[[str], VisionDataset]:
+    """TIFF files of these numbers of pages in two classes; page n is gray of 40 n, and no two files are the same."""
+    for place, folder in enumerate(("train/a", "train/b", "val/a", "val/b")):
+        (root / folder).mkdir(parents=True)
+        for name, count in counts.items():
+            pages = [Image.new("L", (8, 8 + place), 40 * number) for number in range(1, count + 1)]
+            pages[0].save(root / folder / f"{name}.tif", save_all=True, append_images=pages[1:])
+    return partial(ImageFolder, root=str(root))
+
+
+def test_the_page_reaches_datasets_and_the_spec(tmp_path: Path) -> None:
+    folder = write_stacks(tmp_path, x=3, y=4)
+    for make in (folder, partial(Windows, source=folder)):
+        data = VisionDataModule(make, 8, page=3)
+        assert data.spec["page"] == 3
+        train = data.dataset("train")
+        values = {value for i in range(len(train)) for value in np.unique(train.image(i)).tolist()}
+        assert values - {114} == {120}  # 114 outside of an image
+    lacking = VisionDataModule(folder, 8, page=4)
+    with pytest.raises(
+        InputError, match=r"a/x\.tif: no page 4; the file has 3\. 2 of 4 files lack it: .*b/x\.tif\. Set"
+    ):
+        lacking.dataset("train")
+
+
+def test_files_with_several_pages_are_counted_unless_a_page_is_chosen(tmp_path: Path, recwarn: Any) -> None:
+    folder = write_stacks(tmp_path, x=1, y=4)
+    assert VisionDataModule(folder, 8, page=1).dataset("train").image(1).max() == 40
+    assert not len(recwarn)
+    data = VisionDataModule(folder, 8)
+    text = r"2 of 4 image files have several pages \(.*a/y\.tif has 4\); only the first is read\. Set `data\.page`"
+    with pytest.warns(UserWarning, match=text):
+        assert data.dataset("train").image(1).max() == 40
+    assert "page" not in data.spec
+
+
+def test_boxes_belong_to_pages_of_one_size(tmp_path: Path) -> None:
+    image = Image.new("L", (20, 20))
+    for name, size in (("a", 20), ("b", 16)):
+        image.save(tmp_path / f"{name}.tif", save_all=True, append_images=[Image.new("L", (size, size), 80)])
+        (tmp_path / f"{name}.csv").write_text(f"path,label,xmin,ymin,xmax,ymax\n{name}.tif,x,1,1,18,18\n")
+    tables = [partial(CsvTable, path=str(tmp_path / f"{name}.csv"), splits=Splits(val=0.0)) for name in "ab"]
+    same, other = (VisionDataModule(table, 8, page=2) for table in tables)
+    assert same.dataset("train").image(0).max() == 80
+    with pytest.raises(InputError, match=r"b\.tif: page 2 has 16 x 16 pixels, and page 1, by which .* has 20 x 20"):
+        other.dataset("train")
+
+
+@pytest.mark.parametrize("page", [0, -1, True, 1.0])
+def test_a_page_that_is_no_number_of_one_is_an_error(page: Any) -> None:
+    with pytest.raises(InputError, match=r"data\.page: .* must be 1, the first page, or more"):
+        VisionDataModule(partial(Shapes, count=8), 32, page=page)
 
 
 @pytest.mark.parametrize("value", [(1.0, 1.0), (9.0, 0.0), (0.0, float("inf")), (0.0, float("nan"))])

@@ -361,6 +361,41 @@ def test_a_coco_image_of_another_size_than_stated_is_an_error(
         assert boxes(CocoBoxes("train", **arguments, splits=ALL)) == [[1, 2, 11, 22]]
 
 
+def test_coco_annotations_that_are_there_twice_count_once(write_coco: Callable) -> None:
+    outline = [[1, 2, 11, 2, 11, 22]]
+    same = [mark(id=i, segmentation=outline, area=i) for i in range(3)]
+    others = [mark(category=3, segmentation=outline), mark(segmentation=[[1, 2, 11, 2, 5, 22]]), mark(image=2)]
+    arguments = write_coco(coco(IMAGES, [*same, *others, mark(segmentation=outline, bbox=(1, 2, 10, 21))]))
+    with pytest.warns(
+        UserWarning, match=r"boxes\.json: 2 annotations have the same image, class, box and outline as one"
+    ):
+        data = CocoBoxes("train", **arguments, splits=ALL)
+    assert [len(data.objects(index)[1]) for index in range(2)] == [4, 1]
+
+
+def test_voc_objects_that_are_there_twice_count_once(voc: Callable) -> None:
+    with pytest.warns(UserWarning, match="3 objects have the same image, name and box as one before them"):
+        data = VocBoxes("train", str(voc({"a": xml(TWO * 2), "b": xml([*TWO, TWO[0]])})), splits=ALL)
+    assert [data.objects(index)[1].tolist() for index in range(2)] == [[1, 0], [1, 0]]  # the larger one first
+
+
+@pytest.mark.parametrize("name", ["photos\\gone.png", "..\\..\\gone.png", "C:\\photos\\gone.png"])
+def test_a_path_of_windows_without_a_file_is_an_error_that_speaks_of_backslashes(
+    write_coco: Callable, write_table: Callable, voc: Callable, tmp_path: Path, name: str
+) -> None:
+    text = r"Backslashes, as Windows writes them, are read as slashes; correct the folders"
+    arguments = write_coco(coco(IMAGES, [mark()]))
+    (tmp_path / "boxes.json").write_text(json.dumps(coco([{"id": 7, "file_name": name}], [mark()])))
+    with pytest.raises(InputError, match=rf"image 7: .*gone\.png.* {text}"):
+        CocoBoxes("train", **arguments, splits=ALL)
+    with pytest.raises(InputError, match=rf"line 2: .*gone\.png.* {text}"):
+        CsvTable("train", write_table(f"{name},cat,1,1,9,9"), splits=ALL)
+    root = voc({"a": xml(TWO)})
+    (root / "annotations/b.xml").write_text(xml(TWO, name))
+    with pytest.raises(InputError, match=r"b\.xml: no image b\.\* nor 'gone\.png', the end of a path with backslashes"):
+        VocBoxes("train", str(root), splits=ALL)
+
+
 def mark(image: Any = 7, category: Any = 18, bbox: Any = (1, 2, 10, 20), **more: Any) -> dict[str, Any]:
     return {"id": 5, "image_id": image, "category_id": category, "bbox": bbox, **more}
 

@@ -156,45 +156,46 @@ def test_freezing_without_unused_parameters_is_refused(tmp_path: Path) -> None:
 
 
 def test_two_processes_resume_within_an_epoch_as_if_they_had_not_stopped(tmp_path: Path) -> None:
-    def fit(folder: str, *callbacks: Callback, ckpt_path: Path | None = None) -> Path:
+    def fit(folder: str, *callbacks: Callback, ckpt_path: Path | None = None) -> tuple[Path, dict[str, float]]:
         directory = tmp_path / folder
         directory.mkdir(exist_ok=True)
         task, data = make()
         trainer = make_trainer(tmp_path, 2, [SaveState(directory), *callbacks], epochs=2)
         trainer.fit(task, data, ckpt_path=ckpt_path, weights_only=True)
-        return directory
+        return directory, {name: float(value) for name, value in trainer.callback_metrics.items()}
 
     class SaveWithin(Callback):
         def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *args: Any) -> None:
             if trainer.global_step == 12:
                 trainer.save_checkpoint(tmp_path / "within.ckpt", weights_only=False)
 
-    whole = fit("whole", SaveWithin())
+    whole, figures = fit("whole", SaveWithin())
     assert read_checkpoint(tmp_path / "within.ckpt")["visiontasks"]["fit"]["batches per epoch"] == 9
-    resumed = fit("resumed", ckpt_path=tmp_path / "within.ckpt")
+    resumed, found = fit("resumed", ckpt_path=tmp_path / "within.ckpt")
+    assert found == figures
+    assert {"train/loss", "train/accuracy", "val/loss"} <= figures.keys()
     for rank in (0, 1):
         one, other = (torch.load(folder / f"rank{rank}.pt", weights_only=True) for folder in (whole, resumed))
         assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-INTERRUPTED = """
+FAULT = """
 import os, signal, sys
 from visiontasks.callbacks import Checkpoints
 from visiontasks.cli import main
+from visiontasks.core.errors import InputError
 before = Checkpoints.on_train_batch_start
-def interrupt(self, trainer, *args):
+def fail(self, trainer, *args):
     before(self, trainer, *args)
     if trainer.global_rank == {rank} and trainer.global_step == 3:
-        os.kill(os.getpid(), {number})
-Checkpoints.on_train_batch_start = interrupt
+        {fault}
+Checkpoints.on_train_batch_start = fail
 main()
 """
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("rank", [0, 1])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_signal_to_one_process_ends_both(rank: int, number: signal.Signals, tmp_path: Path) -> None:
+def run_with_fault(tmp_path: Path, rank: int, fault: str) -> tuple[subprocess.CompletedProcess, dict[str, Any]]:
+    """Runs a fit of two processes, and a line of code in the 4th step of one; returns its end and its checkpoint."""
     config = tmp_path / "small.yaml"
     config.write_text("""
         model: {class_path: ClassificationTask, init_args: {backbone: {name: test_resnet, pretrained: false}}}
@@ -202,17 +203,38 @@ def test_a_signal_to_one_process_ends_both(rank: int, number: signal.Signals, tm
         trainer: {accelerator: cpu, devices: 2, strategy: ddp, max_epochs: 2, logger: false, default_root_dir: runs}
     """)
     script = tmp_path / "script.py"
-    script.write_text(INTERRUPTED.format(rank=rank, number=int(number)))
+    script.write_text(FAULT.format(rank=rank, fault=fault))
     command = [sys.executable, str(script), "fit", "-c", str(config), "--save_every", "1"]
     started = time.monotonic()
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert time.monotonic() - started < 60
     (last,) = (tmp_path / "runs/small").glob("*/last.ckpt")
+    return ended, read_checkpoint(last)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_to_one_process_ends_both(rank: int, number: signal.Signals, tmp_path: Path) -> None:
+    ended, last = run_with_fault(tmp_path, rank, f"os.kill(os.getpid(), {int(number)})")
     if number == signal.SIGTERM:
         assert ended.returncode == 143
         assert "interrupted by SIGTERM" in ended.stderr
-        assert read_checkpoint(last)["global_step"] == 4
+        assert last["global_step"] == 4
     else:
         assert ended.returncode == (-signal.SIGKILL if rank == 0 else 2)
         assert "another process of this run ended first" in ended.stderr
-        assert read_checkpoint(last)["global_step"] == 3
+        assert last["global_step"] == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("error", ["InputError", "RuntimeError"])
+def test_an_error_in_one_process_ends_both_with_its_reason(rank: int, error: str, tmp_path: Path) -> None:
+    ended, last = run_with_fault(tmp_path, rank, f"raise {error}('the true reason')")
+    assert ended.returncode == 2
+    first, *others = (line for line in ended.stderr.splitlines() if line.startswith("error: "))
+    assert "the true reason" in first
+    assert all("another process of this run ended first; its message above" in line for line in others)
+    assert "Traceback" not in ended.stderr
+    assert last["global_step"] == 3

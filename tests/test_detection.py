@@ -12,9 +12,10 @@ from torchvision.ops import box_iou, generalized_box_iou_loss
 from visiontasks.core.errors import InputError
 from visiontasks.core.geometry import Frame
 from visiontasks.core.objects import make_objects
-from visiontasks.losses import ATSS, CrossEntropy, DetectionLoss, TaskAligned
-from visiontasks.losses.assignment import Locations, pairwise_iou
-from visiontasks.models import DetectionHead
+from visiontasks.losses import ATSS, CrossEntropy, DetectionLoss, InstanceLoss, TaskAligned
+from visiontasks.losses.instances import Instances
+from visiontasks.losses.locations import Locations, pairwise_iou
+from visiontasks.models import DetectionHead, InstanceHead
 from visiontasks.models.location_ridge import FOLDS, NormalEquations
 from visiontasks.models.necks import FeaturePyramid
 from visiontasks.targets import find_target
@@ -226,3 +227,65 @@ def shows(found: tuple[np.ndarray, int], row: list[float]) -> bool:
     """Whether the middle of a predicted box lies in the object, and the class is right."""
     (x1, y1, x2, y2), label = found
     return label == row[4] and row[0] < (x1 + x2) / 2 < row[2] and row[1] < (y1 + y2) / 2 < row[3]
+
+
+def with_mask() -> Tensor:
+    """A batch of a picture with one object, that fills the left half of its box, and a picture without any."""
+    mask = np.zeros((1, HEIGHT, WIDTH), bool)
+    mask[0, 8:40, 16:40] = True
+    values = [{**make_objects([[16, 8, 64, 40]], [1]), "masks": mask}, {**make_objects([], []), "masks": mask[:0]}]
+    return torch.from_numpy(find_target("objects").collate(values, (HEIGHT, WIDTH), ["a", "b"]))
+
+
+def test_packed_instances_are_the_same_when_unpacked() -> None:
+    output = InstanceHead(CHANNELS, 2)(features(2))
+    parts = Instances.unpack(output)
+    assert parts.prototypes.shape == (2, 16, HEIGHT // 4, WIDTH // 4)
+    assert parts.coefficients.shape == (2, 126, 16)
+    torch.testing.assert_close(parts.pack(), output)
+    assert parts.found.shape == DetectionHead(CHANNELS, 2)(features(2)).shape
+
+
+def test_a_batch_has_the_covered_share_of_each_cell() -> None:
+    cells = with_mask()[0, 0, 6:].reshape(HEIGHT // 4, WIDTH // 4)
+    assert cells.sum() == 8 * 6
+    assert cells[2:10, 4:10].min() == 1
+
+
+def test_dice_loss_is_zero_for_the_true_mask_and_one_for_its_opposite() -> None:
+    target = with_mask()
+    found = Instances.unpack(InstanceHead(CHANNELS, 2)(features(2)).detach())
+    assigned = ATSS()(Locations.of(found.found), target)
+    count = int((assigned.index >= 0).sum())
+    cells = target[:, 0, 6:].reshape(2, 1, HEIGHT // 4, WIDTH // 4)
+    for sign, expected in ((1, 0.0), (-1, 1.0)):
+        prototypes = sign * (2 * cells - 1) * 20
+        parts = Instances(found.found, torch.ones(2, 126, 1), prototypes)
+        assert InstanceLoss().mask_loss(parts, assigned, target) / count == pytest.approx(expected, abs=1e-3)
+
+
+def test_predicted_masks_lie_in_their_boxes_at_the_size_of_the_image() -> None:
+    output = InstanceHead(CHANNELS, 2)
+    rows = output.postprocess(output(features(1))).detach().numpy()[0]
+    rows[1:, 6:] = 1  # every cell belongs to every object
+    frame = Frame(2 * HEIGHT, 2 * WIDTH, (HEIGHT, WIDTH))
+    found = find_target("objects").prediction(rows, frame, ["a", "b"])["objects"]
+    assert found["masks"].shape == (len(found["labels"]), 2 * HEIGHT, 2 * WIDTH)
+    for mask, box in zip(found["masks"], found["boxes"], strict=True):
+        (left, top), (right, bottom) = np.floor(box[:2]).astype(int), np.ceil(box[2:]).astype(int)
+        assert mask.sum() == mask[top:bottom, left:right].sum() == (bottom - top) * (right - left)
+
+
+def test_flipped_views_of_instances_merge_to_the_same_objects() -> None:
+    head, kind = InstanceHead(CHANNELS, 2), find_target("objects")
+    rows = head.postprocess(head(features(1))).detach().numpy()
+    flipped = rows.copy()
+    flipped[:, 1:, [0, 2]] = 1 - flipped[:, 1:, [2, 0]]
+    cells = flipped[:, 1:, 6:].reshape(1, -1, HEIGHT // 4, WIDTH // 4)
+    flipped[:, 1:, 6:] = cells[..., ::-1].reshape(1, cells.shape[1], -1)
+    merged, frame = kind.merge([rows, flipped], [(), (-1,)]), Frame(HEIGHT, WIDTH, (HEIGHT, WIDTH))
+    one, other = (kind.prediction(output[0], frame, ["a", "b"])["objects"] for output in (rows, merged))
+    assert len(one["labels"])
+    for key in ("boxes", "scores"):
+        np.testing.assert_allclose(other[key], one[key], rtol=1e-4, atol=1e-4)
+    assert (other["masks"] == one["masks"]).mean() > 0.9999

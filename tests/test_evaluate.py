@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +193,28 @@ def test_the_command_compares_views_with_the_plain_answer(
             assert float(row["difference value"]) == pytest.approx(
                 float(row["views value"]) - float(row["plain value"])
             )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_at_once_without_a_file(
+    number: signal.Signals, shapes_checkpoints: dict[str, Path], tmp_path: Path, capsys: Any
+) -> None:
+    folder, main_thread, ended = tmp_path / "out", threading.get_ident(), threading.Event()
+
+    def interrupt() -> None:
+        while not folder.exists():
+            if ended.wait(0.01):
+                return
+        signal.pthread_kill(main_thread, number)
+
+    threading.Thread(target=interrupt).start()
+    args = ["--output", str(folder), "--batch_size", "1", "--data.dataset.count", "8000"]
+    with pytest.raises(SystemExit) as stopped:
+        main(["evaluate", str(shapes_checkpoints["label"]), *args])
+    ended.set()
+    assert stopped.value.code == 128 + number
+    assert capsys.readouterr().err == f"interrupted by {number.name}\n"
+    assert [*folder.iterdir()] == []
 
 
 def test_data_can_be_changed_and_mistakes_are_named(

@@ -90,6 +90,7 @@ FLAGS = {  # and a part of the message
     "--trainer.logger TensorBoardLogger --trainer.logger.save_dir x": "TensorBoardLogger: Neither `tensorboard`",
     "--trainer.callbacks+=EarlyStopping --trainer.callbacks.monitor nothing": "Early stopping conditioned on metric",
     "--seed_everything -1": "seed_everything: -1 must be 0 or more",
+    "--data.num_workers 100000": "data.num_workers: 100000 loader processes on ",
     "--data.num_workers -1": "data.num_workers: -1 must be 0 or more",
     "--data.batch_size 1": "batch norm cannot learn from a batch of one image",
     "--data.image_size 1000000000": "images have at most",
@@ -201,6 +202,11 @@ def test_what_is_no_config_is_named(fit: Any, tmp_path: Path) -> None:
         assert f"section.yaml: data: {name} is not a file of settings" in fit("-c", "section.yaml")
     assert "latin.yaml: not YAML: 'utf-8' codec" in fit("-c", "latin.yaml")
     assert "list.yaml: expected sections" in fit("-c", "list.yaml")
+    for text in ("", "# nothing yet\n"):
+        Path("empty.yaml").write_text(text)
+        assert "empty.yaml: expected sections such as trainer, model and data; found nothing." in fit(
+            "-c", "empty.yaml"
+        )
     assert "no such file" in fit("-c", "x" * 5000)
     for name in ("trainer", "data"):
         for value in ("null", "3"):

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image, ImageOps, PngImagePlugin
 
 from visiontasks.core.errors import InputError
-from visiontasks.core.headers import MAX_PIXELS
+from visiontasks.core.headers import MAX_PIXELS, has_pages
 from visiontasks.core.images import decode_image, read_image, read_size
 from visiontasks.data.masks import MaskEncoding
 from visiontasks.predict.sources import find_sources
@@ -203,8 +203,49 @@ def test_of_several_frames_the_first_is_taken(kind: str, monkeypatch: pytest.Mon
     assert Image.open(io.BytesIO(data)).n_frames == 3
     for name in ("first", "second"):
         assert np.abs(decode_image(data, name) - np.array([255, 0, 0])).max() <= (3 if kind == "MPO" else 0)
-    said = [] if kind == "MPO" else ["first: only the first of several pages or frames is read, here and in all files."]
-    assert caplog.messages == said  # the other images of an MPO file are previews
+    text = "first: only page 1 of 3 is read, here and in all files. `data.page` chooses another."
+    assert caplog.messages == ([] if kind == "MPO" else [text])  # the other images of an MPO file are previews
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF", "MPO"])
+def test_any_page_can_be_read_and_one_that_is_absent_is_an_error(
+    kind: str, monkeypatch: pytest.MonkeyPatch, caplog: Any, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("visiontasks.core.headers._with_pages", [])
+    frames = [Image.new("RGB", (12, 8), color) for color in ((255, 0, 0), (0, 255, 0), (0, 0, 255))]
+    options = {"lossless": True} if kind == "WEBP" else {}
+    path = tmp_path / "pages"
+    path.write_bytes(encode(frames[0], kind, save_all=True, append_images=frames[1:], **options))
+    for page, frame in enumerate(frames, 1):
+        assert np.abs(read_image(path, page=page) - np.asarray(frame).astype(int)).max() <= (3 if kind == "MPO" else 0)
+        assert read_size(path, page) == (8, 12)
+    for read in (read_image, read_size):
+        with pytest.raises(InputError, match=r"pages: no page 4; the file has 3\. Set `data\.page` to a page"):
+            read(path, page=4)
+    path.write_bytes(encode(frames[0], kind, **options))
+    np.testing.assert_array_equal(read_image(path, page=1), read_image(path))
+    with pytest.raises(InputError, match="pages: no page 2; the file has 1"):
+        read_image(path, page=2)
+    assert caplog.messages == []
+
+
+def test_pages_have_sizes_and_depths_of_their_own(tmp_path: Path) -> None:
+    first, second = Image.new("L", (36, 24), 9), Image.fromarray(TWELVE[:, :20])
+    first.save(path := tmp_path / "a.tif", save_all=True, append_images=[second])
+    assert (read_size(path), read_size(path, 2)) == ((24, 36), (24, 20))
+    np.testing.assert_array_equal(read_image(path, (0, 4095), 2), as_rgb(TWELVE_8_BIT[:, :20]))
+    with pytest.raises(InputError, match=r"a\.tif: 16-bit pixel values end at"):
+        read_image(path, page=2)
+
+
+@pytest.mark.parametrize("big", [False, True])
+def test_files_with_several_pages_are_recognized_by_their_headers(tmp_path: Path, big: bool) -> None:
+    page = Image.new("L", (9, 7))
+    for name, options in (("1.tif", {"big_tiff": big}), ("1.gif", {}), ("2.tif", {"big_tiff": big}), ("2.gif", {})):
+        more = {"save_all": True, "append_images": [Image.new("L", (9, 7), 200)]} if name[0] == "2" else {}
+        page.save(tmp_path / name, **options, **more)
+        with (tmp_path / name).open("rb") as file:
+            assert has_pages(file) == (name[0] == "2"), name
 
 
 def test_the_content_decides_the_format_not_the_name(tmp_path: Path) -> None:

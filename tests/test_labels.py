@@ -31,6 +31,7 @@ from visiontasks.core.errors import InputError
 from visiontasks.core.geometry import Frame
 from visiontasks.data import CocoBoxes, CsvTable, Shapes, VisionDataModule, VocBoxes
 from visiontasks.data.splits import Splits
+from visiontasks.evaluate import bootstrap, describe_intervals
 from visiontasks.losses import Asymmetric, BinaryCrossEntropy, BinaryFocal, CrossEntropy, Loss
 from visiontasks.models import Backbone, LabelsHead
 from visiontasks.models.heads.labels import best_threshold, fit_platt
@@ -38,7 +39,7 @@ from visiontasks.models.ridge import fit_ridge
 from visiontasks.predict import Predictor
 from visiontasks.predict.torch_network import TorchNetwork
 from visiontasks.targets import Known, find_target
-from visiontasks.targets.labels import average_precision
+from visiontasks.targets.precision import EXACT, FEW, average_precision, linear_precision
 from visiontasks.tasks import MultilabelTask
 from visiontasks.tasks.checkpoint import read_checkpoint
 
@@ -124,6 +125,53 @@ def test_times_equals_repeating_images() -> None:
                 assert drawn[name].shape == (len(times), *np.shape(expected)), name
                 np.testing.assert_allclose(drawn[name][row], expected, rtol=1e-9, err_msg=name)
         assert np.isnan(drawn["class/ap"][-1, 3])
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("positives", [3, FEW - 1, FEW, 150])
+def test_linear_precision_has_the_derivatives_of_average_precision(positives: int, ties: bool) -> None:
+    rng = np.random.default_rng(0)
+    positive = rng.permutation(200) < positives
+    probability = (rng.normal(size=200) + positive).round(0 if ties else 9)
+    times = 1 + 1e-6 * np.concatenate([np.eye(200), -np.eye(200)])
+    start, slopes = linear_precision(probability, positive, times.T, np.arange(200))
+    expected = average_precision(probability, positive, times) * (times @ positive)
+    up, down = (start + (times - 1) @ slopes - expected).reshape(2, 200)
+    np.testing.assert_allclose([up, down], 0, atol=1e-9)  # the second order is 1e-12
+    np.testing.assert_allclose((up - down) / 2e-6, 0, atol=1e-6)
+    often = rng.integers(0, 4, (5, EXACT)).astype(float)  # so few images count exactly
+    few = probability[:EXACT], positive[:EXACT]
+    start, slopes = linear_precision(*few, often.T, np.arange(EXACT))
+    np.testing.assert_allclose(start / (often @ few[1]), average_precision(*few, often), rtol=1e-9)
+    assert not slopes.any()
+
+
+def make_rare(seed: int) -> np.ndarray:
+    """Counts of 800 images with six classes, from rare to frequent, found well and badly; a fifth is unknown."""
+    rng = np.random.default_rng(0)
+    true = (rng.permuted(np.tile(np.arange(800), (6, 1)), axis=1).T < [6, 12, 40, 80, 200, 400]).astype(float)
+    scores = rng.normal(size=true.shape) + true * [2, 1, 2, 1, 2, 1]
+    scores += 0.3 * np.random.default_rng(seed).normal(size=true.shape)
+    true[rng.uniform(size=true.shape) < 0.2] = NAN
+    return make_counts(1 / (1 + np.exp(1 - scores)), true)
+
+
+def test_intervals_of_large_sets_are_those_of_the_exact_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ends of an interval move by at most 5 % of its width; draws of another seed move them by more."""
+    counts = make_rare(1)
+    assert LABELS.is_exact(counts, 2000)
+    for other in (None, make_rare(2)):
+        monkeypatch.undo()
+        expected = bootstrap("labels", counts, other=other)
+        monkeypatch.setattr(type(LABELS), "exact_up_to", 0)
+        found = bootstrap("labels", counts, other=other)
+        for name in ("map", "class/ap"):
+            for one, two in zip(expected.pop(name), found.pop(name), strict=True):
+                assert np.abs(np.subtract(one, two)).max() <= 0.05 * (one.high - one.low), (name, one, two)
+        assert found == expected
+    assert describe_intervals({"labels": counts}, 2000).endswith(
+        "average precision of labels to first order, large set"
+    )
 
 
 def test_what_is_unknown_is_in_no_figure() -> None:

@@ -54,6 +54,16 @@ def test_colors_are_looked_up_in_palettes_too(tmp_path: Path, mode: str) -> None
     assert code.read(save(tmp_path / "a.png", pixels, mode)).tolist() == [[2, 1, 0], [0, 255, 2]]
 
 
+def test_a_mask_of_several_pages_is_read_at_the_page_of_its_image(tmp_path: Path) -> None:
+    first, second = Image.fromarray(np.zeros((2, 3), np.uint8)), Image.fromarray(CLASSES)
+    first.save(path := tmp_path / "a.tif", save_all=True, append_images=[second])
+    assert MaskEncoding(3).read(path, page=2).tolist() == CLASSES.tolist()
+    with pytest.raises(InputError, match=r"a\.tif: no page 3; the file has 2"):
+        MaskEncoding(3).read(path, page=3)
+    second.save(tmp_path / "b.tif")  # for every page of the image
+    assert MaskEncoding(3).read(tmp_path / "b.tif", page=2).tolist() == CLASSES.tolist()
+
+
 def test_values_are_mapped_and_some_ignored(tmp_path: Path) -> None:
     """Oxford-IIIT Pet: 1 is pet, 2 background, 3 the border."""
     code = MaskEncoding(2, values=[2, 1], ignore=[3])

@@ -178,6 +178,18 @@ def test_a_model_reads_16_bit_images_as_it_did_in_training(tmp_path: Path, shape
     np.testing.assert_array_equal(again["probabilities"], expected["probabilities"])
 
 
+def test_a_model_reads_the_page_that_it_was_trained_on(tmp_path: Path, shapes_checkpoints: dict[str, Path]) -> None:
+    first, second = (Image.open(path) for path in sorted(shapes_checkpoints["photos"].iterdir())[:2])
+    first.save(path := tmp_path / "a.tif", save_all=True, append_images=[second])
+    predictor = Predictor.open(str(shapes_checkpoints["label"]))
+    predictor.spec["page"] = 2
+    found, expected = predictor.predict([path, second])
+    np.testing.assert_array_equal(found["probabilities"], expected["probabilities"])
+    first.save(tmp_path / "b.tif")
+    with pytest.raises(InputError, match=r"b\.tif: no page 2; the file has 1"):
+        predictor.predict(tmp_path / "b.tif")
+
+
 # Videos
 
 
@@ -345,6 +357,24 @@ def test_what_was_predicted_before_a_bad_file_is_kept(tmp_path: Path, predict: A
     assert "bad.png" in error_of(capsys, predict, *good, tmp_path / "bad.png", good[0])
     lines = (tmp_path / "out/predictions.csv.part").read_text().splitlines()
     assert [line.split(",")[0] for line in lines[1:]] == [str(path) for path in good]
+
+
+def test_all_files_that_cannot_be_read_are_named_when_the_first_ends_the_run(
+    tmp_path: Path, predict: Any, capsys: Any
+) -> None:
+    for path in touch(tmp_path / "in", "a.png", "c.png", "z.png"):
+        Image.new("RGB", (40, 40), "red").save(path)
+    bad = touch(tmp_path / "in", "b.png", "d.heic", *(f"e{number:02d}.png" for number in range(12)))
+    (tmp_path / "in/b.png").write_bytes((tmp_path / "in/a.png").read_bytes()[:60])  # its header is whole
+    touch(tmp_path / "in", "notes.txt")
+    error = error_of(capsys, predict, tmp_path / "in")
+    assert f"{bad[0]}: broken or truncated image" in error
+    assert f"13 more cannot be read: {', '.join(map(str, bad[1:11]))}, .... " in error
+    assert "out/skipped.csv has the reasons. `--skip_errors` leaves out" in error
+    rows = read_csv(tmp_path / "out/skipped.csv")
+    assert [row["path"] for row in rows] == [str(tmp_path / "in/notes.txt"), *map(str, bad)]
+    assert all(row["reason"] for row in rows)
+    assert len((tmp_path / "out/predictions.csv.part").read_text().splitlines()) == 2
 
 
 def test_other_files_of_a_folder_are_named_and_listed(tmp_path: Path, predict: Any, capsys: Any) -> None:

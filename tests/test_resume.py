@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
-from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging
+from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from torch.optim import SGD, AdamW
 
@@ -79,8 +79,7 @@ def fit(
         accelerator="cpu",
         callbacks=[*callbacks(), FiniteCheck(), Results(), checkpoints],
         logger=logger,
-        log_every_n_steps=1,
-        **{"max_epochs": 3, **quiet, **options},
+        **{"max_epochs": 3, "log_every_n_steps": 1, **quiet, **options},
     )
     trainer.fit(model, data, ckpt_path=ckpt_path, weights_only=True)
     return trainer
@@ -220,22 +219,63 @@ def test_a_signal_saves_the_step_and_the_fit_resumes(
 
 
 class StopAt(Callback):
-    """Ends a fit after the given step, as `max_time` does."""
+    """Ends a fit after the given batch, as `max_time` does."""
 
-    def __init__(self, step: int) -> None:
-        self.step = step
+    def __init__(self, batch: int) -> None:
+        self.batch = batch
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
-        trainer.should_stop = trainer.should_stop or trainer.global_step == self.step
+        trainer.should_stop = trainer.should_stop or trainer.fit_loop.total_batch_idx + 1 == self.batch
 
 
 def test_a_fit_that_ended_within_an_epoch_goes_on_there(tmp_path: Path, uninterrupted: dict[str, Any]) -> None:
     fit(tmp_path, callbacks=lambda: [StopAt(8)], keep=False)
     last = tmp_path / "last.ckpt"
     assert read_checkpoint(last)["global_step"] == 8
+    (tmp_path / "metrics.csv").rename(tmp_path / "before.csv")
     found = end_of(fit(tmp_path, last, keep=False), tmp_path)
     different = [name for name in found if not equal(found[name], uninterrupted[name])]
-    assert set(different) <= {"rows", "best"}  # a fit that ends early validates once more
+    assert set(different) <= {"best"}  # a fit that ends early validates once more
+
+
+def test_a_fit_does_not_end_between_batches_whose_gradients_are_summed(tmp_path: Path) -> None:
+    fit(tmp_path, callbacks=lambda: [StopAt(9)], keep=False, accumulate_grad_batches=2)
+    checkpoint = read_checkpoint(tmp_path / "last.ckpt")
+    assert checkpoint["global_step"] == 5
+    assert checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["ready"] == 10
+
+
+def test_the_validation_of_a_fit_that_ended_within_an_epoch_is_not_in_the_resumed_one(tmp_path: Path) -> None:
+    def run(folder: Path, step: int, ckpt_path: Path | None = None) -> dict[str, Any]:
+        def callbacks() -> list[Callback]:
+            return [EarlyStopping("val/accuracy", mode="max", patience=2), StopAt(step)]
+
+        options: dict[str, Any] = {"keep": False, "max_epochs": 9, "log_every_n_steps": 4, "val_check_interval": 4}
+        optimizer = partial(SGD, lr=0.0)  # so every validation after the first one is without improvement
+        return end_of(fit(folder, ckpt_path, callbacks, optimizer=optimizer, **options), folder)
+
+    expected = run(tmp_path / "whole", -1)
+    assert expected["step"] == (16, 3)
+    stopped = tmp_path / "stopped"
+    assert run(stopped, 9)["step"] == (9, 2)
+    (stopped / "metrics.csv").rename(stopped / "before.csv")
+    found = run(stopped, -1, stopped / "last.ckpt")
+    assert [name for name in found if not equal(found[name], expected[name])] == []
+
+
+def test_a_plain_trainer_resumes_from_a_plain_checkpoint(tmp_path: Path) -> None:
+    def train(*callbacks: Callback, ckpt_path: Path | None = None) -> dict[str, torch.Tensor]:
+        seed_everything(0, verbose=False)
+        data = VisionDataModule(partial(Shapes, count=24, size=32), image_size=32, batch_size=4)
+        model = ClassificationTask(data.spec, Backbone("test_resnet", pretrained=False))
+        quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
+        trainer = Trainer(accelerator="cpu", max_epochs=2, callbacks=[*callbacks], default_root_dir=tmp_path, **quiet)
+        trainer.fit(model, data, ckpt_path=ckpt_path)
+        return model.state_dict()
+
+    expected = train(ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=4, save_top_k=-1))
+    for step in (4, 8):
+        assert equal(train(ckpt_path=tmp_path / f"step={step}.ckpt"), expected)
 
 
 def kill_after(seconds: float, function: Callable[[], Any], written: Path | None = None) -> bool:

@@ -313,14 +313,41 @@ def test_a_rate_without_effect_is_refused(fit: Callable[..., Path], capsys: pyte
 
 def test_patience_is_the_typed_one(fit: Callable[..., Path], caplog: pytest.LogCaptureFixture) -> None:
     still = ["--model.optimizer.lr", "0", "--trainer.max_epochs", "9"]
+    caplog.set_level(logging.INFO)
+
+    def said() -> list[str]:
+        lines = [line for line in caplog.messages if line.startswith("Early stopping")]
+        caplog.clear()
+        return lines
+
     run = fit(*still, "--early_stopping", "1")
     assert read_checkpoint(run / "last.ckpt")["global_step"] == 8
-    caplog.set_level(logging.INFO)
+    assert said() == ["Early stopping ended this fit."]
     again = [*still, "--ckpt_path", str(run / "last.ckpt")]
     fit(*again, "--early_stopping", "1")
-    assert "Early stopping ended this fit before." in caplog.text
+    assert said() == ["Early stopping ended this fit before. To go on, give a larger --early_stopping."]
     fit(*again, "--early_stopping", "2")
     assert read_checkpoint(run / "last.ckpt")["global_step"] == 12
+    assert said() == ["Early stopping ended this fit."]
+    fit(*again, "--early_stopping", "2", "--trainer.min_epochs", "4")
+    assert read_checkpoint(run / "last.ckpt")["global_step"] == 16
+    assert said() == ["Early stopping ended this fit."]
+
+
+def test_what_a_fit_counted_in_its_data_stays_and_is_said_if_the_data_changes(
+    fit: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    def shares(run: Path) -> list[float]:
+        return read_checkpoint(run / "last.ckpt")["state_dict"]["heads.label.prior"].tolist()
+
+    last = str(fit("--trainer.max_epochs", "1") / "last.ckpt")
+    caplog.set_level(logging.INFO)
+    other = ["--data.dataset.count", "17"]
+    assert shares(fit("--ckpt_path", last, *other)) == [0.25] * 4
+    assert (
+        "the names or targets of the training images are not those of the checkpoint. What was counted" in caplog.text
+    )
+    assert shares(fit("--model.weights", last, *other)) == pytest.approx([5 / 17, *[4 / 17] * 3])
 
 
 def test_forked_processes_end_like_one(fit: Callable[..., Path]) -> None:

@@ -22,7 +22,7 @@ from visiontasks.core.errors import InputError
 from visiontasks.core.geometry import Frame, box_iou
 from visiontasks.core.sample import Sample
 from visiontasks.data import Shapes, VisionDataModule
-from visiontasks.models import Backbone, BoxHead, LabelHead, SMPHead, ValueHead
+from visiontasks.models import Backbone, BoxHead, LabelHead, LabelsHead, SMPHead, ValueHead
 from visiontasks.models.heads.base import Head, Stage
 from visiontasks.predict import Predictor
 from visiontasks.predict.torch_network import TorchNetwork
@@ -725,6 +725,36 @@ def test_counts_are_summed_or_listed() -> None:
         assert tally.gather().tolist() == expected
         assert tally.gather().dtype == np.float64
     assert one.tolist() == [[1, 2]]
+
+
+def test_figures_go_on_from_a_checkpoint_without_another_rounding() -> None:
+    heads = {"labels": LabelsHead([4], 2), "value": ValueHead([4], 2)}
+    outputs = {"labels": torch.randn(64, 2, 2).sigmoid()[:, 0], "value": torch.randn(64, 2)}
+    targets = {"labels": (torch.randn(64, 2) > 0).float(), "value": torch.randn(64, 2)}
+
+    def add(figures: StageFigures, *places: int) -> StageFigures:
+        for place in places:
+            part = slice(4 * place, 4 * place + 4)
+            batch = [{key: values[part] for key, values in every.items()} for every in (outputs, targets)]
+            figures.add_training_batch(*batch)
+            figures.add_loss(outputs["value"][part].mean(), 4)
+        return figures
+
+    def new() -> StageFigures:
+        return StageFigures("train", heads, {})
+
+    expected = add(new(), *range(16)).values()
+    for place in range(1, 16):
+        figures = new()
+        figures.restore(add(new(), *range(place)).state(), 0, 1)
+        assert add(figures, *range(place, 16)).values() == expected
+    first, second = (add(new(), *places).state()["ranks"] for places in (range(0, 8), range(8, 16)))
+    figures.restore({"ranks": [*first, *second]}, 0, 1)  # of two processes
+    assert figures.values() == pytest.approx(expected, abs=1e-6)
+    figures.restore({"ranks": [*first, *second]}, 1, 2)
+    assert figures.values() == add(new(), *range(8, 16)).values()
+    figures.restore({"ranks": [*first, *second]}, 1, 3)
+    assert figures.values() == {}
 
 
 def test_counts_of_a_network_in_half_precision_are_exact() -> None:

@@ -203,6 +203,13 @@ def test_a_mistake_in_the_use_of_wandb_is_one_line(tmp_path: Path, monkeypatch: 
         _ = WandbLogger(save_dir=str(tmp_path)).experiment
 
 
+@pytest.mark.parametrize("mode", ["of", ""])
+def test_a_wrong_mode_is_named_before_anything_starts(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", mode)
+    with pytest.raises(InputError, match=f"WANDB_MODE: '{mode}' is not one of online, offline, .* Change or unset it"):
+        WandbLogger()
+
+
 def test_a_run_keeps_its_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
     found = []

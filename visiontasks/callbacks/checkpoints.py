@@ -18,6 +18,7 @@ from visiontasks.core.errors import InputError
 from visiontasks.core.files import cannot_be_written, sweep
 from visiontasks.core.signals import REQUEUE, Inbox, Interrupted
 from visiontasks.tasks.checkpoint import CheckpointFile
+from visiontasks.tasks.resume import is_extra_validation, is_validation_due
 
 UNITS = {"s": 1, "min": 60, "h": 3600}
 
@@ -53,7 +54,8 @@ class Checkpoints(Checkpoint):
         self.seconds, self.steps = (int(count) * UNITS[unit], math.inf) if unit else (math.inf, int(count))
         self.best: dict[str, float] = {}
         self.best_epoch, self.is_best, self.averages, self.asked = 0, False, False, 0
-        self.inbox, self.opened = Inbox(), ExitStack()
+        self.inbox, self.opened, self.has_trained = Inbox(), ExitStack(), False
+        self.stopping: list[tuple[EarlyStopping, dict[str, Any]]] = []
 
     @property
     def last(self) -> Path:
@@ -83,10 +85,9 @@ class Checkpoints(Checkpoint):
                 _make_folder(Path(other.dirpath))
         # a callback that validates an average of the weights saves wrong ones meanwhile
         self.averages = any(isinstance(callback, WeightAveraging) for callback in callbacks)
-        # Lightning does not save that it was told to stop
+        self.has_trained = False
         if _is_stopped(trainer):
-            rank_zero_info("Early stopping ended this fit before. To go on, give a larger --early_stopping.")
-            trainer.should_stop = True
+            trainer.should_stop = True  # Lightning does not save that it was told to
         if self.best and not trainer.strategy.broadcast(self.best_model_path):
             rank_zero_warn(f"{self.directory}: there is no best.ckpt, so the best figures so far do not count.")
             self.best = {}
@@ -94,6 +95,7 @@ class Checkpoints(Checkpoint):
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         self.opened.enter_context(self.inbox.open())
         self.saved_at, self.saved_step = time.monotonic(), trainer.global_step
+        self.has_trained, self.stops = True, False
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
         self._end_if_asked(trainer)
@@ -106,11 +108,16 @@ class Checkpoints(Checkpoint):
         # Lightning resumes rightly only where no validation and no end of the epoch follows, and does not save
         # gradients that it accumulated
         within = done % trainer.accumulate_grad_batches == 0 and done < trainer.num_training_batches
-        interval = trainer.val_check_batch
-        if trainer.check_val_every_n_epoch is None:
-            done = trainer.fit_loop.total_batch_idx + 1
-        if within and (interval is None or done % interval) and trainer.global_step != trainer.max_steps:
+        if not within and done < trainer.num_training_batches:
+            self.stops, trainer.should_stop = self.stops or trainer.should_stop, False  # not before the weights change
+        elif self.stops:
+            trainer.should_stop = True
+        if within and not is_validation_due(trainer) and trainer.global_step != trainer.max_steps:
             self._save_if_due(trainer, trainer.should_stop)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: Any) -> None:
+        is_extra = trainer.state.fn == "fit" and is_extra_validation(trainer)
+        self.stopping = [(stopper, stopper.state_dict()) for stopper in _stoppers(trainer)] if is_extra else []
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
@@ -122,6 +129,8 @@ class Checkpoints(Checkpoint):
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
+        for stopper, state in self.stopping:  # the fit that resumes has no such validation
+            stopper.load_state_dict(state)
         found = figures(trainer, "val")
         if found.get(self.monitor, -math.inf) > self.best.get(self.monitor, -math.inf):
             self.best, self.best_epoch, self.is_best = found, trainer.current_epoch, True
@@ -144,6 +153,10 @@ class Checkpoints(Checkpoint):
             rank_zero_warn(f"There is no best.ckpt, because {self.monitor} was never computed or is not a number.")
         self.asked = self._agreed_signal(trainer)
         self._end_if_asked(trainer)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: Any) -> None:
+        if _is_stopped(trainer) and not self.has_trained:
+            rank_zero_info("Early stopping ended this fit before. To go on, give a larger --early_stopping.")
 
     def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
         self.opened.close()

@@ -11,7 +11,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zer
 from visiontasks.callbacks.freeze import FreezeBackbone
 from visiontasks.core.compat import end_fit_after_rates
 from visiontasks.core.errors import InputError
-from visiontasks.core.files import write_csv
+from visiontasks.core.files import atomic_write, write_csv
 
 STEPS = 100
 SKIPPED = 10  # first losses, whose running mean is over too few
@@ -75,7 +75,8 @@ class LRFinder(Callback):
         if rate is not None:
             axes.axvline(rate, color="gray", linestyle="--", label=f"falls fastest at {rate:.1e}")
             axes.legend()
-        figure.savefig(plot, dpi=120)
+        with atomic_write(plot) as part:
+            figure.savefig(part, format="png", dpi=120)
         if rate is None:
             rank_zero_warn(
                 f"lr_find: the loss never falls by {LEAST_FALL:.0%}, so no learning rate is recommended ({plot}). "

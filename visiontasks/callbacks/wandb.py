@@ -18,10 +18,12 @@ from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
 from visiontasks.callbacks.checkpoints import checkpoints_of
 from visiontasks.core.errors import InputError
+from visiontasks.core.files import write_text
 from visiontasks.core.network import answers
 from visiontasks.core.redact import redact_arguments
 from visiontasks.core.sample import IGNORE_MASK
 
+MODES = ("online", "offline", "shared", "disabled", "dryrun", "run")  # of WANDB_MODE
 SECONDS = {"init_timeout": 10, "finish_timeout": 15}  # limits on what a server that does not respond may cost
 
 
@@ -54,6 +56,8 @@ class WandbLogger(LightningWandbLogger):
             if f"WANDB_{limit.upper()}" not in os.environ:
                 setattr(self.settings, limit, seconds)
         mode = os.environ.get("WANDB_MODE")
+        if mode is not None and mode not in MODES:
+            raise InputError(f"WANDB_MODE: {mode!r} is not one of {', '.join(MODES)}. Change or unset it.")
         if offline is None:
             offline = mode is None and not has_key()
         self.must_ask = not offline and mode in (None, "online", "shared")
@@ -91,7 +95,7 @@ class WandbLogger(LightningWandbLogger):
         known = file.read_text("utf-8").strip() if file.is_file() else token_hex(4)
         chosen = os.environ.get("WANDB_RUN_ID") or known
         super().__init__(**self.options, id=chosen)
-        rank_zero_only(file.write_text)(chosen, "utf-8")
+        rank_zero_only(write_text)(file, chosen)
 
     def _stay_offline(self, reason: str) -> None:
         rank_zero_warn(f"W&B does not respond ({reason}); this run stays offline. `wandb sync` uploads it later.")

@@ -17,6 +17,7 @@ from visiontasks.cli.arguments import parse
 from visiontasks.cli.imports import import_modules
 from visiontasks.core.errors import InputError
 from visiontasks.core.files import write_csv
+from visiontasks.core.images import reading
 from visiontasks.core.lock import lock
 from visiontasks.core.outputs import OutputFolder
 from visiontasks.data.datasets.base import VisionDataset
@@ -101,8 +102,8 @@ def main(options: argparse.Namespace, more: Sequence[str]) -> None:
     detector = Detector(task, **{name: value for name, value in given.items() if value is not None})
     sources = find_sources(options.source)
     folder = OutputFolder(options.output, "detections.csv", "overlays/[0-9]*_*.png")
-    shown, gray_range = track(sources, "Detecting", sources.count(), transient=True), task.spec.get("gray_range")
-    images = ((source.name, source.read(gray_range)) for source in shown)
+    shown = track(sources, "Detecting", sources.count(), transient=True)
+    images = ((source.name, source.read(*reading(task.spec))) for source in shown)
     found = ((name, image, detector.detect(image)) for name, image in images)
     with lock(folder.path):
         count = write_detections(folder, found, detector.class_names)

@@ -12,7 +12,7 @@ from visiontasks.core.outputs import OutputFolder
 from visiontasks.core.tables import print_table, shown
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.data.splits import MissingSplit
-from visiontasks.evaluate import Counts, bootstrap, count, count_baseline
+from visiontasks.evaluate import Counts, bootstrap, count, count_baseline, describe_intervals
 from visiontasks.predict.predictor import Predictor
 from visiontasks.targets import find_target
 
@@ -42,18 +42,15 @@ def main(options: argparse.Namespace, more: Sequence[str]) -> None:
         names, views, models = ["plain", "views"], [[], options.tta], models * 2
     counts = [count(model, dataset, tta=tta, **how) for model, tta in zip(models, views, strict=True)]
     rows = figure_rows(counts, count_baseline(keys, data, split), names, options.draws, dataset)
-    about = {
-        "models": options.model,
-        "tta": options.tta,
-        "threshold": options.threshold,
-        "split": split,
-        "images": len(dataset),
-    }
+    about = {"models": options.model, "tta": options.tta, "threshold": options.threshold, "split": split}
+    about |= {"images": len(dataset)}
+    intervals = describe_intervals(counts[0], options.draws)
     with folder.write("evaluation.csv") as path:
         write_csv(path, rows)
     with folder.write("evaluation.json") as path:
-        write_json(path, {**about, "figures": rows})
+        write_json(path, {**about, "intervals": intervals, "figures": rows})
     _print(rows, f"{split}, {len(dataset)} images")
+    print(intervals)
     print(f"written to {folder.path}")
 
 

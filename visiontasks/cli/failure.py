@@ -14,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.files import write_text
 from visiontasks.core.redact import redact_arguments, redact_text, secrets_of
 
 # errors of libraries about input, by the module and name of their class, so that no library is imported for them
@@ -83,8 +84,8 @@ def write_report(error: BaseException, args: Sequence[str]) -> Path:
     text = "\n".join([command, f"{platform.platform()}, Python {platform.python_version()}", *_versions(), "", trace])
     name = f"visiontasks-error-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}.txt"
     for folder in (".", tempfile.gettempdir()):
-        with suppress(OSError):
-            Path(folder, name).write_text(text, "utf-8", "backslashreplace")
+        with suppress(InputError):
+            write_text(Path(folder, name), text, "backslashreplace")
             return Path(folder, name)
     raise error
 

@@ -20,6 +20,7 @@ from visiontasks.core.draw import grid, titled
 from visiontasks.core.errors import InputError
 from visiontasks.core.files import write_csv
 from visiontasks.core.geometry import Frame, height_width
+from visiontasks.core.images import reading
 from visiontasks.core.outputs import OutputFolder
 from visiontasks.core.resize import to_picture
 from visiontasks.core.sample import Sample
@@ -50,7 +51,7 @@ class Opened(NamedTuple):
         """Yields name and pixels, uint8 (1, 3, H, W), of each given image, or else the first of the validation set."""
         if options.source:
             for source in find_sources(options.source):
-                pixels = source.read(self.task.spec.get("gray_range"))
+                pixels = source.read(*reading(self.task.spec))
                 image = torch.from_numpy(to_picture(pixels, self.task.spec)).permute(2, 0, 1)
                 yield Path(source.name).stem, image[None]
             return

@@ -2,19 +2,23 @@
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
+from pathlib import Path
 
 from rich.progress import track
 
 from visiontasks.cli.imports import trust_of
+from visiontasks.core.errors import InputError
 from visiontasks.core.files import make_folder
+from visiontasks.core.images import shown
 from visiontasks.core.lock import lock
-from visiontasks.predict.predictor import Predictor
-from visiontasks.predict.sources import Skipped, find_sources
+from visiontasks.predict.predictor import Predictions, Predictor
+from visiontasks.predict.sources import Skipped, Sources, Unreadable, find_sources
 from visiontasks.predict.writer import PredictionWriter
 
 SKIPPED = 3  # exit status if some images could not be read
+MANY = 10  # names in an error
 
 
 def main(options: argparse.Namespace, more: Sequence[str]) -> None:
@@ -30,7 +34,10 @@ def main(options: argparse.Namespace, more: Sequence[str]) -> None:
     make_folder(options.output)
     with lock(options.output):
         writer = PredictionWriter(options.output, predictor.spec, options.probabilities, options.overlays, options.yolo)
-        predictions = track(predictor.stream(sources, *how), "Predicting", sources.count(), transient=True)
+        predictions = predictor.stream(sources, *how)
+        if not options.skip_errors:
+            predictions = naming_all(predictions, sources, predictor.spec.get("page"), options.output, skipped)
+        predictions = track(predictions, "Predicting", sources.count(), transient=True)
         start = time.perf_counter()
         count = writer.write(predictions, chain(sources.ignored, skipped))
     rate = count / (time.perf_counter() - start)
@@ -39,3 +46,23 @@ def main(options: argparse.Namespace, more: Sequence[str]) -> None:
         print(f"{len(skipped)} left out:", *(reason for _, reason in skipped), sep="\n  ")
         print(f"listed in {options.output / 'skipped.csv'}")
         raise SystemExit(SKIPPED)
+
+
+def naming_all(
+    predictions: Predictions, sources: Sources, page: int | None, output: Path, skipped: list[Skipped]
+) -> Iterator:
+    """Yields the predictions; if an image ends them that cannot be read, appends all such images to `skipped`.
+
+    Raises:
+        InputError: An image cannot be read; the message names the others too.
+    """
+    try:
+        yield from predictions
+    except Unreadable as error:
+        others = sources.unreadable_after(error.skipped.name, page)
+        skipped += [error.skipped, *others]
+        more = ""
+        if others:
+            names = [shown(other.name) for other in others[:MANY]] + ["..."] * (len(others) > MANY)
+            more = f" {len(others)} more cannot be read: {', '.join(names)}. {output / 'skipped.csv'} has the reasons."
+        raise InputError(f"{error}{more} `--skip_errors` leaves out what cannot be read.") from error

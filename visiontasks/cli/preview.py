@@ -12,6 +12,7 @@ from PIL import Image
 
 from visiontasks.callbacks.wandb import log_pictures
 from visiontasks.core.draw import TRUE, grid, titled
+from visiontasks.core.files import atomic_write
 from visiontasks.data import VisionDataModule
 from visiontasks.data.augment import Augment
 from visiontasks.targets.sample import draw_sample, resize_sample
@@ -54,5 +55,6 @@ def preview(data: VisionDataModule, index: int = 0) -> dict[str, np.ndarray]:
 def write_preview(data: VisionDataModule, directory: Path, loggers: Sequence[Logger]) -> None:
     """Writes the pictures of `preview` as PNG files to a directory, and to W&B."""
     for name, picture in preview(data).items():
-        Image.fromarray(picture).save(directory / f"{name}.png")
+        with atomic_write(directory / f"{name}.png") as part:
+            Image.fromarray(picture).save(part, "PNG")
         log_pictures(loggers, f"preview/{name}", [picture])

@@ -15,8 +15,9 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from visiontasks.callbacks.wandb import WandbLogger, default_logger, log_config
 from visiontasks.core.errors import InputError
-from visiontasks.core.files import atomic_write, read_csv, set_aside, sweep
+from visiontasks.core.files import atomic_write, read_csv, set_aside, sweep, write_text
 from visiontasks.core.redact import redact
+from visiontasks.tasks.checkpoint import VERSION_KEY
 from visiontasks.tasks.resume import is_within_epoch, is_within_validation
 
 RUN_DIR = "VISIONTASKS_RUN_DIR"  # the processes that Lightning starts for other devices inherit it
@@ -89,6 +90,7 @@ def rows_before(rows: Sequence[dict[str, str]], checkpoint: dict[str, Any]) -> l
         again.add("train/loss")
     if is_within_validation(checkpoint):
         again.add("val/loss")
+    again.update(checkpoint[VERSION_KEY].get("extra", ()))  # of a fit that ended within an epoch
 
     def follows(row: dict[str, str]) -> bool:
         step = int(row["step"])
@@ -117,6 +119,5 @@ class SaveConfig(SaveConfigCallback):
         text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
         if path.is_file() and path.read_text("utf-8") != text:  # of the fit that this one resumes
             set_aside(path)
-        with atomic_write(path) as part:
-            part.write_text(text, "utf-8")
+        write_text(path, text)
         log_config(trainer.loggers, config | {"config": None})

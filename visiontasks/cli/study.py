@@ -16,7 +16,7 @@ from visiontasks.callbacks.wandb import finish_runs
 from visiontasks.cli.parser import read_included, read_yaml
 from visiontasks.cli.training import main as run
 from visiontasks.core.errors import InputError
-from visiontasks.core.files import atomic_write, read_csv, write_csv
+from visiontasks.core.files import read_csv, write_csv, write_text
 from visiontasks.core.lock import lock
 from visiontasks.core.outputs import OutputFolder
 from visiontasks.core.tables import print_table
@@ -117,8 +117,7 @@ def _remember(directory: Path, step: Step, more: Sequence[str]) -> None:
             f"{file}: this run was started with another config or other arguments. Give another --output, or remove "
             "the folder of the run and its row in results.csv."
         )
-    with atomic_write(file) as part:
-        part.write_text(text, "utf-8")
+    write_text(file, text)
 
 
 def _run(step: Step, seed: int, directory: Path, more: Sequence[str]) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from visiontasks.cli.resume import find_checkpoint, reached_limit, resume_comman
 from visiontasks.cli.runs import RUN_DIR, SaveConfig, run_directory, run_loggers, runs_folder
 from visiontasks.core.compat import leave_signals
 from visiontasks.core.errors import InputError
+from visiontasks.core.files import atomic_write
 from visiontasks.core.lock import lock
 from visiontasks.core.signals import Interrupted
 from visiontasks.data import VisionDataModule
@@ -150,7 +151,8 @@ class VisionCLI(LightningCLI):
         self.resumed = self.content if own else None
         best = Path(self.ckpt_path or "none").with_name("best.ckpt")
         if is_first and self.command == "fit" and self.ckpt_path and not own and best.is_file():
-            shutil.copy(best, self.run_dir)  # its figures are in the other checkpoint
+            with atomic_write(self.run_dir / best.name) as part:
+                shutil.copyfile(best, part)  # its figures are in the other checkpoint
         if self.command == "probe":
             trainer.max_epochs = 0
         elif self.command == "lr_find":

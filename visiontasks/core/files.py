@@ -121,10 +121,15 @@ def _unmarked(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and _is_formula(cell) else cell
 
 
+def write_text(path: Path, text: str, errors: str = "strict") -> None:
+    """Writes a text file in UTF-8; see `atomic_write`."""
+    with atomic_write(path) as part:
+        part.write_text(text, "utf-8", errors)
+
+
 def write_json(path: Path, content: Any) -> None:
     """Writes plain data as JSON, with null for NaN and infinity, which JSON lacks."""
-    with atomic_write(path) as part:
-        part.write_text(json.dumps(_without_nan(content), indent=1, allow_nan=False), "utf-8")
+    write_text(path, json.dumps(_without_nan(content), indent=1, allow_nan=False))
 
 
 def _without_nan(value: Any) -> Any:

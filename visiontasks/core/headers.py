@@ -5,8 +5,8 @@ import logging
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
-from struct import unpack
-from typing import BinaryIO
+from struct import calcsize, unpack, unpack_from
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, features
@@ -37,7 +37,7 @@ _STARTS = {  # of files that are not read, and what they are
     b"\0\0\0\x0cjP  ": "a JPEG 2000 image",
     **dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0"), "a broken TIFF image, or one with bands of a rare kind"),
 }
-_with_pages: list[str] = []  # the first file of this process that has more pages than one
+_with_pages: list[str] = []  # files with several pages that a message of this process named
 
 
 @contextmanager
@@ -103,26 +103,86 @@ def upright(pixels: np.ndarray, stored: int) -> np.ndarray:
     return np.ascontiguousarray(_UPRIGHT[stored](pixels))
 
 
-def load_first_page(image: Image.Image, name: str) -> int:
-    """Decodes the pixels of an opened image and returns their orientation.
+def is_page(value: Any) -> bool:
+    """Returns whether a value is None or the number of a page: 1, 2, ..."""
+    return value is None or (type(value) is int and value >= 1)
 
-    The log says once if a file has more pages or frames than the first.
+
+def choose_page(image: Image.Image, name: str, page: int | None) -> None:
+    """Moves an opened image to one of its pages or frames; 1 is the first.
+
+    By default the image stays where it is, and the log says once if a file has several pages.
+
+    Raises:
+        InputError: The image has fewer pages.
     """
+    if page is None:
+        _warn_of_pages(image, name)
+    elif not seek_page(image, page):
+        raise InputError(no_page(image, page))
+
+
+def seek_page(image: Image.Image, page: int) -> bool:
+    """Moves an opened image to a page, and returns whether it has this page."""
+    try:
+        for number in range(page):  # one by one: Pillow miscounts the pages of a TIFF if it seeks past the last
+            image.seek(number)
+    except EOFError:
+        return False
+    check_size(*image.size)
+    return True
+
+
+def no_page(image: Image.Image, page: int) -> str:
+    """Returns the message that an image lacks a page."""
+    count = getattr(image, "n_frames", 1)
+    return f"no page {page}; the file has {count}. Set `data.page` to a page that every file has."
+
+
+def said_of_pages(name: str) -> None:
+    """Notes that a message has told that files, such as this one, have several pages."""
+    _with_pages.append(name)
+
+
+def _warn_of_pages(image: Image.Image, name: str) -> None:
     with suppress(Exception):  # broken pages after the first do not matter
         if not _with_pages and image.format != "MPO" and getattr(image, "is_animated", False):
-            _with_pages.append(name)
-            text = "%s: only the first of several pages or frames is read, here and in all files."
-            logging.getLogger(__name__).warning(text, name)
+            found = image.tell() + 1, getattr(image, "n_frames", 1)
+            said_of_pages(name)
+            text = "%s: only page %d of %d is read, here and in all files. `data.page` chooses another."
+            logging.getLogger(__name__).warning(text, name, *found)
+
+
+def load_page(image: Image.Image) -> int:
+    """Decodes the pixels of the page that an opened image is at, and returns their orientation."""
     image.load()
     return 1 if image.format == "TIFF" else orientation(image)  # Pillow turns TIFF images as it loads them
 
 
-def size_of(file: BinaryIO) -> tuple[int, int]:
+def has_pages(file: BinaryIO) -> bool:
+    """Returns whether an opened TIFF or GIF file has more than one page, quickly: Pillow reads all tags of a TIFF."""
+    start = file.read(16)
+    if start[:2] in (b"II", b"MM"):
+        order, is_big = "<" if start[:1] == b"I" else ">", 43 in start[2:4]
+        number, entries, size = ("Q", "Q", 20) if is_big else ("I", "H", 12)
+        (place,) = unpack_from(order + number, start, 8 if is_big else 4)
+        file.seek(place)
+        (count,) = unpack(order + entries, file.read(calcsize(entries)))
+        file.seek(count * size, io.SEEK_CUR)
+        return any(file.read(calcsize(number)))  # the place of the next page, 0 if there is none
+    file.seek(0)
+    with opened(file) as image:
+        return getattr(image, "is_animated", False)
+
+
+def size_of(file: BinaryIO, page: int | None = None) -> tuple[int, int]:
     """Returns the height and width of the upright image in an opened file, without decoding pixels."""
-    if file.read(8) == b"\x89PNG\r\n\x1a\n":
+    if file.read(8) == b"\x89PNG\r\n\x1a\n" and page in (None, 1):
         file = _without_pixels(file)
     file.seek(0)
     with opened(file) as image:
+        if page is not None and not seek_page(image, page):
+            raise InputError(no_page(image, page))
         width, height = image.size
         turned = ORIENTATION in getattr(image, "tag_v2", {})  # Pillow has turned the size of a TIFF image already
         return (width, height) if orientation(image) > 4 and not turned else (height, width)

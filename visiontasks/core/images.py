@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from os import PathLike, fsdecode
 from os.path import exists, isfile
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import simplejpeg
@@ -14,7 +14,7 @@ from PIL import Image
 
 from visiontasks.core.depth import GrayRange, check_color, gray_to_8_bit, is_deep
 from visiontasks.core.errors import InputError
-from visiontasks.core.headers import check_size, load_first_page, opened, orientation, size_of, upright
+from visiontasks.core.headers import check_size, choose_page, load_page, opened, orientation, size_of, upright
 
 EXTENSIONS = (
     *(".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif"),
@@ -23,33 +23,38 @@ EXTENSIONS = (
 PAGE = (255, 255, 255)  # color behind transparent pixels
 
 
-def read_image(path: str | PathLike[str], gray_range: GrayRange | None = None) -> np.ndarray:
+def read_image(path: str | PathLike[str], gray_range: GrayRange | None = None, page: int | None = None) -> np.ndarray:
     """Reads an image file of any mode.
 
     Gray, palette, 1-bit, CMYK and 16-bit images become 8-bit RGB. Transparent pixels show white behind them, as on a
-    page. The orientation of EXIF, or else of XMP, is applied. Of several pages or frames the first is read. The result
-    is uint8 (H, W, 3), RGB, C-contiguous.
+    page. The orientation of EXIF, or else of XMP, is applied. The result is uint8 (H, W, 3), RGB, C-contiguous.
 
     Args:
         path: The file.
         gray_range: Values that become black and white in gray images of more than 8 bits; see `gray_to_8_bit`.
+        page: Page or frame of a file that has several, from 1 on; by default the first, and the log says so once.
 
     Raises:
-        InputError: The file is missing, empty, truncated, too large or not an image.
+        InputError: The file is missing, empty, truncated, too large or not an image, or lacks the page.
     """
-    return decode_image(read_bytes(path), shown(path), gray_range)
+    return decode_image(read_bytes(path), shown(path), gray_range, page)
 
 
-def read_size(path: str | PathLike[str]) -> tuple[int, int]:
+def reading(spec: dict[str, Any]) -> tuple[GrayRange | None, int | None]:
+    """Returns how a spec says that image files are read: `gray_range` and `page` of `read_image`."""
+    return spec.get("gray_range"), spec.get("page")
+
+
+def read_size(path: str | PathLike[str], page: int | None = None) -> tuple[int, int]:
     """Reads the height and width in pixels of the result of `read_image`, from the header alone.
 
-    Raises an InputError if the file is missing, too large or not an image.
+    Raises an InputError if the file is missing, too large or not an image, or lacks the page.
     """
     try:
         with opened_file(path) as file:
-            return size_of(file)
+            return size_of(file, page)
     except Exception:  # the file is broken, or is read in another way
-        return read_image(path).shape[:2]
+        return read_image(path, page=page).shape[:2]
 
 
 def shown(path: str | PathLike[str]) -> str:
@@ -87,20 +92,23 @@ def decoding(name: str, what: str = "image") -> Generator[None]:
         raise InputError(f"{name}: broken or truncated {what} ({fault}). Replace the file or remove it.") from error
 
 
-def decode_image(data: bytes, name: str = "image", gray_range: GrayRange | None = None) -> np.ndarray:
+def decode_image(
+    data: bytes, name: str = "image", gray_range: GrayRange | None = None, page: int | None = None
+) -> np.ndarray:
     """Decodes the bytes of a whole image file, which messages call `name`; see `read_image`."""
     with decoding(name):
-        if data.startswith(b"\xff\xd8\xff") and (pixels := _decode_jpeg(data)) is not None:
+        if page in (None, 1) and data.startswith(b"\xff\xd8\xff") and (pixels := _decode_jpeg(data)) is not None:
             return pixels
         with opened(io.BytesIO(data)) as image:
-            return to_rgb(image, name, gray_range)
+            choose_page(image, name, page)
+            return to_rgb(image, gray_range)
 
 
-def to_rgb(image: Image.Image, name: str = "image", gray_range: GrayRange | None = None) -> np.ndarray:
-    """Converts a Pillow image of any mode to upright uint8 RGB (H, W, 3); see `read_image`."""
+def to_rgb(image: Image.Image, gray_range: GrayRange | None = None) -> np.ndarray:
+    """Converts a Pillow image of any mode, at the page it is at, to upright uint8 RGB (H, W, 3); see `read_image`."""
     check_size(*image.size)
     deep = is_deep(image)
-    stored = load_first_page(image, name)
+    stored = load_page(image)
     if deep:
         check_color(image)
     if image.mode == "F" or image.mode.startswith("I"):  # Pillow's own conversion saturates these at 255

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TextIO
 
 from visiontasks.core.errors import InputError
-from visiontasks.core.files import atomic_write, cannot_be_written, make_folder
+from visiontasks.core.files import atomic_write, cannot_be_written, make_folder, write_text
 
 RECORD = ".written.jsonl"
 
@@ -41,8 +41,7 @@ class OutputFolder:
                 file.unlink()
         for file in found:
             del self._written[self._name(file)]
-        with atomic_write(self._record) as part:
-            part.write_text("".join(map(_line, self._written.items())), "utf-8")
+        write_text(self._record, "".join(map(_line, self._written.items())))
 
     @contextmanager
     def write(self, name: str) -> Generator[Path]:

@@ -7,6 +7,10 @@ from os import PathLike
 from visiontasks.core.errors import InputError
 from visiontasks.core.images import read_bytes, shown
 
+UNSEEN = ("Cc", "Cf", "Zl", "Zp")  # Unicode's categories of controls, formats, and ends of lines and paragraphs
+FILLERS = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"  # other characters that show nothing
+JOINERS = "\u200c\u200d"
+
 
 def read_text(path: str | PathLike[str]) -> str:
     """Returns the text of a file; see `decode_text`."""
@@ -36,6 +40,20 @@ def decode_text(data: bytes, name: str, errors: str = "strict") -> str:
 def is_missing(text: str) -> bool:
     """Returns whether a text is how tables write a missing value; NA and none may be names."""
     return text.lower() in ("", "nan", "null", "<na>", "#n/a", "n/a")
+
+
+def invisible(name: str) -> str:
+    """Returns the first character of a name that cannot be seen, or an empty text.
+
+    Joiners between characters that are not ASCII do not count: the spelling of some languages, and emoji, need them.
+    """
+    if name.isascii() and name.isprintable():
+        return ""
+    for place, sign in enumerate(name):
+        between = name[place - 1 : place] > "\x7f" and name[place + 1 : place + 2] > "\x7f"
+        if (unicodedata.category(sign) in UNSEEN or sign in FILLERS) and not (sign in JOINERS and between):
+            return sign
+    return ""
 
 
 def normal(name: str) -> str:

@@ -75,7 +75,7 @@ class Augment:
 
     @cached_property
     def _pipelines(self) -> dict[str, Any]:
-        """The pipelines without a box, with one, and with any number: checks of boxes take longer than moving pixels."""
+        """The pipelines without a box, with one and with any number, because checks of boxes take long."""
         import albumentations as A  # takes half a second, so only when it is used
 
         transforms = self._transforms

@@ -2,6 +2,7 @@
 
 import gc
 import math
+import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -136,6 +137,22 @@ def collate(samples: Sequence[Sample], names: Names) -> Batch:
 def as_is(batch: Any) -> Batch:
     """Returns a batch as it is; torch's own function would turn the arrays in `truth` into tensors."""
     return batch
+
+
+def count_workers(asked: int | None, trainer: Any) -> int:
+    """Returns the number of loader processes: as many as asked for, else none on a CPU and up to 8 per device.
+
+    Raises:
+        InputError: The number asked for is much larger than that of the cores.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if asked is None:
+        on_cpu = not trainer or trainer.strategy.root_device.type == "cpu"
+        return 0 if on_cpu else min(8, cores // trainer.num_devices)
+    if asked > (most := max(16, 4 * cores)):  # each takes some 50 ms to start, and memory
+        what = f"data.num_workers: {asked} loader processes on {cores} CPU cores"
+        raise InputError(f"{what}; expected at most {most}. Give about one per core.")
+    return asked
 
 
 def start_worker(number: int) -> None:

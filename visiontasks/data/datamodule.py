@@ -1,7 +1,6 @@
 """The DataModule of all tasks."""
 
 import math
-import os
 from collections.abc import Callable
 from functools import cached_property, partial
 from typing import Any
@@ -16,9 +15,10 @@ from torch.utils.data import DataLoader
 from visiontasks.core.depth import is_gray_range
 from visiontasks.core.errors import InputError
 from visiontasks.core.geometry import MAX_PIXELS, Frame, Resize, Size, height_width, is_picture
+from visiontasks.core.headers import is_page
 from visiontasks.core.memory import garbage_kept
 from visiontasks.data.augment import Augment, EvalTransform, Preset
-from visiontasks.data.batches import BatchDataset, BatchLoader, ExactBatchSampler, as_is, start_worker
+from visiontasks.data.batches import BatchDataset, BatchLoader, ExactBatchSampler, as_is, count_workers, start_worker
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.data.datasets.copies import warn_of_copies
 from visiontasks.data.splits import MissingSplit
@@ -40,6 +40,7 @@ class VisionDataModule(LightningDataModule):
         train_size: Size of the training images, if not `image_size`: parts of images at the scale of val and test.
         gray_range: Values that become black and white in gray images of more than 8 bits, for example [0, 4095]; values
             beyond them are clipped. By default 16-bit images are read from 0 to 65535.
+        page: Page or frame of image files that have several, from 1 on; by default the first, with a warning.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class VisionDataModule(LightningDataModule):
         seed: int = 0,
         train_size: Size | None = None,
         gray_range: tuple[float, float] | None = None,
+        page: int | None = None,
     ) -> None:
         super().__init__()
         if not is_picture(image_size) or not is_picture(1 if train_size is None else train_size) or batch_size < 1:
@@ -65,7 +67,9 @@ class VisionDataModule(LightningDataModule):
             raise InputError(f"data.num_workers: {num_workers} must be 0 or more.")
         if not is_gray_range(gray_range):
             raise InputError(f"data.gray_range: {gray_range} must be two numbers, first the one that becomes black.")
-        self.make_dataset, self.gray_range = dataset, gray_range
+        if not is_page(page):
+            raise InputError(f"data.page: {page} must be 1, the first page, or more.")
+        self.make_dataset, self.gray_range, self.page = dataset, gray_range, page
         self.image_size, self.resize = image_size, resize
         self.augment = Augment(augment, image_size, resize, seed, train_size)
         self.batch_size, self.num_workers, self.balance, self.seed = batch_size, num_workers, balance, seed
@@ -77,7 +81,7 @@ class VisionDataModule(LightningDataModule):
         if split not in self._datasets:
             with garbage_kept():
                 made = self.make_dataset(split)
-            made.set_gray_range(self.gray_range)
+            made.set_reading(self.gray_range, self.page)
             train = made if split == "train" else self.dataset("train")
             for key, kind in target_kinds().items():
                 if (found := made.names(key)) != (known := train.names(key)):
@@ -93,8 +97,9 @@ class VisionDataModule(LightningDataModule):
         train, size = self.dataset("train"), self.image_size
         names = {kind.names_key: train.names(key) for key, kind in target_kinds().items()}
         known = {name: value for name, value in names.items() if value or name in ("class_names", "mask_names")}
-        gray = {"gray_range": list(self.gray_range)} if self.gray_range else {}
-        return {**known, "image_size": size if isinstance(size, int) else list(size), "resize": self.resize, **gray}
+        how = {"gray_range": self.gray_range and list(self.gray_range), "page": self.page}
+        read = {name: value for name, value in how.items() if value}
+        return {**known, "image_size": size if isinstance(size, int) else list(size), "resize": self.resize, **read}
 
     @cached_property
     def keys(self) -> tuple[str, ...]:
@@ -221,7 +226,7 @@ class VisionDataModule(LightningDataModule):
         if training and (trainer := self.trainer):
             sampler.start = lambda: trainer.fit_loop.batch_idx + 1  # not 0 if a fit resumes within an epoch
         transform = self.augment if training or augment else EvalTransform(self.image_size, self.resize)
-        names, workers = {key: dataset.names(key) for key in self.keys}, self._workers()
+        names, workers = {key: dataset.names(key) for key in self.keys}, count_workers(self.num_workers, self.trainer)
         return BatchLoader(
             dataset=BatchDataset(dataset, transform, names),
             sampler=sampler,
@@ -232,10 +237,3 @@ class VisionDataModule(LightningDataModule):
             persistent_workers=workers > 0,
             worker_init_fn=start_worker,
         )
-
-    def _workers(self) -> int:
-        if self.num_workers is not None:
-            return self.num_workers
-        if not self.trainer or self.trainer.strategy.root_device.type == "cpu":
-            return 0
-        return min(8, (os.cpu_count() or 1) // self.trainer.num_devices)

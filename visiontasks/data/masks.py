@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from visiontasks.core.errors import InputError
-from visiontasks.core.headers import layouts, load_first_page, opened, upright
+from visiontasks.core.headers import choose_page, layouts, load_page, opened, upright
 from visiontasks.core.images import decoding, read_bytes, shown
 from visiontasks.core.sample import IGNORE_MASK
 
@@ -62,13 +62,15 @@ class MaskEncoding:
         self._known = np.array(known, np.int64)[order]
         self._classes = np.array([*range(num_classes), *[IGNORE_MASK] * len(ignored)], np.uint8)[order]
 
-    def read(self, path: str | Path) -> np.ndarray:
+    def read(self, path: str | Path, page: int | None = None) -> np.ndarray:
         """Reads the class of each pixel of a mask file, uint8 (H, W), 255 where it is ignored.
+
+        A file with several pages is read at the page of its image; a single page belongs to every page of the image.
 
         Raises:
             InputError: The file cannot be read, or a pixel has no class; the message names file, value and count.
         """
-        pixels = self._pixels(path)
+        pixels = self._pixels(path, page)
         if self._two_values and (count := np.count_nonzero(pixels == IGNORE_MASK)) and not (pixels == 1).any():
             fault = f"{count} pixels are 255 and none is 1. Set `values: [0, 255]` if 255 is the second class"
             raise InputError(f"{shown(path)}: {fault}, or `ignore: [255]` if these pixels do not count.")
@@ -83,13 +85,14 @@ class MaskEncoding:
             raise InputError(f"{shown(path)}: {fault}. Declare it in `{self._option}` or `ignore`.")
         return self._classes[places]
 
-    def _pixels(self, path: str | Path) -> np.ndarray:
+    def _pixels(self, path: str | Path, page: int | None) -> np.ndarray:
         """Reads the code of every pixel: int64 (H, W)."""
         data, name = read_bytes(path), shown(path)
         with decoding(name, "mask"), opened(BytesIO(data)) as image:
+            choose_page(image, name, page if getattr(image, "is_animated", False) else None)
             if fault := _changes_values(image, data):
                 raise InputError(f"{fault}, and with them classes. {SAVE_AGAIN}")
-            stored = load_first_page(image, name)
+            stored = load_page(image)
             by_value = image.mode in ("1", "L", "P", "F") or image.mode.startswith("I")
             values = upright(np.asarray(image if by_value and not self.by_color else image.convert("RGB")), stored)
             if image.mode.endswith("A") and (values == values[0, 0]).all() and _varies(image.getchannel("A")):

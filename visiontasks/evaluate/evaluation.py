@@ -36,7 +36,8 @@ def bootstrap(
 
     A figure between 0 and 1 has the score interval of a share with the standard error of the draws, which covers the
     true value near 0 and 1 too; see `share_interval`. Other figures and differences have the quantiles of the draws
-    (Efron and Tibshirani 1993, section 13.3).
+    (Efron and Tibshirani 1993, section 13.3). In large sets, the average precision of a draw is that of a linear
+    approximation; see `Target.is_exact`.
 
     Args:
         key: Key of the target.
@@ -67,6 +68,13 @@ def bootstrap(
         low, high = (np.where(absent, np.nan, bound) for bound in (low, high))
         intervals[name] = [Interval(*map(float, triple)) for triple in zip(value, low, high, strict=True)]
     return intervals
+
+
+def describe_intervals(counts: Counts, draws: int) -> str:
+    """Says where the intervals of `bootstrap` come from."""
+    large = [key for key, values in counts.items() if not find_target(key).is_exact(values, draws)]
+    note = f"; average precision of {', '.join(large)} to first order, large set" if large else ""
+    return f"95 % intervals from {draws:,} draws of the images{note}"
 
 
 def share_interval(value: np.ndarray, variance: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,29 +7,7 @@ import torch
 from torch import Tensor
 
 from visiontasks.core.serialize import Configurable
-
-ANCHOR = 8  # side of a location's anchor in strides (Zhang et al. 2020, section 3)
-
-
-class Locations(NamedTuple):
-    """The output of a detector, in 0..1 of the picture.
-
-    Attributes:
-        boxes: Float (B, L, 4), xyxy.
-        centers: Float (B, L, 2), x and y.
-        strides: Float (B, L, 2), in x and y.
-        logits: Float (B, L, classes).
-    """
-
-    boxes: Tensor
-    centers: Tensor
-    strides: Tensor
-    logits: Tensor
-
-    @classmethod
-    def of(cls, output: Tensor) -> "Locations":
-        """Splits the output of a detection head, float (B, L, 8 + classes)."""
-        return cls(output[..., :4], output[..., 4:6], output[..., 6:8], output[..., 8:])
+from visiontasks.losses.locations import ANCHOR, Locations, iou_of, is_object, pairwise_iou
 
 
 class Assigned(NamedTuple):
@@ -121,29 +99,6 @@ class TaskAligned(Assignment):
         scaled = scaled * torch.where(inside, overlap, 0).amax(2, keepdim=True)
         quality = scaled.gather(1, index.clamp(min=0)[:, None])[:, 0]
         return Assigned(index, torch.where(index >= 0, quality, 0))
-
-
-def is_object(target: Tensor) -> Tensor:
-    """Returns which rows of a batch are objects, neither crowds nor empty rows: bool (B, M)."""
-    return (target[..., 4] >= 0) & (target[..., 5] == 0)
-
-
-def pairwise_iou(boxes: Tensor, others: Tensor) -> Tensor:
-    """Computes the IoU of boxes xyxy, float (B, M, 4), with others, (B, L, 4): (B, M, L)."""
-    first, second = boxes[:, :, None], others[:, None]
-    inside = (torch.minimum(first[..., 2:], second[..., 2:]) - torch.maximum(first[..., :2], second[..., :2])).clamp(0)
-    inside = inside.prod(-1)
-    areas = [(part[..., 2:] - part[..., :2]).clamp(0).prod(-1) for part in (first, second)]
-    return inside / (areas[0] + areas[1] - inside).clamp(min=1e-9)
-
-
-def iou_of(boxes: Tensor, true: Tensor, index: Tensor) -> Tensor:
-    """Computes the IoU of each location's box, float (B, L, 4), with its object; 0 for background: (B, L)."""
-    own = true.gather(1, index.clamp(min=0)[..., None].expand(-1, -1, 4))
-    inside = (torch.minimum(own[..., 2:], boxes[..., 2:]) - torch.maximum(own[..., :2], boxes[..., :2])).clamp(0)
-    inside = inside.prod(-1)
-    areas = [(part[..., 2:] - part[..., :2]).clamp(0).prod(-1) for part in (own, boxes)]
-    return torch.where(index >= 0, inside / (areas[0] + areas[1] - inside).clamp(min=1e-9), 0)
 
 
 def _limit(overlap: Tensor, candidate: Tensor) -> Tensor:

@@ -4,8 +4,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import generalized_box_iou_loss
 
-from visiontasks.losses.assignment import ATSS, Assignment, Locations
+from visiontasks.losses.assignment import ATSS, Assigned, Assignment
 from visiontasks.losses.base import Loss
+from visiontasks.losses.locations import Locations, in_crowd
 
 
 class DetectionLoss(Loss):
@@ -32,7 +33,11 @@ class DetectionLoss(Loss):
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         """Computes the loss of a batch."""
         found = Locations.of(output.float())
-        index, quality = self.assignment(found, target)
+        return self.terms(found, self.assignment(found, target), target)
+
+    def terms(self, found: Locations, assigned: Assigned, target: Tensor) -> Tensor:
+        """Computes the loss of assigned locations."""
+        index, quality = assigned
         taken = index >= 0
         rows = target.gather(1, index.clamp(min=0)[..., None].expand(-1, -1, 6))
         wanted = F.one_hot(rows[..., 4].long().clamp(min=0), found.logits.shape[-1]) * (quality * taken)[..., None]
@@ -41,10 +46,3 @@ class DetectionLoss(Loss):
         terms = terms * (taken | ~in_crowd(found.centers, target))[..., None]
         boxes = generalized_box_iou_loss(found.boxes[taken], rows[..., :4][taken], reduction="sum")
         return (terms.sum() + self.box_weight * boxes) / taken.sum().clamp(min=1)
-
-
-def in_crowd(centers: Tensor, target: Tensor) -> Tensor:
-    """Returns which locations, (B, L, 2), lie in a crowd: bool (B, L)."""
-    low, high = target[:, None, :, :2], target[:, None, :, 2:4]
-    inside = ((centers[:, :, None] >= low) & (centers[:, :, None] <= high)).all(-1)
-    return (inside & (target[:, None, :, 5] == 1)).any(-1)

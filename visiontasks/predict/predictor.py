@@ -10,13 +10,14 @@ import numpy as np
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.geometry import Frame
+from visiontasks.core.images import reading
 from visiontasks.core.objects import Objects
 from visiontasks.core.resize import to_picture
 from visiontasks.core.sample import Sample
 from visiontasks.core.serialize import Trusted
 from visiontasks.predict.augmentation import TestTimeAugmentation
 from visiontasks.predict.networks import Network, open_network
-from visiontasks.predict.sources import Given, Skipped, Source, given_sources
+from visiontasks.predict.sources import Given, Skipped, Source, Unreadable, given_sources
 from visiontasks.predict.thresholds import Thresholded
 from visiontasks.predict.tiles import tiled_mask, tiled_objects
 from visiontasks.targets import find_target, names_of
@@ -124,7 +125,7 @@ class Predictor:
         def read(numbered: tuple[int, Source]) -> Read | Skipped:
             index, source = numbered
             try:
-                image = source.read(self.spec.get("gray_range"))
+                image = source.read(*reading(self.spec))
                 return Read(source, index, image.shape[:2], image if whole else to_picture(image, self.spec))
             except InputError as error:
                 return Skipped(source.name, error)
@@ -190,7 +191,7 @@ def _batches(items: Iterable[Read | Skipped], size: int, skipped: list[Skipped] 
             skipped.append(item)
         else:
             yield batch
-            raise item.reason
+            raise Unreadable(item) from item.reason
         if len(batch) == size:
             yield batch
             batch = []

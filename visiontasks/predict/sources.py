@@ -14,7 +14,8 @@ from PIL import Image
 from visiontasks.core.depth import GrayRange
 from visiontasks.core.errors import InputError
 from visiontasks.core.folders import UNREADABLE, walk, with_suffix
-from visiontasks.core.images import EXTENSIONS, decoding, read_bytes, read_image, shown, to_rgb
+from visiontasks.core.headers import choose_page
+from visiontasks.core.images import EXTENSIONS, decoding, read_bytes, read_image, read_size, shown, to_rgb
 from visiontasks.core.text import decode_text
 from visiontasks.predict.video import VIDEOS, frame_count, frames
 
@@ -28,7 +29,8 @@ class Source(NamedTuple):
 
     Attributes:
         name: Its path, or another name.
-        read: Returns uint8 (H, W, 3), RGB, upright, or raises `InputError`. It takes the `gray_range` of `read_image`.
+        read: Returns uint8 (H, W, 3), RGB, upright, or raises `InputError`. It takes the `gray_range` and `page` of
+            `read_image`.
     """
 
     name: str
@@ -36,8 +38,8 @@ class Source(NamedTuple):
 
     @classmethod
     def of(cls, name: str, pixels: Callable[[], np.ndarray]) -> Self:
-        """Makes a source of a function that returns 8-bit pixels, which no `gray_range` changes."""
-        return cls(name, lambda gray_range=None: pixels())
+        """Makes a source of a function that returns 8-bit pixels, which have no `gray_range` or `page`."""
+        return cls(name, lambda gray_range=None, page=None: pixels())
 
 
 class Skipped(NamedTuple):
@@ -45,6 +47,14 @@ class Skipped(NamedTuple):
 
     name: str
     reason: InputError
+
+
+class Unreadable(InputError):
+    """An image to predict cannot be read; `skipped` has its name and the reason."""
+
+    def __init__(self, skipped: Skipped) -> None:
+        super().__init__(str(skipped.reason))
+        self.skipped = skipped
 
 
 class Sources:
@@ -74,6 +84,19 @@ class Sources:
         except InputError:  # raised when the video is read
             return None
         return None if None in counts else sum(count or 0 for count in counts)
+
+    def unreadable_after(self, name: str, page: int | None = None) -> list[Skipped]:
+        """Returns the images after the one of this name that cannot be read, as far as their headers show it."""
+        names = [str(path) for path in self.paths]
+        start = names.index(name) + 1 if name in names else 0  # a frame of a video has a name of its own
+        found = []
+        for path in dict.fromkeys(self.paths[start:]):
+            if path.suffix.lower() not in VIDEOS and str(path) != name:
+                try:
+                    read_size(path, page)
+                except InputError as error:
+                    found.append(Skipped(str(path), error))
+        return found
 
 
 def find_sources(arguments: Iterable[str | Path], every: int = 1, missing: bool = False) -> Sources:
@@ -136,9 +159,14 @@ def _raise(error: InputError) -> np.ndarray:
     raise error
 
 
-def _converted(image: Image.Image, name: str, gray_range: GrayRange | None = None) -> np.ndarray:
+def _converted(
+    image: Image.Image, name: str, gray_range: GrayRange | None = None, page: int | None = None
+) -> np.ndarray:
+    """Converts a Pillow image at the page that its owner chose."""
     with decoding(name):
-        return to_rgb(image, name, gray_range)
+        if page is None:
+            choose_page(image, name, None)  # says that there are more
+        return to_rgb(image, gray_range)
 
 
 def _checked(image: np.ndarray, name: str) -> np.ndarray:

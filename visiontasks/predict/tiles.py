@@ -7,7 +7,7 @@ import numpy as np
 
 from visiontasks.core.geometry import Corners
 from visiontasks.core.objects import Objects, area, suppress, take
-from visiontasks.targets.objects import SUPPRESSED
+from visiontasks.targets.candidates import SUPPRESSED
 
 OVERLAP = 0.25  # least share of a tile that overlaps with the next one
 BORDER, INSIDE, SURE = 0.02, 0.7, 0.5  # shares of a tile, of the area of a cut box, and of its score; see `_is_part`

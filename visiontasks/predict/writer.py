@@ -10,7 +10,7 @@ from PIL import Image
 
 from visiontasks.core.draw import palette
 from visiontasks.core.files import CsvWriter, write_csv, write_json
-from visiontasks.core.images import shown
+from visiontasks.core.images import reading, shown
 from visiontasks.core.objects import Objects
 from visiontasks.core.outputs import OutputFolder
 from visiontasks.core.sample import Sample
@@ -30,14 +30,14 @@ NAMES = (
 class PredictionWriter:
     """Writes predictions one by one into a folder.
 
-    `predictions.csv` has one line per image, in the given order: `path` and the columns of each target: `label`
-    (the class name), `score`, the box as `xmin`, `ymin`, `xmax`, `ymax` in pixels of the image, the `mask` file and
-    the share of the pixels of each class. Of several `objects` each has a line, and an image without any has one
-    with empty cells. `predictions.jsonl` has the same values as JSON objects, one per image, with the height and
-    width of the image and a list of the objects. `predictions.json` has the boxes as a complete COCO file. With
-    `objects` there are also `coco_results.json`, the boxes in COCO's format of results, and on request `labels/`,
-    the boxes in the format of YOLO. `skipped.csv` names what was left out, and why. `masks/` has PNGs of class
-    indices with a palette, `overlays/` the predictions drawn on their images, both named `<number>_<name>.png`.
+    `predictions.csv` has one line per image, in the given order: `path` and the columns of each target: `label` (the
+    class name), `score`, the box as `xmin`, `ymin`, `xmax`, `ymax` in pixels of the image, the `mask` file and the
+    share of the pixels of each class. Of several `objects` each has a line, and an image without any has one with
+    empty cells. `predictions.jsonl` has the same values as JSON objects, one per image, with the height and width of
+    the image and a list of the objects. `predictions.json` has the boxes as a complete COCO file. With `objects`
+    there are also `coco_results.json`, the boxes in COCO's format of results, and on request `labels/`, the boxes in
+    the format of YOLO. `skipped.csv` names what was left out or could not be read, and why. `masks/` has PNGs of
+    class indices with a palette, `overlays/` the predictions drawn on their images, both named `<number>_<name>.png`.
     Bytes of a file name that are not UTF-8 are escaped. The tables end with `.part` until all images are predicted,
     and keep their rows if the run stops early; every PNG is complete. Results of an earlier run in the folder are
     removed first; see `OutputFolder`.
@@ -96,7 +96,7 @@ class PredictionWriter:
                 record = files | self._chosen(record_of(sample, self.spec)) | {"height": height, "width": width}
                 objects.write(json.dumps(record, ensure_ascii=False) + "\n")
                 if self.overlays:
-                    drawn = draw_sample(source.read(self.spec.get("gray_range")), sample, self.spec)
+                    drawn = draw_sample(source.read(*reading(self.spec)), sample, self.spec)
                     self._save("overlays", name, sample, Image.fromarray(drawn))
                 many |= "objects" in sample
                 if (found := boxes_of(sample)) is not None:

@@ -42,6 +42,7 @@ class Target(ABC):
         dense: Whether an output has a score for each pixel.
         additive: Whether the counts of images may be summed; if not, the figures need those of each image.
         bounded: Whether all figures are between 0 and 1.
+        exact_up_to: Draws x images x classes up to which the figures of draws are exact; see `is_exact`.
         occurrence: The part of a summary that says how often each class occurs; empty if there are no classes.
         columns: The columns of `rows` of a kind with any number of objects per image; empty for one row per image.
         decides: Whether classes have thresholds, which `at_threshold` replaces.
@@ -53,6 +54,7 @@ class Target(ABC):
     dense: ClassVar[bool] = False
     additive: ClassVar[bool] = True
     bounded: ClassVar[bool] = True
+    exact_up_to: ClassVar[float] = float("inf")
     occurrence: ClassVar[str] = ""
     columns: ClassVar[tuple[str, ...]] = ()
     decides: ClassVar[bool] = False
@@ -129,7 +131,7 @@ class Target(ABC):
 
         Args:
             counts: Of each image, float64 (N, rows, classes).
-            times: How often each image counts, (draws, N); each once if not given.
+            times: How often each image counts, (draws, N); each once if not given. See also `is_exact`.
 
         Returns:
             By name, float64 (draws,), the monitored one first; of each class (draws, classes), NaN where it does not
@@ -140,6 +142,10 @@ class Target(ABC):
         """Computes tables of true (rows) by predicted (columns) classes, int64, by name; the classes may be followed by
         the background."""
         return {}
+
+    def is_exact(self, counts: np.ndarray, draws: int) -> bool:
+        """Tells whether the figures of so many draws are exact, or those of rank (average precision) to first order."""
+        return draws * counts[:, 0].size <= self.exact_up_to
 
     def sizes(self, counts: np.ndarray) -> dict[str, np.ndarray]:
         """Counts the images behind each figure: by name, (), or (classes,) for a figure of each class.

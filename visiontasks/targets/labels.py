@@ -10,6 +10,9 @@ from visiontasks.core.geometry import Frame
 from visiontasks.core.sample import Sample
 from visiontasks.targets.base import Difference, Known, Target
 from visiontasks.targets.label import SCORES, mean_of_known
+from visiontasks.targets.precision import average_precision, linear_precision
+
+BLOCK = 500_000  # weights that are sorted at a time: they fit in the cache
 
 
 class LabelsTarget(Target):
@@ -20,6 +23,7 @@ class LabelsTarget(Target):
 
     key, names_key, monitor, additive = "labels", "labels_names", "map", False
     occurrence, decides = "positives", True
+    exact_up_to = 50_000_000  # about a second
 
     def missing(self, size: tuple[int, int], names: Sequence[str]) -> np.ndarray:
         return np.full(len(names), np.nan, np.float32)
@@ -60,15 +64,21 @@ class LabelsTarget(Target):
 
     def figures(self, counts: np.ndarray, times: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """Computes mean average precision over the classes that occur (without interpolation, ties taken together), F1
-        averaged over these classes, and F1 of all decisions (`micro_f1`)."""
-        draws = np.ones((1, len(counts))) if times is None else times.astype(float)
+        averaged over these classes, and F1 of all decisions (`micro_f1`).
+
+        If the draws are not exact (see `is_exact`), average precision is that of `linear_precision`.
+        """
+        draws = (np.ones((1, len(counts))) if times is None else times).astype(np.float32)  # exact below 2**24
         probability, true, threshold = counts.swapaxes(0, 1)
         known, positive = np.isfinite(true), true == 1
         taken = (probability >= threshold) & known
-        both, occurs, chosen = (draws @ part.astype(float) for part in (positive & taken, positive, taken))
-        columns = zip(probability.T, positive.T, known.T, strict=True)
-        ap = np.stack([average_precision(p[here], true[here], draws[:, here]) for p, true, here in columns], 1)
+        parts = (positive & taken, positive, taken)
+        both, occurs, chosen = ((draws @ part.astype(np.float32)).astype(float) for part in parts)
         with np.errstate(invalid="ignore", divide="ignore"):
+            if times is None or self.is_exact(counts, len(draws)):
+                ap = _precisions(probability, positive, known, draws.astype(float))
+            else:
+                ap = np.where(occurs > 0, _products(probability, positive, known, draws) / occurs, np.nan)
             f1 = np.where(occurs > 0, 2 * both / (occurs + chosen), np.nan)
             found = {
                 "map": mean_of_known(ap),
@@ -100,29 +110,21 @@ class LabelsTarget(Target):
         return [Difference("labels", float(wrong), 0), Difference("probability", float(far.max()), SCORES)]
 
 
-def average_precision(probabilities: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Computes the area under the curve of precision over recall, a step for each different probability.
+def _precisions(probability: np.ndarray, positive: np.ndarray, known: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    columns = list(zip(probability.T, positive.T, known.T, strict=True))
+    blocks = np.array_split(draws, 1 + draws.size // BLOCK)
+    each = [[average_precision(p[here], true[here], block[:, here]) for p, true, here in columns] for block in blocks]
+    return np.concatenate([np.stack(found, 1) for found in each])
 
-    Args:
-        probabilities: Of each image, (N,).
-        positive: Whether it has the class, (N,).
-        weights: How often each image counts, (draws, N).
 
-    Returns:
-        (draws,), NaN where no image has the class.
-    """
-    if not positive.any():
-        return np.full(len(weights), np.nan)
-    order = np.argsort(-probabilities, kind="stable")
-    hits, weights = positive[order], weights[:, order]
-    ends = np.append(np.diff(probabilities[order]) != 0, True).nonzero()[0]
-    found = np.cumsum(hits)[ends]
-    steps = np.diff(found, prepend=0) > 0  # the recall stays the same elsewhere
-    right = np.cumsum(weights[:, hits], 1)[:, found[steps] - 1]
-    taken = np.cumsum(weights, 1)[:, ends[steps]]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        gains = np.diff(right, prepend=0) / right[:, -1:]
-        return np.where(right[:, -1] > 0, np.nansum(right / taken * gains, 1), np.nan)
+def _products(probability: np.ndarray, positive: np.ndarray, known: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """Returns average precision times positives, (draws, classes), to first order."""
+    slopes, weights = np.zeros(probability.shape, np.float32), np.ascontiguousarray(draws.T)
+    found = np.empty((probability.shape[1], len(draws)))
+    for i, here in enumerate(known.T):
+        p, true = probability[here, i], positive[here, i]
+        found[i], slopes[here, i] = linear_precision(p, true, weights, here.nonzero()[0])
+    return found.T + draws @ slopes - slopes.sum(0)
 
 
 def _chosen(labels: np.ndarray, names: Sequence[str]) -> list[str]:

@@ -8,16 +8,15 @@ import numpy as np
 
 from visiontasks.core.draw import Canvas
 from visiontasks.core.geometry import Frame, box_iou, corners, height_width
-from visiontasks.core.objects import Objects, area, fuse, make_objects, suppress, take
+from visiontasks.core.objects import Objects, area, make_objects, pair_objects, take
 from visiontasks.core.resize import resize_mask
 from visiontasks.core.sample import Sample
 from visiontasks.targets.base import Difference, Known, Target
-from visiontasks.targets.bbox import CORNERS, flipped
+from visiontasks.targets.bbox import CORNERS
+from visiontasks.targets.candidates import best_candidates, merge_candidates
 from visiontasks.targets.coco import AREAS, MOST, average_precision, confusion, match, ranked
 from visiontasks.targets.label import SCORES, mean_of_known
 
-CANDIDATES, LEAST_SCORE, SUPPRESSED = 300, 0.01, 0.6  # before suppression, and the IoU at which it removes a box
-FUSED = 0.5  # IoU of boxes of several views that show one object
 VISIBLE = 0.4  # share of an object's area that must be left after the augmentation
 STRIDE = 4  # of the masks in a batch and of an output
 SAME_BOX = 0.99  # IoU of a box of an exported model with that of its checkpoint
@@ -27,13 +26,13 @@ GUESSED = 1000  # training objects at most of which the baseline chooses
 class ObjectsTarget(Target):
     """Any number of objects per image: `Objects`, in pixels; in a batch float32 (B, M, 6 or more).
 
-    A row of a batch has xmin, ymin, xmax and ymax in 0..1 of the picture, the class, and 1 for a crowd or else 0; where
-    the set has masks, also the covered share of each cell of 4 x 4 pixels, row by row. Rows with class -1 fill the
-    batch up. A picture without annotation is one crowd of any class.
+    A row of a batch has xmin, ymin, xmax and ymax in 0..1 of the picture, the class, and 1 for a crowd or else 0;
+    where the set has masks, also the covered share of each cell of 4 x 4 pixels, row by row. Rows with class -1 fill
+    the batch up. A picture without annotation is one crowd of any class.
 
     Output: float32 (1 + L, 4 + classes), a row per candidate: its box, xyxy in 0..1 of the picture, and the probability
-    of each class. The first row has zeros and the threshold of each class. With masks the columns after them are the
-    logits of each cell.
+    of each class. With masks the columns after them are the logits of each cell. The first row has the rows and columns
+    of the cells (0 without masks), two zeros, and the threshold of each class.
     """
 
     key, monitor, additive = "objects", "map", False
@@ -76,32 +75,22 @@ class ObjectsTarget(Target):
         for rows, value in zip(batch, values, strict=True):
             count = len(value["labels"])
             rows[:count, :6] = np.column_stack([value["boxes"] / corners(size), value["labels"], value["crowd"]])
-            if "masks" in value and cells:
+            if count and "masks" in value:
                 rows[:count, 6:] = [_coarse(mask, size).ravel() for mask in value["masks"]]
         return batch
 
     def merge(self, outputs: Sequence[np.ndarray], flips: Sequence[tuple[int, ...]]) -> np.ndarray:
         """Fuses the objects of all views; each is a candidate of one class then. The thresholds stay."""
-        if len(outputs) == 1:
-            return outputs[0]
-        found = []
-        for number, first in enumerate(outputs[0][:, :1]):
-            views = [_candidates(output[number], first.shape[1] - 4) for output in outputs]
-            for view, axes in zip(views, flips, strict=True):
-                view["boxes"] = flipped(view["boxes"], axes)
-            fused = fuse(views, FUSED)
-            rows = np.zeros((len(fused["labels"]), first.shape[1]), np.float32)
-            rows[:, :4] = fused["boxes"]
-            rows[np.arange(len(rows)), 4 + fused["labels"]] = fused["scores"]
-            found.append(np.concatenate([first, rows]))
-        longest = max(map(len, found))
-        return np.stack([np.pad(rows, ((0, longest - len(rows)), (0, 0))) for rows in found])
+        return merge_candidates(outputs, flips) if len(outputs) > 1 else outputs[0]
 
     def prediction(self, output: np.ndarray, frame: Frame, names: Sequence[str]) -> Sample:
         """Makes `objects`, at most 100 with a score above 0.01, the best first, with `scores`, boxes in pixels of the
         image, and whether each is `taken`: its score reaches the threshold of its class."""
-        found = _candidates(output, len(names))
+        found = best_candidates(output)
         found["boxes"] = frame.to_image(found["boxes"] * corners(frame.size))
+        if (logits := found.pop("logits", None)) is not None:
+            masks = [_restored(part, box, frame) for part, box in zip(logits, found["boxes"], strict=True)]
+            found["masks"] = np.array(masks, bool).reshape(-1, frame.height, frame.width)
         return {"objects": {**found, "taken": found["scores"] >= output[0, 4:][found["labels"]]}}
 
     def at_threshold(self, outputs: np.ndarray, threshold: float) -> np.ndarray:
@@ -213,19 +202,23 @@ class ObjectsTarget(Target):
     def compare(self, expected: Sample, found: Sample) -> list[Difference]:
         """Matches the objects that are decisions in either prediction one to one, by class, box and score."""
         first, second = expected["objects"], found["objects"]
-        iou = box_iou(first["boxes"][:, None], second["boxes"][None])
-        far = np.abs(first["scores"][:, None] - second["scores"])
-        same = (iou >= SAME_BOX) & (first["labels"][:, None] == second["labels"]) & (far <= SCORES)
-        pairs: list[tuple[Any, ...]] = []
-        for place in np.argsort(far, axis=None, kind="stable"):  # the most similar ones first
-            one, other = np.unravel_index(place, far.shape)
-            if same[one, other]:
-                pairs.append((one, other))
-                same[one], same[:, other] = False, False
+        pairs, far = pair_objects(first, second, SAME_BOX, SCORES)
         alone = int(first["taken"].sum() + second["taken"].sum())
         alone -= sum(int(first["taken"][one]) + int(second["taken"][other]) for one, other in pairs)
         worst = max((float(far[pair]) for pair in pairs), default=0.0)
         return [Difference("objects", float(alone), 0), Difference("score of an object", worst, SCORES)]
+
+
+def _restored(logits: np.ndarray, box: np.ndarray, frame: Frame) -> np.ndarray:
+    """Returns the pixels of an object, bool (H, W), from the logits of its cells and its box in pixels of the image."""
+    new, (height, width) = frame.placement, height_width(frame.size)
+    rows, columns = logits.shape
+    whole = cv2.resize(logits, (columns * STRIDE, rows * STRIDE))[:height, :width]
+    part = whole[max(0, new.top) :, max(0, new.left) :][: new.height, : new.width]
+    mask = np.zeros((frame.height, frame.width), bool)
+    (left, top), (right, bottom) = np.floor(box[:2]).astype(int), np.ceil(box[2:]).astype(int)
+    mask[top:bottom, left:right] = cv2.resize(part, (frame.width, frame.height))[top:bottom, left:right] > 0
+    return mask
 
 
 def _coarse(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -233,16 +226,3 @@ def _coarse(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     height, width = (-(-side // STRIDE) for side in size)
     padded = np.pad(mask, ((0, height * STRIDE - size[0]), (0, width * STRIDE - size[1])))
     return cv2.resize(padded.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
-
-
-def _candidates(output: np.ndarray, classes: int) -> Objects:
-    """Returns the best candidates of an output without duplicates, the best first; boxes in 0..1 of the picture."""
-    boxes, scores = output[1:, :4], output[1:, 4 : 4 + classes]
-    flat = np.where(scores > LEAST_SCORE, scores, 0).ravel()
-    best = np.argsort(-flat, kind="stable")[:CANDIDATES]
-    best = best[flat[best] > 0]
-    place, label = np.divmod(best, classes)
-    kept = suppress(boxes[place], flat[best], label, SUPPRESSED)[:MOST]
-    place, label = place[kept], label[kept]
-    best = scores[place, label].astype(np.float32)
-    return {"boxes": boxes[place], "labels": label.astype(np.int64), "scores": best}

@@ -8,6 +8,7 @@ import numpy as np
 from visiontasks.core.depth import is_gray_range
 from visiontasks.core.draw import PREDICTED, Canvas, Color
 from visiontasks.core.geometry import Frame, Resize, Size, height_width, is_picture
+from visiontasks.core.headers import is_page
 from visiontasks.core.resize import resize_image
 from visiontasks.core.sample import COMMON_KEYS, Sample
 from visiontasks.targets.base import find_target, names_of, target_kinds
@@ -32,6 +33,7 @@ def is_spec(spec: Any) -> bool:
         and type(share) in (int, float)
         and 0 < share <= 1
         and is_gray_range(spec.get("gray_range"))
+        and is_page(spec.get("page"))
         and is_picture([int(side / share) for side in height_width(spec["image_size"])])
     )
 

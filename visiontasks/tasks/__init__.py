@@ -13,6 +13,6 @@ from visiontasks.tasks.vision import (
 )
 
 __all__ = [
-    "ClassificationTask", "Constant", "Cosine", "DefaultAdamW", "DetectionTask", "Exponential", "InverseTime", "LocalizationTask",
-    "MultilabelTask", "RegressionTask", "Schedule", "SegmentationTask", "Step", "VisionTask",
+    "ClassificationTask", "Constant", "Cosine", "DefaultAdamW", "DetectionTask", "Exponential", "InverseTime",
+    "LocalizationTask", "MultilabelTask", "RegressionTask", "Schedule", "SegmentationTask", "Step", "VisionTask",
 ]  # fmt: skip

@@ -208,13 +208,13 @@ class VisionTask(Configurable, LightningModule):
                     f"{head.target.names_key}: the checkpoint has {found}, the data {known}. Use that data, "
                     "or start a new fit with `--model.weights`."
                 )
-        for key in ("image_size", "resize", "gray_range"):
+        for key in ("image_size", "resize", "gray_range", "page"):
             if (before := spec.get(key)) != (now := self.spec.get(key)):
                 rank_zero_info(f"data.{key}: {before} in the checkpoint, {now} from now on.")
         if self.trainer.state.fn == "fit":
             self.loaded = checkpoint  # until there is an optimizer
             if "figures" in stored:
-                self.figures["train_"].restore(stored["figures"], self.trainer.is_global_zero)
+                self.figures["train_"].restore(stored["figures"], self.trainer.global_rank, self.trainer.world_size)
 
     def on_fit_start(self) -> None:
         if self.loaded:

@@ -23,24 +23,19 @@ class Tally:
     def __init__(self, target: Target) -> None:
         self.target = target
         self.parts: list[Any] = []
-        self.before: list[np.ndarray] = []  # what a fit gathered before it was interrupted
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether no image was counted."""
-        return not (self.parts or self.before)
 
     def add(self, counts: np.ndarray | Tensor) -> None:
         """Adds the counts of one image, (rows, classes), or of a training batch; see `Head.counts`."""
         if self.target.additive and self.parts:
-            self.parts[0] = self.parts[0] + counts
+            before = self.parts[0]  # on the CPU if it is from a checkpoint
+            self.parts[0] = (before.to(counts.device) if isinstance(counts, Tensor) else before) + counts
         else:
             self.parts.append(counts)
 
     def gather(self) -> np.ndarray:
         """Returns the counts of all processes, float64 (N, rows, classes), where N is 1 if they are summed."""
         own = [np.asarray(part.cpu() if isinstance(part, Tensor) else part, np.float64) for part in self.parts]
-        every = (one for part in _of_all_ranks([*self.before, *own]) for one in part)
+        every = (one for part in _of_all_ranks(own) for one in part)
         rows = np.concatenate([one if one.ndim == 3 else one[None] for one in every])
         return rows.sum(0, keepdims=True) if self.target.additive else rows
 
@@ -118,7 +113,7 @@ class StageFigures(nn.Module):
         loss, count = self._total_loss()
         found = {"loss": loss / count} if count else {}
         for key, head in self.heads.items():
-            if self.tallies[key].is_empty:
+            if not self.tallies[key].parts:
                 continue
             counts = self.calibrated[key] if self.calibrated else self.tallies[key].gather()
             if not len(counts):  # a head that does not count training batches
@@ -139,16 +134,23 @@ class StageFigures(nn.Module):
         return found
 
     def state(self) -> dict[str, Any]:
-        """Returns the loss and the counts so far of all processes, for a checkpoint within an epoch."""
-        counts = {key: torch.from_numpy(tally.gather()) for key, tally in self.tallies.items() if not tally.is_empty}
-        return {"loss": torch.tensor(self._total_loss()), "counts": counts}
+        """Returns the loss and the counts so far of each process, for a checkpoint within an epoch."""
+        parts = {key: [part.cpu() for part in tally.parts] for key, tally in self.tallies.items()}
+        return {"ranks": _of_all_ranks({"loss": self.loss.cpu(), "counts": parts})}
 
-    def restore(self, state: dict[str, Any], is_first: bool) -> None:
-        """Starts with the state of a checkpoint, which the first process adds to the sums of all."""
+    def restore(self, state: dict[str, Any], rank: int, ranks: int) -> None:
+        """Goes on from a checkpoint: each process with its own sums, so that they are rounded as if it had not stopped.
+
+        If there were more or fewer processes, the first one adds up those of all.
+        """
         self.reset()
-        self.loss = state["loss"] if is_first else torch.zeros(2)
-        for key, counts in state["counts"].items():
-            self.tallies[key].before = [counts.numpy()[: None if is_first else 0]]
+        every = state["ranks"]
+        own = every[rank : rank + 1] if len(every) == ranks else every if rank == 0 else []
+        for part in own:
+            self.loss = self.loss + part["loss"]
+            for key, counts in part["counts"].items():
+                for one in counts:
+                    self.tallies[key].add(one)
 
     def _total_loss(self) -> tuple[float, float]:
         loss, count = np.sum(_of_all_ranks(self.loss.cpu().numpy()), axis=0).tolist()

@@ -17,14 +17,34 @@ SAME_STATE = {"DefaultAdamW": "AdamW"}
 
 def add_fit_state(checkpoint: dict[str, Any], trainer: Trainer, figures: StageFigures) -> None:
     """Adds to a checkpoint what Lightning leaves out: other settings, and the training figures within an epoch."""
-    checkpoint[VERSION_KEY]["fit"] = _settings(trainer)
+    loops, stored = checkpoint["loops"]["fit_loop"], checkpoint[VERSION_KEY]
+    stored["fit"] = _settings(trainer)
+    is_extra = is_extra_validation(trainer)
     if is_within_validation(checkpoint):  # its figures so far are not saved, so it has to begin again
-        progress = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
+        progress, again = loops["epoch_loop.val_loop.batch_progress"], not is_extra
         before = progress["total"]["completed"] - progress["current"]["completed"]
         for name, done in (("total", before), ("current", 0)):
-            progress[name] |= {"ready": done + 1, "started": done + 1, "processed": done, "completed": done}
+            progress[name] |= {"ready": done + again, "started": done + again, "processed": done, "completed": done}
     if is_within_epoch(checkpoint):
-        checkpoint[VERSION_KEY]["figures"] = figures.state()
+        stored["figures"] = figures.state()
+    if is_extra:  # rows that a fit that goes on has not: Lightning also logs the last step of each fit
+        is_logged = trainer.global_step % trainer.log_every_n_steps == 0  # ty: ignore[missing-attribute]
+        stored["extra"] = ["val/loss", *([] if is_logged else ["train/loss_step"])]
+        if is_within_epoch(checkpoint):
+            for progress in (loops["epoch_loop.batch_progress"][name] for name in ("total", "current")):
+                progress["completed"] = progress["processed"] - 1  # as it was before this validation
+
+
+def is_validation_due(trainer: Trainer) -> bool:
+    """Whether a validation follows the current training batch, if the fit goes on."""
+    interval, loop = trainer.val_check_batch, trainer.fit_loop
+    done = 1 + (loop.total_batch_idx if trainer.check_val_every_n_epoch is None else loop.batch_idx)
+    return interval is not None and done % interval == 0
+
+
+def is_extra_validation(trainer: Trainer) -> bool:
+    """Whether a validation here is one that Lightning adds because the fit ends, as after `max_time`."""
+    return trainer.should_stop and not is_validation_due(trainer)
 
 
 def updates_per_epoch(trainer: Trainer) -> int:
@@ -122,7 +142,11 @@ def _check_settings(checkpoint: dict[str, Any], trainer: Trainer) -> None:
     fingerprint = getattr(trainer.datamodule, "fingerprint", None)  # ty: ignore[missing-attribute]
     if fingerprint != stored.get("data"):
         changed["data.dataset"] = stored.get("data"), fingerprint
-        rank_zero_info("data.dataset: the training images or their targets are not those of the checkpoint.")
+        rank_zero_info(
+            "data.dataset: the names or targets of the training images are not those of the checkpoint. What was "
+            "counted in those stays in use: class frequencies (for the loss and the baseline), means and deviations. "
+            "`--model.weights` starts a new fit, which counts again."
+        )
     fixed = changed.keys() - {"trainer.max_epochs", "trainer.max_steps", "data.batch_size"}
     if fixed and is_within_epoch(checkpoint):
         name = min(fixed)

@@ -1,6 +1,7 @@
 """Base class of the datasets."""
 
 import hashlib
+import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,7 +16,8 @@ from visiontasks.core.errors import InputError
 from visiontasks.core.images import read_image, read_size
 from visiontasks.core.objects import Objects, make_objects
 from visiontasks.core.sample import Sample
-from visiontasks.core.text import is_missing, normal
+from visiontasks.core.text import invisible, is_missing, normal
+from visiontasks.data.datasets.pages import check_pages
 from visiontasks.targets import find_target, target_kinds
 
 
@@ -30,11 +32,13 @@ class VisionDataset(Dataset, ABC):
         class_names: Names of the classes, the same in every split; a label is an index into them.
         mask_names: Names of the classes of mask pixels, in the same way; empty if there are no masks.
         gray_range: Values that become black and white in image files of more than 8 bits; see `read_image`.
+        page: Page of image files that have several, from 1 on; by default the first.
     """
 
     class_names: list[str]
     mask_names: Sequence[str] = ()
     gray_range: GrayRange | None = None
+    page: int | None = None
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -106,9 +110,9 @@ class VisionDataset(Dataset, ABC):
             digest.update(f"{self.name(index)}\t{target}\n".encode(errors="surrogateescape"))
         return digest.hexdigest()[:16]
 
-    def set_gray_range(self, gray_range: GrayRange | None) -> None:
-        """Sets how image files of more than 8 bits are read."""
-        self.gray_range = gray_range
+    def set_reading(self, gray_range: GrayRange | None, page: int | None = None) -> None:
+        """Sets how image files of more than 8 bits, and of several pages, are read."""
+        self.gray_range, self.page = gray_range, page
 
     def __getitem__(self, index: int) -> Sample:
         image = self.image(index)
@@ -134,25 +138,35 @@ class FileSet(VisionDataset):
     def files(self) -> Sequence[Path]:
         return self.paths
 
+    def set_reading(self, gray_range: GrayRange | None, page: int | None = None) -> None:
+        super().set_reading(gray_range, page)
+        check_pages(self.paths, page)
+
     def image(self, index: int) -> np.ndarray:
-        return read_image(self.paths[index], self.gray_range)
+        return read_image(self.paths[index], self.gray_range, self.page)
 
     def name(self, index: int) -> str:
         return self.paths[index].relative_to(self.root).as_posix()
 
     def size(self, index: int) -> tuple[int, int]:
-        return read_size(self.paths[index])
+        return read_size(self.paths[index], self.page)
 
 
 def check_class_names(class_names: list[str], where: str, fewest: int = 2) -> None:
-    """Raises an `InputError` if there are fewer classes, by default two, or if a name is none or occurs twice."""
+    """Raises an `InputError` if there are fewer classes, by default two, or if a name is none or occurs twice.
+
+    A name with a character that cannot be seen is none, because it looks like another name.
+    """
     if len(class_names) < fewest:
         found = f"one class, {class_names[0]!r}" if class_names else "no class"
         raise InputError(f"{where}: found {found}; classification needs at least two.")
     known: set[str] = set()
     seen: dict[str, str] = {}
     for name in class_names:
-        if is_missing(name) or name != normal(name) or any(sign < " " or "\ud800" <= sign < "\ue000" for sign in name):
+        if sign := invisible(name):
+            fault = f"with the invisible character U+{ord(sign):04X} ({unicodedata.name(sign, 'a control character')})"
+            raise InputError(f"{where}: a class is named {name!r}, {fault}. Remove this character.")
+        if is_missing(name) or name != normal(name) or any("\ud800" <= sign < "\ue000" for sign in name):
             fault = "which is how tables write a missing value" if is_missing(name) else "which is no name"
             raise InputError(f"{where}: a class is named {name!r}, {fault}. Rename it.")
         if name in known:

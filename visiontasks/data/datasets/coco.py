@@ -16,11 +16,12 @@ from visiontasks.core.text import normal
 from visiontasks.data.datasets.base import check_class_names
 from visiontasks.data.datasets.copies import without_copies
 from visiontasks.data.datasets.objects import ObjectSet, OnInvalidBox, OnSeveralObjects
-from visiontasks.data.datasets.records import Annotation, Record, files_inside, four_numbers, stated_size
+from visiontasks.data.datasets.records import Annotation, Record, files_inside, first_of_each, four_numbers, stated_size
 from visiontasks.data.splits import SPLITS, MissingSplit, Splits, split_path
 
 Rows = list[dict[str, Any]]
 Id = int | str | None
+SHAPE = ("bbox", "segmentation", "iscrowd")
 _NAMES: dict[tuple[Path, int], list[str]] = {}  # classes of the files of train: it takes long to read one again
 
 
@@ -145,10 +146,12 @@ def _read(path: Path, folder: Path) -> tuple[list[str], list[CocoImage]]:
     for file, (number, row), (name, where) in zip(files_inside(folder, places), listed, places, strict=True):
         image = CocoImage(file, name, where, stated_size(row.get("height"), row.get("width")), found[number])
         if (before := read.setdefault(normpath(file), image)) is not image:
-            known = [_without_ids(row) for _, _, row in before.annotations]
-            before.annotations.extend(one for one in found[number] if _without_ids(one[2]) not in known)
+            before.annotations.extend(found[number])
     if len(read) < len(listed):
         rank_zero_warn(f"{path}: {len(listed) - len(read)} images are listed twice; their annotations are joined.")
+    if copies := sum(map(_drop_copies, read.values())):
+        same = "the same image, class, box and outline as one before them"
+        rank_zero_warn(f"{path}: {copies} annotations have {same} and do not count.")
     return _names(categories, used, path), list(read.values())
 
 
@@ -215,8 +218,13 @@ def _id(value: Any) -> Id:
     return int(value) if isinstance(value, float) and value.is_integer() else None
 
 
-def _without_ids(row: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in row.items() if key not in ("id", "image_id")}
+def _drop_copies(image: CocoImage) -> int:
+    """Removes annotations of the same class, box and outline as one before them, and returns their number."""
+    count = len(image.annotations)
+    if len({(name, repr(row.get("bbox"))) for _, name, row in image.annotations}) < count:  # outlines may be long
+        shapes = [repr((name, *map(row.get, SHAPE))) for _, name, row in image.annotations]
+        image.annotations[:] = first_of_each(image.annotations, shapes)
+    return count - len(image.annotations)
 
 
 def _warn_of_others(images: Sequence[CocoImage], class_names: list[str], path: Path) -> None:

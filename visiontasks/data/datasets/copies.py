@@ -11,6 +11,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from visiontasks.core.errors import InputError
 from visiontasks.core.images import shown
 from visiontasks.data.datasets.base import VisionDataset
+from visiontasks.data.datasets.files import Files
 
 CONTRADICTION = "images are there twice with different labels. Correct them, or remove the copies"
 PART = 512  # bytes at the end and in the middle: at the start, files of one camera are alike
@@ -25,15 +26,15 @@ def same_files(files: Sequence[Path], side: Callable[[int], Hashable] = int) -> 
         files: The files.
         side: The side that a place is on; if given, only groups with places on two sides are looked for.
     """
-    names = [os.fspath(file) for file in files]
+    names = files.names if isinstance(files, Files) else [os.fspath(file) for file in files]
     try:
-        sizes = [os.stat(name).st_size for name in names]
+        sizes = (isinstance(files, Files) and files.sizes) or [os.stat(name).st_size for name in names]
         groups = _divide([list(range(len(names)))], sizes.__getitem__, side)
         for place in (1, 0.5):
             groups = _divide(groups, lambda i, place=place: _part(names[i], int(place * max(0, sizes[i] - PART))), side)
         groups = _divide(groups, lambda i: _digest(names[i]), side)
     except OSError as error:
-        raise InputError(f"{shown(error.filename)}: cannot be read ({error.strerror}).") from None
+        raise InputError(f"{shown(Path(error.filename))}: cannot be read ({error.strerror}).") from None
     return sorted(groups)
 
 

@@ -73,7 +73,7 @@ class MaskFolder(FileSet):
         self.paths, self._masks = zip(*pairs, strict=True)
 
     def mask(self, index: int) -> np.ndarray:
-        return self._code.read(self._masks[index])
+        return self._code.read(self._masks[index], self.page)
 
     def _listed(self, lines: list[tuple[str, str]], images: Path, masks: Path) -> list[Pair]:
         by_name: dict[str, Pair] | None = None
@@ -109,7 +109,7 @@ class MaskFolder(FileSet):
         words = line.split(" ")
         for count in range(1, len(words)):
             names = " ".join(words[:count]), " ".join(words[count:]).strip()
-            if all(isfile(self.root / name) for name in names):
+            if all(isfile(self.root / name) or isfile(self.root / name.replace("\\", "/")) for name in names):
                 return file_inside(self.root, names[0], where), file_inside(self.root, names[1], where)
         return None
 

@@ -2,15 +2,18 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from os import fspath
 from typing import Any, Literal
 
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_info
 
+from visiontasks.core.depth import GrayRange
 from visiontasks.core.errors import InputError
 from visiontasks.core.images import read_size
 from visiontasks.core.objects import Objects, make_objects
 from visiontasks.data.datasets.base import FileSet
+from visiontasks.data.datasets.files import Files
 from visiontasks.data.datasets.records import Annotation, OnInvalidBox, Record, area, checked_box
 
 OnSeveralObjects = Literal["largest", "first", "skip", "error", "labels", "all"]
@@ -52,12 +55,20 @@ class ObjectSet(FileSet):
                 rest = [annotation for annotation in found if annotation is not chosen]
                 found = [chosen, *rest] if chosen else []
                 self._records.append(record if found == record.annotations else record._replace(annotations=found))
-        self.paths = [record.path for record in self._records]
+        self.paths = Files([fspath(record.path) for record in self._records])
         counts = ", ".join(f"{count} {what}" for what, count in self._counts.items() if count)
         if counts:
             rank_zero_info(f"{type(self).__name__}: {len(self._records)} of {len(records)} images are used; {counts}.")
         if not any(record.annotations or record.others for record in self._records):
             raise InputError(f"{type(self).__name__}: no image with an object in {len(records)} images ({counts}).")
+
+    def set_reading(self, gray_range: GrayRange | None, page: int | None = None) -> None:
+        super().set_reading(gray_range, page)
+        for record in self._records if page not in (None, 1) else []:
+            if record.size and (found := read_size(record.path, page)) != record.size:
+                (height, width), (first, second) = found, record.size
+                fault = f"page {page} has {width} x {height} pixels, and page 1, by which boxes are checked, has"
+                raise InputError(f"{record.path}: {fault} {second} x {first}. Export the page as a file.")
 
     def size(self, index: int) -> tuple[int, int]:
         return self._records[index].size or super().size(index)

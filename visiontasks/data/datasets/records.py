@@ -1,18 +1,22 @@
 """Annotated objects of image files, and the checks of what an annotation states."""
 
 import math
-from collections.abc import Iterable
+import os
+from collections.abc import Hashable, Iterable, Sequence
 from functools import lru_cache
 from os import listdir
-from os.path import abspath, exists, isdir, isfile, realpath
+from os.path import abspath, exists, isdir, isfile, join, realpath
 from pathlib import Path, PurePath
-from typing import Any, Literal, NamedTuple
+from stat import S_ISREG
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.text import normal
+from visiontasks.data.datasets.files import Files
 
 OnInvalidBox = Literal["error", "clip"]
 Box = tuple[float, float, float, float]
+Item = TypeVar("Item")
 LEAST_SIDE = 1.0  # pixels: a smaller object cannot be seen
 
 
@@ -29,7 +33,7 @@ class Annotation(NamedTuple):
 class Record(NamedTuple):
     """An image file, its name in the set, all its objects, other targets by key, and the stated height and width."""
 
-    path: Path
+    path: str | Path
     name: str
     annotations: list[Annotation]
     others: dict[str, Any] = {}  # noqa: RUF012 - never changed
@@ -75,28 +79,37 @@ def file_inside(root: Path, name: str, where: str) -> Path:
     return files_inside(root, [(name, where)])[0]
 
 
-def files_inside(root: Path, names: Iterable[tuple[str, str]]) -> list[Path]:
-    """Returns the paths of files below `root`, given by their names and the places where these are written.
+def files_inside(root: Path, names: Iterable[tuple[str, str]]) -> Files:
+    """Returns the files below `root`, given by their names and the places where these are written.
 
     A name that is written in another Unicode form, or with the backslashes of Windows, is found too.
 
     Raises:
         InputError: A name leaves `root`, or files are missing; the message names the first ones and counts them.
     """
-    names, found, missing, above = list(names), [], [], f"{root}/"
+    names, paths, sizes, missing, above = list(names), [], [], [], join(root, "")
     for name, where in names:
-        if ".." not in name and name[:1] != "/" and isfile(above + name):  # unlike Path.is_file, of any length
-            found.append(root / name)
-            continue
-        found.append(_found(root, name, where))
-        if not isfile(found[-1]):
+        path = above + name
+        size = None if ".." in name or name[:1] == "/" else _size(path)
+        if size is None and (size := _size(path := str(_found(root, name, where)))) is None:
             missing.append((name, where))
+        paths.append(path)
+        sizes.append(size)
     if missing:
         name, where = missing[0]
         more = ", ".join(name for name, _ in missing[:3]) + (", ..." if len(missing) > 3 else "")
         counted = f" {len(missing)} of {len(names)} files are missing: {more}." if len(missing) > 1 else ""
-        raise InputError(f"{where}: no such file: {root / name}.{counted}")
-    return found
+        raise InputError(f"{where}: no such file: {root / name}.{counted}{_of_backslashes(name)}")
+    return Files(paths, sizes)
+
+
+def _size(path: str) -> int | None:
+    """Returns the length of a file; None if there is none, whatever its name is."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return found.st_size if S_ISREG(found.st_mode) else None
 
 
 def _found(root: Path, name: str, where: str) -> Path:
@@ -104,11 +117,18 @@ def _found(root: Path, name: str, where: str) -> Path:
     full = PurePath(abspath(root / plain))
     inside = next((full.relative_to(top) for top in (abspath(root), realpath(root)) if full.is_relative_to(top)), None)
     if inside is None or "\0" in name:
-        raise InputError(f"{where}: {name!r} leaves {root}. Set the folder of the images to one above them.")
+        advice = "Set the folder of the images to one above them."
+        raise InputError(f"{where}: {name!r} leaves {root}. {advice}{_of_backslashes(name)}")
     path = root
     for part in inside.parts:
         path /= part if exists(path / part) else _by_normal_name(path).get(normal(part), part)
     return path
+
+
+def _of_backslashes(name: str) -> str:
+    """Returns what a message says of a path that was written on Windows; nothing of others."""
+    text = " Backslashes, as Windows writes them, are read as slashes; correct the folders before the file name."
+    return text if "\\" in name else ""
 
 
 def _by_normal_name(folder: Path) -> dict[str, str]:
@@ -118,6 +138,14 @@ def _by_normal_name(folder: Path) -> dict[str, str]:
 @lru_cache(maxsize=16)
 def _listed(folder: Path, changed: int) -> dict[str, str]:
     return {normal(name): name for name in listdir(folder)}
+
+
+def first_of_each(found: Sequence[Item], keys: Sequence[Hashable]) -> list[Item]:
+    """Returns the first one found of each key, in order."""
+    first: dict[Hashable, Item] = {}
+    for key, one in zip(keys, found, strict=True):
+        first.setdefault(key, one)
+    return list(first.values())
 
 
 def stated_size(height: Any, width: Any) -> tuple[int, int] | None:

@@ -37,6 +37,7 @@ def read_rows(path: str, required: Sequence[str], optional: Sequence[str]) -> di
         raise InputError(f"{path}: no column {missing[0]!r}; the header has {columns}.")
     if twice := [name for name, count in Counter(columns).items() if name and count > 1]:
         raise InputError(f"{path}: the column {twice[0]!r} occurs twice. Rename or remove one.")
+    plain = str.strip if text.isascii() else normal
     rows: dict[str, Row] = {}
     skipped = bool(start)
     last = reader.line_num
@@ -47,7 +48,7 @@ def read_rows(path: str, required: Sequence[str], optional: Sequence[str]) -> di
         if len(cells) != len(columns):
             fault = f"expected {len(columns)} columns as in the header, found {len(cells)}"
             raise InputError(f"{where}: {fault}. Put quotes around a cell with {divider!r}.")
-        rows[where] = row = dict(zip(columns, map(normal, cells), strict=True))
+        rows[where] = row = dict(zip(columns, map(plain, cells), strict=True))
         for column in required:
             if is_missing(row[column]):
                 found = f"{row[column]!r}, a missing value" if row[column] else "empty"

@@ -124,10 +124,11 @@ class CsvTable(ObjectSet):
         if split == "train" and (repeated := sum(image.repeated for image in listed)):
             rank_zero_warn(f"{path}: {repeated} rows say the same as a row before them and do not count.")
         places = ((listed[i].row[path_column], listed[i].where) for i in needed)
-        files = dict(zip(needed, files_inside(folder, places), strict=True))
+        files = files_inside(folder, places)
         if len(files) == len(listed):
-            chosen = without_copies(split, list(files.values()), chosen, labels)
-        used = ((files[i], listed[i]) for i in chosen)
+            chosen = without_copies(split, files, chosen, labels)
+        paths = dict(zip(needed, files.names, strict=True))
+        used = ((paths[i], listed[i]) for i in chosen)
         records = [Record(file, i.row[path_column], i.annotations, i.others) for file, i in used]
         super().__init__(records, found, objects, boxes)
         self.value_names = value_columns

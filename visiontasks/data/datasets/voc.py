@@ -14,7 +14,7 @@ from visiontasks.core.text import normal
 from visiontasks.data.datasets.base import check_class_names
 from visiontasks.data.datasets.copies import without_copies
 from visiontasks.data.datasets.objects import ObjectSet, OnInvalidBox, OnSeveralObjects
-from visiontasks.data.datasets.records import Annotation, Record, four_numbers, stated_size
+from visiontasks.data.datasets.records import Annotation, Record, first_of_each, four_numbers, stated_size
 from visiontasks.data.splits import SPLITS, Splits, read_lists, split_path
 
 MAX_BYTES = 10_000_000
@@ -61,7 +61,7 @@ class VocBoxes(ObjectSet):
         xmls = {_key(path, xml_folder): path for path in sorted(with_suffix(walk(xml_folder), (".xml",)), key=str)}
         records = _read_all(xmls, files)
         if split == "train":
-            files.warn_of_others(record.path for record in records)
+            files.warn_of_others(Path(record.path) for record in records)
         found = sorted({annotation.label for record in records for annotation in record.annotations})
         if not (class_names or found):
             raise InputError(f"{xml_folder}: no XML file has an object.")
@@ -74,8 +74,13 @@ class VocBoxes(ObjectSet):
             chosen = _listed(lists, split, {key: i for i, key in enumerate(xmls)})
         else:
             labels = [min((found.index(a.label) for a in r.annotations), default=len(found)) for r in records]
-            chosen = without_copies(split, [r.path for r in records], splits.indices(split, labels), labels)
+            chosen = without_copies(split, [Path(r.path) for r in records], splits.indices(split, labels), labels)
         super().__init__([records[i] for i in chosen], class_names or found, objects, boxes)
+
+
+def last_part(path: str) -> str:
+    """Returns a path without its folders, which may be divided by backslashes."""
+    return path.replace("\\", "/").rpartition("/")[2]
 
 
 class NoImage(InputError):
@@ -94,7 +99,7 @@ class ImageFiles:
 
     def find(self, key: str, stated: str) -> Path | None:
         """Returns the image of an annotation: that of the same relative path, `key`, or else of the stated name."""
-        name = normal(stated.replace("\\", "/").rpartition("/")[2])
+        name = normal(last_part(stated))
         by_key, by_name = self._by_key.get(key, []), self._by_name.get(name, [])
         both = [path for path in by_key if path in by_name]
         return next(iter(both or by_key or by_name), None) if by_key or len(by_name) == 1 else None
@@ -118,7 +123,9 @@ def read_voc(xml: Path, files: ImageFiles, key: str) -> Record:
     stated = (tree.findtext("filename") or "").strip()
     path = files.find(key, stated)
     if path is None:
-        raise NoImage(f"{xml}: no image {key}.* nor {stated!r} in {files.folder}. Add it, or remove the XML file.")
+        last = ", the end of a path with backslashes, as Windows writes them," if "\\" in stated else ""
+        found = f"no image {key}.* nor {last_part(stated)!r}{last} in {files.folder}"
+        raise NoImage(f"{xml}: {found}. Add it, or remove the XML file.")
     annotations = []
     for number, node in enumerate(tree.iter("object"), 1):
         where = f"{xml}, object {number}"
@@ -134,7 +141,7 @@ def read_voc(xml: Path, files: ImageFiles, key: str) -> Record:
 
 def _read_all(xmls: dict[str, Path], files: ImageFiles) -> list[Record]:
     records, missing = [], []
-    used: dict[Path, Path] = {}
+    used: dict[str | Path, Path] = {}
     for key, xml in xmls.items():
         try:
             records.append(record := read_voc(xml, files, key))
@@ -147,6 +154,11 @@ def _read_all(xmls: dict[str, Path], files: ImageFiles) -> list[Record]:
         few = ", ".join(key for key, _ in missing[:3]) + (", ..." if len(missing) > 3 else "")
         counted = f" {len(missing)} of {len(xmls)} XML files have no image: {few}." if len(missing) > 1 else ""
         raise InputError(f"{missing[0][1]}{counted}")
+    count = sum(len(record.annotations) for record in records)
+    records = [r._replace(annotations=first_of_each(r.annotations, [a[:2] for a in r.annotations])) for r in records]
+    if copies := count - sum(len(record.annotations) for record in records):
+        same = "the same image, name and box as one before them"
+        rank_zero_warn(f"{files.folder}: {copies} objects have {same} and do not count.")
     return records
 
 

@@ -70,8 +70,8 @@ class Windows(VisionDataset):
         self._per_image, self._background, self._pixels = per_image, background, size
         self.share, self.shift, self._key = share, shift, (seed, SPLITS.index(split))
 
-    def set_gray_range(self, gray_range: GrayRange | None) -> None:
-        self.source.set_gray_range(gray_range)
+    def set_reading(self, gray_range: GrayRange | None, page: int | None = None) -> None:
+        self.source.set_reading(gray_range, page)
 
     def __len__(self) -> int:
         return len(self.source) * self._per_image

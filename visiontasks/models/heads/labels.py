@@ -12,7 +12,7 @@ from visiontasks.models.heads.base import Head
 from visiontasks.models.heads.pool import Pool, linear, pool, pooled_width
 from visiontasks.models.ridge import fit_ridge
 from visiontasks.targets.label import mean_of_known
-from visiontasks.targets.labels import average_precision
+from visiontasks.targets.precision import average_precision
 
 
 class LabelsHead(Head):

@@ -1,0 +1,95 @@
+"""Loss of a detector that also predicts a mask for each object."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from visiontasks.losses.assignment import ATSS, Assigned, Assignment
+from visiontasks.losses.detection import DetectionLoss
+from visiontasks.losses.locations import Locations
+
+
+class Instances(NamedTuple):
+    """The output of a head of masks: locations, each with the coefficients of its mask.
+
+    Attributes:
+        found: Float (B, L, 8 + classes); see `Locations`.
+        coefficients: Float (B, L, P).
+        prototypes: Float (B, P, h, w).
+    """
+
+    found: Tensor
+    coefficients: Tensor
+    prototypes: Tensor
+
+    def pack(self) -> Tensor:
+        """Joins all parts to one tensor, (B, rows, columns): locations, prototypes, and a row with their shapes."""
+        rows = torch.cat([self.found, self.coefficients], 2)
+        count, columns = rows.shape[1:]
+        images, number, height, width = self.prototypes.shape
+        flat = self.prototypes.flatten(1)
+        flat = F.pad(flat, (0, -flat.shape[1] % columns)).unflatten(1, (-1, columns))
+        shapes = F.pad(flat.new_tensor([count, number, height, width]), (0, columns - 4))
+        return torch.cat([rows, flat, shapes.expand(images, 1, columns)], 1)
+
+    @classmethod
+    def unpack(cls, packed: Tensor) -> "Instances":
+        """Splits the result of `pack`."""
+        count, number, height, width = (int(value) for value in packed[0, -1, :4])
+        rows, flat = packed[:, :count], packed[:, count:-1].flatten(1)[:, : number * height * width]
+        return cls(rows[..., :-number], rows[..., -number:], flat.unflatten(1, (number, height, width)))
+
+
+class InstanceLoss(DetectionLoss):
+    """`DetectionLoss` plus the dice loss of the masks at the assigned locations.
+
+    A mask is the sigmoid of the prototypes weighted by the location's coefficients, inside the true box (Bolya et al.
+    2019, section 3.1). Its dice loss has squares in the denominator (Milletari et al. 2016, section 3).
+
+    Args:
+        assignment: Chooses the locations that learn each object.
+        beta: Exponent of the distance of score and target, which weights the cross-entropy.
+        box_weight: Weight of the GIoU loss.
+        mask_weight: Weight of the dice loss.
+
+    Shape:
+        output float (B, rows, columns), see `Instances`; target float (B, M, 6 + h w); result ().
+    """
+
+    def __init__(
+        self,
+        assignment: Assignment = ATSS(),
+        beta: float = 2.0,
+        box_weight: float = 2.0,
+        mask_weight: float = 2.0,
+    ) -> None:
+        super().__init__(assignment, beta, box_weight)
+        self.mask_weight = mask_weight
+
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        """Computes the loss of a batch."""
+        parts = Instances.unpack(output.float())
+        found = Locations.of(parts.found)
+        assigned = self.assignment(found, target)
+        masks = self.mask_loss(parts, assigned, target) / (assigned.index >= 0).sum().clamp(min=1)
+        return self.terms(found, assigned, target) + self.mask_weight * masks
+
+    def mask_loss(self, parts: Instances, assigned: Assigned, target: Tensor) -> Tensor:
+        """Sums the dice loss over the assigned locations."""
+        height, width = parts.prototypes.shape[-2:]
+        y, x = ((torch.arange(side, device=target.device) + 0.5) / side for side in (height, width))
+        total = parts.coefficients.sum() * 0
+        for image, prototypes in enumerate(parts.prototypes):
+            taken = assigned.index[image] >= 0
+            rows = target[image, assigned.index[image, taken]]
+            low, high = rows[:, :2, None], rows[:, 2:4, None]
+            within = [(place >= low[:, axis]) & (place <= high[:, axis]) for axis, place in enumerate((x, y))]
+            inside = (within[1][:, :, None] & within[0][:, None]).flatten(1)
+            logits = parts.coefficients[image, taken] @ prototypes.flatten(1)
+            found = logits.sigmoid() * inside
+            wanted = rows[:, 6:] * inside
+            shared = 2 * (found * wanted).sum(1) + 1e-4
+            total = total + (1 - shared / (found.square().sum(1) + wanted.square().sum(1) + 1e-4)).sum()
+        return total
