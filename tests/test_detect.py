@@ -36,9 +36,10 @@ from visiontasks.core.sample import Sample
 from visiontasks.data import Scenes, VisionDataModule
 from visiontasks.evaluate import bootstrap
 from visiontasks.export.gate import compare
+from visiontasks.export.graph import OutputGraph, describe_graph, write_onnx, write_pt2
 from visiontasks.export.int8 import names_of_ends
 from visiontasks.inspect.explain import choose_object, explain
-from visiontasks.models import Backbone, DetectionHead
+from visiontasks.models import Backbone, DetectionHead, InstanceHead
 from visiontasks.predict import Predictor
 from visiontasks.predict.sources import Source, given_sources
 from visiontasks.predict.tiles import tiled_objects
@@ -485,6 +486,23 @@ import sys, numpy as np, visiontasks
 found = visiontasks.load({str(path)!r}).predict(np.zeros((90, 70, 3), np.uint8), tile=64)
 assert "objects" in found[0] and not {{"torch", "lightning"}} & sys.modules.keys()"""
         subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["onnx", "pt2"])
+def test_an_exported_file_has_the_masks_of_its_task(kind: str, tmp_path: Path) -> None:
+    spec = {**SPEC, "mask_names": []}
+    task = DetectionTask(spec, Backbone("test_resnet", False), partial(InstanceHead, width=16)).eval()
+    torch.nn.init.normal_(task.heads["objects"].class_layer.weight, std=0.3)
+    task.heads["objects"].thresholds.fill_(0.02)
+    described = describe_graph(task, True, False, {})
+    (write_onnx if kind == "onnx" else write_pt2)(OutputGraph(task), described, tmp_path / f"m.{kind}")
+    file, expected = visiontasks.load(str(tmp_path / f"m.{kind}"), trust=True), Predictor(TorchNetwork(task, "cpu"))
+    images = [np.random.default_rng(i).integers(0, 256, (70 + i, 90, 3), np.uint8) for i in range(3)]
+    for options in ({}, {"tta": ["hflip", "1.5"]}, {"tile": 48}):
+        for one, other in zip(expected.predict(images, **options), file.predict(images, **options), strict=True):
+            assert one["objects"]["taken"].any()
+            assert not [part for part in KIND.compare(one, other) if part.value > part.limit], options
 
 
 def test_the_ends_of_a_graph_are_its_last_weights_and_what_follows() -> None:

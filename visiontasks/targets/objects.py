@@ -20,6 +20,7 @@ from visiontasks.targets.label import SCORES, mean_of_known
 VISIBLE = 0.4  # share of an object's area that must be left after the augmentation
 STRIDE = 4  # of the masks in a batch and of an output
 SAME_BOX = 0.99  # IoU of a box of an exported model with that of its checkpoint
+PIXELS = 8  # of an object whose mask may differ: those in which it has about equal logits
 GUESSED = 1000  # training objects at most of which the baseline chooses
 
 
@@ -206,7 +207,13 @@ class ObjectsTarget(Target):
         alone = int(first["taken"].sum() + second["taken"].sum())
         alone -= sum(int(first["taken"][one]) + int(second["taken"][other]) for one, other in pairs)
         worst = max((float(far[pair]) for pair in pairs), default=0.0)
-        return [Difference("objects", float(alone), 0), Difference("score of an object", worst, SCORES)]
+        found = [Difference("objects", float(alone), 0), Difference("score of an object", worst, SCORES)]
+        if "masks" in first:
+            apart = [
+                (first["masks"][one] ^ second["masks"][other]).sum() for one, other in pairs if first["taken"][one]
+            ]
+            found.append(Difference("pixels of the mask of an object", float(max(apart, default=0)), PIXELS))
+        return found
 
 
 def _restored(logits: np.ndarray, box: np.ndarray, frame: Frame) -> np.ndarray:

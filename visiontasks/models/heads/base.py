@@ -73,6 +73,10 @@ class Head(Configurable, exact_module(), ABC):
     def postprocess(self, output: Tensor) -> Tensor:
         """Computes the output of the target kind, from which predictions are made: float (B, ...)."""
 
+    def predict(self, features: list[Tensor]) -> Tensor:
+        """Computes the output of the target kind from feature maps; a graph for export has only what this does."""
+        return self.postprocess(self(features))
+
     @abstractmethod
     def counts(self, output: Tensor, target: Tensor) -> Tensor:
         """Computes the counts of a training batch for the figures, on its device; see `Target.counts`.
