@@ -207,9 +207,9 @@ def test_predictions_rows_and_comparisons() -> None:
     output = np.array([[0.25, 0.625, 0.5], [0.25, 0.75, 0.5]], np.float32)
     found = LABELS.prediction(output, Frame(4, 4, 4), NAMES)
     assert found["labels"].tolist() == [1, 0, 1]  # a threshold is reached by what is equal to it
-    assert LABELS.row(found, NAMES) == {
-        **{"labels": "cat; emu", "probability of cat": 0.25, "probability of dog": 0.625, "probability of emu": 0.5}
-    }
+    assert LABELS.rows(found, NAMES) == [
+        {"labels": "cat; emu", "probability of cat": 0.25, "probability of dog": 0.625, "probability of emu": 0.5}
+    ]
     other = LABELS.prediction(output + np.array([[0.125, 0.1875, 0], [0, 0, 0]], np.float32), Frame(4, 4, 4), NAMES)
     same, far = LABELS.compare(found, found), LABELS.compare(found, other)
     assert all(one.value <= one.limit for one in same)

@@ -27,7 +27,7 @@ from visiontasks.models.heads.base import Head, Stage
 from visiontasks.predict import Predictor
 from visiontasks.predict.torch_network import TorchNetwork
 from visiontasks.targets import Known, find_target, names_of, target_kinds
-from visiontasks.targets.sample import predict_sample, row_of
+from visiontasks.targets.sample import predict_sample, rows_of
 from visiontasks.tasks import (
     ClassificationTask,
     LocalizationTask,
@@ -162,10 +162,10 @@ def test_the_prediction_of_a_label_is_its_most_probable_class() -> None:
     assert found.keys() == {"label", "class_name", "score", "probabilities"}
     assert (found["label"], found["class_name"], found["score"]) == (1, "dog", 0.625)
     assert found["probabilities"] is output
-    row = LABEL.row(found, PETS)
+    (row,) = LABEL.rows(found, PETS)
     shares = {"probability of cat": 0.25, "probability of dog": 0.625, "probability of emu": 0.125}
     assert row == {"label": "dog", "score": 0.625, **shares}
-    assert LABEL.row({"label": 2}, PETS) == {"label": "emu"}
+    assert LABEL.rows({"label": 2}, PETS) == [{"label": "emu"}]
 
 
 def test_the_baseline_of_labels_is_the_share_of_each_class() -> None:
@@ -291,7 +291,7 @@ def test_boxes_come_back_from_every_kind_of_picture() -> None:
 def test_the_only_class_of_a_set_is_that_of_every_box() -> None:
     found = BOX.prediction(np.array([0, 0, 1, 1], np.float32), Frame(3, 4, 8), ["raccoon"])
     assert (found["label"], found["class_name"]) == (0, "raccoon")
-    assert BOX.row(found, ["raccoon"]) == {"xmin": 0, "ymin": 0, "xmax": 4, "ymax": 3}
+    assert BOX.rows(found, ["raccoon"]) == [{"xmin": 0, "ymin": 0, "xmax": 4, "ymax": 3}]
 
 
 def test_boxes_of_flipped_views_are_turned_back() -> None:
@@ -431,7 +431,7 @@ def test_the_baseline_of_masks_is_the_class_at_each_place_or_overall() -> None:
 
 def test_a_row_of_a_mask_has_the_share_of_each_class() -> None:
     mask = np.array([[0, 0, 0, 2], [0, 0, 2, 2]], np.uint8)
-    assert MASK.row({"mask": mask}, PETS) == {"share of cat": 0.625, "share of dog": 0, "share of emu": 0.375}
+    assert MASK.rows({"mask": mask}, PETS) == [{"share of cat": 0.625, "share of dog": 0, "share of emu": 0.375}]
 
 
 def test_masks_are_compared_by_the_share_of_other_pixels() -> None:
@@ -518,7 +518,7 @@ def test_predictions_of_values_are_rows_and_captions() -> None:
     found = VALUE.prediction(output, Frame(3, 4, 8), ["area", "age"])
     assert found.keys() == {"value"}
     assert found["value"] is output
-    assert VALUE.row(found, ["area", "age"]) == {"area": 1234570, "age": 0.5}
+    assert VALUE.rows(found, ["area", "age"]) == [{"area": 1234570, "age": 0.5}]
     texts: list[str] = []
     canvas = Canvas(np.zeros((20, 20, 3), np.uint8))
     canvas.caption = texts.append
@@ -548,7 +548,7 @@ def test_the_row_of_a_sample_has_the_columns_of_all_its_kinds() -> None:
     }
     found = predict_sample(outputs, Frame(10, 20, 8), spec)
     assert found["size"] == (10, 20)
-    row = row_of(found, spec)
+    (row,) = rows_of(found, spec)
     assert row == {
         **{"age": 7, "label": "emu", "score": 0.5},
         **{"probability of cat": 0.25, "probability of dog": 0.25, "probability of emu": 0.5},
@@ -562,13 +562,13 @@ def test_two_heads_with_the_same_class_names_have_columns_of_their_own() -> None
     label = {"label": np.array([0.25, 0.25, 0.5], np.float32)}
     labels = {"labels": np.array([[0.75, 0.125, 1], [0.5, 0.5, 0.5]], np.float32)}
     one, other, both = (predict_sample(outputs, Frame(8, 8, 8), spec) for outputs in (label, labels, label | labels))
-    alone = row_of(one, spec)
-    assert alone == LABEL.row(one, PETS)
-    renamed = {f"{name} (label)" if name in row_of(other, spec) else name: value for name, value in alone.items()}
-    assert row_of(both, spec) == {**row_of(other, spec), **renamed}
-    assert row_of(both, spec)["probability of cat"] == 0.75
-    assert row_of(both, spec)["probability of cat (label)"] == 0.25
-    assert len(row_of(both, spec)) == len(alone) + len(row_of(other, spec))
+    (alone,), (other,), (both,) = (rows_of(sample, spec) for sample in (one, other, both))
+    assert [alone] == LABEL.rows(one, PETS)
+    renamed = {f"{name} (label)" if name in other else name: value for name, value in alone.items()}
+    assert both == {**other, **renamed}
+    assert both["probability of cat"] == 0.75
+    assert both["probability of cat (label)"] == 0.25
+    assert len(both) == len(alone) + len(other)
 
 
 # figures of a stage

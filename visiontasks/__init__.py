@@ -21,6 +21,7 @@ def load(
     trust: bool | Sequence[ModuleType | type] = False,
     device: str = "auto",
     pretrained: bool | str | None = None,
+    threshold: float | None = None,
 ) -> "Predictor":
     """Opens a trained checkpoint, an exported file or a pretrained network for prediction.
 
@@ -31,7 +32,9 @@ def load(
         device: `cpu`, `cuda`, `cuda:1` ...; `auto` uses a GPU if there is one.
         pretrained: Weights of a network given by name: `true`, `bundled` or a path; see
             `visiontasks.predict.networks.open_network`.
+        threshold: For labels and objects: the score from which on a class is predicted, 0..1; by default the thresholds
+            of the model.
     """
     from visiontasks.predict import Predictor  # imports numpy and OpenCV, which take a while
 
-    return Predictor.open(model, trust, device, pretrained)
+    return Predictor.open(model, trust, device, pretrained, threshold)

@@ -9,7 +9,7 @@ from lightning.pytorch import Callback, Trainer
 from PIL import Image
 
 from visiontasks.callbacks.wandb import log_boxes_and_masks
-from visiontasks.core.draw import PREDICTED, TRUE, Canvas, grid, legend
+from visiontasks.core.draw import PREDICTED, TRUE, Canvas, grid, legend, object_colors
 from visiontasks.core.files import atomic_write
 from visiontasks.core.geometry import Frame
 from visiontasks.core.sample import Batch, Sample
@@ -29,9 +29,9 @@ class Panel(NamedTuple):
 class Panels(Callback):
     """Draws the worst images of the last validation or of a test, with target (green) and prediction (vermilion).
 
-    They are images of the first process as the network sees them, sorted by the loss of the first head. With masks, the
-    image, its target and its prediction are side by side, with a legend below. The files are `val_panels.png` and
-    `test_panels.png`; W&B can switch boxes and masks on and off.
+    They are images of the first process as the network sees them, sorted by the loss of the first head. With masks or
+    several objects, the image, its target and its prediction are side by side, with a legend below. The files are
+    `val_panels.png` and `test_panels.png`; W&B can switch boxes and masks on and off.
 
     Args:
         directory: Folder of the pictures; if not given, none is written.
@@ -77,11 +77,13 @@ class Panels(Callback):
     def _show(self, trainer: Trainer, task: Any, stage: str) -> None:
         if not self.worst:  # as in all processes but the first
             return
-        dense = [key for key in task.heads if find_target(key).dense]
+        dense, many = ([key for key in task.heads if getattr(find_target(key), part)] for part in ("dense", "columns"))
         names = [name for key in dense for name in names_of(task.spec, key)]
         if self.directory:
-            sheet = grid([_picture(panel, task.spec, bool(dense)) for panel in self.worst], columns=2 if dense else 4)
-            parts = [sheet, legend(names, sheet.shape[1])] if dense else [sheet]
+            apart = bool(dense or many)
+            sheet = grid([_picture(panel, task.spec, apart) for panel in self.worst], columns=2 if apart else 4)
+            parts = [sheet, *([legend(names, sheet.shape[1])] if dense else [])]
+            parts += [legend(names_of(task.spec, key), sheet.shape[1], object_colors()) for key in many]
             with atomic_write(Path(self.directory, f"{stage}_panels.png")) as part:
                 Image.fromarray(np.concatenate(parts)).save(part, "PNG")
         rows = (_layers(panel, task.spec) for panel in self.worst)
@@ -114,6 +116,7 @@ class _Recorder(Canvas):
 
     def __init__(self) -> None:
         self.boxes: list[np.ndarray] = []
+        self.objects: list[dict[str, Any]] = []
         self.texts: list[str] = []
         self.layer: dict[str, Any] = {}
 
@@ -122,6 +125,9 @@ class _Recorder(Canvas):
 
     def box(self, box: np.ndarray) -> None:
         self.boxes += [box] if np.isfinite(box).all() else []
+
+    def object(self, box: np.ndarray, label: int, name: str, score: float | None = None, mask: Any = None) -> None:
+        self.objects.append({"box": box, "label": label, "caption": name, "score": score})
 
     def caption(self, text: str) -> None:
         self.texts.append(text)
@@ -135,5 +141,5 @@ def _layers(panel: Panel, spec: dict[str, Any]) -> tuple[np.ndarray, str, dict[s
         captions.append(caption := ", ".join(record.texts))
         label = max(0, int(sample.get("label", 0)))
         boxes = [{"box": box, "label": label, "caption": caption or name} for box in record.boxes]
-        layers[name] = {**record.layer, "boxes": boxes}
+        layers[name] = {**record.layer, "boxes": boxes + record.objects}
     return panel.image, " / ".join(captions).strip(" /"), layers

@@ -47,6 +47,9 @@ class Results(Callback):
         if (kept := checkpoints_of(trainer)) and kept.best:
             columns[f"best (epoch {kept.best_epoch + 1})"] = kept.best
         self._print("fit", columns)
+        tables = {key: found for key, found in pl_module.tables("val").items() if find_target(key).columns}
+        for _, names, found in _groups(tables, pl_module.spec):  # a mean over classes says little alone
+            _print_classes(_class_rows(found, names))
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         self.last = figures(trainer, "val")
@@ -76,34 +79,56 @@ class Results(Callback):
 
     @rank_zero_only
     def _write_tables(self, stage: str, trainer: Trainer, task: Any) -> None:
-        groups: dict[str, dict[str, Any]] = {}
-        for key, found in task.tables(stage).items():  # label and box share their class names
-            groups.setdefault(find_target(key).names_key, {}).update(found)
-        for names_key, found in groups.items():
-            prefix = names_key.removesuffix("names").removeprefix("class_")
-            self._write(found, task.spec[names_key], stage, prefix, trainer)
+        for prefix, names, found in _groups(task.tables(stage), task.spec):
+            self._write(found, names, stage, prefix, trainer)
 
     def _write(
         self, tables: dict[str, np.ndarray], names: list[str], stage: str, prefix: str, trainer: Trainer
     ) -> None:
-        per_class = {name: values.tolist() for name, values in tables.items() if values.ndim == 1}
         matrices = {name: matrix for name, matrix in tables.items() if matrix.ndim == 2}
-        rows = [{"class": name, **{k: v[i] for k, v in per_class.items()}} for i, name in enumerate(names)]
+        rows = _class_rows(tables, names)
         if trainer.state.fn != "fit":
-            print_table("per class", [*rows[0]], [[shown(value) for value in row.values()] for row in rows])
+            _print_classes(rows)
             log_table(trainer.loggers, f"{stage}/{prefix}per_class", [*rows[0]], [[*row.values()] for row in rows])
         if self.directory:
             write_csv(Path(self.directory, f"{stage}_{prefix}per_class.csv"), rows)
         for title, matrix in matrices.items():
-            picture = draw_confusion(matrix, names)
+            titles = _with_background(names) if len(matrix) > len(names) else names
+            picture = draw_confusion(matrix, titles)
             log_pictures(trainer.loggers, f"{stage}/{prefix}{title}", [picture])
             if self.directory:
                 path = Path(self.directory, f"{stage}_{prefix}{title}.csv")
-                pairs = zip(names, matrix.tolist(), strict=True)
-                lines = [{"true \\ predicted": name, **dict(zip(names, row, strict=True))} for name, row in pairs]
+                pairs = zip(titles, matrix.tolist(), strict=True)
+                lines = [{"true \\ predicted": name, **dict(zip(titles, row, strict=True))} for name, row in pairs]
                 write_csv(path, lines)
                 with atomic_write(path.with_suffix(".png")) as part:
                     Image.fromarray(picture).save(part, "PNG")
+
+
+def _groups(tables: dict[str, dict[str, Any]], spec: dict[str, Any]) -> list[tuple[str, list[str], dict[str, Any]]]:
+    """Joins the tables of the keys that share their class names, such as label and box; returns a prefix of file names,
+    the names and the tables. A name that an earlier key has gets the key added."""
+    groups: dict[str, dict[str, Any]] = {}
+    for key, found in tables.items():
+        group = groups.setdefault(find_target(key).names_key, {})
+        group |= {f"{name} ({key})" if name in group else name: table for name, table in found.items()}
+    found = groups.items()
+    return [(key.removesuffix("names").removeprefix("class_"), spec[key], group) for key, group in found]
+
+
+def _class_rows(tables: dict[str, np.ndarray], names: list[str]) -> list[dict[str, Any]]:
+    per_class = {name: values.tolist() for name, values in tables.items() if values.ndim == 1}
+    return [{"class": name, **{k: v[i] for k, v in per_class.items()}} for i, name in enumerate(names)]
+
+
+@rank_zero_only
+def _print_classes(rows: list[dict[str, Any]]) -> None:
+    print_table("per class", [*rows[0]], [[shown(value) for value in row.values()] for row in rows])
+
+
+def _with_background(names: list[str]) -> list[str]:
+    """Adds the background under a name that no class has."""
+    return [*names, next(name for name in ("background", "(background)", "(no object)") if name not in names)]
 
 
 def draw_confusion(matrix: np.ndarray, class_names: list[str]) -> np.ndarray:

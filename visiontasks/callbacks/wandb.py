@@ -167,7 +167,8 @@ def log_boxes_and_masks(
     """Logs images whose boxes and masks can be switched on and off.
 
     A row has an image, uint8 (H, W, 3), a caption, and layers such as `target` and `prediction`. A layer may have
-    `boxes`, a list of {"box": xyxy in pixels, "label": int, "caption": str}, and `classes` of the pixels, uint8 (H, W).
+    `boxes`, a list of {"box": xyxy in pixels, "label": int, "caption": str}, perhaps with a "score", and `classes` of
+    the pixels, uint8 (H, W).
     """
     if chosen := wandb_loggers(loggers):
         pictures = [_picture(*row, class_names, mask_names) for row in rows]
@@ -200,9 +201,11 @@ def _picture(
     return wandb.Image(image, boxes=boxes or None, masks=masks or None, caption=caption or None)
 
 
-def _box(box: Sequence[float], label: int, caption: str) -> dict[str, Any]:
+def _box(box: Sequence[float], label: int, caption: str, score: float | None = None) -> dict[str, Any]:
     corners = dict(zip(("minX", "minY", "maxX", "maxY"), map(float, box), strict=True))
-    return {"position": corners, "domain": "pixel", "class_id": int(label), "box_caption": caption}
+    scores = {} if score is None else {"scores": {"score": float(score)}}
+    caption = caption if score is None else f"{caption} {score:.2f}"
+    return {"position": corners, "domain": "pixel", "class_id": int(label), "box_caption": caption, **scores}
 
 
 class BestCheckpointArtifact(Callback):

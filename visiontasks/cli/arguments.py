@@ -18,7 +18,7 @@ COMMANDS = {  # the text before the colon is the description of the command
     "predict": "Predict images with a trained model: predict MODEL FILE_OR_FOLDER... --output DIR",
     "evaluate": "Compute metrics with intervals for one model, or compare two: evaluate MODEL [MODEL] -c CONFIG",
     "export": "Write a checkpoint as one file and check its predictions: export CHECKPOINT --format onnx|pt2",
-    "detect": "Find all objects in images with a model trained on Windows: detect CHECKPOINT FILE... --output DIR",
+    "detect": "Find all objects with a model trained on Windows, or predict: detect CHECKPOINT FILE... --output DIR",
 }
 
 
@@ -78,7 +78,11 @@ COMMON: dict[str, dict[str, Any]] = {
         "help": "your own module whose classes a model or config may name; may be repeated",
     },
     "--trust": {"action": "store_true", "help": "open a .pt2 file, which can run code"},
-    "--tile": {"type": int, "help": "predict masks at the original resolution of each image, in tiles of N pixels"},
+    "--tile": {"type": int, "help": "predict masks or objects at the resolution of each image, in tiles of N pixels"},
+    "--threshold": {
+        "type": between(0, 1),
+        "help": "lowest score of a predicted object or label (default: the thresholds of the model)",
+    },
     "--tta": {"nargs": "+", "default": [], "metavar": "VIEW"},
 }
 CHECKPOINT = "best.ckpt or last.ckpt of a run"
@@ -117,11 +121,12 @@ def _predict(parser: Arguments) -> None:
     add("--pretrained", help="weights of a network given by name: true (default, timm's hub), bundled or a path")
     add("--probabilities", action="store_true", help="also write the probability of every class")
     add("--overlays", action="store_true", help="draw each prediction on its image, in overlays/")
+    add("--yolo", action="store_true", help="also write objects in the format of YOLO, in labels/")
     add("--num_workers", type=at_least(0), default=1, help="number of threads that read images (default: 1)")
     add("--every", type=at_least(1), default=1, help="use every n-th frame of a video (default: 1)")
     add("--skip_errors", action="store_true", help="skip what cannot be read, and list it")
     parser.add_common("--tta", help="average over views: hflip, vflip, scales such as 1.25")
-    parser.add_common("--batch_size", "--tile", "--imports", "--trust", "--device")
+    parser.add_common("--threshold", "--batch_size", "--tile", "--imports", "--trust", "--device")
 
 
 def _evaluate(parser: Arguments) -> None:
@@ -132,7 +137,7 @@ def _evaluate(parser: Arguments) -> None:
     add("--output", type=Path, help="folder for the tables (default: evaluation/ in the folder of the model)")
     add("--draws", type=at_least(1), default=2000, help="number of bootstrap draws over images (default: 2000)")
     parser.add_common("--tta", help="hflip, vflip, scales; one model is compared with itself without views")
-    parser.add_common("--batch_size", "--tile", "--imports", "--trust", "--device")
+    parser.add_common("--threshold", "--batch_size", "--tile", "--imports", "--trust", "--device")
 
 
 def _export(parser: Arguments) -> None:
@@ -154,10 +159,9 @@ def _detect(parser: Arguments) -> None:
     add("checkpoint", help=CHECKPOINT)
     add("source", nargs="+", help="image files, or folders with images at any depth")
     add("--output", required=True, type=Path, help="folder for detections.csv and overlays/")
-    scales = (0.6, 0.85, 1.2, 1.7)
-    add("--scales", type=float, nargs="+", default=scales, help="factors of the image size (default: 0.6 0.85 1.2 1.7)")
-    add("--threshold", type=between(0, 1), default=0.5, help="lowest probability of a box (default: 0.5)")
-    add("--iou", type=between(0, 1), default=0.4, help="overlap above which a box is a duplicate (default: 0.4)")
+    add("--scales", type=float, nargs="+", help="factors of the image size (default: 0.6 0.85 1.2 1.7)")
+    add("--threshold", type=between(0, 1), help="lowest score of a box (default: 0.5, or the thresholds of the model)")
+    add("--iou", type=between(0, 1), help="overlap above which a box is a duplicate (default: 0.4)")
     parser.add_common("--imports", "--device")
 
 
@@ -206,6 +210,7 @@ def _inspect(parser: Arguments) -> None:
     add("--method", choices=("gradcam", "occlusion"), default="gradcam", help="(default: gradcam)")
     add("--key", help="key of the head, such as mask (default: the first)")
     add("--class", dest="classes", action="append", default=[], help="a class (default: the predicted class)")
+    add("--object", type=at_least(1), default=1, help="which of the objects, by falling score (default: 1, the best)")
     add("--window", type=at_least(1), help="side of the occluding window in pixels")
 
 

@@ -12,6 +12,8 @@ from PIL import Image
 from rich.progress import track
 from torchmetrics.detection import MeanAveragePrecision
 
+from visiontasks.cli import predict
+from visiontasks.cli.arguments import parse
 from visiontasks.cli.imports import import_modules
 from visiontasks.core.errors import InputError
 from visiontasks.core.files import write_csv
@@ -23,7 +25,7 @@ from visiontasks.data.datasets.windows import BACKGROUND
 from visiontasks.predict.sliding import Detector
 from visiontasks.predict.sources import find_sources
 from visiontasks.predict.torch_network import find_device
-from visiontasks.targets.sample import draw_sample, row_of
+from visiontasks.targets.sample import draw_sample, rows_of
 from visiontasks.tasks.restore import restore_task
 
 
@@ -68,7 +70,7 @@ def write_detections(
         samples = [dict(zip(keys, one, strict=True)) for one in zip(*objects.values(), strict=True)]
         for sample in reversed(samples):  # the best box is drawn last, on top
             picture = draw_sample(picture, sample, spec)
-        rows += [{"path": name, **row_of(sample, spec)} for sample in samples]
+        rows += [{"path": name, **row} for sample in samples for row in rows_of(sample, spec)]
         stem = Path(name).stem.encode("ascii", "replace").decode().replace("?", "_")
         with folder.write(f"overlays/{index:05d}_{stem}.png") as path:
             Image.fromarray(picture).save(path, "PNG")
@@ -77,10 +79,27 @@ def write_detections(
     return len(rows)
 
 
+def predict_objects(options: argparse.Namespace) -> None:
+    """Runs `predict`, which needs no sliding window, with a model that was trained on whole images."""
+    if options.scales or options.iou is not None:
+        raise InputError(
+            f"detect: {options.checkpoint} was trained on whole images, without windows. Leave out --scales and --iou."
+        )
+    args = [options.checkpoint, *options.source, "--output", str(options.output), "--device", options.device]
+    args += [f"--imports={module}" for module in options.imports]
+    args += [] if options.threshold is None else ["--threshold", str(options.threshold)]
+    print(f"{options.checkpoint} was trained on whole images: this is `visiontasks predict --overlays`.")
+    predict.main(*parse("predict", [*args, "--overlays"]))
+
+
 def main(options: argparse.Namespace, more: Sequence[str]) -> None:
     """Detects the objects and writes them."""
     task = restore_task(options.checkpoint, import_modules(options.imports)).to(find_device(options.device))
-    detector = Detector(task, options.scales, options.threshold, options.iou)
+    if any(head.target.columns for head in task.heads.values()):
+        predict_objects(options)
+        return
+    given = {name: getattr(options, name) for name in ("scales", "threshold", "iou")}
+    detector = Detector(task, **{name: value for name, value in given.items() if value is not None})
     sources = find_sources(options.source)
     folder = OutputFolder(options.output, "detections.csv", "overlays/[0-9]*_*.png")
     shown = track(sources, "Detecting", sources.count(), transient=True)

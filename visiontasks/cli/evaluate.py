@@ -32,7 +32,8 @@ def main(options: argparse.Namespace, more: Sequence[str]) -> None:
         split, dataset = "val", data.dataset("val")
     folder = OutputFolder(options.output or first.parent / "evaluation", "evaluation.csv", "evaluation.json")
     how = {"batch_size": options.batch_size, "tile": options.tile}
-    models = [Predictor.open(path, trust_of(options, path), options.device) for path in options.model]
+    how_open = {"device": options.device, "threshold": options.threshold}
+    models = [Predictor.open(path, trust_of(options, path), **how_open) for path in options.model]
     keys = models[0].network.keys
     if any(model.network.keys != keys for model in models):
         raise InputError(f"{options.model[1]} predicts {models[1].network.keys}, {options.model[0]} predicts {keys}.")
@@ -41,7 +42,8 @@ def main(options: argparse.Namespace, more: Sequence[str]) -> None:
         names, views, models = ["plain", "views"], [[], options.tta], models * 2
     counts = [count(model, dataset, tta=tta, **how) for model, tta in zip(models, views, strict=True)]
     rows = figure_rows(counts, count_baseline(keys, data, split), names, options.draws, dataset)
-    about = {"models": options.model, "tta": options.tta, "split": split, "images": len(dataset)}
+    about = {"models": options.model, "tta": options.tta, "threshold": options.threshold, "split": split}
+    about |= {"images": len(dataset)}
     intervals = describe_intervals(counts[0], options.draws)
     with folder.write("evaluation.csv") as path:
         write_csv(path, rows)

@@ -26,7 +26,7 @@ from visiontasks.core.resize import to_picture
 from visiontasks.core.sample import Sample
 from visiontasks.data import VisionDataModule
 from visiontasks.inspect.attack import accuracy_under_attack, attack, check_label, draw_difference
-from visiontasks.inspect.explain import draw_heat, explain
+from visiontasks.inspect.explain import choose_object, draw_heat, explain
 from visiontasks.inspect.features import draw_filters, draw_maps, features, filters, find_layer
 from visiontasks.inspect.layers import layers
 from visiontasks.inspect.maximize import maximize
@@ -153,10 +153,15 @@ def show_explain(opened: Opened, options: Any) -> None:
     key = options.key or next(iter(task.heads))
     target = _class(options.classes[0], names_of(spec, key)) if options.classes else None
     for name, image in opened.images(options):
-        weights = explain(task, image, options.key, target, options.method, options.window).cpu().numpy()
-        picture = image[0].permute(1, 2, 0).numpy()
-        pictures.append(draw_sample(picture, _predict(task, image), spec))
-        pictures.append(draw_heat(picture, weights) if weights.any() else picture)
+        how = (options.key, target, options.method, options.window, options.object - 1)
+        weights = explain(task, image, *how).cpu().numpy()
+        picture, sample = image[0].permute(1, 2, 0).numpy(), _predict(task, image)
+        pictures.append(draw_sample(picture, sample, spec))
+        heat = draw_heat(picture, weights) if weights.any() else picture
+        if task.heads[key].target.columns:
+            chosen = choose_object(sample[key], target, options.object - 1)
+            heat = draw_sample(heat, {key: {**chosen, "taken": np.ones(len(chosen["labels"]), bool)}}, spec)
+        pictures.append(heat)
         if not weights.any():
             of = options.classes[0] if options.classes else "the prediction"
             print(f"{name}: no place of the image supports {of}; it is drawn without colors.")

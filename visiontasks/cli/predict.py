@@ -24,7 +24,8 @@ MANY = 10  # names in an error
 def main(options: argparse.Namespace, more: Sequence[str]) -> None:
     """Predicts images and writes the predictions; exits with status 3 if `--skip_errors` left an image out."""
     pretrained = True if options.pretrained == "true" else options.pretrained
-    predictor = Predictor.open(options.model, trust_of(options, options.model), options.device, pretrained)
+    trust = trust_of(options, options.model)
+    predictor = Predictor.open(options.model, trust, options.device, pretrained, options.threshold)
     if options.tile is not None:
         predictor.check_tile(options.tile)
     sources = find_sources(options.source, options.every, missing=options.skip_errors)
@@ -32,7 +33,7 @@ def main(options: argparse.Namespace, more: Sequence[str]) -> None:
     how = (options.batch_size, options.num_workers, options.tile, options.tta, skipped if options.skip_errors else None)
     make_folder(options.output)
     with lock(options.output):
-        writer = PredictionWriter(options.output, predictor.spec, options.probabilities, options.overlays)
+        writer = PredictionWriter(options.output, predictor.spec, options.probabilities, options.overlays, options.yolo)
         predictions = predictor.stream(sources, *how)
         if not options.skip_errors:
             predictions = naming_all(predictions, sources, predictor.spec.get("page"), options.output, skipped)

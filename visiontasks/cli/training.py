@@ -197,6 +197,9 @@ class VisionCLI(LightningCLI):
         elif self.ckpt_path and (limit := reached_limit(self.content, self.trainer)):
             rank_zero_info(f"{self.ckpt_path}: this fit is complete. To train longer, give more --trainer.{limit}.")
         else:
+            if self.command == "probe":
+                for head in self.model.heads.values():
+                    head.solve_alone()
             if self.command == "fit":
                 rank_zero_info(f"Run directory: {self.run_dir}. To resume it: {self._resume}")
             self._start(self.trainer.fit, **kwargs)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -9,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from visiontasks.core.sample import IGNORE_MASK
 
 Color = tuple[int, int, int]  # RGB, 0..255
+Place = tuple[float, float, float, float]  # xyxy in pixels
 TRUE, PREDICTED = (0, 158, 115), (213, 94, 0)  # green and vermilion of Okabe and Ito 2008, safe for color-blind readers
 
 
@@ -18,6 +20,7 @@ class Canvas:
     def __init__(self, image: np.ndarray, color: Color = PREDICTED) -> None:
         self.color, self._corner = color, (0.0, 0.0)
         self._captions: list[str] = []
+        self._objects: list[tuple[list[float], str, np.ndarray]] = []  # boxes, captions and colors
         self._image = Image.fromarray(image).convert("RGB")
         self._line = max(10, max(self._image.size) // 24)  # height of a line of text in pixels
 
@@ -35,12 +38,47 @@ class Canvas:
             ImageDraw.Draw(self._image).rectangle(corners, outline=self.color, width=max(2, self._line // 8))
             self._corner = corners[0], max(0.0, corners[1] - 1.3 * self._line)
 
+    def object(self, box: np.ndarray, label: int, name: str, score: float | None = None, mask: Any = None) -> None:
+        """Draws the box xyxy of an object in the color of its class, with a caption beside it, and blends its mask in.
+
+        Captions of later objects have the better places.
+        """
+        color = object_colors()[label]
+        if mask is not None:
+            image = np.array(self._image)
+            image[mask] = (image[mask] + color.astype(np.uint16)) // 2
+            self._image = Image.fromarray(image)
+        corners = np.asarray(box).round().tolist()
+        width = max(2, self._line // 8)
+        ImageDraw.Draw(self._image).rectangle(corners, outline=tuple(color.tolist()), width=width)
+        self._objects.append((corners, name if score is None else f"{name} {score:.2f}", color))
+
+    def _caption_objects(self) -> None:
+        pen, font = ImageDraw.Draw(self._image), ImageFont.load_default(max(10, self._line * 3 // 4))
+        taken: list[Place] = []
+        for box, text, color in reversed(self._objects):
+            place = self._free_place(box, pen.textbbox((0, 0), text, font), taken)
+            taken.append(place)
+            pen.rectangle(place, fill=tuple(color.tolist()))
+            ink = "black" if color @ (0.299, 0.587, 0.114) > 128 else "white"
+            pen.text((place[0] + 1, place[1] + 1), text, ink, font, anchor="lt")
+
+    def _free_place(self, box: list[float], text: Place, taken: Sequence[Place]) -> Place:
+        """Returns where the caption of a box hides no other one: above the box, below or in it, else above."""
+        width, height = text[2] - text[0] + 2, text[3] - text[1] + 2
+        left = max(0.0, min(box[0], self._image.width - width))
+        tops = (max(0.0, box[1] - height), min(box[3] + 1, self._image.height - height), box[1], box[3] - height)
+        places = [(left, top, left + width, top + height) for top in tops]
+        return next((place for place in places if not any(_touch(place, other) for other in taken)), places[0])
+
     def caption(self, text: str) -> None:
         """Adds text to the caption."""
         self._captions += [text] if text else []
 
     def picture(self, caption: bool = True) -> np.ndarray:
-        """Returns the picture, uint8 (H, W, 3), with or without the caption."""
+        """Returns the picture, uint8 (H, W, 3), with or without captions."""
+        if caption:
+            self._caption_objects()
         if caption and (text := ", ".join(self._captions)):
             pen, font = ImageDraw.Draw(self._image), ImageFont.load_default(self._line)
             left, top, right, bottom = pen.textbbox(self._corner, text, font)
@@ -48,6 +86,10 @@ class Canvas:
             pen.rectangle([left + shift, top, right + shift + 2, bottom + 2], fill=self.color)
             pen.text((self._corner[0] + shift, self._corner[1]), text, "white", font)
         return np.asarray(self._image)
+
+
+def _touch(one: Place, other: Place) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def titled(image: np.ndarray, title: str, color: Color = PREDICTED) -> np.ndarray:
@@ -64,8 +106,13 @@ def palette() -> np.ndarray:
     return (np.array([128, 64, 32]) @ bits.reshape(256, 3, 3)).astype(np.uint8)
 
 
-def legend(names: Sequence[str], width: int) -> np.ndarray:
-    """Draws the name of each class next to its color, in rows on white: uint8 (h, width, 3)."""
+def object_colors() -> np.ndarray:
+    """Returns the RGB color of each class of objects, uint8 (255, 3); the first of the palette is the background."""
+    return palette()[1:]
+
+
+def legend(names: Sequence[str], width: int, colors: np.ndarray | None = None) -> np.ndarray:
+    """Draws the name of each class next to its color (by default of masks), in rows on white: uint8 (h, width, 3)."""
     font = ImageFont.load_default(14)
     places, x, y = [], 4, 4
     for name in names:
@@ -76,7 +123,7 @@ def legend(names: Sequence[str], width: int) -> np.ndarray:
         x += length
     picture = Image.new("RGB", (width, y + 22), "white")
     pen = ImageDraw.Draw(picture)
-    for (x, y), name, color in zip(places, names, palette().tolist(), strict=False):
+    for (x, y), name, color in zip(places, names, (palette() if colors is None else colors).tolist(), strict=False):
         pen.rectangle([x, y, x + 16, y + 16], fill=tuple(color), outline="black")
         pen.text((x + 22, y), name, "black", font)
     return np.asarray(picture)

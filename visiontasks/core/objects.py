@@ -81,3 +81,56 @@ def tightened(boxes: np.ndarray, masks: np.ndarray) -> np.ndarray:
         far = np.abs(box - bounds) > LOOSE
         box[far & (width > 0)] = bounds[far & (width > 0)]
     return found
+
+
+def fuse(views: Sequence[Objects], iou: float) -> Objects:
+    """Averages the predicted objects of several views of one image (Solovyev, Wang and Gabruseva 2021, section 2.2).
+
+    The best box of each view that overlaps with the best one of all, of the same class, shows the same object: its box
+    is their mean by score, its score their sum, divided by the number of views.
+
+    Args:
+        views: `boxes`, `labels` and `scores` of each view, without duplicates; other keys are averaged as boxes are.
+        iou: Overlap from which on boxes show one object.
+    """
+    every = {key: np.concatenate([view[key] for view in views]) for key in views[0]}
+    every["view"] = np.repeat(np.arange(len(views)), [len(view["labels"]) for view in views])
+    every = take(every, np.argsort(-every["scores"], kind="stable"))
+    boxes, labels, view = every["boxes"], every["labels"], every["view"]
+    fused = {key: part.copy() for key, part in every.items() if key != "view"}
+    near = (box_iou(boxes[:, None], boxes[None]) > iou) & (labels[:, None] == labels)
+    free, kept = np.ones(len(labels), bool), []
+    for place in range(len(labels)):
+        if free[place]:
+            others = np.flatnonzero(free & near[place] & (view != view[place]))
+            same = [place, *others[np.unique(view[others], return_index=True)[1]]]
+            free[same] = False
+            for key in fused.keys() - {"labels", "scores"}:
+                fused[key][place] = np.average(every[key][same], axis=0, weights=every["scores"][same])
+            fused["scores"][place] = every["scores"][same].sum() / len(views)
+            kept.append(place)
+    return take(fused, np.array(kept, int))
+
+
+def pair_objects(first: Objects, second: Objects, iou: float, score: float) -> tuple[list[tuple[int, int]], np.ndarray]:
+    """Pairs the objects of two predictions one to one.
+
+    Args:
+        first: A prediction.
+        second: Another one of the same image.
+        iou: Least IoU of the boxes of a pair, whose classes are equal.
+        score: Largest difference of their scores.
+
+    Returns:
+        The pairs, the most similar scores first, and the differences of all scores, float (first, second).
+    """
+    far = np.abs(first["scores"][:, None] - second["scores"])
+    same = (first["labels"][:, None] == second["labels"]) & (far <= score)
+    same &= box_iou(first["boxes"][:, None], second["boxes"][None]) >= iou
+    pairs = []
+    for place in np.argsort(far, axis=None, kind="stable").tolist():
+        one, other = divmod(place, far.shape[1])
+        if same[one, other]:
+            pairs.append((one, other))
+            same[one], same[:, other] = False, False
+    return pairs, far

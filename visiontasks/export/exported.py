@@ -97,7 +97,7 @@ def export(
     if judged and (images.validation is None or (int8 and images.training is None)):
         raise InputError("--resize and --int8 need the validation set for a check: give the config with `-c CONFIG`.")
     limit = (2.0 if int8 else 0.2) if max_drop is None else max_drop
-    any_size = reference.network.any_size and reference.is_dense and not resizes
+    any_size = reference.network.any_size and (reference.is_dense or reference.is_list) and not resizes
     any_size = any_size and min(height_width(task.spec["image_size"])) > SMALLEST
     described = describe_graph(task, any_size, resizes, read_checkpoint(checkpoint)[VERSION_KEY])
     report: dict[str, Any] = {"checkpoint": str(checkpoint), "format": kind, "resizes": resizes, "int8": int8}
@@ -116,7 +116,8 @@ def export(
             if int8:
                 assert images.training is not None
                 plain = exported.network
-                quantize(part, calibration_pictures(images.training, task.spec, resizes), part)
+                boxes = any(head.target.columns for head in task.heads.values())
+                quantize(part, calibration_pictures(images.training, task.spec, resizes), part, exact_ends=boxes)
                 exported = Predictor(open_network(str(part)))
                 report["speed"] = speed(plain, exported.network, images.training, task.spec, resizes)
             report["figures"], failures = _compare_figures(reference, exported, images.validation, limit)

@@ -45,12 +45,14 @@ class OutputGraph(nn.Module):
 def describe_graph(task: VisionTask, any_size: bool, resizes: bool, checkpoint: dict[str, Any]) -> dict[str, Any]:
     """Returns the description in an exported file: names, colors, sizes and versions; see `Network`."""
     names = task.spec.get("mask_names", [])
+    thresholds = {key: getattr(head, "thresholds", None) for key, head in task.heads.items()}
     return {
         "spec": task.spec,
         "keys": list(task.heads),
         "any_size": any_size,
         "resizes": resizes,
         "input": "image: uint8 (batch, 3, height, width), RGB",
+        "thresholds": {key: values.tolist() for key, values in thresholds.items() if isinstance(values, Tensor)},
         "mask_colors": dict(zip(names, palette()[: len(names)].tolist(), strict=True)),
         "made_from": {key: value for key, value in checkpoint.items() if key != "spec"},
     }

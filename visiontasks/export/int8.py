@@ -9,12 +9,17 @@ from typing import Any
 
 import numpy as np
 
+WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
-def quantize(path: Path, pictures: Iterable[np.ndarray], output: Path) -> None:
+
+def quantize(path: Path, pictures: Iterable[np.ndarray], output: Path, exact_ends: bool = False) -> None:
     """Quantizes an ONNX file statically: int8 weights with one scale per channel, uint8 activations.
 
     The ranges of the activations are those of `pictures`: training images as the network sees them, uint8 (1, 3, H, W).
+    With `exact_ends`, the last layers with weights and what follows them are not quantized: 256 steps are too few for
+    the corner of a box.
     """
+    import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -28,7 +33,20 @@ def quantize(path: Path, pictures: Iterable[np.ndarray], output: Path) -> None:
         ready = Path(folder, "ready.onnx")
         quant_pre_process(str(path), str(ready), skip_symbolic_shape=True)
         types: dict[str, Any] = {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8}
-        quantize_static(str(ready), str(output), Reader(), per_channel=True, **types)
+        kept = names_of_ends(onnx.load(str(ready)).graph) if exact_ends else []
+        quantize_static(str(ready), str(output), Reader(), per_channel=True, nodes_to_exclude=kept, **types)
+
+
+def names_of_ends(graph: Any) -> list[str]:
+    """Returns the names of the last layers with weights, and of all nodes between them and the outputs of a graph."""
+    maker = {name: node for node in graph.node for name in node.output}
+    waiting, found = [output.name for output in graph.output], {}
+    while waiting:
+        node = maker.get(waiting.pop())
+        if node is not None and node.name not in found:
+            found[node.name] = node
+            waiting.extend(node.input if node.op_type not in WEIGHTED else ())
+    return list(found)
 
 
 @contextmanager

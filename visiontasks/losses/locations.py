@@ -44,7 +44,7 @@ def make_locations(logits: Tensor, distances: Tensor, stride: tuple[float, float
     height, width = logits.shape[-2:]
     y, x = (torch.arange(side, device=logits.device).float() + 0.5 for side in (height, width))
     cells = torch.stack([x.expand(height, width), y[:, None].expand(height, width)], 2).reshape(1, -1, 2)
-    strides = torch.stack([torch.full_like(cells[..., 0], part) for part in stride], 2).expand(len(logits), -1, -1)
+    strides = torch.stack([torch.full_like(cells[..., 0], part) for part in stride], 2).expand(logits.shape[0], -1, -1)
     centers = cells * strides
     far = distances.clamp(max=FARTHEST).exp().flatten(2).transpose(1, 2)
     boxes = torch.cat([centers - far[..., :2] * strides, centers + far[..., 2:] * strides], 2)

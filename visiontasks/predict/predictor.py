@@ -9,15 +9,18 @@ from typing import Any, NamedTuple, Self, TypeVar
 import numpy as np
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.geometry import Frame
 from visiontasks.core.images import reading
+from visiontasks.core.objects import Objects
 from visiontasks.core.resize import to_picture
 from visiontasks.core.sample import Sample
 from visiontasks.core.serialize import Trusted
 from visiontasks.predict.augmentation import TestTimeAugmentation
 from visiontasks.predict.networks import Network, open_network
 from visiontasks.predict.sources import Given, Skipped, Source, Unreadable, given_sources
-from visiontasks.predict.tiles import tiled_mask
-from visiontasks.targets import find_target
+from visiontasks.predict.thresholds import Thresholded
+from visiontasks.predict.tiles import tiled_mask, tiled_objects
+from visiontasks.targets import find_target, names_of
 from visiontasks.targets.sample import predict_samples
 
 LARGE = 3 * 2**22  # bytes from which on a picture is predicted alone
@@ -43,18 +46,29 @@ class Predictor:
         network: The trained network.
         spec: `class_names`, `mask_names`, `image_size` and `resize`.
         class_names: Names of the classes.
+        threshold: If given, the score from which on a class is predicted, 0..1, in place of those of the model.
+
+    Raises:
+        InputError: The model has no thresholds, or this one is not in 0..1.
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, threshold: float | None = None) -> None:
         self.network, self.spec = network, network.spec
+        if threshold is not None:
+            self.network = Thresholded(network, threshold)
         self.class_names: list[str] = network.spec.get("class_names", [])
 
     @classmethod
     def open(
-        cls, model: str, trust: bool | Trusted = False, device: str = "auto", pretrained: bool | str | None = None
+        cls,
+        model: str,
+        trust: bool | Trusted = False,
+        device: str = "auto",
+        pretrained: bool | str | None = None,
+        threshold: float | None = None,
     ) -> Self:
         """Opens a checkpoint, an exported file or a timm network; see `open_network`."""
-        return cls(open_network(model, trust, device, pretrained))
+        return cls(open_network(model, trust, device, pretrained), threshold)
 
     def predict(
         self, images: Given | Iterable[Given], batch_size: int = 32, tile: int | None = None, tta: Sequence[str] = ()
@@ -64,14 +78,15 @@ class Predictor:
         Args:
             images: Paths, Pillow images, or uint8 arrays (H, W, 3) in RGB; or one of them.
             batch_size: Images per batch.
-            tile: If given, predict masks at the resolution of the image, in tiles of this many pixels.
+            tile: If given, predict masks or objects at the resolution of the image, in tiles of this many pixels.
             tta: Test-time augmentation: any of `hflip`, `vflip`, and scales such as `1.25`; see `TestTimeAugmentation`.
 
         Returns:
             A dict per image, in order, with `index`, `size` (height, width), and depending on the model: for a class
             `label` (int), `class_name`, `score` (0..1) and `probabilities` (float32 (classes,)); for a box `bbox`
             (float32 (4,), xyxy in pixels of the image); for a mask `mask` (uint8 (H, W), indices of
-            `spec["mask_names"]`).
+            `spec["mask_names"]`); for objects a dict of arrays, `objects`, with `boxes`, `labels`, `scores` and whether
+            each is `taken`, because its score reaches the threshold of its class.
 
         Raises:
             InputError: An image cannot be read, or the model does not support `tile` or `tta`.
@@ -124,15 +139,20 @@ class Predictor:
         """Whether the model predicts one target, and that per pixel."""
         return len(self.network.keys) == 1 and find_target(self.network.keys[0]).dense
 
+    @property
+    def is_list(self) -> bool:
+        """Whether the model predicts one target, and that a list of any length, such as objects."""
+        return len(self.network.keys) == 1 and bool(find_target(self.network.keys[0]).columns)
+
     def check_tile(self, tile: int) -> None:
         """Checks that the model can predict in tiles.
 
         Raises:
-            InputError: The model predicts more than masks or takes one size only, or the tile has no pixels.
+            InputError: The model predicts more than masks or objects, or takes one size only; or the tile is empty.
         """
-        if not self.is_dense:
+        if not self.is_dense and not self.is_list:
             keys = ", ".join(self.network.keys)
-            raise InputError(f"tile={tile}: tiles are for masks alone; this model predicts {keys}.")
+            raise InputError(f"tile={tile}: tiles are for masks alone or objects alone; this model predicts {keys}.")
         if tile < 1:
             raise InputError(f"tile={tile}: expected the height and width of a tile in pixels.")
         if not self.network.any_size or self.network.resizes:
@@ -141,14 +161,25 @@ class Predictor:
 
 def _predict(network: Any, items: list[Read], spec: dict[str, Any], tile: int | None) -> Predictions:
     if tile is not None:
-        (key,) = network.keys
         for item in items:
-            mask = tiled_mask(lambda tiles: network(tiles)[key], item.picture, tile)
-            yield item.source, {"index": item.index, "size": item.size, key: mask}
+            yield item.source, {"index": item.index, "size": item.size, **_predict_tiled(network, item, spec, tile)}
         return
     outputs = network(np.stack([item.picture for item in items]).transpose(0, 3, 1, 2))
     for item, sample in zip(items, predict_samples(outputs, [item.size for item in items], spec), strict=True):
         yield item.source, {"index": item.index, **sample}
+
+
+def _predict_tiled(network: Any, item: Read, spec: dict[str, Any], tile: int) -> Sample:
+    (key,) = network.keys
+    if find_target(key).dense:
+        return {key: tiled_mask(lambda tiles: network(tiles)[key], item.picture, tile)}
+
+    def detect(tiles: np.ndarray) -> list[Objects]:
+        height, width = tiles.shape[2:]
+        frame = Frame(height, width, (height, width))
+        return [find_target(key).prediction(one, frame, names_of(spec, key))[key] for one in network(tiles)[key]]
+
+    return {key: tiled_objects(detect, item.picture, tile)}
 
 
 def _batches(items: Iterable[Read | Skipped], size: int, skipped: list[Skipped] | None) -> Iterator[list[Read]]:

@@ -1,13 +1,24 @@
-"""Masks of images that are too large for one pass."""
+"""Masks and objects of images that are too large for one pass."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from visiontasks.core.geometry import Corners
+from visiontasks.core.objects import Objects, area, suppress, take
+from visiontasks.targets.candidates import SUPPRESSED
+
+OVERLAP = 0.25  # least share of a tile that overlaps with the next one
+BORDER, INSIDE, SURE = 0.02, 0.7, 0.5  # shares of a tile, of the area of a cut box, and of its score; see `_is_part`
+
 
 def tiled_mask(
-    scores: Callable[[np.ndarray], np.ndarray], image: np.ndarray, tile: int, overlap: float = 0.25, batch_size: int = 4
+    scores: Callable[[np.ndarray], np.ndarray],
+    image: np.ndarray,
+    tile: int,
+    overlap: float = OVERLAP,
+    batch_size: int = 4,
 ) -> np.ndarray:
     """Classifies the pixels of an image at its own resolution, tile by tile.
 
@@ -47,6 +58,77 @@ def tiled_mask(
         top, done = row, min(after, row + tall) - row
         mask[row : row + done] = band[:, :done].argmax(0)
     return mask
+
+
+def tiled_objects(
+    detect: Callable[[np.ndarray], list[Objects]], image: np.ndarray, tile: int, batch_size: int = 4
+) -> Objects:
+    """Finds the objects of an image at its own resolution, tile by tile.
+
+    The tiles overlap by a quarter, so that each object up to this size is whole in one of them. A box that an inner
+    border of a tile cuts is dropped where another tile has more of the object; equal boxes are suppressed. An object
+    that is larger than the overlap may be found in parts.
+
+    Args:
+        detect: Function from uint8 images (B, 3, h, w) to the objects of each, with `scores`, in its pixels.
+        image: uint8 (H, W, 3).
+        tile: Height and width of a tile in pixels, at most those of the image.
+        batch_size: Tiles per batch.
+
+    Returns:
+        The objects, the best first, without masks.
+    """
+    height, width = image.shape[:2]
+    windows = list(_windows(height, width, tile))
+    kept: Objects = {}
+    for first in range(0, len(windows), batch_size):
+        chosen = windows[first : first + batch_size]
+        tiles = np.stack([image[top:bottom, left:right] for left, top, right, bottom in chosen]).transpose(0, 3, 1, 2)
+        for number, found in enumerate(detect(np.ascontiguousarray(tiles)), first):
+            new = {key: part for key, part in found.items() if key != "masks"}
+            new["boxes"] = found["boxes"] + np.array(windows[number][:2] * 2, np.float32)
+            new["tile"] = np.full(len(new["labels"]), number)
+            new["cut"] = _is_cut(new["boxes"], windows[number], height, width)
+            kept = _join(kept, new, windows[number]) if kept else new
+    order = np.argsort(-kept["scores"], kind="stable")
+    return {key: part[order] for key, part in kept.items() if key not in ("tile", "cut")}
+
+
+def _windows(height: int, width: int, tile: int) -> Iterator[Corners]:
+    for top in _starts(height, tile, OVERLAP):
+        for left in _starts(width, tile, OVERLAP):
+            yield left, top, min(left + tile, width), min(top + tile, height)
+
+
+def _is_cut(boxes: np.ndarray, window: Corners, height: int, width: int) -> np.ndarray:
+    """Tells of each box whether it ends at a border of its window that is not one of the image."""
+    left, top, right, bottom = window
+    near = max(2.0, BORDER * max(right - left, bottom - top))
+    inner = np.array([left > 0, top > 0, right < width, bottom < height])
+    return ((np.abs(boxes - window) <= near) & inner).any(1)
+
+
+def _join(kept: Objects, new: Objects, window: Corners) -> Objects:
+    """Joins the objects of a tile with those of the tiles before; only those in its window can be the same."""
+    low, high = np.array(window[:2]), np.array(window[2:])
+    near = ((kept["boxes"][:, :2] < high) & (kept["boxes"][:, 2:] > low)).all(1)
+    both = {key: np.concatenate([part[near], new[key]]) for key, part in kept.items()}
+    both = take(both, ~_is_part(both))
+    both = take(both, suppress(both["boxes"], both["scores"], both["labels"], SUPPRESSED))
+    return {key: np.concatenate([part[~near], both[key]]) for key, part in kept.items()}
+
+
+def _is_part(objects: Objects) -> np.ndarray:
+    """Tells of each cut box whether another tile has a larger one that covers it and is about as sure.
+
+    It may be of another class, because a part of an object looks like something else.
+    """
+    boxes, scores, tile = (objects[key] for key in ("boxes", "scores", "tile"))
+    low, high = np.maximum(boxes[:, None, :2], boxes[:, :2]), np.minimum(boxes[:, None, 2:], boxes[:, 2:])
+    inside, size = (high - low).clip(0).prod(-1), area(boxes)
+    fuller = (inside >= INSIDE * size[:, None]) & (size > size[:, None])
+    fuller &= (tile != tile[:, None]) & (scores >= SURE * scores[:, None])
+    return objects["cut"] & fuller.any(1)
 
 
 def _starts(side: int, tile: int, overlap: float) -> list[int]:

@@ -1,7 +1,7 @@
 """Writes predictions as files."""
 
 import json
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,18 +11,20 @@ from PIL import Image
 from visiontasks.core.draw import palette
 from visiontasks.core.files import CsvWriter, write_csv, write_json
 from visiontasks.core.images import reading, shown
+from visiontasks.core.objects import Objects
 from visiontasks.core.outputs import OutputFolder
 from visiontasks.core.sample import Sample
+from visiontasks.predict.boxes import CocoFile, boxes_of, yolo_lines
 from visiontasks.predict.sources import Skipped, Source
-from visiontasks.targets.bbox import is_absent
-from visiontasks.targets.sample import draw_sample, row_of
+from visiontasks.targets.sample import draw_sample, record_of, rows_of
 
 NAMES = (
     *(f"predictions.{kind}" for kind in ("csv", "jsonl", "json")),
+    "coco_results.json",
+    "labels/*.txt",
     "skipped.csv",
     *(f"{kind}/[0-9]*_*.png" for kind in ("masks", "overlays")),
 )
-_COCO_KEYS = {"size", "bbox", "label", "score"}
 
 
 class PredictionWriter:
@@ -30,25 +32,37 @@ class PredictionWriter:
 
     `predictions.csv` has one line per image, in the given order: `path` and the columns of each target: `label` (the
     class name), `score`, the box as `xmin`, `ymin`, `xmax`, `ymax` in pixels of the image, the `mask` file and the
-    share of the pixels of each class. `predictions.jsonl` has the same rows as JSON objects, one per line, with the
-    height and width of the image. `predictions.json` has the boxes as a complete COCO file. `skipped.csv` names what
-    was left out or could not be read, and why. `masks/` has PNGs of class indices with a palette, `overlays/` the
-    predictions drawn on their images, both named `<number>_<name>.png`. Bytes of a file name that are not UTF-8 are
-    escaped. The tables end with `.part` until all images are predicted, and keep their rows if the run stops early;
-    every PNG is complete. Results of an earlier run in the folder are removed first; see `OutputFolder`.
+    share of the pixels of each class. Of several `objects` each has a line, and an image without any has one with
+    empty cells. `predictions.jsonl` has the same values as JSON objects, one per image, with the height and width of
+    the image and a list of the objects. `predictions.json` has the boxes as a complete COCO file. With `objects`
+    there are also `coco_results.json`, the boxes in COCO's format of results, and on request `labels/`, the boxes in
+    the format of YOLO. `skipped.csv` names what was left out or could not be read, and why. `masks/` has PNGs of
+    class indices with a palette, `overlays/` the predictions drawn on their images, both named `<number>_<name>.png`.
+    Bytes of a file name that are not UTF-8 are escaped. The tables end with `.part` until all images are predicted,
+    and keep their rows if the run stops early; every PNG is complete. Results of an earlier run in the folder are
+    removed first; see `OutputFolder`.
 
     Args:
         folder: The output folder, which is created if it is missing.
         spec: The spec of the model.
         probabilities: Also write the probability of each class.
         overlays: Draw each prediction on its image.
+        yolo: Write the objects of each image as `labels/<name>.txt`, a line `class cx cy w h score` for each, in shares
+            of the image.
 
     Raises:
         InputError: The folder cannot be written to, or holds files of these names that no earlier run wrote.
     """
 
-    def __init__(self, folder: Path, spec: dict[str, Any], probabilities: bool = False, overlays: bool = False) -> None:
-        self.spec, self.overlays, self.probabilities = spec, overlays, probabilities
+    def __init__(
+        self,
+        folder: Path,
+        spec: dict[str, Any],
+        probabilities: bool = False,
+        overlays: bool = False,
+        yolo: bool = False,
+    ) -> None:
+        self.spec, self.overlays, self.probabilities, self.yolo = spec, overlays, probabilities, yolo
         self.folder = OutputFolder(folder, *NAMES)
 
     def write(self, predictions: Iterable[tuple[Source, Sample]], skipped: Iterable[Skipped] = ()) -> int:
@@ -62,8 +76,8 @@ class PredictionWriter:
             InputError: A file cannot be written, for example because the disk is full.
         """
         self.folder.clear()
-        boxes: list[tuple[str, Sample]] = []
-        count = 0
+        self._texts: set[str] = set()
+        coco, count, many = CocoFile(self.spec.get("class_names", [])), 0, False
         with (
             self._skipped(skipped),
             self.folder.write_lines("predictions.csv") as rows,
@@ -72,20 +86,29 @@ class PredictionWriter:
             table = CsvWriter(rows)
             for count, (source, sample) in enumerate(predictions, 1):
                 name = shown(source.name)
-                row = {"path": name, **self._row(name, sample)}
-                if count == 1:
-                    table.row(row)
-                table.row(row.values())
+                files = {"path": name, **self._files(name, sample)}
+                for number, row in enumerate(rows_of(sample, self.spec)):
+                    row = files | self._chosen(row)
+                    if count == 1 and number == 0:
+                        table.row(row)
+                    table.row(row.values())
                 height, width = sample["size"]
-                objects.write(json.dumps({**row, "height": height, "width": width}, ensure_ascii=False) + "\n")
+                record = files | self._chosen(record_of(sample, self.spec)) | {"height": height, "width": width}
+                objects.write(json.dumps(record, ensure_ascii=False) + "\n")
                 if self.overlays:
                     drawn = draw_sample(source.read(*reading(self.spec)), sample, self.spec)
                     self._save("overlays", name, sample, Image.fromarray(drawn))
-                if "bbox" in sample:
-                    boxes.append((name, {key: sample[key] for key in _COCO_KEYS & sample.keys()}))
-            if boxes:
+                many |= "objects" in sample
+                if (found := boxes_of(sample)) is not None:
+                    coco.add(name, sample["size"], found)
+                    if self.yolo:
+                        self._save_yolo(name, sample, found)
+            if coco.images:
                 with self.folder.write("predictions.json") as path:
-                    write_json(path, _coco(boxes, self.spec["class_names"]))
+                    write_json(path, coco.content)
+            if many:
+                with self.folder.write("coco_results.json") as path:
+                    write_json(path, coco.results)
         return count
 
     @contextmanager
@@ -98,37 +121,35 @@ class PredictionWriter:
                 with self.folder.write("skipped.csv") as path:
                     write_csv(path, rows)
 
-    def _row(self, name: str, sample: Sample) -> dict[str, Any]:
-        file = {"mask": self._save("masks", name, sample, _index_image(sample))} if "mask" in sample else {}
-        row = {**file, **row_of(sample, self.spec)}
+    def _files(self, name: str, sample: Sample) -> dict[str, Any]:
+        return {"mask": self._save("masks", name, sample, _index_image(sample))} if "mask" in sample else {}
+
+    def _chosen(self, row: dict[str, Any]) -> dict[str, Any]:
         return row if self.probabilities else {k: v for k, v in row.items() if not k.startswith("probability of ")}
 
     def _save(self, kind: str, name: str, sample: Sample, picture: Image.Image) -> str:
         """Saves a PNG and returns its path relative to the folder."""
-        stem = Path(name).stem.encode("ascii", "replace").decode()[:100]
-        file = f"{kind}/{sample['index']:05d}_{''.join(c if c.isalnum() or c in '-_.' else '_' for c in stem)}.png"
+        file = f"{kind}/{sample['index']:05d}_{_stem(name)}.png"
         with self.folder.write(file) as path:
             picture.save(path, "PNG")
         return file
+
+    def _save_yolo(self, name: str, sample: Sample, found: Objects) -> None:
+        """Saves the text file of an image, named like it, or with its number if another image has the name."""
+        file = f"{_stem(name)}.txt"
+        if file in self._texts:
+            file = f"{sample['index']:05d}_{file}"
+        self._texts.add(file)
+        with self.folder.write(f"labels/{file}") as path:
+            path.write_text(yolo_lines(sample["size"], found), "utf-8")
+
+
+def _stem(name: str) -> str:
+    stem = Path(name).stem.encode("ascii", "replace").decode()[:100]
+    return "".join(c if c.isalnum() or c in "-_." else "_" for c in stem)
 
 
 def _index_image(sample: Sample) -> Image.Image:
     image = Image.fromarray(sample["mask"], "P")
     image.putpalette(palette().ravel().tolist())
     return image
-
-
-def _coco(boxes: list[tuple[str, Sample]], class_names: Sequence[str]) -> dict[str, Any]:
-    categories = [{"id": i, "name": name} for i, name in enumerate(class_names, 1)]
-    content: dict[str, Any] = {"images": [], "annotations": [], "categories": categories}
-    for number, (name, sample) in enumerate(boxes, 1):
-        height, width = sample["size"]
-        x1, y1, x2, y2 = (round(float(value), 2) for value in sample["bbox"])
-        content["images"].append({"id": number, "file_name": name, "height": height, "width": width})
-        if is_absent(sample["bbox"]):
-            continue
-        box = {"bbox": [x1, y1, round(x2 - x1, 2), round(y2 - y1, 2)], "area": round((x2 - x1) * (y2 - y1), 2)}
-        score = {"score": round(sample["score"], 6)} if "score" in sample else {}
-        known = {"id": number, "image_id": number, "category_id": sample.get("label", 0) + 1, "iscrowd": 0}
-        content["annotations"].append({**known, **box, **score})
-    return content

@@ -45,6 +45,8 @@ class Target(ABC):
         bounded: Whether all figures are between 0 and 1.
         exact_up_to: Draws x images x classes up to which the figures of draws are exact; see `is_exact`.
         occurrence: The part of a summary that says how often each class occurs; empty if there are no classes.
+        columns: The columns of `rows` of a kind with any number of objects per image; empty for one row per image.
+        decides: Whether classes have thresholds, which `at_threshold` replaces.
     """
 
     key: ClassVar[str]
@@ -56,6 +58,8 @@ class Target(ABC):
     bounded: ClassVar[bool] = True
     exact_up_to: ClassVar[float] = float("inf")
     occurrence: ClassVar[str] = ""
+    columns: ClassVar[tuple[str, ...]] = ()
+    decides: ClassVar[bool] = False
 
     def to_augment(self, value: Any) -> dict[str, Any]:
         """Returns the arguments by which albumentations moves a value with its image."""
@@ -90,13 +94,17 @@ class Target(ABC):
         """
         return np.mean(outputs, axis=0)
 
+    def at_threshold(self, outputs: np.ndarray, threshold: float) -> np.ndarray:
+        """Returns outputs (B, ...) with another threshold for every class; for kinds that `decides`."""
+        raise NotImplementedError
+
     @abstractmethod
     def prediction(self, output: np.ndarray, frame: Frame, names: Sequence[str]) -> Sample:
         """Makes a prediction of an output, in pixels of the image."""
 
     @abstractmethod
-    def row(self, prediction: Sample, names: Sequence[str]) -> dict[str, Any]:
-        """Returns what a table says of a prediction: plain values by column."""
+    def rows(self, prediction: Sample, names: Sequence[str]) -> list[dict[str, Any]]:
+        """Returns what a table says of a prediction, plain values by column: one row, or with `columns` any number."""
 
     @abstractmethod
     def draw(self, canvas: Canvas, sample: Sample, names: Sequence[str]) -> None:
@@ -131,6 +139,11 @@ class Target(ABC):
             By name, float64 (draws,), the monitored one first; of each class (draws, classes), NaN where it does not
             occur, by names that begin with `class/`. Without `times` the first axis is left out.
         """
+
+    def matrices(self, counts: np.ndarray) -> dict[str, np.ndarray]:
+        """Computes tables of true (rows) by predicted (columns) classes, int64, by name; the classes may be followed by
+        the background."""
+        return {}
 
     def is_exact(self, counts: np.ndarray, draws: int) -> bool:
         """Tells whether the figures of so many draws are exact, or those of rank (average precision) to first order."""

@@ -53,7 +53,7 @@ class BoxTarget(Target):
         return super().collate(values, size, names) / corners(size)
 
     def merge(self, outputs: Sequence[np.ndarray], flips: Sequence[tuple[int, ...]]) -> np.ndarray:
-        return np.mean([_flipped(output, axes) for output, axes in zip(outputs, flips, strict=True)], axis=0)
+        return np.mean([flipped(output, axes) for output, axes in zip(outputs, flips, strict=True)], axis=0)
 
     def prediction(self, output: np.ndarray, frame: Frame, names: Sequence[str]) -> Sample:
         """Makes `bbox`, float32 (4,), xyxy in pixels of the image; of a set with one class `label` and `class_name`.
@@ -70,11 +70,11 @@ class BoxTarget(Target):
         only = {"label": -1 if absent else 0, "class_name": "" if absent else names[0]} if len(names) == 1 else {}
         return {**only, **found}
 
-    def row(self, prediction: Sample, names: Sequence[str]) -> dict[str, Any]:
+    def rows(self, prediction: Sample, names: Sequence[str]) -> list[dict[str, Any]]:
         presence = {"presence": round(prediction["presence"], 6)} if "presence" in prediction else {}
         box, absent = prediction["bbox"], is_absent(prediction["bbox"]) and bool(presence)
         cells = {name: None if absent else round(float(value), 2) for name, value in zip(CORNERS, box, strict=True)}
-        return {**cells, **presence}
+        return [{**cells, **presence}]
 
     def draw(self, canvas: Canvas, sample: Sample, names: Sequence[str]) -> None:
         if is_absent(sample["bbox"]):
@@ -157,7 +157,8 @@ def best_presence(right: np.ndarray) -> int:
     return int(best[np.abs(CHOICES[best] - 0.5).argmin()])
 
 
-def _flipped(boxes: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+def flipped(boxes: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    """Mirrors boxes (N, 4), 0..1 of the picture, along axes: -1 left and right, -2 up and down."""
     for axis in axes:
         ends = [0, 2] if axis == -1 else [1, 3]  # x or y
         boxes = boxes.copy()

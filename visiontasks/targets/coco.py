@@ -14,6 +14,7 @@ IOUS = np.linspace(0.5, 0.95, 10)
 AREAS = {"": (0, 1e10), "small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, 1e10)}  # pixels of the image
 RECALLS = np.linspace(0, 1, 101)
 MOST = 100  # objects per image
+CHUNK = 128  # draws at a time, which fit into the cache of a processor
 BITS = 2 ** np.arange(len(IOUS) * len(AREAS), dtype=np.int64)  # exact in float64
 
 
@@ -27,9 +28,10 @@ def match(truth: Objects, found: Objects, classes: int, taken: np.ndarray) -> np
         taken: Which predictions count as decisions, bool (N,).
 
     Returns:
-        Float64 (100 + classes, 5). Each of the first rows is a predicted object: its class (-1 if there is none),
-        score, bits of the areas and IoUs at which it is right, and at which it is ignored, and whether it is taken. The
-        others have the number of true objects of a class in each area.
+        Float64 (100 + classes, 7). Each of the first rows is a predicted object: its class (-1 if there is none),
+        score, bits of the areas and IoUs at which it is right, and at which it is ignored, and whether it is taken;
+        and, of the true object of any class that it overlaps most, by at least 0.5, the index (-1 if there is none, -2
+        if there is only a crowd) and the class. The others have the number of true objects of a class in each area.
     """
     if "masks" not in found or "masks" not in truth:
         found, truth = ({key: part for key, part in one.items() if key != "masks"} for one in (found, truth))
@@ -38,16 +40,18 @@ def match(truth: Objects, found: Objects, classes: int, taken: np.ndarray) -> np
     limits = np.array([*AREAS.values()])[:, :, None]
     ignored = truth["crowd"] | (sizes < limits[:, 0]) | (sizes > limits[:, 1])  # (areas, true)
     same = (found["labels"][:, None] == truth["labels"]) | (truth["labels"] < 0)
-    overlaps = np.where(same, overlap(found, truth), -1)[order]
+    every = overlap(found, truth)
+    overlaps = np.where(same, every, -1)[order]
     right, out = _assign(overlaps, ignored, truth["crowd"])
     own = _sizes(found)[order]
     outside = (own < limits[:, 0]) | (own > limits[:, 1])
     out |= ~right & ~out & outside.T[:, :, None]  # an unmatched one of another size
-    counts = np.zeros((MOST + classes, 5))
+    counts = np.zeros((MOST + classes, 7))
     counts[:MOST, 0] = -1
     counts[:number, 0], counts[:number, 1] = found["labels"][order], found["scores"][order]
     counts[:number, 2], counts[:number, 3] = (part.reshape(number, len(BITS)) @ BITS for part in (right, out))
     counts[:number, 4] = taken[order]
+    counts[:number, 5:] = _nearest(every[order], truth)
     for label, kept in zip(truth["labels"], ~ignored.T, strict=True):
         counts[MOST + max(label, 0), :4] += kept
     return counts
@@ -73,6 +77,40 @@ def _assign(overlaps: np.ndarray, ignored: np.ndarray, crowd: np.ndarray) -> tup
         used = np.arange(chosen.shape[-1]) == last[..., None]
         free &= ~(used & (right[place] | out[place])[..., None]) | crowd
     return right, out
+
+
+def _nearest(overlaps: np.ndarray, truth: Objects) -> np.ndarray:
+    """Returns the index and the class of the true object that each prediction overlaps most; see `match`: (N, 2)."""
+    if not len(truth["labels"]):
+        return np.full((len(overlaps), 2), -1)
+    near = overlaps >= IOUS[0]
+    index = np.where(near & ~truth["crowd"], overlaps, -1).argmax(1)
+    counted, crowd = (near & ~truth["crowd"]).any(1), near.any(1)
+    labels = np.where(counted, truth["labels"][index], -1)
+    return np.stack([np.where(counted, index, np.where(crowd, -2, -1)), labels], 1)
+
+
+def confusion(counts: np.ndarray) -> np.ndarray:
+    """Counts the true objects (rows) by the class of the taken prediction that shows them (columns), whatever it is.
+
+    Of several predictions of one object the best counts; the others, and those of no object, are in the last row. The
+    last column has the objects that were not found.
+
+    Args:
+        counts: Of images, float64 (N, 100 + classes, 7); see `match`.
+
+    Returns:
+        Int64 (classes + 1, classes + 1).
+    """
+    classes = counts.shape[1] - MOST
+    image, place = np.nonzero((counts[:, :MOST, 0] >= 0) & (counts[:, :MOST, 4] > 0) & (counts[:, :MOST, 5] > -2))
+    taken, _, _, _, _, index, true = counts[image, place].T.astype(int)
+    _, first = np.unique(np.stack([image, index]), axis=1, return_index=True)
+    found = np.isin(np.arange(len(image)), first) & (index >= 0)
+    matrix = np.zeros((classes + 1, classes + 1), np.int64)
+    np.add.at(matrix, (np.where(found, true, classes), taken), 1)
+    matrix[:classes, classes] = counts[:, MOST:, 0].sum(0) - matrix[:classes, :classes].sum(1)
+    return matrix
 
 
 def _sizes(objects: Objects) -> np.ndarray:
@@ -118,7 +156,7 @@ class Ranked(NamedTuple):
 
 
 def ranked(counts: np.ndarray) -> Iterator[Ranked]:
-    """Yields the predictions of each class from the counts of images, float64 (N, 100 + classes, 5); see `match`."""
+    """Yields the predictions of each class from the counts of images, float64 (N, 100 + classes, 7); see `match`."""
     for label in range(counts.shape[1] - MOST):
         image, place = np.nonzero(counts[:, :MOST, 0] == label)
         rows = counts[image, place]
@@ -141,26 +179,34 @@ def average_precision(found: Ranked, place: int, draws: np.ndarray) -> tuple[np.
         place: Index of the area.
         draws: How often each image counts, float64 (draws, N).
     """
+    times = np.ascontiguousarray(draws.T, np.float32)  # whole numbers; a row is an image, so that sums are fast
     total = draws @ found.true[:, place]
-    weights = draws[:, found.image]
     values, recalls = (np.full((len(draws), len(IOUS)), np.nan) for _ in range(2))
     for column in range(len(IOUS)):
-        right, ignored = found.right[:, place, column], found.ignored[:, place, column]
-        hits = np.flatnonzero(right)  # the precision is never highest elsewhere
-        taken = np.cumsum(weights if not ignored.any() else weights * ~ignored, 1)[:, hits]
-        values[:, column], recalls[:, column] = _area_under(np.cumsum(weights[:, hits], 1), taken, total)
+        hits = np.flatnonzero(found.right[:, place, column])  # the precision is never highest elsewhere
+        counted = np.flatnonzero(~found.ignored[:, place, column])
+        ends = np.searchsorted(counted, hits)
+        starts = np.append(0, ends + 1)[: len(hits)]
+        image = found.image[counted[: ends[-1] + 1]] if len(hits) else hits
+        for first in range(0, len(draws), CHUNK):
+            part = slice(first, first + CHUNK)
+            weights = np.ascontiguousarray(times[:, part])
+            taken = np.add.reduceat(weights[image], starts, axis=0) if len(hits) else weights[:0]
+            curve = _area_under(weights[found.image[hits]].cumsum(0), taken.cumsum(0), total[part])
+            values[part, column], recalls[part, column] = curve
     return values, recalls
 
 
 def _area_under(right: np.ndarray, taken: np.ndarray, total: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Computes the area under the curve and the last recall from the sums at each hit, (draws, hits): (draws,)."""
+    """Computes the area under the curve and the last recall from the sums at each hit, (hits, draws): (draws,)."""
     known = np.where(total > 0, 0.0, np.nan)
-    if not right.shape[1]:
+    if not len(right):
         return known, known
     with np.errstate(invalid="ignore", divide="ignore"):
-        recall = right / total[:, None]
-        precision = np.nan_to_num(right / taken)
-    best = np.maximum.accumulate(precision[:, ::-1], 1)[:, ::-1]
-    reached = np.searchsorted(RECALLS, recall, side="right")
-    steps = np.diff(reached, axis=1, prepend=0)
-    return known + (best * steps).sum(1) / len(RECALLS), known + recall[:, -1]
+        recall = np.nan_to_num(right / total)
+        precision = np.nan_to_num(np.divide(right, taken, dtype=np.float64))
+    best = np.maximum.accumulate(precision[::-1])[::-1]
+    near = (recall * (len(RECALLS) - 1)).astype(int)  # the index of the last recall that is reached, up to rounding
+    reached = near + 1 - (recall < RECALLS[near]) + (recall >= np.append(RECALLS, np.inf)[near + 1])
+    steps = np.diff(reached, axis=0, prepend=0)
+    return known + (best * steps).sum(0) / len(RECALLS), known + recall[-1]

@@ -31,11 +31,12 @@ class LabelTarget(Target):
         label = int(output.argmax())
         return {"label": label, "class_name": names[label], "score": float(output[label]), "probabilities": output}
 
-    def row(self, prediction: Sample, names: Sequence[str]) -> dict[str, Any]:
+    def rows(self, prediction: Sample, names: Sequence[str]) -> list[dict[str, Any]]:
         shares = zip(names, prediction.get("probabilities", ()), strict=False)
         score = {"score": round(float(prediction["score"]), 6)} if "score" in prediction else {}
         probabilities = {f"probability of {name}": round(float(share), 6) for name, share in shares}
-        return {"label": names[prediction["label"]] if prediction["label"] >= 0 else None, **score, **probabilities}
+        name = names[prediction["label"]] if prediction["label"] >= 0 else None
+        return [{"label": name, **score, **probabilities}]
 
     def draw(self, canvas: Canvas, sample: Sample, names: Sequence[str]) -> None:
         if sample["label"] >= 0:

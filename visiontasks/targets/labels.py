@@ -22,11 +22,14 @@ class LabelsTarget(Target):
     """
 
     key, names_key, monitor, additive = "labels", "labels_names", "map", False
-    occurrence = "positives"
+    occurrence, decides = "positives", True
     exact_up_to = 50_000_000  # about a second
 
     def missing(self, size: tuple[int, int], names: Sequence[str]) -> np.ndarray:
         return np.full(len(names), np.nan, np.float32)
+
+    def at_threshold(self, outputs: np.ndarray, threshold: float) -> np.ndarray:
+        return np.stack([outputs[:, 0], np.full_like(outputs[:, 1], threshold)], 1)
 
     def prediction(self, output: np.ndarray, frame: Frame, names: Sequence[str]) -> Sample:
         """Makes `labels`, float32 (classes,), 0 or 1, and `labels_probabilities` and `labels_thresholds`, of the same
@@ -35,10 +38,10 @@ class LabelsTarget(Target):
         labels = (probabilities >= thresholds).astype(np.float32)
         return {"labels": labels, "labels_probabilities": probabilities, "labels_thresholds": thresholds}
 
-    def row(self, prediction: Sample, names: Sequence[str]) -> dict[str, Any]:
+    def rows(self, prediction: Sample, names: Sequence[str]) -> list[dict[str, Any]]:
         shares = zip(names, prediction["labels_probabilities"].tolist(), strict=True)
         chosen = "; ".join(_chosen(prediction["labels"], names))
-        return {"labels": chosen, **{f"probability of {name}": round(share, 6) for name, share in shares}}
+        return [{"labels": chosen, **{f"probability of {name}": round(share, 6) for name, share in shares}}]
 
     def draw(self, canvas: Canvas, sample: Sample, names: Sequence[str]) -> None:
         canvas.caption(", ".join(_chosen(sample["labels"], names)))

@@ -54,9 +54,9 @@ class MaskTarget(Target):
             return {"mask": cv2.resize(output.round().astype(np.uint8), size, interpolation=cv2.INTER_NEAREST_EXACT)}
         return {"mask": restore_mask(output, frame)}
 
-    def row(self, prediction: Sample, names: Sequence[str]) -> dict[str, Any]:
+    def rows(self, prediction: Sample, names: Sequence[str]) -> list[dict[str, Any]]:
         shares = np.bincount(prediction["mask"].ravel(), minlength=len(names)) / prediction["mask"].size
-        return {f"share of {name}": round(share, 6) for name, share in zip(names, shares.tolist(), strict=True)}
+        return [{f"share of {name}": round(share, 6) for name, share in zip(names, shares.tolist(), strict=True)}]
 
     def draw(self, canvas: Canvas, sample: Sample, names: Sequence[str]) -> None:
         canvas.paint(sample["mask"])

@@ -8,15 +8,18 @@ import numpy as np
 
 from visiontasks.core.draw import Canvas
 from visiontasks.core.geometry import Frame, box_iou, corners, height_width
-from visiontasks.core.objects import Objects, area, make_objects, seen, suppress, take, tightened
+from visiontasks.core.objects import Objects, area, make_objects, pair_objects, seen, take, tightened
 from visiontasks.core.resize import resize_mask
 from visiontasks.core.sample import Sample
 from visiontasks.targets.base import Difference, Known, Target
-from visiontasks.targets.coco import AREAS, MOST, average_precision, match, ranked
+from visiontasks.targets.bbox import CORNERS
+from visiontasks.targets.candidates import best_candidates, merge_candidates
+from visiontasks.targets.coco import AREAS, MOST, average_precision, confusion, match, ranked
 from visiontasks.targets.label import SCORES, mean_of_known
 
-CANDIDATES, LEAST_SCORE, SUPPRESSED = 300, 0.01, 0.6  # before suppression, and the IoU at which it removes a box
 STRIDE = 4  # of the masks in a batch and of an output
+SAME_BOX = 0.99  # IoU of a box of an exported model with that of its checkpoint
+PIXELS = 8  # of an object whose mask may differ: those in which it has about equal logits
 GUESSED = 1000  # training objects at most of which the baseline chooses
 
 
@@ -33,7 +36,8 @@ class ObjectsTarget(Target):
     """
 
     key, monitor, additive = "objects", "map", False
-    occurrence = "counts"
+    occurrence, decides = "counts", True
+    columns = ("label", "score", *CORNERS)
 
     def to_augment(self, value: Any) -> dict[str, Any]:
         count = len(value["labels"])
@@ -80,52 +84,38 @@ class ObjectsTarget(Target):
         return batch
 
     def merge(self, outputs: Sequence[np.ndarray], flips: Sequence[tuple[int, ...]]) -> np.ndarray:
-        """Joins the candidates of all views; equal ones are suppressed later."""
-        views = [outputs[0]]
-        height, width = outputs[0][0, 0, :2].astype(int)
-        for output, axes in zip(outputs[1:], flips[1:], strict=True):
-            rows, cells = output[:, 1:].copy(), output[0, 0, :2].astype(int)
-            for axis in axes:
-                ends = [0, 2] if axis == -1 else [1, 3]
-                rows[..., ends] = 1 - rows[..., ends[::-1]]
-            if count := int(cells.prod()):
-                masks = np.flip(rows[..., -count:].reshape(-1, *cells), axes)
-                masks = np.stack([cv2.resize(np.ascontiguousarray(mask), (width, height)) for mask in masks])
-                rows = np.concatenate([rows[..., :-count], masks.reshape(*rows.shape[:2], -1)], 2)
-            views.append(rows)
-        return np.concatenate(views, axis=1)
+        """Fuses the objects of all views; each is a candidate of one class then. The thresholds stay."""
+        return merge_candidates(outputs, flips) if len(outputs) > 1 else outputs[0]
 
     def prediction(self, output: np.ndarray, frame: Frame, names: Sequence[str]) -> Sample:
         """Makes `objects`, at most 100 with a score above 0.01, the best first, with `scores`, boxes in pixels of the
         image, and whether each is `taken`: its score reaches the threshold of its class."""
-        thresholds, boxes, scores = output[0, 4:], output[1:, :4], output[1:, 4:]
-        scores, thresholds = scores[:, : len(names)], thresholds[: len(names)]
-        flat = np.where(scores > LEAST_SCORE, scores, 0).ravel()
-        best = np.argsort(-flat, kind="stable")[:CANDIDATES]
-        best = best[flat[best] > 0]
-        place, label = np.divmod(best, len(names))
-        kept = suppress(boxes[place], flat[best], label, SUPPRESSED)[:MOST]
-        place, label = place[kept], label[kept]
-        found = {
-            "boxes": frame.to_image(boxes[place] * corners(frame.size)),
-            "labels": label.astype(np.int64),
-            "scores": scores[place, label].astype(np.float32),
-        }
-        cells = tuple(output[0, :2].astype(int))
-        if cells[0]:
-            logits = output[1:][place, -cells[0] * cells[1] :].reshape(-1, *cells)
+        found = best_candidates(output)
+        found["boxes"] = frame.to_image(found["boxes"] * corners(frame.size))
+        if (logits := found.pop("logits", None)) is not None:
             masks = [_restored(part, box, frame) for part, box in zip(logits, found["boxes"], strict=True)]
             found["masks"] = np.array(masks, bool).reshape(-1, frame.height, frame.width)
-        return {"objects": {**found, "taken": found["scores"] >= thresholds[label]}}
+        return {"objects": {**found, "taken": found["scores"] >= output[0, 4:][found["labels"]]}}
 
-    def row(self, prediction: Sample, names: Sequence[str]) -> dict[str, Any]:
-        raise NotImplementedError
+    def at_threshold(self, outputs: np.ndarray, threshold: float) -> np.ndarray:
+        outputs = outputs.copy()
+        outputs[:, 0, 4:] = threshold
+        return outputs
+
+    def rows(self, prediction: Sample, names: Sequence[str]) -> list[dict[str, Any]]:
+        """Returns a row per taken object, the best first: class, score, and the box in pixels of the image."""
+        found = take(prediction["objects"], prediction["objects"]["taken"])
+        parts = zip(found["labels"], found["scores"].tolist(), found["boxes"].tolist(), strict=True)
+        cells = ((names[label], round(score, 6), *(round(end, 2) for end in box)) for label, score, box in parts)
+        return [dict(zip(self.columns, one, strict=True)) for one in cells]
 
     def draw(self, canvas: Canvas, sample: Sample, names: Sequence[str]) -> None:
         objects = sample["objects"]
         shown = take(objects, objects["taken"] if "taken" in objects else ~objects["crowd"])
-        for box in shown["boxes"]:
-            canvas.box(box)
+        for place in reversed(range(len(shown["labels"]))):  # the best one on top
+            label = int(shown["labels"][place])
+            score, mask = (shown[key][place] if key in shown else None for key in ("scores", "masks"))
+            canvas.object(shown["boxes"][place], label, names[label], score, mask)
 
     def summary(self, values: Iterable[Known], names: Sequence[str]) -> dict[str, np.ndarray]:
         """Counts the images with each class, `counts`, int64 (classes,), and all `images`, (1,); and lists the `boxes`
@@ -199,15 +189,34 @@ class ObjectsTarget(Target):
             }
         return figures if times is not None else {name: values[0] for name, values in figures.items()}
 
+    def matrices(self, counts: np.ndarray) -> dict[str, np.ndarray]:
+        """Computes the `confusion` of the objects above the thresholds; the last class is the background."""
+        return {"confusion": confusion(counts)}
+
+    def sizes(self, counts: np.ndarray) -> dict[str, np.ndarray]:
+        true = counts[:, MOST:, : len(AREAS)] > 0  # (N, classes, areas)
+        taken = (counts[:, :MOST, 4:5] > 0) & (counts[:, :MOST, :1] == np.arange(true.shape[1]))
+        occurs, decided = true[..., 0], taken.any(1)
+        by_area = {f"map_{name}": true[..., place].any(1) for place, name in enumerate(AREAS) if name}
+        whole = dict.fromkeys(("map", "map50", "map75", "mar", "recall", "f1"), occurs.any(1)) | by_area
+        each = dict.fromkeys(("class/ap", "class/ap50", "class/recall"), occurs)
+        found = whole | each | {"precision": decided.any(1), "class/precision": decided}
+        return {name: part.sum(0) for name, part in found.items()}
+
     def compare(self, expected: Sample, found: Sample) -> list[Difference]:
         """Matches the objects that are decisions in either prediction one to one, by class, box and score."""
         first, second = expected["objects"], found["objects"]
-        same = (box_iou(first["boxes"][:, None], second["boxes"][None]) >= 0.99) & (
-            first["labels"][:, None] == second["labels"]
-        )
-        same &= np.abs(first["scores"][:, None] - second["scores"]) <= SCORES
-        alone = (first["taken"] & ~same.any(1)).sum() + (second["taken"] & ~same.any(0)).sum()
-        return [Difference("objects", float(alone), 0)]
+        pairs, far = pair_objects(first, second, SAME_BOX, SCORES)
+        alone = int(first["taken"].sum() + second["taken"].sum())
+        alone -= sum(int(first["taken"][one]) + int(second["taken"][other]) for one, other in pairs)
+        worst = max((float(far[pair]) for pair in pairs), default=0.0)
+        found = [Difference("objects", float(alone), 0), Difference("score of an object", worst, SCORES)]
+        if "masks" in first:
+            apart = [
+                (first["masks"][one] ^ second["masks"][other]).sum() for one, other in pairs if first["taken"][one]
+            ]
+            found.append(Difference("pixels of the mask of an object", float(max(apart, default=0)), PIXELS))
+        return found
 
 
 def _restored(logits: np.ndarray, box: np.ndarray, frame: Frame) -> np.ndarray:

@@ -94,10 +94,28 @@ def draw_sample(image: np.ndarray, sample: Sample, spec: dict[str, Any], color: 
     return canvas.picture()
 
 
-def row_of(prediction: Sample, spec: dict[str, Any]) -> dict[str, Any]:
-    """Returns what a table says of a prediction: plain values by column; a name that is taken gets the key added."""
-    columns: dict[str, Any] = {}
+def rows_of(prediction: Sample, spec: dict[str, Any]) -> list[dict[str, Any]]:
+    """Returns what a table says of a prediction: plain values by column; a name that is taken gets the key added.
+
+    There is one row per object, or one with empty cells if there is none.
+    """
+    rows: list[dict[str, Any]] = [{}]
     for key, kind in target_kinds().items():
-        row = kind.row(prediction, names_of(spec, key)) if key in prediction else {}
-        columns |= {f"{name} ({key})" if name in columns else name: value for name, value in row.items()}
-    return columns
+        if key in prediction:
+            more = kind.rows(prediction, names_of(spec, key)) or [dict.fromkeys(kind.columns, "")]
+            rows = [_joined(row, one, key) for row in rows for one in more]
+    return rows
+
+
+def record_of(prediction: Sample, spec: dict[str, Any]) -> dict[str, Any]:
+    """Returns what a JSON object says of a prediction: the values of `rows_of`, with all objects as one list."""
+    record: dict[str, Any] = {}
+    for key, kind in target_kinds().items():
+        if key in prediction:
+            rows = kind.rows(prediction, names_of(spec, key))
+            record = _joined(record, {key: rows} if kind.columns else rows[0], key)
+    return record
+
+
+def _joined(row: dict[str, Any], more: dict[str, Any], key: str) -> dict[str, Any]:
+    return row | {f"{name} ({key})" if name in row else name: value for name, value in more.items()}

@@ -27,8 +27,8 @@ class ValueTarget(Target):
         """Makes `value`, float32 (K,)."""
         return {self.key: output}
 
-    def row(self, prediction: Sample, names: Sequence[str]) -> dict[str, Any]:
-        return {name: float(f"{value:.6g}") for name, value in zip(names, prediction[self.key], strict=True)}
+    def rows(self, prediction: Sample, names: Sequence[str]) -> list[dict[str, Any]]:
+        return [{name: float(f"{value:.6g}") for name, value in zip(names, prediction[self.key], strict=True)}]
 
     def draw(self, canvas: Canvas, sample: Sample, names: Sequence[str]) -> None:
         for name, value in zip(names, sample[self.key], strict=True):

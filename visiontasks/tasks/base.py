@@ -117,8 +117,8 @@ class VisionTask(Configurable, LightningModule):
 
     def postprocess(self, images: Tensor) -> dict[str, Tensor]:
         """Computes the tensors that predictions are built from; see `Outputs`."""
-        outputs = self(images)
-        return {key: head.postprocess(outputs[key]) for key, head in self.heads.items()}
+        features = self.backbone(images, self.needs_pyramid)
+        return {key: head.predict(features) for key, head in self.heads.items()}
 
     def tables(self, stage: Stage = "test") -> dict[str, dict[str, Any]]:
         """Returns the last results of a stage that are not single figures; see `StageFigures.values`."""

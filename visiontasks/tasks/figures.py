@@ -40,6 +40,10 @@ class Tally:
         return rows.sum(0, keepdims=True) if self.target.additive else rows
 
 
+def _named(figures: dict[str, float], taken: dict[str, float], key: str) -> dict[str, float]:
+    return {f"{key}_{name}" if name in taken else name: value for name, value in figures.items()}
+
+
 def _of_all_ranks(own: Any) -> list[Any]:
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return [own]
@@ -104,26 +108,30 @@ class StageFigures(nn.Module):
 
     def values(self) -> dict[str, float]:
         """Computes the figures of all heads by name and `<monitor>_baseline` of each, NaN if no image has the target,
-        and keeps the `tables`: values per class and matrices (rows: true classes), by key and name."""
+        and keeps the `tables`: values per class and matrices (rows: true classes), by key and name. A name that an
+        earlier head has begins with the key of the head."""
         loss, count = self._total_loss()
         found = {"loss": loss / count} if count else {}
         for key, head in self.heads.items():
             if not self.tallies[key].parts:
                 continue
             counts = self.calibrated[key] if self.calibrated else self.tallies[key].gather()
+            if not len(counts):  # a head that does not count training batches
+                continue
             figures: dict[str, Any] = head.target.figures(counts)
             monitor = head.target.monitor
             if self.stage == "train":
-                found[monitor] = float(figures[monitor])
+                found |= _named({monitor: float(figures[monitor])}, found, key)
                 continue
             if is_empty(figures):
                 rank_zero_warn(f"{self.stage}: no image has a known {key}, so its figures are left blank.")
             elif len(self.extras[key]):
                 figures |= {name: value.cpu().numpy() for name, value in self.extras[key].compute().items()}
+            figures |= head.target.matrices(counts) if self.stage == "test" else {}
             self.tables[key] = {name.removeprefix("class/"): value for name, value in figures.items() if value.ndim}
             guess, names = head.target.figures(self.baselines[key].gather()), (monitor, *head.target.compared)
             figures |= {f"{name}_baseline": guess[name] for name in names if name in guess}
-            found |= {name: float(value) for name, value in figures.items() if not value.ndim}
+            found |= _named({name: float(value) for name, value in figures.items() if not value.ndim}, found, key)
         return found
 
     def state(self) -> dict[str, Any]:

@@ -73,6 +73,10 @@ class Head(Configurable, exact_module(), ABC):
     def postprocess(self, output: Tensor) -> Tensor:
         """Computes the output of the target kind, from which predictions are made: float (B, ...)."""
 
+    def predict(self, features: list[Tensor]) -> Tensor:
+        """Computes the output of the target kind from feature maps; a graph for export has only what this does."""
+        return self.postprocess(self(features))
+
     @abstractmethod
     def counts(self, output: Tensor, target: Tensor) -> Tensor:
         """Computes the counts of a training batch for the figures, on its device; see `Target.counts`.
@@ -110,9 +114,16 @@ class Head(Configurable, exact_module(), ABC):
         """Returns the column of the predicted class of one image; None if all columns are explained together."""
         return int(output.argmax())
 
+    def object_column(self, output: Tensor, label: int, box: np.ndarray) -> int:
+        """Returns the column of a predicted object of one image, with a box xyxy in 0..1 of the picture."""
+        raise NotImplementedError
+
     def solver(self, samples: int) -> Solver:
         """Returns what gathers the closed form; `samples` is the number of samples of all passes."""
         return RowSolver(self, samples)
+
+    def solve_alone(self) -> None:
+        """Makes the closed form solve all that it can, because no training follows."""
 
     def design(self, features: list[Tensor]) -> Tensor:
         """Computes the input of the last, linear layer: float (B, D).

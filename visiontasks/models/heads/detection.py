@@ -126,13 +126,28 @@ class DetectionHead(Head):
         found = Locations.of(output.float())
         rows = torch.cat([found.boxes, found.logits.sigmoid()], 2)
         first = torch.cat([self.thresholds.new_zeros(4), self.thresholds]).float()
-        return torch.cat([first.expand(len(rows), 1, -1), rows], 1)
+        return torch.cat([first.expand(rows.shape[0], 1, -1), rows], 1)
 
     def counts(self, output: Tensor, target: Tensor) -> Tensor:
         return torch.zeros(0, MOST + self.num_classes, 5)
 
     def baseline(self) -> Tensor:
         return self.trivial
+
+    def explained(self, output: Tensor, of: Tensor) -> Tensor:
+        """Lists the logits of all locations, those of one location together."""
+        return self.located(output).logits.flatten(1)
+
+    def column(self, output: Tensor) -> int:
+        return int(self.explained(output, output).argmax())
+
+    def located(self, output: Tensor) -> Locations:
+        """Returns the locations of an output."""
+        return Locations.of(output)
+
+    def object_column(self, output: Tensor, label: int, box: np.ndarray) -> int:
+        far = (self.located(output).boxes[0].clamp(0, 1) - torch.from_numpy(box).to(output)).abs().amax(1)
+        return int(far.argmin()) * self.num_classes + label
 
     def calibrate(self, counts: np.ndarray) -> np.ndarray:
         """Chooses the threshold of each class; one that does not occur keeps its own."""
@@ -146,6 +161,9 @@ class DetectionHead(Head):
         label = counts[:, :MOST, 0].astype(int)
         counts[:, :MOST, 4] = (label >= 0) & (counts[:, :MOST, 1] >= thresholds[label])
         return counts
+
+    def solve_alone(self) -> None:
+        self.solves_boxes = True
 
     def solver(self, samples: int) -> Solver:
         return LocationSolver(self)

@@ -8,7 +8,9 @@ from visiontasks.losses import InstanceLoss, Loss
 from visiontasks.losses.instances import Instances
 from visiontasks.losses.locations import Locations
 from visiontasks.models.heads.detection import ClosedFormPart, DetectionHead
-from visiontasks.targets.objects import CANDIDATES
+from visiontasks.targets.candidates import CANDIDATES
+
+LEAST = -1e4  # logit of no object
 
 
 class InstanceHead(DetectionHead):
@@ -43,23 +45,36 @@ class InstanceHead(DetectionHead):
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Computes packed `Instances`, float (B, rows, columns)."""
+        return self._instances(features).pack()
+
+    def predict(self, features: list[Tensor]) -> Tensor:
+        return self._candidates(self._instances(features))  # unpacking depends on values, which no graph can hold
+
+    def postprocess(self, output: Tensor) -> Tensor:
+        """Computes the thresholds and the best 300 candidates, float (B, 301, 4 + classes + h w)."""
+        return self._candidates(Instances.unpack(output.float()))
+
+    def _instances(self, features: list[Tensor]) -> Instances:
         levels, towers, found = self.locate(features)
         coefficients = [self.coefficients(tower).float().flatten(2).transpose(1, 2) for tower in towers]
         side = features[2].shape[-2:]  # of stride 4, as the masks of a batch
         fine = F.interpolate(self.branch(levels[0]), side, mode="bilinear", align_corners=False)
-        return Instances(found, torch.cat(coefficients, 1), self.prototypes(fine).float()).pack()
+        return Instances(found, torch.cat(coefficients, 1), self.prototypes(fine).float())
 
-    def postprocess(self, output: Tensor) -> Tensor:
-        """Computes the thresholds and the best 300 candidates, float (B, 301, 4 + classes + h w)."""
-        parts = Instances.unpack(output.float())
-        logits = Locations.of(parts.found).logits
-        best = logits.amax(2).topk(min(CANDIDATES, logits.shape[1])).indices[..., None]
-        chosen = parts.found.gather(1, best.expand(-1, -1, parts.found.shape[2]))
-        weights = parts.coefficients.gather(1, best.expand(-1, -1, parts.coefficients.shape[2]))
-        masks = weights @ parts.prototypes.flatten(2)
+    def located(self, output: Tensor) -> Locations:
+        return Locations.of(Instances.unpack(output).found)
+
+    def _candidates(self, parts: Instances) -> Tensor:
+        # filled up with scores of 0, so that a graph for any size always has that many
+        found, weights = (F.pad(part, (0, 0, 0, CANDIDATES), value=LEAST) for part in parts[:2])
+        best = Locations.of(found).logits.amax(2).topk(CANDIDATES).indices[..., None]
+        chosen = found.gather(1, best.expand(-1, -1, found.shape[2]))
+        masks = weights.gather(1, best.expand(-1, -1, weights.shape[2])) @ parts.prototypes.flatten(2)
         rows = torch.cat([super().postprocess(chosen), F.pad(masks, (0, 0, 1, 0))], 2)
-        rows[:, 0, :2] = rows.new_tensor(parts.prototypes.shape[-2:])
-        return rows
+        cells = torch.ones_like(parts.prototypes[0, 0])
+        side = torch.stack([cells[:, 0].sum(), cells[0].sum()])  # computed, so that it is not a constant of a graph
+        first = torch.cat([side.expand(rows.shape[0], 1, 2), rows[:, :1, 2:]], 2)
+        return torch.cat([first, rows[:, 1:]], 1)
 
 
 def _layer(width: int) -> list[nn.Module]:

@@ -1,0 +1,58 @@
+"""Candidates: the rows of an output of `ObjectsTarget`, from which objects are chosen."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from visiontasks.core.objects import Objects, fuse, suppress
+from visiontasks.targets.bbox import flipped
+from visiontasks.targets.coco import MOST
+
+CANDIDATES, LEAST_SCORE, SUPPRESSED = 300, 0.01, 0.6  # before suppression, and the IoU at which it removes a box
+FUSED = 0.5  # IoU of boxes of several views that show one object
+
+
+def best_candidates(output: np.ndarray) -> Objects:
+    """Returns the best objects of an output without duplicates, the best first.
+
+    Returns:
+        `boxes` in 0..1 of the picture, `labels`, `scores`, and with masks the `logits` of their cells, (N, h, w).
+    """
+    rows, columns = output[0, :2].astype(int).tolist()
+    end = output.shape[1] - rows * columns
+    boxes, scores = output[1:, :4], output[1:, 4:end]
+    flat = np.where(scores > LEAST_SCORE, scores, 0).ravel()
+    best = np.argsort(-flat, kind="stable")[:CANDIDATES]
+    best = best[flat[best] > 0]
+    place, label = np.divmod(best, scores.shape[1])
+    kept = suppress(boxes[place], flat[best], label, SUPPRESSED)[:MOST]
+    place, label = place[kept], label[kept].astype(np.int64)
+    found = {"boxes": boxes[place], "labels": label, "scores": scores[place, label].astype(np.float32)}
+    return found | ({"logits": output[1:][place, end:].reshape(-1, rows, columns)} if rows else {})
+
+
+def merge_candidates(outputs: Sequence[np.ndarray], flips: Sequence[tuple[int, ...]]) -> np.ndarray:
+    """Fuses the objects of several views of the same pictures; see `Target.merge`."""
+    found = [_merge([output[number] for output in outputs], flips) for number in range(len(outputs[0]))]
+    longest = max(map(len, found))
+    return np.stack([np.pad(rows, ((0, longest - len(rows)), (0, 0))) for rows in found])
+
+
+def _merge(outputs: Sequence[np.ndarray], flips: Sequence[tuple[int, ...]]) -> np.ndarray:
+    """Fuses the objects of one picture to an output like the first one."""
+    first, views = outputs[0][:1], [best_candidates(output) for output in outputs]
+    rows, columns = first[0, :2].astype(int).tolist()
+    for view, axes in zip(views, flips, strict=True):
+        view["boxes"] = flipped(view["boxes"], axes)
+        if rows:
+            masks = np.ascontiguousarray(np.flip(view["logits"], axes))
+            masks = [cv2.resize(mask, (columns, rows)) for mask in masks]
+            view["logits"] = np.array(masks, np.float32).reshape(-1, rows, columns)
+    fused = fuse(views, FUSED)
+    merged = np.zeros((len(fused["labels"]), first.shape[1]), np.float32)
+    merged[:, :4] = fused["boxes"]
+    merged[np.arange(len(merged)), 4 + fused["labels"]] = fused["scores"]
+    if rows:
+        merged[:, first.shape[1] - rows * columns :] = fused["logits"].reshape(len(merged), -1)
+    return np.concatenate([first, merged])
