@@ -269,13 +269,13 @@ def test_a_batch_has_the_covered_share_of_each_cell() -> None:
     assert cells[2:10, 4:10].min() == 1
 
 
-def test_dice_loss_is_zero_for_the_true_mask_and_one_for_its_opposite() -> None:
+def test_loss_of_a_mask_is_zero_for_the_true_one_and_large_for_its_opposite() -> None:
     target = with_mask()
     found = Instances.unpack(InstanceHead(CHANNELS, 2)(features(2)).detach())
     assigned = ATSS()(Locations.of(found.found), target)
     count = int((assigned.index >= 0).sum())
     cells = target[:, 0, 6:].reshape(2, 1, HEIGHT // 4, WIDTH // 4)
-    for sign, expected in ((1, 0.0), (-1, 1.0)):
+    for sign, expected in ((1, 0.0), (-1, 1.0 + 20)):
         prototypes = sign * (2 * cells - 1) * 20
         parts = Instances(found.found, torch.ones(2, 126, 1), prototypes)
         assert InstanceLoss().mask_loss(parts, assigned, target) / count == pytest.approx(expected, abs=1e-3)

@@ -43,16 +43,17 @@ class Instances(NamedTuple):
 
 
 class InstanceLoss(DetectionLoss):
-    """`DetectionLoss` plus the dice loss of the masks at the assigned locations.
+    """`DetectionLoss` plus the losses of the masks at the assigned locations: cross-entropy and dice.
 
-    A mask is the sigmoid of the prototypes weighted by the location's coefficients, inside the true box (Bolya et al.
-    2019, section 3.1). Its dice loss has squares in the denominator (Milletari et al. 2016, section 3).
+    A mask is the sigmoid of the prototypes weighted by the location's coefficients, inside the true box; the
+    cross-entropy is its mean there (Bolya et al. 2019, sections 3.1 and 3.3). The dice loss has squares in the
+    denominator (Milletari et al. 2016, section 3); alone it would end with masks that fill their boxes.
 
     Args:
         assignment: Chooses the locations that learn each object.
         beta: Exponent of the distance of score and target, which weights the cross-entropy.
         box_weight: Weight of the GIoU loss.
-        mask_weight: Weight of the dice loss.
+        mask_weight: Weight of the losses of the masks.
 
     Shape:
         output float (B, rows, columns), see `Instances`; target float (B, M, 6 + h w); result ().
@@ -77,7 +78,7 @@ class InstanceLoss(DetectionLoss):
         return self.terms(found, assigned, target) + self.mask_weight * masks
 
     def mask_loss(self, parts: Instances, assigned: Assigned, target: Tensor) -> Tensor:
-        """Sums the dice loss over the assigned locations."""
+        """Sums cross-entropy and dice loss over the assigned locations."""
         height, width = parts.prototypes.shape[-2:]
         y, x = ((torch.arange(side, device=target.device) + 0.5) / side for side in (height, width))
         total = parts.coefficients.sum() * 0
@@ -90,8 +91,9 @@ class InstanceLoss(DetectionLoss):
             within = [(place >= low[:, axis]) & (place <= high[:, axis]) for axis, place in enumerate((x, y))]
             inside = (within[1][:, :, None] & within[0][:, None]).flatten(1)
             logits = parts.coefficients[image, taken] @ prototypes.flatten(1)
-            found = logits.sigmoid() * inside
-            wanted = rows[:, 6:] * inside
+            found, wanted = logits.sigmoid() * inside, rows[:, 6:] * inside
+            entropy = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none") * inside
             shared = 2 * (found * wanted).sum(1) + 1e-4
-            total = total + (1 - shared / (found.square().sum(1) + wanted.square().sum(1) + 1e-4)).sum()
+            dice = 1 - shared / (found.square().sum(1) + wanted.square().sum(1) + 1e-4)
+            total = total + (dice + entropy.sum(1) / inside.sum(1).clamp(min=1)).sum()
         return total

@@ -40,8 +40,8 @@ class InstanceHead(DetectionHead):
     ) -> None:
         super().__init__(channels, num_classes, strides, width, depth, closed_form, loss)
         self.coefficients = nn.Conv2d(width, prototypes, 3, padding=1)
-        self.branch = nn.Sequential(*_layer(width), *_layer(width))
-        self.prototypes = nn.Sequential(*_layer(width), nn.Conv2d(width, prototypes, 1))
+        self.branch = nn.Sequential(*_layer(width, width), *_layer(width, width // 2))
+        self.prototypes = nn.Sequential(*_layer(width // 2, width // 2), nn.Conv2d(width // 2, prototypes, 1))
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Computes packed `Instances`, float (B, rows, columns)."""
@@ -77,5 +77,5 @@ class InstanceHead(DetectionHead):
         return torch.cat([first, rows[:, 1:]], 1)
 
 
-def _layer(width: int) -> list[nn.Module]:
-    return [nn.Conv2d(width, width, 3, padding=1), nn.ReLU()]
+def _layer(inputs: int, outputs: int) -> list[nn.Module]:
+    return [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()]
