@@ -714,8 +714,8 @@ def test_a_prediction_of_no_object_has_no_box_in_tables_and_pictures() -> None:
     output = np.array([0.1, 0.2, 0.5, 0.6, 0.3, 0.4], np.float32)
     absent, present = (kind.prediction(np.append(output[:5], t), frame, ["a"]) for t in (0.4, 0.2))
     assert absent["bbox"].tolist() == [0, 0, 0, 0]
-    assert kind.row(absent, ["a"]) == {"xmin": None, "ymin": None, "xmax": None, "ymax": None, "presence": 0.3}
-    assert kind.row(present, ["a"])["xmax"] == 50
+    assert kind.rows(absent, ["a"]) == [{"xmin": None, "ymin": None, "xmax": None, "ymax": None, "presence": 0.3}]
+    assert kind.rows(present, ["a"])[0]["xmax"] == 50
     none, box = np.zeros(4, np.float32), np.array([10, 10, 50, 30], np.float32)
     counts = np.stack(
         [kind.counts({"bbox": true}, found, ["a"]) for true in (none, box) for found in (absent, present)]

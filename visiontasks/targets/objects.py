@@ -210,13 +210,13 @@ class ObjectsTarget(Target):
         alone = int(first["taken"].sum() + second["taken"].sum())
         alone -= sum(int(first["taken"][one]) + int(second["taken"][other]) for one, other in pairs)
         worst = max((float(far[pair]) for pair in pairs), default=0.0)
-        found = [Difference("objects", float(alone), 0), Difference("score of an object", worst, SCORES)]
+        differences = [Difference("objects", float(alone), 0), Difference("score of an object", worst, SCORES)]
         if "masks" in first:
             apart = [
                 (first["masks"][one] ^ second["masks"][other]).sum() for one, other in pairs if first["taken"][one]
             ]
-            found.append(Difference("pixels of the mask of an object", float(max(apart, default=0)), PIXELS))
-        return found
+            differences.append(Difference("pixels of the mask of an object", float(max(apart, default=0)), PIXELS))
+        return differences
 
 
 def _restored(logits: np.ndarray, box: np.ndarray, frame: Frame) -> np.ndarray:
