@@ -171,6 +171,38 @@ def _train_on_shapes(root: Path) -> None:
         trainer.save_checkpoint(root / name / "last.ckpt")
 
 
+@pytest.fixture(scope="session")
+def detector_checkpoint(once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
+    """A detector that finds most of the shapes of small scenes, with the `config.yaml` that tells its data."""
+    return once("detector", _train_on_scenes) / "last.ckpt"
+
+
+def _train_on_scenes(root: Path) -> None:
+    from functools import partial
+
+    import yaml
+    from lightning.pytorch import Trainer, seed_everything
+
+    from visiontasks.data import Scenes, VisionDataModule
+    from visiontasks.models import Backbone, DetectionHead
+    from visiontasks.tasks import DetectionTask
+
+    scenes = {"count": 48, "size": 64, "most": 3, "objects": "all", "empty": 0.2, "radii": [0.15, 0.3], "difficulty": 0}
+    dataset = {"class_path": "Scenes", "init_args": scenes}
+    config = {"data": {"dataset": dataset, "image_size": 64, "augment": "none", "batch_size": 8}}
+    (root / "config.yaml").write_text(yaml.safe_dump(config))
+    seed_everything(0, verbose=False)
+    data = VisionDataModule(partial(Scenes, **scenes), image_size=64, batch_size=8, augment="none")
+    backbone, optimizer = Backbone("test_resnet", False, batch_norm="train"), partial(torch.optim.AdamW, lr=1e-2)
+    task = DetectionTask(data.spec, backbone, partial(DetectionHead, width=16), optimizer)
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
+    trainer = Trainer(
+        accelerator="cpu", max_epochs=12, check_val_every_n_epoch=12, logger=False, default_root_dir=root, **quiet
+    )
+    trainer.fit(task, data)
+    trainer.save_checkpoint(root / "last.ckpt")
+
+
 class Exported:
     """What is exported from `shapes_checkpoints`, by file name: `all.onnx`, `mask.pt2`, `all.onnx.json` ..."""
 

@@ -246,6 +246,7 @@ TRAINED = {  # what a page cannot know, on models that are trained already
     **dict.fromkeys(("CHECKPOINT", "MODEL", "OTHER_MODEL", "best.ckpt", "last.ckpt"), "all/last.ckpt"),
     **{
         "SEGMENTER": "mask/last.ckpt",
+        "DETECTOR": "detector/last.ckpt",
         "LIST.txt": "list.txt",
         "VIDEO.mp4": "clip.mp4",
         "DIR": "out",
@@ -295,6 +296,7 @@ def same_environment() -> Iterator[None]:
 def places(
     sets: Path,
     shapes_checkpoints: dict[str, Path],
+    detector_checkpoint: Path,
     write_video: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
     same_environment: None,
@@ -306,6 +308,7 @@ def places(
     write_video(Path("clip.mp4"))
     for model in ("all", "mask", "label"):
         shutil.copytree(shapes_checkpoints[model].parent, model)
+    shutil.copytree(detector_checkpoint.parent, "detector")
     folder = str(photos[0].parent)
     return {**TRAINED, **dict.fromkeys(("PHOTOS", "SOME_PHOTOS", "IMAGES..."), folder), "PHOTO": str(photos[0])}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-import yaml
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.strategies import DDPStrategy
 from onnx import helper
@@ -78,20 +76,9 @@ def trainer(folder: Path, epochs: int, *callbacks: Any, **options: Any) -> Train
     )  # fmt: skip
 
 
-@pytest.fixture(scope="session")
-def checkpoint(once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
-    """A detector that finds most of the shapes of small scenes, with its config beside it."""
-
-    def train(folder: Path) -> None:
-        task, data = detection_task()
-        fit = trainer(folder, 12)
-        fit.fit(task, data)
-        fit.save_checkpoint(folder / "last.ckpt")
-        dataset = {"class_path": "Scenes", "init_args": SCENES}
-        config = {"data": {"dataset": dataset, "image_size": 64, "augment": "none", "batch_size": 8}}
-        (folder / "config.yaml").write_text(yaml.safe_dump(config))
-
-    return once("detector", train) / "last.ckpt"
+@pytest.fixture
+def checkpoint(detector_checkpoint: Path) -> Path:
+    return detector_checkpoint
 
 
 @pytest.fixture

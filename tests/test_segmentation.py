@@ -594,7 +594,9 @@ def test_a_tile_as_large_as_the_image_is_exact(tmp_path: Path) -> None:
 def test_tiles_are_for_masks_alone() -> None:
     data = make_data()
     task = VisionTask(data.spec, Backbone("test_resnet", False), {"label": LabelHead})
-    with pytest.raises(InputError, match="tile=32: tiles are for masks alone; this model predicts label"):
+    with pytest.raises(
+        InputError, match="tile=32: tiles are for masks alone or objects alone; this model predicts label"
+    ):
         Predictor(TorchNetwork(task)).predict([data.dataset("val").image(0)], tile=32)
 
 
