@@ -14,8 +14,8 @@ from torchvision.ops import box_iou, generalized_box_iou_loss
 from visiontasks.core.errors import InputError
 from visiontasks.core.geometry import Frame
 from visiontasks.core.objects import make_objects
-from visiontasks.losses import ATSS, CrossEntropy, DetectionLoss, InstanceLoss, TaskAligned
-from visiontasks.losses.instances import Instances
+from visiontasks.losses import ATSS, CrossEntropy, DetectionLoss, TaskAligned
+from visiontasks.losses.instances import Instances, mask_loss
 from visiontasks.losses.locations import Locations, pairwise_iou
 from visiontasks.models import DetectionHead, InstanceHead
 from visiontasks.models.location_ridge import FOLDS, NormalEquations
@@ -273,12 +273,26 @@ def test_loss_of_a_mask_is_zero_for_the_true_one_and_large_for_its_opposite() ->
     target = with_mask()
     found = Instances.unpack(InstanceHead(CHANNELS, 2)(features(2)).detach())
     assigned = ATSS()(Locations.of(found.found), target)
-    count = int((assigned.index >= 0).sum())
     cells = target[:, 0, 6:].reshape(2, 1, HEIGHT // 4, WIDTH // 4)
     for sign, expected in ((1, 0.0), (-1, 1.0 + 20)):
         prototypes = sign * (2 * cells - 1) * 20
         parts = Instances(found.found, torch.ones(2, 126, 1), prototypes)
-        assert InstanceLoss().mask_loss(parts, assigned, target) / count == pytest.approx(expected, abs=1e-3)
+        assert mask_loss(parts, assigned, target) == pytest.approx(expected, abs=1e-3)
+
+
+def test_the_loss_of_instances_has_that_of_their_masks() -> None:
+    head, target = InstanceHead(CHANNELS, 2), with_mask()
+    output = head(features(2))
+    whole, plain = head.loss(output, target), DetectionLoss()(Instances.unpack(output).found, target)
+    assert whole > plain + 0.5
+    whole.backward()
+    assert head.prototypes[0].weight.grad.abs().sum() > 0
+
+
+def test_objects_without_masks_are_refused() -> None:
+    head = InstanceHead(CHANNELS, 2)
+    with pytest.raises(InputError, match=r"objects have no masks\. Set `masks: true`"):
+        head.loss(head(features(1)), batch([[3.0, 5, 41, 47, 0]]))
 
 
 def test_predicted_masks_lie_in_their_boxes_at_the_size_of_the_image() -> None:

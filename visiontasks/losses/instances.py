@@ -1,4 +1,4 @@
-"""Loss of a detector that also predicts a mask for each object."""
+"""The output of a detector that also predicts a mask for each object, and the loss of these masks."""
 
 from typing import NamedTuple
 
@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from visiontasks.losses.assignment import ATSS, Assigned, Assignment
-from visiontasks.losses.detection import DetectionLoss
-from visiontasks.losses.locations import Locations
+from visiontasks.core.errors import InputError
+from visiontasks.losses.assignment import Assigned
 
 
 class Instances(NamedTuple):
@@ -42,58 +41,43 @@ class Instances(NamedTuple):
         return cls(rows[..., :-number], rows[..., -number:], flat.unflatten(1, (number, height, width)))
 
 
-class InstanceLoss(DetectionLoss):
-    """`DetectionLoss` plus the losses of the masks at the assigned locations: cross-entropy and dice.
+def mask_loss(parts: Instances, assigned: Assigned, target: Tensor) -> Tensor:
+    """Computes the mean of cross-entropy and dice loss, added, over the assigned locations.
 
     A mask is the sigmoid of the prototypes weighted by the location's coefficients, inside the true box; the
     cross-entropy is its mean there (Bolya et al. 2019, sections 3.1 and 3.3). The dice loss has squares in the
-    denominator (Milletari et al. 2016, section 3); alone it would end with masks that fill their boxes.
+    denominator (Milletari et al. 2016, section 3).
 
     Args:
-        assignment: Chooses the locations that learn each object.
-        beta: Exponent of the distance of score and target, which weights the cross-entropy.
-        box_weight: Weight of the GIoU loss.
-        mask_weight: Weight of the losses of the masks.
+        parts: The output.
+        assigned: The object of each location.
+        target: A batch of `ObjectsTarget` with masks, float (B, M, 6 + h w).
 
-    Shape:
-        output float (B, rows, columns), see `Instances`; target float (B, M, 6 + h w); result ().
+    Returns:
+        Float scalar; 0 with a zero gradient without an assigned location.
+
+    Raises:
+        InputError: The objects have no masks.
     """
-
-    def __init__(
-        self,
-        assignment: Assignment = ATSS(),
-        beta: float = 2.0,
-        box_weight: float = 2.0,
-        mask_weight: float = 2.0,
-    ) -> None:
-        super().__init__(assignment, beta, box_weight)
-        self.mask_weight = mask_weight
-
-    def forward(self, output: Tensor, target: Tensor) -> Tensor:
-        """Computes the loss of a batch."""
-        parts = Instances.unpack(output.float())
-        found = Locations.of(parts.found)
-        assigned = self.assignment(found, target)
-        masks = self.mask_loss(parts, assigned, target) / (assigned.index >= 0).sum().clamp(min=1)
-        return self.terms(found, assigned, target) + self.mask_weight * masks
-
-    def mask_loss(self, parts: Instances, assigned: Assigned, target: Tensor) -> Tensor:
-        """Sums cross-entropy and dice loss over the assigned locations."""
-        height, width = parts.prototypes.shape[-2:]
-        y, x = ((torch.arange(side, device=target.device) + 0.5) / side for side in (height, width))
-        total = parts.coefficients.sum() * 0
-        if target.shape[2] == 6:  # no image of the batch is annotated
-            return total
-        for image, prototypes in enumerate(parts.prototypes):
-            taken = assigned.index[image] >= 0
-            rows = target[image, assigned.index[image, taken]]
-            low, high = rows[:, :2, None], rows[:, 2:4, None]
-            within = [(place >= low[:, axis]) & (place <= high[:, axis]) for axis, place in enumerate((x, y))]
-            inside = (within[1][:, :, None] & within[0][:, None]).flatten(1)
-            logits = parts.coefficients[image, taken] @ prototypes.flatten(1)
-            found, wanted = logits.sigmoid() * inside, rows[:, 6:] * inside
-            entropy = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none") * inside
-            shared = 2 * (found * wanted).sum(1) + 1e-4
-            dice = 1 - shared / (found.square().sum(1) + wanted.square().sum(1) + 1e-4)
-            total = total + (dice + entropy.sum(1) / inside.sum(1).clamp(min=1)).sum()
+    height, width = parts.prototypes.shape[-2:]
+    y, x = ((torch.arange(side, device=target.device) + 0.5) / side for side in (height, width))
+    total = parts.coefficients.sum() * 0
+    if target.shape[2] == 6:
+        if (assigned.index >= 0).any():
+            raise InputError(
+                "InstanceHead: the objects have no masks. Set `masks: true` in the dataset, if it has them."
+            )
         return total
+    for image, prototypes in enumerate(parts.prototypes):
+        taken = assigned.index[image] >= 0
+        rows = target[image, assigned.index[image, taken]]
+        low, high = rows[:, :2, None], rows[:, 2:4, None]
+        within = [(place >= low[:, axis]) & (place <= high[:, axis]) for axis, place in enumerate((x, y))]
+        inside = (within[1][:, :, None] & within[0][:, None]).flatten(1)
+        logits = parts.coefficients[image, taken] @ prototypes.flatten(1)
+        found, wanted = logits.sigmoid() * inside, rows[:, 6:] * inside
+        entropy = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none") * inside
+        shared = 2 * (found * wanted).sum(1) + 1e-4
+        dice = 1 - shared / (found.square().sum(1) + wanted.square().sum(1) + 1e-4)
+        total = total + (dice + entropy.sum(1) / inside.sum(1).clamp(min=1)).sum()
+    return total / (assigned.index >= 0).sum().clamp(min=1)

@@ -1,11 +1,13 @@
 """Instance head: any number of objects per image, each with a mask."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from visiontasks.losses import InstanceLoss, Loss
-from visiontasks.losses.instances import Instances
+from visiontasks.losses import DetectionLoss, Loss
+from visiontasks.losses.instances import Instances, mask_loss
 from visiontasks.losses.locations import Locations
 from visiontasks.models.heads.detection import ClosedFormPart, DetectionHead
 from visiontasks.targets.candidates import CANDIDATES
@@ -23,8 +25,9 @@ class InstanceHead(DetectionHead):
         width: Channels of the pyramid and the towers.
         depth: Convolutions of a tower.
         closed_form: What the closed form solves: the `classes`, or the `boxes` too.
-        loss: Loss of objects with masks.
+        loss: Loss of objects, without their masks.
         prototypes: Number of prototypes.
+        mask_weight: Weight of the loss of the masks; that of objects has 1.
     """
 
     def __init__(
@@ -35,10 +38,12 @@ class InstanceHead(DetectionHead):
         width: int = 64,
         depth: int = 2,
         closed_form: ClosedFormPart = "classes",
-        loss: Loss = InstanceLoss(),
+        loss: Loss = DetectionLoss(),
         prototypes: int = 16,
+        mask_weight: float = 2.0,
     ) -> None:
         super().__init__(channels, num_classes, strides, width, depth, closed_form, loss)
+        self.mask_weight = mask_weight
         self.coefficients = nn.Conv2d(width, prototypes, 3, padding=1)
         self.branch = nn.Sequential(*_layer(width, width), *_layer(width, width // 2))
         self.prototypes = nn.Sequential(*_layer(width // 2, width // 2), nn.Conv2d(width // 2, prototypes, 1))
@@ -46,6 +51,13 @@ class InstanceHead(DetectionHead):
     def forward(self, features: list[Tensor]) -> Tensor:
         """Computes packed `Instances`, float (B, rows, columns)."""
         return self._instances(features).pack()
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        parts = Instances.unpack(output.float())
+        criterion: Any = self.criterion
+        found = Locations.of(parts.found)
+        assigned = criterion.assignment(found, target)
+        return criterion.terms(found, assigned, target) + self.mask_weight * mask_loss(parts, assigned, target)
 
     def predict(self, features: list[Tensor]) -> Tensor:
         return self._candidates(self._instances(features))  # unpacking depends on values, which no graph can hold
