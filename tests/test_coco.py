@@ -79,8 +79,9 @@ def by_pycocotools(images: Images) -> tuple[np.ndarray, np.ndarray]:
     return precision.mean(1), recall
 
 
-def test_average_precision_equals_that_of_pycocotools() -> None:
-    for seed in range(200):
+@pytest.mark.parametrize("seeds", [range(30), pytest.param(range(30, 200), marks=pytest.mark.slow)])
+def test_average_precision_equals_that_of_pycocotools(seeds: range) -> None:
+    for seed in seeds:
         images = draw_images(seed)
         if not any(len(found["labels"]) for _, found in images):
             continue

@@ -53,7 +53,7 @@ def shrunk(config: Path) -> list[str]:
     args = [] if "fashion" in config.stem or "cifar10" in config.stem else [*SMALL]  # their images are small already
     if content["model"]["init_args"]["backbone"]["pretrained"] == "bundled" and name_of(config) not in BUNDLED:
         args += TINY
-    counts = {"Windows": "source.count", "Shapes": "count"}  # of generated pictures
+    counts = {"Windows": "source.count", "Shapes": "count", "Scenes": "count"}  # of generated pictures
     if part := counts.get(content["data"]["dataset"]["class_path"]):
         args += [f"--data.dataset.{part}", "8" if "." in part else "32"]
     return args
@@ -125,7 +125,7 @@ def _write_pets(root: Path, picture, rng: np.random.Generator) -> None:
 
 
 def _write_boxes(root: Path, picture) -> None:
-    """The same boxes as XML files, as COCO and as a table."""
+    """The same boxes as XML files, as COCO, as a table and in the layout of YOLO."""
     images = [root / "images" / f"{i}.jpg" for i in range(12)]
     for image in images:
         picture(image)
@@ -142,6 +142,10 @@ def _write_boxes(root: Path, picture) -> None:
         "categories": [{"id": 3, "name": "animal"}],
     }
     (root / "boxes.json").write_text(json.dumps(coco))
+    (root / "data.yaml").write_text("train: images\nnames: [dog, cat]\n")
+    (root / "labels").mkdir()
+    for image, (_, label) in zip(images, rows, strict=True):
+        (root / "labels" / f"{image.stem}.txt").write_text(f"{int(label == 'cat')} 0.3 0.3 0.4 0.3\n")
 
 
 def _write_annotations(folder: Path, images: list[Path]) -> None:
@@ -200,7 +204,7 @@ SHRUNK_STUDIES = {"bridges": [*TINY, *SMALL], "normalization": ["--data.image_si
 
 @pytest.mark.parametrize(
     "study",
-    [pytest.param(path, marks=[] if path.stem == "strides" else pytest.mark.slow) for path in STUDIES],
+    [pytest.param(path, marks=pytest.mark.slow) for path in STUDIES],
     ids=lambda path: path.name,
 )
 def test_study_runs_all_its_steps(study: Path, sets: Path) -> None:
@@ -240,7 +244,12 @@ def test_what_a_sweep_runs_is_a_fit(sweep: Path, end: int, sets: Path) -> None:
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 TESTED = r"fit -c configs/\S+|study (configs/)?\S+\.yaml"  # above
-FOLDERS = {"classification/folder": "photos", "localization/voc": "boxes", "segmentation/folder": "masks"}
+FOLDERS = {
+    "classification/folder": "photos",
+    "detection/voc": "boxes",
+    "localization/voc": "boxes",
+    "segmentation/folder": "masks",
+}
 FITS = ("fit", "probe", "preview", "lr_find")
 TRAINED = {  # what a page cannot know, on models that are trained already
     **dict.fromkeys(("CHECKPOINT", "MODEL", "OTHER_MODEL", "best.ckpt", "last.ckpt"), "all/last.ckpt"),

@@ -60,7 +60,7 @@ def test_a_file_predicts_as_its_checkpoint(name: str, exported: Any, shapes_chec
     assert equal.mean() == pytest.approx(1, abs=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["onnx", "pt2"])
+@pytest.mark.parametrize("kind", ["onnx", pytest.param("pt2", marks=pytest.mark.slow)])
 def test_masks_take_any_batch_and_size(kind: str, exported: Any, shapes_checkpoints: Any) -> None:
     network = visiontasks.load(str(exported[f"mask.{kind}"]), trust=True).network
     checkpoint = TorchNetwork(restore_task(str(shapes_checkpoints["mask"])), "cpu")
@@ -203,7 +203,7 @@ class SwappedChannels(OutputGraph):
 @pytest.mark.parametrize(
     ("wrong", "name"),
     [
-        (InTraining, "all"),
+        pytest.param(InTraining, "all", marks=pytest.mark.slow),
         (OtherNormalization, "label"),
         (SwappedChannels, "label"),
         *(pytest.param(wrong, "mask", marks=pytest.mark.slow) for wrong in (InTraining, OtherNormalization)),
@@ -231,6 +231,7 @@ def test_a_wrong_graph_is_caught_and_leaves_no_file(
 # Resizing, and 8 bits
 
 
+@pytest.mark.slow
 def test_a_graph_that_resizes_takes_images_as_they_are(shapes_checkpoints: dict[str, Path], tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     args = ["--data.dataset.size", "77", "--max_drop", "20"]
@@ -250,6 +251,7 @@ def test_a_graph_that_resizes_takes_images_as_they_are(shapes_checkpoints: dict[
     np.testing.assert_allclose(small, large, atol=0.1)
 
 
+@pytest.mark.slow
 def test_int8_is_judged_by_its_figures(shapes_checkpoints: dict[str, Path], tmp_path: Path, capsys: Any) -> None:
     path = tmp_path / "m.onnx"
     samples = ["--samples", str(shapes_checkpoints["photos"] / "00.png")]

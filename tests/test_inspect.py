@@ -92,7 +92,12 @@ class Branches(nn.Module):
 
 
 @pytest.mark.parametrize(
-    "make", [Branches, partial(Backbone, "test_resnet", False), partial(Backbone, "lenet5", False)]
+    "make",
+    [
+        Branches,
+        pytest.param(partial(Backbone, "test_resnet", False), marks=pytest.mark.slow),
+        partial(Backbone, "lenet5", False),
+    ],
 )
 def test_i4_receptive_fields_are_where_gradients_come_from(make: Any) -> None:
     torch.manual_seed(0)
@@ -312,7 +317,7 @@ def test_explain_finds_the_place_that_the_class_comes_from(method: Any) -> None:
     assert float(weights[:13, 19:].sum()) > 0.9 * float(weights.sum())
 
 
-@pytest.mark.parametrize("method", ["gradcam", "occlusion"])
+@pytest.mark.parametrize("method", ["gradcam", pytest.param("occlusion", marks=pytest.mark.slow)])
 def test_explain_answers_for_all_tasks(method: Any) -> None:
     torch.manual_seed(0)
     backbone = partial(Backbone, "test_resnet", False)

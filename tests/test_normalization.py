@@ -131,6 +131,7 @@ def test_constants_of_another_form_are_an_error(wrong: list[list[float]]) -> Non
         Backbone("test_resnet", False, normalization=wrong)
 
 
+@pytest.mark.slow
 def test_a3_the_notes_deviations_are_means_of_single_images(shared_data: Path) -> None:
     if not (shared_data / "cifar-10-batches-py/data_batch_1").is_file():
         pytest.skip("no CIFAR-10")

@@ -428,6 +428,7 @@ def command(exported: Any, output: Path, *more: str) -> list[str]:
     return [sys.executable, "-m", "visiontasks.cli", "predict", model, "--output", str(output), *more]
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_named_and_leaves_no_broken_file(
     exported: Any, shapes_checkpoints: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -96,7 +96,7 @@ def test_the_module_of_contributing_trains_and_is_evaluated(tmp_path: Path) -> N
     commands = [command.split()[3:] for command in blocks("CONTRIBUTING.md", "bash")[-1].splitlines()]
     (tmp_path / "run.py").write_text(ONE_PROCESS.format(commands=commands))
     env = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}  # that writes elsewhere
-    env |= {"OMP_NUM_THREADS": "1", "WANDB_MODE": "offline", "PYTHONPATH": str(tmp_path)}
+    env |= {"OMP_NUM_THREADS": "1", "WANDB_MODE": "disabled", "PYTHONPATH": str(tmp_path)}
     run = subprocess.run([sys.executable, "run.py"], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     outputs = run.stdout.split("END OF A COMMAND")[:-1]

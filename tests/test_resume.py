@@ -129,7 +129,7 @@ CASES: dict[str, dict[str, Any]] = {
     "the same few batches": {"overfit_batches": 3},
     "steps": {"max_steps": 10, "max_epochs": -1},
 }
-QUICK = {"validation within epochs": 5, "frozen, mixed": 6, "workers": 12, "the same few batches": 6}
+QUICK = {"workers": 12, "the same few batches": 6}
 
 
 def check_case(case: str, tmp_path: Path, every: int) -> int:

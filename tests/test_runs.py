@@ -238,6 +238,7 @@ def test_typed_options_of_the_optimizer_take_effect(fit: Callable[..., Path], ca
     assert backbone["lr"] == pytest.approx(0.1)
 
 
+@pytest.mark.slow
 def test_a_longer_fit_follows_the_longer_schedule(fit: Callable[..., Path]) -> None:
     run = fit("--trainer.max_epochs", "1")
     assert groups(run)[0]["lr"] == 0
@@ -249,6 +250,7 @@ def test_a_longer_fit_follows_the_longer_schedule(fit: Callable[..., Path]) -> N
     assert longer["_last_lr"] == read_checkpoint(other / "last.ckpt")["lr_schedulers"][0]["_last_lr"]
 
 
+@pytest.mark.slow
 def test_another_batch_size_ends_the_schedule_where_it_should(
     fit: Callable[..., Path], caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture
 ) -> None:
@@ -311,6 +313,7 @@ def test_a_rate_without_effect_is_refused(fit: Callable[..., Path], capsys: pyte
     fit(*freeze, *more)
 
 
+@pytest.mark.slow
 def test_patience_is_the_typed_one(fit: Callable[..., Path], caplog: pytest.LogCaptureFixture) -> None:
     still = ["--model.optimizer.lr", "0", "--trainer.max_epochs", "9"]
     caplog.set_level(logging.INFO)

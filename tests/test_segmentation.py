@@ -383,7 +383,7 @@ def numpy_miou(predicted: list[np.ndarray], truth: list[np.ndarray], classes: in
     return float(np.mean(found))
 
 
-@pytest.mark.parametrize("resize", ["stretch", "letterbox"])
+@pytest.mark.parametrize("resize", ["stretch", pytest.param("letterbox", marks=pytest.mark.slow)])
 def test_segmentation_learns_photos_and_counts_what_is_right(tmp_path: Path, resize: Any) -> None:
     data = VisionDataModule(partial(Photos, missing=False), 64, resize, augment="none", batch_size=3)
     panels, task = (
