@@ -1,7 +1,7 @@
 """A detection config over folds or seeds, or the parts of its recipe at equal steps: AP, AP50, AP75 of the last epoch.
 
-Nothing is selected on the held-out images. The closed form alone and the baseline, the best boxes without seeing an
-image, stand beside.
+Nothing is selected on the held-out images. The closed form alone and the baseline (the best boxes without seeing an
+image) are printed too.
 
     uv run python benchmarks/detection.py configs/detection/raccoon.yaml --folds 0 1 2 3 4
     uv run python benchmarks/detection.py configs/detection/scenes.yaml --parts none classes boxes --seeds 0 1 2

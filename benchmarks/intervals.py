@@ -19,7 +19,7 @@ from visiontasks.targets.label import count_classes
 
 
 def label_counts(images: int, classes: int) -> np.ndarray:
-    """Counts of random labels, of which 70 % are right."""
+    """Counts of random labels; 70 % of the predictions are right."""
     rng = np.random.default_rng(0)
     true = rng.integers(classes, size=images)
     found = np.where(rng.random(images) < 0.7, true, rng.integers(classes, size=images))

@@ -608,7 +608,7 @@ def test_a_mosaic_of_other_targets_is_an_error(sets: Sets) -> None:
 
 
 class Unknown(Scenes):
-    """Scenes of which every fourth is not annotated."""
+    """Scenes; every fourth one is not annotated."""
 
     def target(self, index: int) -> dict[str, Any]:
         return super().target(index) if index % 4 else {}

@@ -63,8 +63,10 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, iou: flo
 
 
 def seen(objects: Objects, least: float = 1.0) -> Objects:
-    """Selects the objects of which enough is `visible`, with sides of `least` pixels or more; a crowd is kept while
-    any part of it is left, because it would become background."""
+    """Selects the objects that are `visible` enough, with sides of `least` pixels or more.
+
+    A crowd stays while any part of it is left, because it would become background.
+    """
     sides = (objects["boxes"][:, 2:] - objects["boxes"][:, :2]).min(1, initial=np.inf)
     clear = (objects["visible"] >= VISIBLE) & (sides >= least)
     if "masks" in objects:

@@ -48,7 +48,7 @@ class Augment:
 
     The randomness is a pure function of (seed, epoch, index): it is the same for any number of workers and ranks and
     after a resume, and different in every epoch. A draw that cuts off more than half of the one box is repeated; of
-    any number of objects, those of which little is left are dropped.
+    any number of objects, those that are hardly left are dropped.
 
     Args:
         transforms: A preset, or a list of albumentations: objects, or dicts of `class_path` and `init_args` as in a

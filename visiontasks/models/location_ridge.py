@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-FOLDS = 5  # parts of the images, of which each is left out once
+FOLDS = 5  # parts of the images; each is left out once
 STRENGTHS = torch.logspace(-6, 2, 33, dtype=torch.float64)  # relative to the mean eigenvalue
 
 

@@ -20,7 +20,7 @@ from visiontasks.targets.label import SCORES, mean_of_known
 STRIDE = 4  # of the masks in a batch and of an output
 SAME_BOX = 0.99  # IoU of a box of an exported model with that of its checkpoint
 PIXELS = 8  # of an object whose mask may differ: those in which it has about equal logits
-GUESSED = 1000  # training objects at most of which the baseline chooses
+GUESSED = 1000  # the baseline chooses from this number of training objects at most
 
 
 class ObjectsTarget(Target):

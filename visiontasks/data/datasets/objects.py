@@ -1,4 +1,4 @@
-"""Images with annotated objects, one of which is the target, or all."""
+"""Images with annotated objects; the target is one of them, or all."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -160,7 +160,7 @@ class ObjectSet(FileSet):
         if self._objects == "skip":
             self._counts["left out with several objects"] += 1
             return None
-        self._counts[f"with several objects, of which the {self._objects} counts"] += 1
+        self._counts[f"with several objects, where the {self._objects} counts"] += 1
         return found[0] if self._objects == "first" else max(found, key=area)
 
 

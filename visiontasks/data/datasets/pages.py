@@ -1,4 +1,4 @@
-"""Image files with several pages or frames, of which one is read."""
+"""The page that is read of an image file with several pages or frames."""
 
 import os
 from collections.abc import Sequence

@@ -143,7 +143,7 @@ class BoxHead(Head):
 
 
 def _known(target: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns of which images it is known whether they have an object, and which have one: bool (B,)."""
+    """Returns two masks of the images: those that are annotated, and those with an object, bool (B,)."""
     known = target.isfinite().all(1)
     return known, known & target.any(1)
 
