@@ -13,6 +13,7 @@ from pycocotools.cocoeval import COCOeval
 
 from visiontasks.core.objects import Objects, make_objects, suppress
 from visiontasks.targets import find_target
+from visiontasks.targets.candidates import best_candidates
 from visiontasks.targets.coco import AREAS, average_precision, match, ranked
 
 CLASSES = 3
@@ -164,3 +165,18 @@ def test_suppression_keeps_the_best_of_each_class() -> None:
     kept = suppress(boxes, np.array([0.5, 0.9, 0.8, 0.1]), np.array([0, 0, 1, 0]), 0.6)
     assert kept.tolist() == [1, 2, 3]  # the first one overlaps with the second, which has the same class
     assert suppress(boxes[:0], np.empty(0), np.empty(0, int), 0.6).tolist() == []
+
+
+def test_boxes_of_one_object_are_averaged_by_score() -> None:
+    rows = np.zeros((5, 6), np.float32)  # thresholds, then candidates of two classes
+    rows[1:, :4] = [[0.0, 0.0, 0.4, 0.4], [0.0, 0.0, 0.4, 0.5], [0.0, 0.0, 0.5, 0.4], [0.6, 0.6, 0.9, 0.9]]
+    rows[1:, 4:] = [[0.8, 0.0], [0.4, 0.0], [0.0, 0.6], [0.3, 0.0]]
+    found = best_candidates(rows)
+    assert found["labels"].tolist() == [0, 1, 0]
+    third = 0.4 + 0.1 * 0.4 / 1.2  # the second box has a third of the votes; the other class has none
+    expected = [[0.0, 0.0, 0.4, third], [0.0, 0.0, 0.5, 0.4], [0.6, 0.6, 0.9, 0.9]]
+    np.testing.assert_allclose(found["boxes"], expected, atol=1e-6)
+    np.testing.assert_allclose(found["scores"], [0.8, 0.6, 0.3])
+
+    rows[0, 2] = 1  # objects of fused views stay as they are
+    np.testing.assert_array_equal(best_candidates(rows)["boxes"], rows[[1, 3, 2, 4], :4])

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from visiontasks.core.geometry import box_iou
 from visiontasks.core.objects import Objects, fuse, suppress
 from visiontasks.targets.bbox import flipped
 from visiontasks.targets.coco import MOST
@@ -16,6 +17,9 @@ FUSED = 0.5  # IoU of boxes of several views that show one object
 def best_candidates(output: np.ndarray) -> Objects:
     """Returns the best objects of an output without duplicates, the best first.
 
+    The box of an object is the mean, by score, of all boxes of its class that overlap with its best one as much as
+    duplicates do (box voting; Gidaris and Komodakis 2015, section 4.2). Fused objects stay as they are.
+
     Returns:
         `boxes` in 0..1 of the picture, `labels`, `scores`, and with masks the `logits` of their cells, (N, h, w).
     """
@@ -26,10 +30,21 @@ def best_candidates(output: np.ndarray) -> Objects:
     best = np.argsort(-flat, kind="stable")[:CANDIDATES]
     best = best[flat[best] > 0]
     place, label = np.divmod(best, scores.shape[1])
-    kept = suppress(boxes[place], flat[best], label, SUPPRESSED)[:MOST]
+    fused = bool(output[0, 2])
+    kept = np.arange(len(best)) if fused else suppress(boxes[place], flat[best], label, SUPPRESSED)
+    kept = kept[:MOST]
+    voted = boxes[place[kept]] if fused else _vote(boxes[place], flat[best], label, kept)
     place, label = place[kept], label[kept].astype(np.int64)
-    found = {"boxes": boxes[place], "labels": label, "scores": scores[place, label].astype(np.float32)}
+    found = {"boxes": voted.astype(np.float32), "labels": label, "scores": scores[place, label].astype(np.float32)}
     return found | ({"logits": output[1:][place, end:].reshape(-1, rows, columns)} if rows else {})
+
+
+def _vote(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Averages the boxes that show the same objects as the kept ones, (kept, 4)."""
+    same = (box_iou(boxes[kept][:, None], boxes[None]) > SUPPRESSED) & (labels[kept][:, None] == labels)
+    same[np.arange(len(kept)), kept] = True  # a box without an area overlaps with none
+    votes = same * scores
+    return votes / votes.sum(1, keepdims=True) @ boxes
 
 
 def merge_candidates(outputs: Sequence[np.ndarray], flips: Sequence[tuple[int, ...]]) -> np.ndarray:
@@ -55,4 +70,6 @@ def _merge(outputs: Sequence[np.ndarray], flips: Sequence[tuple[int, ...]]) -> n
     merged[np.arange(len(merged)), 4 + fused["labels"]] = fused["scores"]
     if rows:
         merged[:, first.shape[1] - rows * columns :] = fused["logits"].reshape(len(merged), -1)
-    return np.concatenate([first, merged])
+    marked = first.copy()
+    marked[:, 2] = 1
+    return np.concatenate([marked, merged])

@@ -32,7 +32,7 @@ class ObjectsTarget(Target):
 
     Output: float32 (1 + L, 4 + classes), a row per candidate: its box, xyxy in 0..1 of the picture, and the probability
     of each class. With masks the columns after them are the logits of each cell. The first row has the rows and columns
-    of the cells (0 without masks), two zeros, and the threshold of each class.
+    of the cells (0 without masks), 1 if views are fused to objects or else 0, a zero, and the threshold of each class.
     """
 
     key, monitor, additive = "objects", "map", False
