@@ -36,8 +36,7 @@ FIGURES = ("map", "map50", "map75")
 def run_once(command: str, config: str, seed: int, changes: list[str]) -> tuple[dict[str, float], float]:
     """Runs a command; returns the last validation metrics and the seconds of the whole command."""
     with tempfile.TemporaryDirectory() as directory:
-        seeds = ["--seed_everything", str(seed), "--data.seed", str(seed)]
-        return run(command, config, directory, *seeds, *changes)
+        return run(command, config, directory, "--seed_everything", str(seed), *changes)
 
 
 def without_closed_form(config: str) -> list[str]:
