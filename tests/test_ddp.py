@@ -18,9 +18,9 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch.optim import SGD
 
 from visiontasks.callbacks import ClosedFormStart, FreezeBackbone
-from visiontasks.data import Shapes, VisionDataModule
+from visiontasks.data import Scenes, Shapes, VisionDataModule
 from visiontasks.models import Backbone, SMPHead
-from visiontasks.tasks import ClassificationTask, MultilabelTask, SegmentationTask
+from visiontasks.tasks import ClassificationTask, DetectionTask, MultilabelTask, SegmentationTask
 from visiontasks.tasks.checkpoint import read_checkpoint
 
 
@@ -147,6 +147,24 @@ def test_closed_form_start_is_that_of_one_process(tmp_path: Path) -> None:
         make_trainer(tmp_path, processes, callbacks, find_unused_parameters=True).fit(task, data)
         heads.append(torch.load(folder / "rank0.pt", weights_only=True)["heads.label.classifier.weight"])
     np.testing.assert_allclose(heads[0], heads[1], rtol=1e-3, atol=1e-4)
+
+
+def test_the_closed_form_of_a_detector_is_that_of_one_process(tmp_path: Path) -> None:
+    shortcuts = []
+    for processes in (1, 2):
+        seed_everything(0)
+        dataset = partial(Scenes, count=17, size=64, objects="all", empty=0.1)
+        data = VisionDataModule(dataset, image_size=32, batch_size=4, augment="none")
+        backbone = Backbone("test_resnet", pretrained=False)
+        task = DetectionTask(data.spec, backbone, optimizer=partial(SGD, lr=0.0))
+        (folder := tmp_path / str(processes)).mkdir()
+        callbacks = [ClosedFormStart(), FreezeBackbone(-1), SaveState(folder)]
+        make_trainer(tmp_path, processes, callbacks, find_unused_parameters=True).fit(task, data)
+        state = torch.load(folder / "rank0.pt", weights_only=True)
+        shortcuts.append([value for name, value in sorted(state.items()) if "shortcuts" in name])
+    assert any(part.any() for part in shortcuts[0])
+    for one, other in zip(*shortcuts, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
 
 
 def test_freezing_without_unused_parameters_is_refused(tmp_path: Path) -> None:
