@@ -46,6 +46,7 @@ from visiontasks.predict.writer import PredictionWriter
 from visiontasks.targets import find_target
 from visiontasks.targets.sample import rows_of
 from visiontasks.tasks import DetectionTask
+from visiontasks.tasks.checkpoint import read_checkpoint
 from visiontasks.tasks.restore import restore_task
 
 KIND, NAMES = find_target("objects"), ["cat", "dog"]
@@ -277,6 +278,20 @@ def test_a_fit_prints_the_figures_of_each_class_and_none_of_training(tmp_path: P
     assert text.count("per class") == 1
     assert "triangle" in text
     assert len(read_csv(tmp_path / "val_per_class.csv")) == 4
+
+
+def test_a_closed_form_alone_chooses_its_thresholds(tmp_path: Path) -> None:
+    main(
+        f"""
+        probe --trainer.accelerator cpu --trainer.enable_progress_bar false --trainer.logger false
+        --trainer.default_root_dir {tmp_path} --model DetectionTask --model.backbone.name test_resnet
+        --model.backbone.pretrained false --data.dataset Scenes --data.dataset.count 16 --data.dataset.size 96
+        --data.dataset.objects all --data.image_size 96 --data.augment none --data.batch_size 4
+    """.split()
+    )
+    (checkpoint,) = tmp_path.glob("*/*/last.ckpt")
+    thresholds = read_checkpoint(checkpoint)["state_dict"]["heads.objects.thresholds"]
+    assert (thresholds != torch.tensor(0.3)).any()  # that of a new head
 
 
 def test_intervals_are_of_all_figures_and_name_the_images_behind_them() -> None:

@@ -204,6 +204,7 @@ class VisionCLI(LightningCLI):
                 rank_zero_info(f"Run directory: {self.run_dir}. To resume it: {self._resume}")
             self._start(self.trainer.fit, **kwargs)
         if self.command == "probe":
+            self.model.calibrates = True
             self.trainer.validate(self.model, self.datamodule, verbose=False, weights_only=True)
             self.trainer.save_checkpoint(self.run_dir / "last.ckpt", weights_only=False)
         rank_zero_info(f"Run directory: {self.run_dir}")

@@ -68,6 +68,7 @@ class VisionTask(Configurable, LightningModule):
         self.spec, self.backbone = spec, backbone
         self.make_optimizer, self.backbone_lr_ratio = optimizer, backbone_lr_ratio
         self.phases, self.loaded = [Phase(0, schedule)], {}
+        self.calibrates = False  # outside a fit too, as after a closed form alone
         backbone.set_image_size(spec["image_size"])
         made = {key: make(backbone.channels, len(names_of(spec, key))) for key, make in heads.items()}
         self.heads: Any = nn.ModuleDict(made)
@@ -139,7 +140,8 @@ class VisionTask(Configurable, LightningModule):
     def on_validation_batch_end(self, outputs: Any, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         # not at the end of the epoch: a callback that averages weights has taken them back by then
         is_last = batch_idx + 1 == self.trainer.num_val_batches[dataloader_idx]
-        if is_last and self.trainer.state.fn == "fit" and not self.trainer.sanity_checking:
+        is_fit = self.trainer.state.fn == "fit" and not self.trainer.sanity_checking
+        if is_last and (is_fit or self.calibrates):
             self.figures["val_"].calibrate()
 
     def on_validation_epoch_end(self) -> None:
