@@ -220,6 +220,15 @@ def test_lightning_handles_signals_unless_it_is_kept_from_it(tmp_path: Path) -> 
         assert (model.handler == signal.SIG_DFL) == kept
 
 
+def test_lightning_shows_a_wrong_end_of_epochs_without_one() -> None:
+    fit = Trainer(max_epochs=-1, max_steps=5, accelerator="cpu", logger=False, enable_checkpointing=False)
+    bar: Any = fit.progress_bar_callback
+    bar.setup(fit, Line(), "fit")
+    assert bar._get_train_description(3) == "Epoch 3/-2"
+    compat.show_epochs_without_end(fit)
+    assert bar._get_train_description(3) == "Epoch 3   "
+
+
 def test_lightning_repeats_the_end_of_an_epoch_if_the_steps_are_limited(tmp_path: Path) -> None:
     class Resuming(Line):
         epochs: list[int]

@@ -27,7 +27,7 @@ from visiontasks.cli.parser import SECTIONS, Parser, check_section, read_config
 from visiontasks.cli.preview import write_preview
 from visiontasks.cli.resume import find_checkpoint, reached_limit, resume_command, resumed_directory
 from visiontasks.cli.runs import RUN_DIR, SaveConfig, run_directory, run_loggers, runs_folder
-from visiontasks.core.compat import leave_signals
+from visiontasks.core.compat import leave_signals, show_epochs_without_end
 from visiontasks.core.errors import InputError
 from visiontasks.core.files import atomic_write
 from visiontasks.core.lock import lock
@@ -188,6 +188,7 @@ class VisionCLI(LightningCLI):
         except (TypeError, ValueError, RuntimeError) as error:
             raise InputError(f"trainer: {error}") from error
         leave_signals(trainer)
+        show_epochs_without_end(trainer)
         return trainer
 
     def fit(self, **kwargs: Any) -> None:

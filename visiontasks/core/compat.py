@@ -39,6 +39,15 @@ def leave_signals(trainer: Any) -> None:
     trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None
 
 
+def show_epochs_without_end(trainer: Any) -> None:
+    """Makes Lightning's progress bar show the epochs of a fit that only `max_steps` ends."""
+    # lightning 2.6.6. It would show "Epoch 3/-2".
+    from lightning.pytorch.callbacks import RichProgressBar
+
+    if trainer.max_epochs == -1 and isinstance(bar := trainer.progress_bar_callback, RichProgressBar):
+        bar._get_train_description = lambda epoch: f"Epoch {epoch}".ljust(len(bar.validation_description))
+
+
 def allow_clipping(optimizer: Any) -> None:
     """Allows Lightning to clip the gradients of a fused torch optimizer in mixed precision."""
     # torch 2.15, lightning 2.6.6. Both take the attribute as a sign that the optimizer unscales gradients itself.
