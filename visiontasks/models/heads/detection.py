@@ -32,7 +32,7 @@ class DetectionHead(Head):
         strides: Strides of the pyramid, each twice the one before.
         width: Channels of the pyramid and the towers.
         depth: Convolutions of a tower.
-        closed_form: What the closed form solves: the `classes`, or the `boxes` too.
+        closed_form: What the closed form solves: the `classes` alone, or the `boxes` too.
         loss: Loss of objects.
 
     Raises:
@@ -48,7 +48,7 @@ class DetectionHead(Head):
         strides: list[int] = [8, 16, 32],  # noqa: B006 - never changed, and jsonargparse shows it
         width: int = 64,
         depth: int = 2,
-        closed_form: ClosedFormPart = "classes",
+        closed_form: ClosedFormPart = "boxes",
         loss: Loss = DetectionLoss(),
     ) -> None:
         super().__init__()

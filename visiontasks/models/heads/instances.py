@@ -24,7 +24,7 @@ class InstanceHead(DetectionHead):
         strides: Strides of the pyramid, each twice the one before.
         width: Channels of the pyramid and the towers.
         depth: Convolutions of a tower.
-        closed_form: What the closed form solves: the `classes`, or the `boxes` too.
+        closed_form: What the closed form solves: the `classes` alone, or the `boxes` too.
         loss: Loss of objects, without their masks.
         prototypes: Number of prototypes.
         mask_weight: Weight of the loss of the masks; that of objects has 1.
@@ -37,7 +37,7 @@ class InstanceHead(DetectionHead):
         strides: list[int] = [8, 16, 32],  # noqa: B006 - never changed, and jsonargparse shows it
         width: int = 64,
         depth: int = 2,
-        closed_form: ClosedFormPart = "classes",
+        closed_form: ClosedFormPart = "boxes",
         loss: Loss = DetectionLoss(),
         prototypes: int = 16,
         mask_weight: float = 2.0,
