@@ -1,11 +1,11 @@
-"""A detection config over folds or seeds, or the parts of its recipe at equal steps: AP, AP50, AP75 of the last epoch.
+r"""A detection config over folds or seeds, or the parts of its recipe at equal steps: AP, AP50, AP75 of the last epoch.
 
 Nothing is selected on the held-out images. The closed form alone and the baseline (the best boxes without seeing an
 image) are printed too.
 
     uv run python benchmarks/detection.py configs/detection/raccoon.yaml --folds 0 1 2 3 4
-    uv run python benchmarks/detection.py configs/detection/scenes.yaml --parts none classes boxes --seeds 0 1 2
-    uv run python benchmarks/detection.py configs/detection/raccoon.yaml --parts classes task_aligned --seeds 0 1 2
+    uv run python benchmarks/detection.py configs/detection/raccoon.yaml --parts recipe classes none --seeds 0 1 2 \
+        --trainer.max_steps 200 --trainer.val_check_interval 200
 """
 
 from __future__ import annotations
@@ -23,9 +23,8 @@ HEAD = ["--model.head", "DetectionHead"]
 LOSS = [*HEAD, "--model.head.loss", "DetectionLoss"]
 PARTS: dict[str, list[str]] = {
     "recipe": [],
-    "none": [],  # without its closed form
     "classes": [*HEAD, "--model.head.closed_form", "classes"],
-    "boxes": [*HEAD, "--model.head.closed_form", "boxes"],
+    "none": [],  # without its closed form
     "task_aligned": [*LOSS, "--model.head.loss.assignment", "TaskAligned"],
     "stride4": [*HEAD, "--model.head.strides", "[4, 8, 16, 32]"],
     "mosaic": ["--data.mosaic", "0.5"],
