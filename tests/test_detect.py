@@ -280,7 +280,7 @@ def test_a_fit_prints_the_figures_of_each_class_and_none_of_training(tmp_path: P
     assert len(read_csv(tmp_path / "val_per_class.csv")) == 4
 
 
-def test_a_closed_form_alone_chooses_its_thresholds(tmp_path: Path) -> None:
+def test_a_closed_form_alone_chooses_its_thresholds_and_averages_nothing(tmp_path: Path) -> None:
     main(
         f"""
         probe --trainer.accelerator cpu --trainer.enable_progress_bar false --trainer.logger false
@@ -290,8 +290,9 @@ def test_a_closed_form_alone_chooses_its_thresholds(tmp_path: Path) -> None:
     """.split()
     )
     (checkpoint,) = tmp_path.glob("*/*/last.ckpt")
-    thresholds = read_checkpoint(checkpoint)["state_dict"]["heads.objects.thresholds"]
-    assert (thresholds != torch.tensor(0.3)).any()  # that of a new head
+    weights = read_checkpoint(checkpoint)["state_dict"]
+    assert (weights["heads.objects.thresholds"] != torch.tensor(0.3)).any()  # that of a new head
+    assert weights["heads.objects.shortcuts.0.weight"].any()  # 0 in a new head
 
 
 def test_intervals_are_of_all_figures_and_name_the_images_behind_them() -> None:

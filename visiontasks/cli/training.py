@@ -13,7 +13,7 @@ from typing import Any
 
 from jsonargparse import Namespace
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import Callback, EarlyStopping
+from lightning.pytorch.callbacks import Callback, EarlyStopping, WeightAveraging
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
@@ -177,8 +177,9 @@ class VisionCLI(LightningCLI):
                 callbacks.append(EarlyStopping(self.model.monitor, mode="max", patience=patience))
         own = config.get("callbacks") or []
         own = own if isinstance(own, list) else [own]  # Lightning also accepts a single one
-        if self.command == "probe" and not any(isinstance(callback, ClosedFormStart) for callback in own):
-            callbacks.append(ClosedFormStart())
+        if self.command == "probe":  # an average of no steps would be the weights before the closed form
+            own = [callback for callback in own if not isinstance(callback, WeightAveraging)]
+            callbacks += [] if any(isinstance(callback, ClosedFormStart) for callback in own) else [ClosedFormStart()]
         elif self.command == "lr_find":  # last, because it ends the fit before later callbacks see the start
             callbacks.append(LRFinder(str(self.run_dir), config.max_steps))
         loggers = run_loggers(config.get("logger"), self.run_dir, self.resumed)
