@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import signal
 import threading
 from pathlib import Path
@@ -15,6 +16,7 @@ import yaml
 from lightning.pytorch import Trainer
 
 from visiontasks.cli import main
+from visiontasks.cli.evaluate import _print
 from visiontasks.cli.opening import open_data
 from visiontasks.core.errors import InputError
 from visiontasks.evaluate import bootstrap, count, count_baseline
@@ -246,3 +248,11 @@ def test_data_of_other_classes_is_refused(
     data = open_data(tmp_path / "c.yaml")
     with pytest.raises(InputError, match=r"class_names: the data has \['blue', 'green', 'red'\], the model"):
         count(Predictor.open(str(shapes_checkpoints["all"])), data.dataset("val"))
+
+
+def test_an_unknown_figure_has_no_interval(capsys: pytest.CaptureFixture[str]) -> None:
+    unknown = {"metric": "map_small", "class": "", "value": math.nan, "low": math.nan, "high": math.nan}
+    _print([{**unknown, "baseline": math.nan}, {**unknown, "value": 0.5, "low": 0.4, "high": 0.6, "baseline": 0.1}], "")
+    text = capsys.readouterr().out
+    assert "[, ]" not in text
+    assert "0.5000 [0.4000, 0.6000]" in text

@@ -81,7 +81,8 @@ def _print(rows: list[Row], title: str) -> None:
     lines = []
     for row in rows:
         cells = [shown(row[f"{start}value"]) for start in starts]
-        cells[-1] += f" [{shown(row[f'{starts[-1]}low'])}, {shown(row[f'{starts[-1]}high'])}]"
+        if cells[-1]:  # a figure that is known, such as that of small objects if there are any
+            cells[-1] += f" [{shown(row[f'{starts[-1]}low'])}, {shown(row[f'{starts[-1]}high'])}]"
         lines.append([str(row["metric"]), str(row["class"]), *cells, shown(row["baseline"])])
     columns = ("metric", "class", *(start.strip() or "value" for start in starts), "baseline")
     print_table(title, columns, lines, texts=2)
