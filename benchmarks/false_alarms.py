@@ -41,9 +41,7 @@ def empty_photos(source: Path, root: Path) -> list[str]:
     crops = []
     for xml in sorted((root / "annotations").glob("*.xml")):
         tree = ElementTree.parse(xml)
-        boxes = [
-            [float(box.findtext(end) or 0) for end in ("xmin", "ymin", "xmax", "ymax")] for box in tree.iter("bndbox")
-        ]
+        boxes = [[float(box.findtext(end) or 0) for end in ENDS] for box in tree.iter("bndbox")]
         (path,) = (root / "images").glob(f"{xml.stem}.*")
         height, width = cv2.imread(str(path)).shape[:2]
         strip = background(np.array(boxes), width, height)
@@ -90,10 +88,8 @@ def main() -> None:
     reached = np.cumsum(right[order]) / true.sum()
     print(f"{int(true.sum())} raccoons, {int((true == 0).sum())} photos without; highest recall {reached[-1]:.3f}")
     limit = found.score[order][np.searchsorted(reached, 0.9)]
-    wrong = (found.score >= limit) & (true[found.image] == 0)
-    print(
-        f"threshold {limit:.3f} for a recall of 0.9: {wrong.sum() / (true == 0).sum():.3f} false alarms per empty photo"
-    )
+    alarms = ((found.score >= limit) & (true[found.image] == 0)).sum() / (true == 0).sum()
+    print(f"threshold {limit:.3f} for a recall of 0.9: {alarms:.3f} false alarms per empty photo")
 
 
 if __name__ == "__main__":
