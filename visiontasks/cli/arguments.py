@@ -9,6 +9,7 @@ from typing import Any
 from visiontasks.cli.configs import find_config
 
 COMMANDS = {  # the text before the colon is the description of the command
+    "init": "Look at a folder of images and write a config that trains on it: init FOLDER",
     "fit": "Train a model: fit -c configs/quickstart.yaml",
     "validate": "Compute metrics on the validation split: validate -c CONFIG --ckpt_path CHECKPOINT",
     "test": "Compute metrics on the test split, also per class: test -c CONFIG --ckpt_path CHECKPOINT",
@@ -217,6 +218,14 @@ def _inspect(parser: Arguments) -> None:
     add("--window", type=at_least(1), help="side of the occluding window in pixels")
 
 
+def _init(parser: Arguments) -> None:
+    add = parser.add_argument
+    add("folder", type=Path, help="folder with images and, perhaps, tables, boxes or masks")
+    add("--output", type=Path, help="path of the config (default: the name of the folder with .yaml)")
+    add("--layout", metavar="NAME", help="use this layout, if several are recognized")
+    add("--no_estimate", dest="estimate", action="store_false", help="do not time a few steps")
+
+
 def _configs(parser: Arguments) -> None:
     parser.add_argument("--copy", metavar="NAME", help="write this config to the working directory, to change it there")
 
@@ -228,6 +237,7 @@ ARGUMENTS: dict[str, tuple[Callable[[Arguments], None], str | None]] = {
     "detect": (_detect, None),
     "study": (_study, "All other arguments are those of fit, for every run."),
     "inspect": (_inspect, CHANGES_CONFIG),
+    "init": (_init, None),
     "configs": (_configs, None),
 }
 
