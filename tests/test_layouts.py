@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from visiontasks.core.errors import InputError
-from visiontasks.data import CsvTable, Splits, VisionDataset
+from visiontasks.data import CsvTable, InstanceFolder, MaskFolder, Splits, VisionDataset
+from visiontasks.data.splits import MissingSplit
 
 ALL = Splits(val=0)
 
@@ -184,3 +186,107 @@ def test_a_pattern_makes_the_paths_of_a_table(table: Callable, tmp_path: Path) -
         table(*lines, path_column="id", pattern="images/{id}.png")
     with pytest.raises(InputError, match=r"line 2: '\.\./\.\./a\.png' leaves"):
         table(*lines, path_column="id", pattern="../../{path}.png")
+
+
+# Masks
+
+
+@pytest.fixture
+def write_masks(tmp_path: Path, write_image: Callable[..., Path]) -> Callable[..., str]:
+    """Writes images, and masks of as many pixels whose first column is 1."""
+
+    def write(images: str, masks: str = "") -> str:
+        for name in images.split():
+            write_image(tmp_path / name)
+        for name in masks.split():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray((np.arange(40 * 32).reshape(32, 40) % 40 == 0).astype(np.uint8)).save(tmp_path / name)
+        return str(tmp_path)
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("images", "masks", "first", "second"),
+    [
+        ("images", "masks/{stem}_mask.png", "images/a.jpg images/x/b.png", "masks/a_mask.png masks/x/b_mask.png"),
+        (
+            "{stem}_training.tif",
+            "{stem}_manual1.gif",
+            "21_training.tif 22_training.tif",
+            "21_manual1.gif 22_manual1.gif",
+        ),
+        ("rgb/{stem}.*", "mask_{stem}.png", "rgb/a.jpg rgb/b.tif", "mask_a.png mask_b.png"),
+        (".", "{stem}_mask.png", "a.jpg x/b.png", "a_mask.png x/b_mask.png"),
+        (".", "masks", "a.jpg x/b.png", "masks/a.png masks/x/b.png"),
+        ("{stem}/image.png", "{stem}/mask.png", "a/image.png b/image.png", "a/mask.png b/mask.png"),
+        ("{stem}/{stem}_t1.png", "{stem}/{stem}_seg.png", "a/a_t1.png b/b_t1.png", "a/a_seg.png b/b_seg.png"),
+    ],
+)
+def test_masks_are_found_by_what_their_paths_share(
+    write_masks: Callable, images: str, masks: str, first: str, second: str
+) -> None:
+    root = write_masks(first, second)
+    dataset = MaskFolder("train", root, ["no", "yes"], images, masks, splits=ALL)
+    assert names(dataset) == first.split()
+    assert [path.relative_to(root).as_posix() for path in dataset.mask_paths] == second.split()
+    assert dataset[1]["mask"].sum() == 32
+    objects = InstanceFolder("train", root, ["yes"], images, masks, splits=ALL)
+    assert objects.objects(0)["boxes"].tolist() == [[0, 0, 1, 32]]
+
+
+@pytest.mark.parametrize(
+    ("images", "masks", "name"),
+    [
+        ("photos/{split}/{stem}_photo.png", "fine/{split}/{stem}_fine.png", "{kind}/{split}/city/1_{kind}.png"),
+        ("photos/{split}_{stem}.png", "fine/{split}_{stem}_fine.png", "{kind}/{split}_1{end}.png"),
+    ],
+)
+def test_a_split_is_in_the_folder_or_the_name_of_the_file(
+    write_masks: Callable, images: str, masks: str, name: str
+) -> None:
+    """As in Cityscapes, whose stems have folders."""
+    for split in ("train", "Valid"):
+        photo, fine = (
+            name.format(kind=kind, split=split, end=end).replace("_photos", "_photo")
+            for kind, end in (("photos", ""), ("fine", "_fine"))
+        )
+        root = write_masks(photo, fine)
+    for split, word in (("train", "train"), ("val", "Valid")):
+        (found,) = names(MaskFolder(split, root, ["no", "yes"], images, masks))
+        assert word in found
+    with pytest.raises(MissingSplit, match="no such folder, or no image that fits"):
+        MaskFolder("test", root, ["no", "yes"], images, masks)
+
+
+@pytest.mark.parametrize(
+    ("masks", "files", "message"),
+    [
+        ("{stem}_mask.png", "a_mask.png", "1 of 2 images have no mask in {stem}_mask.png: b. Add them"),
+        ("{stem}_mask.png", "a_mask.png b_mask.png c_mask.png", "1 of 3 masks have no image in .: c. Add them"),
+        ("{stem}_msk.png", "a_mask.png b_mask.png", "no image fits '{stem}_msk.png'; the first ones are a.jpg, a_mask"),
+        ("{stem}_mask", "a_mask.png", "'{stem}_mask' must end with an extension of images, such as .png, or .*"),
+        ("{stem}_*.png", "a_mask.png", "'{stem}_*.png' must end with an extension"),
+        ("{stem}_mask.*", "a_mask.png a_mask.gif", "a_mask.png: a_mask.gif has the same name except for the extension"),
+    ],
+)
+def test_a_file_without_a_partner_is_named(write_masks: Callable, masks: str, files: str, message: str) -> None:
+    root = write_masks("a.jpg b.jpg", files)
+    with pytest.raises(InputError) as caught:
+        MaskFolder("train", root, ["no", "yes"], ".", masks)
+    assert message in str(caught.value).replace(root, ".")
+
+
+def test_images_that_are_neither_are_counted(write_masks: Callable, caplog: Any) -> None:
+    root = write_masks("a_photo.jpg b_photo.jpg cover.jpg", "a_mask.png b_mask.png")
+    with caplog.at_level("INFO"):
+        dataset = MaskFolder("train", root, ["no", "yes"], "{stem}_photo.jpg", "{stem}_mask.png", splits=ALL)
+    assert names(dataset) == ["a_photo.jpg", "b_photo.jpg"]
+    assert "1 images fit neither {stem}_photo.jpg nor {stem}_mask.png and are left out: cover.jpg" in caplog.text
+
+
+def test_a_list_names_stems_of_patterns(write_masks: Callable, tmp_path: Path) -> None:
+    root = write_masks("a_photo.jpg b_photo.jpg", "a_mask.png b_mask.png")
+    (tmp_path / "train.txt").write_text("b\n")
+    dataset = MaskFolder("train", root, ["no", "yes"], "{stem}_photo.jpg", "{stem}_mask.png", lists="{split}.txt")
+    assert names(dataset) == ["b_photo.jpg"]
