@@ -28,8 +28,8 @@ class InstanceFolder(MaskFolder):
         split: train, val or test.
         root: Folder that holds images and masks.
         class_names: Names of the classes; one, unless `components` is set.
-        images: Folder of the images, relative to `root`; `{split}` in it stands for the split.
-        masks: Folder of the masks, in the same way.
+        images: Folder of the images, relative to `root`, or their paths with `{stem}`; see `MaskFolder`.
+        masks: Folder or paths of the masks, in the same way.
         lists: File with one line per image; see `MaskFolder`.
         components: Objects are the connected parts of each class.
         ignore: Values of regions that are neither object nor background; each connected part counts with its box.

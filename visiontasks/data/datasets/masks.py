@@ -6,20 +6,20 @@ from pathlib import Path
 import numpy as np
 
 from visiontasks.core.errors import InputError
-from visiontasks.core.folders import images_below
-from visiontasks.core.images import EXTENSIONS
-from visiontasks.core.text import normal
 from visiontasks.data.datasets.base import FileSet, check_class_names
 from visiontasks.data.datasets.copies import without_copies
+from visiontasks.data.datasets.patterns import Pair, Pattern, all_pairs, pairs_by_stem
 from visiontasks.data.datasets.records import file_inside
 from visiontasks.data.masks import MaskEncoding
-from visiontasks.data.splits import MissingSplit, Splits, read_lists, split_path
-
-Pair = tuple[Path, Path]
+from visiontasks.data.splits import MissingSplit, Splits, read_lists
 
 
 class MaskFolder(FileSet):
     """Images in one folder and masks of the same names, except the extension, in another.
+
+    Other names are described by `{stem}`, the part of the path that an image and its mask have in common, with folders
+    if there are any: `masks: "{stem}_mask.png"`. Images and masks may be in one folder, `images: .`: a file that fits
+    `masks` is a mask. A file without a partner is an error; the log counts images that are neither.
 
     If `lists` is given, its lines define the splits. If `images` contains `{split}`, the folders do. Otherwise the
     images in string order are divided by `splits`, and training images that are byte for byte the same file as an image
@@ -29,10 +29,11 @@ class MaskFolder(FileSet):
         split: train, val or test.
         root: Folder that holds images and masks.
         class_names: Names of the classes of the pixels, in order.
-        images: Folder of the images, relative to `root`; `{split}` in it stands for the split.
-        masks: Folder of the masks, in the same way.
-        lists: File with one line per image, in the same way. A line has the paths of an image and its mask, relative to
-            `root` and divided by a space, a tab or a semicolon, or the name of both without folder and extension.
+        images: Folder of the images, relative to `root`, or their paths with `{stem}`, such as `photos/{stem}.jpg`; the
+            extension `.*` is any. `{split}` stands for the split.
+        masks: Folder or paths of the masks, in the same way.
+        lists: File with one line per image; `{split}` stands for the split. A line has the paths of an image and its
+            mask, relative to `root` and divided by a space, a tab or a semicolon, or the stem of both.
         values: If given, the pixel value of each class; by default its index. See `MaskEncoding`.
         colors: If given, the color of each class, RGB.
         ignore: Values, or colors, of ignored pixels; 255 is ignored if no class has it.
@@ -58,16 +59,16 @@ class MaskFolder(FileSet):
         check_class_names(class_names, "class_names", fewest=1)
         self.class_names, self.mask_names = [], class_names
         self._code = MaskEncoding(len(class_names), values, colors, ignore)
-        folders = [split_path(str(self.root / text), split) for text in (images, masks)]
+        patterns = [Pattern.of(self.root, text, split) for text in (images, masks)]
         by_folder = "{split}" in images
         if lists or by_folder:
             splits.log_unused(split, f"{lists or images} has the splits")
         if lists:
-            pairs = self._listed(read_lists(str(self.root / lists), split), *folders)
-        elif by_folder and split != "train" and not folders[0].is_dir():
-            raise MissingSplit(f"{folders[0]}: no such folder.")
+            pairs = self._listed(read_lists(str(self.root / lists), split), *patterns)
+        elif by_folder and split != "train" and not patterns[0].exists():
+            raise MissingSplit(f"{patterns[0].folder}: no such folder, or no image that fits {images!r}.")
         else:
-            pairs = _pairs(*folders)
+            pairs = all_pairs(*patterns)
             chosen = list(range(len(pairs))) if by_folder else splits.indices(split, [0] * len(pairs))
             pairs = [pairs[i] for i in without_copies(split, [image for image, _ in pairs], chosen)]
         self.paths, self.mask_paths = zip(*pairs, strict=True)
@@ -75,7 +76,7 @@ class MaskFolder(FileSet):
     def mask(self, index: int) -> np.ndarray | None:
         return self._code.read(self.mask_paths[index], self.page)
 
-    def _listed(self, lines: list[tuple[str, str]], images: Path, masks: Path) -> list[Pair]:
+    def _listed(self, lines: list[tuple[str, str]], images: Pattern, masks: Pattern) -> list[Pair]:
         by_name: dict[str, Pair] | None = None
         pairs = []
         for where, line in lines:
@@ -83,14 +84,13 @@ class MaskFolder(FileSet):
                 pairs.append(pair)
                 continue
             if by_name is None:
-                first, second = _files(images), _files(masks)
-                by_name = {name: (first[name], second[name]) for name in first.keys() & second.keys()}
+                by_name = pairs_by_stem(images, masks)
             if line not in by_name:
                 words = line.split()
                 if len(words) == 2:  # it looks like two paths
                     file_inside(self.root, words[0], where)
                     file_inside(self.root, words[1], where)
-                fault = f"no image {line}.* in {images} with a mask in {masks}"
+                fault = f"no image {line}.* in {images.folder} with a mask in {masks.folder}"
                 raise InputError(f"{where}: {fault}. Expected that name, or the paths of an image and its mask.")
             pairs.append(by_name[line])
         seen: dict[Path, str] = {}
@@ -112,35 +112,3 @@ class MaskFolder(FileSet):
             if all(isfile(self.root / name) or isfile(self.root / name.replace("\\", "/")) for name in names):
                 return file_inside(self.root, names[0], where), file_inside(self.root, names[1], where)
         return None
-
-
-def _pairs(images: Path, masks: Path) -> list[Pair]:
-    """Returns the pairs in string order of the images; a file without a partner is an error."""
-    first, second = _files(images), _files(masks)
-    if not first.keys() & second.keys():
-        names = " and ".join(", ".join([*sorted(files)[:3], "..."]) for files in (first, second))
-        advice = "Give both the same names, or list the paths of the pairs in `lists`."
-        raise InputError(f"{images}: no image has the name of a mask in {masks}: {names}. {advice}")
-    for lonely, text in (
-        (sorted(first.keys() - second.keys()), f"{images}: {{}} of {len(first)} images have no mask in {masks}"),
-        (sorted(second.keys() - first.keys()), f"{masks}: {{}} of {len(second)} masks have no image in {images}"),
-    ):
-        if lonely:
-            few = ", ".join(lonely[:3]) + (", ..." if len(lonely) > 3 else "")
-            raise InputError(f"{text.format(len(lonely))}: {few}. Add them, or list the files to use in `lists`.")
-    return [(first[name], second[name]) for name in sorted(first)]
-
-
-def _files(folder: Path) -> dict[str, Path]:
-    """Returns the images below a folder by their relative paths without extension."""
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder. Set `images` and `masks` to folders in `root`.")
-    found: dict[str, Path] = {}
-    for path in images_below(folder):
-        name = normal(path.relative_to(folder).with_suffix("").as_posix())
-        if name in found:
-            raise InputError(f"{path}: {found[name].name} has the same name except for the extension. Rename one.")
-        found[name] = path
-    if not found:
-        raise InputError(f"{folder}: no images ({', '.join(EXTENSIONS)}) in this folder.")
-    return found

@@ -14,10 +14,13 @@ from visiontasks.core.text import is_missing, normal, read_text
 Row = dict[str, str]
 
 
-def read_rows(path: str, required: Sequence[str], optional: Sequence[str]) -> dict[str, Row]:
+def read_rows(
+    path: str, required: Sequence[str], optional: Sequence[str], columns: Sequence[str] | None = None
+) -> dict[str, Row]:
     """Reads the rows by their places in the file, for messages.
 
-    Commas, semicolons or tabs separate the columns; Excel's first line `sep=;` may say which.
+    Commas, semicolons or tabs separate the columns; Excel's first line `sep=;` may say which. The first line has their
+    names, unless these are given as `columns`.
 
     Raises:
         InputError: A column is missing or there twice, a required cell is empty, or the file cannot be read.
@@ -32,9 +35,11 @@ def read_rows(path: str, required: Sequence[str], optional: Sequence[str]) -> di
     lines.seek(start)
     csv.field_size_limit(max(len(text), csv.field_size_limit()))  # the columns that are not read may be long
     reader = csv.reader(lines, delimiter=divider)
-    columns = [*map(normal, next(reader, []))]
+    given = "header" if columns is None else "list `columns`"
+    columns = [*map(normal, next(reader, []) if columns is None else columns)]
     if missing := [column for column in [*required, *optional] if column not in columns]:
-        raise InputError(f"{path}: no column {missing[0]!r}; the header has {columns}.")
+        advice = "" if given != "header" else " If the table has no line with their names, set `columns` to them."
+        raise InputError(f"{path}: no column {missing[0]!r}; the {given} has {columns}.{advice}")
     if twice := [name for name, count in Counter(columns).items() if name and count > 1]:
         raise InputError(f"{path}: the column {twice[0]!r} occurs twice. Rename or remove one.")
     plain = str.strip if text.isascii() else normal
@@ -45,8 +50,10 @@ def read_rows(path: str, required: Sequence[str], optional: Sequence[str]) -> di
         where, last = f"{path}, line {last + 1 + skipped}", reader.line_num  # a cell may have several lines
         if not any(cells):
             continue
+        if not rows and given != "header" and [*map(normal, cells)] == columns:
+            raise InputError(f"{where}: the first line has the names of the columns. Remove `columns`.")
         if len(cells) != len(columns):
-            fault = f"expected {len(columns)} columns as in the header, found {len(cells)}"
+            fault = f"expected {len(columns)} columns as in the {given}, found {len(cells)}"
             raise InputError(f"{where}: {fault}. Put quotes around a cell with {divider!r}.")
         rows[where] = row = dict(zip(columns, map(plain, cells), strict=True))
         for column in required:
@@ -54,7 +61,7 @@ def read_rows(path: str, required: Sequence[str], optional: Sequence[str]) -> di
                 found = f"{row[column]!r}, a missing value" if row[column] else "empty"
                 raise InputError(f"{where}: {column} is {found}. Fill it in, or remove the row.")
     if not rows:
-        raise InputError(f"{path}: the table has a header but no rows.")
+        raise InputError(f"{path}: the table has {'a header but ' if given == 'header' else ''}no rows.")
     return rows
 
 

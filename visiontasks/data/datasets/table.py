@@ -1,42 +1,30 @@
 """Images listed in a CSV table, with labels, boxes or numbers."""
 
-from collections.abc import Callable
-from os.path import normpath
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import numpy as np
 from lightning.pytorch.utilities import rank_zero_warn
 
 from visiontasks.core.errors import InputError
-from visiontasks.core.text import is_missing
+from visiontasks.core.text import is_missing, normal
 from visiontasks.data.datasets.base import check_class_names
+from visiontasks.data.datasets.box_columns import BoxColumns, BoxFormat, find_box
 from visiontasks.data.datasets.copies import without_copies
+from visiontasks.data.datasets.listed import Cells, join_rows, split_of_rows, warn_of_splits
 from visiontasks.data.datasets.objects import ObjectSet, OnInvalidBox, OnSeveralObjects
-from visiontasks.data.datasets.records import Annotation, Box, Record, files_inside, four_numbers
-from visiontasks.data.datasets.rows import Row, decisions, numbers, occurring, parts, read_rows, sorted_labels
-from visiontasks.data.splits import SPLITS, MissingSplit, Splits, split_of
-
-BOX_COLUMNS = ("xmin", "ymin", "xmax", "ymax")
-
-
-class Listed(NamedTuple):
-    """An image in a table: the place of its first row, this row, its objects and other targets, and repeated rows."""
-
-    where: str
-    row: Row
-    annotations: list[Annotation]
-    others: dict[str, Any]
-    repeated: int = 0
+from visiontasks.data.datasets.records import Record, files_inside
+from visiontasks.data.datasets.rows import Row, parts, read_rows, sorted_labels
+from visiontasks.data.splits import MissingSplit, Splits
 
 
 class CsvTable(ObjectSet):
-    """Images listed in a CSV file with a header line, with their labels and, in further columns, boxes or numbers.
+    """Images listed in a CSV file, with their labels and, in further columns, boxes or numbers.
 
-    Commas, semicolons or tabs separate the columns. Labels are names or numbers; the classes are the labels that occur,
-    in alphabetical (or numerical) order. Columns xmin, ymin, xmax and ymax are a box in pixels, empty if there is no
-    box; several rows of one image are then its objects. Without boxes, an image has one label, and it is an error if
-    two rows contradict each other. `value_columns` are numbers per image, empty if unknown.
+    Commas, semicolons or tabs separate the columns, and the first line has their names. Labels are names or numbers;
+    the classes are the labels that occur, in alphabetical (or numerical) order. Four columns are a box in pixels, empty
+    if there is no box; several rows of one image are then its objects. They are found by their names, in any case:
+    xmin, ymin, xmax, ymax; x_min, y_min, x_max, y_max; x1, y1, x2, y2; left, top, right, bottom; or x, y (the upper
+    left corner) and w, h or width, height; all also with `bbox_` in front. Without boxes, an image has one label, and
+    it is an error if two rows contradict each other. `value_columns` are numbers per image, empty if unknown.
     Several labels per image are columns of 0 and 1 or a list in the label column. With either, a label is optional.
     With `objects: all` or `absent`, an image whose only row has neither label nor box has no object; one with a label
     but no box is not annotated.
@@ -59,6 +47,13 @@ class CsvTable(ObjectSet):
         labels_separator: If given, the separator of several classes in the label column, such as `;`.
         keep: If given, the classes to use and their order; objects of other classes are dropped and counted.
         absent: Keep images without an object, whose box is then known to be absent; else they are left out.
+        columns: The names of the columns, for a table whose first line does not have them.
+        box_columns: The four columns of the box, if they have other names; `[]` if there is no box.
+        box_format: What the four columns hold: two corners (xyxy), the upper left corner and the size (xywh), or the
+            center and the size (cxcywh); by default what their names say.
+        label_names: If given, the class of each label in the table, such as `{'0': cat, '1': dog}`; the classes are in
+            this order, and any other label is an error.
+        pattern: If given, the path of an image, such as `images/{path}.jpg`; `{path}` stands for the cell.
     """
 
     def __init__(
@@ -79,57 +74,54 @@ class CsvTable(ObjectSet):
         labels_separator: str | None = None,
         keep: list[str] | None = None,
         absent: bool = False,
+        columns: list[str] | None = None,
+        box_columns: list[str] | None = None,
+        box_format: BoxFormat | None = None,
+        label_names: dict[str, str] | None = None,
+        pattern: str | None = None,
     ) -> None:
         folder = Path(root) if root else Path(path).parent
         by_objects, may_be_empty = objects == "labels", objects == "all" or absent
         if bool(labels_columns) + bool(labels_separator) + by_objects > 1:
             raise InputError(f"{path}: labels_columns, labels_separator and `objects: labels` exclude each other.")
-        optional = [*value_columns, *labels_columns, *([label_column] if labels_separator else [])]
-        required = [path_column] if optional or may_be_empty else [path_column, label_column]
-        placed = read_rows(path, [*required, *filter(None, (split_column, group_column))], optional)
+        if class_names and label_names:
+            raise InputError(f"{path}: class_names and label_names exclude each other. Remove class_names.")
+        others = [*value_columns, *labels_columns]
+        optional = bool(others or labels_separator or may_be_empty)
+        required = [path_column] if optional else [path_column, label_column]
+        has_names = [label_column] if labels_separator or label_names else []
+        special = [name for name in (split_column, group_column) if name]
+        placed = read_rows(path, [*required, *special], [*others, *has_names], columns)
+        _make_paths(placed, path_column, pattern)
         rows = list(placed.values())
-        has_labels = label_column in rows[0] and not labels_separator
-        has_boxes = all(column in rows[0] for column in BOX_COLUMNS)
+        used = {path_column, label_column, split_column or "split", group_column, *others}
+        box = find_box([*rows[0]], used, box_columns, box_format, path)
         if may_be_empty:
-            _check_objects(placed, path, label_column, "absent" if absent else "`objects: all`", bool(labels_separator))
-        found = class_names or (_classes(placed, label_column) if has_labels else [])
-        if has_labels:
-            check_class_names(found, path, fewest=1 if has_boxes else 2)
-        if keep and not has_boxes:
+            _check_objects(placed, path, label_column, box, "absent" if absent else "`objects: all`", labels_separator)
+        labels = {normal(str(label)): name for label, name in (label_names or {}).items()}
+        if label_column in rows[0]:
+            found = class_names or [*labels.values()] or _classes(placed, label_column, labels_separator)
+            check_class_names(found, path, fewest=1 if box or labels_separator else 2)
+            labels = labels or {name: name for name in found}
+        names = [*labels.values()]
+        if keep and not box:
             check_class_names(keep, "keep")
-        names = labels_columns
-        if labels_separator:
-            listed = {part for row in rows for part in parts(row[label_column], labels_separator)}
-            names, found = class_names or sorted_labels(listed), []
-        if names:
-            check_class_names(names, path, fewest=1)
-        known = set(found)
-
-        def read(row: Row, where: str) -> tuple[list[Annotation], dict[str, Any]]:
-            others = {"value": numbers(row, value_columns, where)} if value_columns else {}
-            if labels_separator:
-                others["labels"] = occurring(row[label_column], labels_separator, names, where)
-            elif labels_columns:
-                others["labels"] = decisions(row, labels_columns, where)
-            if not has_labels or ((optional or may_be_empty) and not row[label_column]):
-                return [], others
-            if row[label_column] not in known:
-                raise InputError(f"{where}: {label_column} {row[label_column]!r} is not one of {found}.")
-            return [Annotation(row[label_column], _box(row, where) if has_boxes else None, where)], others
-
-        listed = _images(placed, path_column, read, has_boxes or by_objects, may_be_empty)
-        order = {name: number for number, name in enumerate(found)}
-        labels = [order[i.annotations[0].label] if i.annotations else len(found) for i in listed]
+        if labels_columns:
+            check_class_names(labels_columns, path, fewest=1)
+        cells = Cells(label_column, labels, box, value_columns, labels_columns, labels_separator, optional)
+        listed = join_rows(placed, path_column, cells.read, bool(box) or by_objects, may_be_empty)
+        order = {name: number for number, name in enumerate(names)}
+        labels = [order[i.annotations[0].label] if i.annotations else len(names) for i in listed]
         column = split_column or "split"
         if column in rows[0]:
-            sides = _sides(placed, column, path_column, group_column)
+            sides = split_of_rows(placed, column, path_column, group_column)
             splits.log_unused(split, f"{path} has a column {column!r}")
             chosen = needed = [i for i, image in enumerate(listed) if sides[image.where] == split]
             if not chosen:
                 raise MissingSplit(f"{path}: no row of the split {split!r}; there are {sorted({*sides.values()})}.")
         else:
             if split == "train":
-                _warn_of_splits(rows, path)
+                warn_of_splits(rows, path)
             groups = [image.row[group_column] for image in listed] if group_column else None
             chosen = splits.indices(split, labels, groups).tolist()
             needed = list(range(len(listed))) if split == "train" else chosen
@@ -142,26 +134,43 @@ class CsvTable(ObjectSet):
         paths = dict(zip(needed, files.names, strict=True))
         used = ((paths[i], listed[i]) for i in chosen)
         records = [Record(file, i.row[path_column], i.annotations, i.others) for file, i in used]
-        super().__init__(records, found, objects, boxes, keep, absent)
+        super().__init__(records, [] if labels_separator else names, objects, boxes, keep, absent)
         self.value_names = value_columns
-        self.labels_names = names or self.labels_names
+        self.labels_names = names if labels_separator else labels_columns or self.labels_names
 
 
-def _check_objects(rows: dict[str, Row], path: str, column: str, option: str, has_list: bool) -> None:
+def _make_paths(rows: dict[str, Row], column: str, pattern: str | None) -> None:
+    """Replaces the cells of the paths by what the pattern makes of them."""
+    if pattern is None:
+        return
+    if "{path}" not in pattern:
+        raise InputError(f"pattern: {pattern!r} has no {{path}}, which stands for the cell, as in images/{{path}}.jpg.")
+    for row in rows.values():
+        row[column] = pattern.replace("{path}", row[column])
+
+
+def _check_objects(
+    rows: dict[str, Row], path: str, column: str, box: BoxColumns | None, option: str, separator: str | None
+) -> None:
     """Checks a table whose images may have no object, and empties the cells of labels that say so."""
-    if has_list:
+    if separator:
         raise InputError(f"{path}: {option} and labels_separator exclude each other.")
     first = next(iter(rows.values()))
-    if missing := [name for name in (column, *BOX_COLUMNS) if name not in first]:
-        raise InputError(f"{path}: no column {missing[0]!r}, which {option} needs; the header has {[*first]}.")
+    if box is None or column not in first:
+        missing = "xmin" if column in first else column
+        advice = "Name the columns of the box in `box_columns`."
+        raise InputError(f"{path}: no column {missing!r}, which {option} needs; the header has {[*first]}. {advice}")
     for where, row in rows.items():
         if is_missing(row[column]):
             row[column] = ""
-            if any(row[name] for name in BOX_COLUMNS):
+            if any(row[name] for name in box.names):
                 raise InputError(f"{where}: a box without a {column}. Fill it in, or remove the box.")
 
 
-def _classes(rows: dict[str, Row], column: str) -> list[str]:
+def _classes(rows: dict[str, Row], column: str, separator: str | None) -> list[str]:
+    """Returns the labels that occur."""
+    if separator:
+        return sorted_labels({part for row in rows.values() for part in parts(row[column], separator)})
     found = {row[column] for row in rows.values()} - {""}
     if found and all(map(_is_number, found)) and not all(label.isdecimal() for label in found):
         where, row = next((where, row) for where, row in rows.items() if not (row[column] or "0").isdecimal())
@@ -175,66 +184,3 @@ def _is_number(text: str) -> bool:
         return float(text) is not None
     except ValueError:
         return False
-
-
-def _plain(name: str) -> str:
-    """Returns the same text for all ways to write the path of one file."""
-    return normpath(name.replace("\\", "/")) if "\\" in name or "./" in name or "//" in name else name
-
-
-def _images(
-    rows: dict[str, Row],
-    name: str,
-    read: Callable[[Row, str], tuple[list[Annotation], dict[str, Any]]],
-    several: bool,
-    may_be_empty: bool,
-) -> list[Listed]:
-    """Joins the rows of each image, which may have `several` labels, or none where it `may_be_empty`; rows that
-    contradict each other are an error."""
-    images: dict[str, Listed] = {}
-    for where, row in rows.items():
-        annotations, others = read(row, where)
-        image = images.get(key := _plain(row[name]))
-        if image is None:
-            images[key] = Listed(where, row, annotations, others)
-            continue
-        if may_be_empty and bool(annotations) != bool(image.annotations):
-            fault = f"one of this row and {image.where} has an object, the other says that the image has none"
-            raise InputError(f"{where}: {fault}. Remove one of the rows.")
-        new = [one for one in annotations if all(one[:2] != known[:2] for known in image.annotations)]
-        odd = [key for key in others if not np.array_equal(others[key], image.others[key], equal_nan=True)]
-        if odd or (new and not several):
-            fault = f"the {odd[0] if odd else 'label'} of this image differs from that in {image.where}"
-            raise InputError(f"{where}: {fault}. Correct or remove one of the rows.")
-        image.annotations.extend(new)
-        images[key] = image._replace(repeated=image.repeated + (not new))
-    return list(images.values())
-
-
-def _sides(rows: dict[str, Row], column: str, name: str, group: str | None) -> dict[str, str]:
-    """Returns the split of each row; an image or a group in two splits is an error."""
-    seen: dict[tuple[str, str], str] = {}
-    sides = {}
-    for where, row in rows.items():
-        if (side := split_of(row[column])) is None:
-            raise InputError(f"{where}: split {row[column]!r} is not one of {', '.join(SPLITS)}.")
-        for what in filter(None, (name, group)):
-            if (before := seen.setdefault((what, _plain(row[what])), side)) != side:
-                kind = "group" if what == group else what
-                raise InputError(f"{where}: {kind} {row[what]!r} is in {side} and in {before}. Remove one of them.")
-        sides[where] = side
-    return sides
-
-
-def _warn_of_splits(rows: list[Row], path: str) -> None:
-    """Names a column that holds splits, but is not used."""
-    for column in rows[0]:
-        values = {row[column] for row in rows}
-        if 1 < len(values) <= len(SPLITS) and "train" in (found := {*map(split_of, values)}) and None not in found:
-            rank_zero_warn(f"{path}: the splits in column {column!r} are not used. Set `split_column: {column}`.")
-
-
-def _box(row: Row, where: str) -> Box | None:
-    texts = [row[column] for column in BOX_COLUMNS]
-    expected = f"{', '.join(BOX_COLUMNS)} must be numbers, or all be empty"
-    return four_numbers(texts, where, expected) if any(texts) else None

@@ -1,0 +1,292 @@
+"""Files as other tools write them are read with plain values of a config, and what is doubtful is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from visiontasks.core.errors import InputError
+from visiontasks.data import CsvTable, InstanceFolder, MaskFolder, Splits, VisionDataset
+from visiontasks.data.splits import MissingSplit
+
+ALL = Splits(val=0)
+
+
+def names(dataset: VisionDataset) -> list[str]:
+    return [dataset.name(index) for index in range(len(dataset))]
+
+
+def objects_of(dataset: VisionDataset) -> dict[str, list[tuple[str, list[float]]]]:
+    """The class and the box of every object, by the name of the image."""
+    found = {}
+    for index in range(len(dataset)):
+        objects = dataset.objects(index)
+        labels = [dataset.class_names[label] for label in objects["labels"]]
+        found[dataset.name(index)] = list(zip(labels, objects["boxes"].tolist(), strict=True))
+    return found
+
+
+# Tables
+
+
+@pytest.fixture
+def table(tmp_path: Path, write_image: Callable[..., Path]) -> Callable[..., CsvTable]:
+    """Reads a table of the images a.png, b.png and c.png in `images/`, of 40 x 32 pixels."""
+    for name in "abc":
+        write_image(tmp_path / f"images/{name}.png")
+
+    def read(*lines: str, split: str = "train", **options: Any) -> CsvTable:
+        (tmp_path / "table.csv").write_text("\n".join(lines))
+        options = {"root": str(tmp_path / "images"), "splits": ALL, **options}
+        return CsvTable(split, str(tmp_path / "table.csv"), **options)
+
+    return read
+
+
+RETINANET = ["path", "x1", "y1", "x2", "y2", "label"]
+
+
+def test_a_table_without_a_header_has_the_columns_that_are_named(table: Callable) -> None:
+    lines = "a.png,1,2,9,8,cat", "a.png,3,3,20,30,dog", "b.png,,,,,"
+    dataset = table(*lines, columns=RETINANET, objects="all")
+    assert objects_of(dataset) == {"a.png": [("cat", [1, 2, 9, 8]), ("dog", [3, 3, 20, 30])], "b.png": []}
+    assert [*objects_of(table(*lines, columns=RETINANET, objects="largest", absent=True))] == ["a.png", "b.png"]
+    with pytest.raises(InputError, match=r"line 3: label is empty"):
+        table(*lines, columns=RETINANET)
+
+
+@pytest.mark.parametrize(
+    ("lines", "columns", "message"),
+    [
+        (["a.png,1,2,9,8,cat"], None, r"no column 'path'; the header has .*set `columns`"),
+        (["a.png,1,2,9,8,cat"], RETINANET[1:], r"no column 'path'; the list `columns` has \['x1'"),
+        (["a.png,1,2,9,8,cat,0"], RETINANET, r"line 1: expected 6 columns as in the list `columns`, found 7"),
+        (["path,x1,y1,x2,y2,label", "a.png,1,2,9,8,cat"], RETINANET, "line 1: .*Remove `columns`"),
+        ([""], RETINANET, r"table\.csv: the table has no rows"),
+    ],
+)
+def test_columns_that_are_not_those_of_the_table_are_named(
+    table: Callable, lines: list[str], columns: list[str] | None, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        table(*lines, columns=columns)
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        *("xmin,ymin,xmax,ymax", "XMin,YMin,XMax,YMax", "x_min,y_min,x_max,y_max", "x1,y1,x2,y2"),
+        *("left,top,right,bottom", "bbox_x1,bbox_y1,bbox_x2,bbox_y2", "bbox_xmin,bbox_ymin,bbox_xmax,bbox_ymax"),
+    ],
+)
+def test_corners_of_a_box_are_found_by_their_names(table: Callable, spelling: str) -> None:
+    assert objects_of(table(f"path,label,{spelling}", "a.png,cat,1,2,9,8")) == {"a.png": [("cat", [1, 2, 9, 8])]}
+
+
+@pytest.mark.parametrize(
+    "spelling", ["x,y,w,h", "X,Y,Width,Height", "bbox_x,bbox_y,bbox_w,bbox_h", "bbox_x,bbox_y,bbox_width,bbox_height"]
+)
+def test_a_corner_and_a_size_are_found_by_their_names(table: Callable, spelling: str) -> None:
+    assert objects_of(table(f"path,label,{spelling}", "a.png,cat,1,2,8,6")) == {"a.png": [("cat", [1, 2, 9, 8])]}
+
+
+def test_width_and_height_beside_corners_are_those_of_the_image(table: Callable) -> None:
+    """The table of TensorFlow's tutorials."""
+    lines = "filename,width,height,class,xmin,ymin,xmax,ymax", "a.png,40,32,cat,1,2,9,8"
+    dataset = table(*lines, path_column="filename", label_column="class")
+    assert objects_of(dataset) == {"a.png": [("cat", [1, 2, 9, 8])]}
+
+
+@pytest.mark.parametrize(
+    ("form", "box"), [("xyxy", [4, 6, 10, 12]), ("xywh", [4, 6, 14, 18]), ("cxcywh", [-1, 0, 9, 12])]
+)
+def test_box_columns_hold_what_their_format_says(table: Callable, form: str, box: list[float]) -> None:
+    lines = "path,label,xmin,ymin,xmax,ymax,a,b,c,d", "a.png,cat,1,2,9,8,4,6,10,12"
+    found = objects_of(table(*lines, box_columns=["a", "b", "c", "d"], box_format=form, boxes="clip"))
+    assert found == {"a.png": [("cat", np.clip(box, 0, None).tolist())]}
+
+
+@pytest.mark.parametrize(
+    ("header", "options", "message"),
+    [
+        (
+            "path,label,xmin,ymin,xmax,ymax,x,y,w,h",
+            {},
+            "xmin, ymin, xmax, ymax and x, y, w, h are both .*`box_columns`",
+        ),
+        ("path,label,x1,y1,x2,y2,X1,a,b,c", {}, "x1, y1, x2, y2 and X1, y1, x2, y2 are both"),
+        ("path,label,xmin,ymin,xmax,a,b,c,d,e", {}, "xmin, ymin, xmax are only a part of .*`box_columns: .*"),
+        ("path,label,x1,y1,x2,y2,x3,y3,x4,y4", {}, "'x3' looks like a corner of a polygon"),
+        ("path,label,a,b,c,d,e,f,g,h", {"box_columns": ["a", "b", "c"]}, "expected the names of four columns; found"),
+        ("path,label,a,b,c,d,e,f,g,h", {"box_columns": ["a", "b", "c", "c"]}, "expected the names of four columns"),
+        ("path,label,a,b,c,d,e,f,g,h", {"box_columns": ["a", "b", "c", "z"]}, "box_columns: no column 'z'; there are"),
+        ("path,label,a,b,c,d,e,f,g,h", {"box_columns": ["a", "b", "c", "d"]}, "do not say .*Set `box_format`"),
+        ("path,label,a,b,c,d,e,f,g,h", {"objects": "all"}, "no column 'xmin', which .*Name .* in `box_columns`"),
+    ],
+)
+def test_boxes_that_cannot_be_told_are_an_error(table: Callable, header: str, options: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        table(header, "a.png,cat,1,2,9,8,1,2,8,6", **options)
+
+
+def test_parts_of_a_box_may_be_no_box(table: Callable) -> None:
+    lines = "path,label,xmin,ymin", "a.png,cat,1,2", "b.png,dog,1,2"
+    assert table(*lines, box_columns=[]).target(0) == {"label": 0}
+    assert table(*lines, value_columns=["xmin", "ymin"]).target(1)["value"].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("columns", ["bbox", "cx", "x_center", "BoundingBox", "x,y", "xmin"])
+def test_columns_that_look_like_a_box_are_named(table: Callable, columns: str) -> None:
+    cells = ",".join("1" for _ in columns.split(","))
+    with pytest.warns(UserWarning, match="look like a box and are not used.*`box_columns`"):
+        table(f"path,label,{columns}", f"a.png,cat,{cells}", f"b.png,dog,{cells}")
+
+
+def test_a_box_in_shares_of_its_image_is_an_error(table: Callable) -> None:
+    with pytest.raises(InputError, match=r"line 2: box \[0.1, 0.2, 0.5, 0.8\] has shares of the image"):
+        table("path,label,x,y,w,h", "a.png,cat,0.1,0.2,0.4,0.6")
+
+
+def test_labels_are_named_in_the_order_of_label_names(table: Callable) -> None:
+    lines = "path,label", "a.png,0", "b.png,2", "c.png,0"
+    dataset = table(*lines, label_names={"2": "dog", "0": "cat"})
+    assert (dataset.class_names, dataset.labels().tolist()) == (["dog", "cat"], [1, 0, 1])
+    assert table(*lines, label_names={0: "cat", 2: "dog"}).class_names == ["cat", "dog"]  # as YAML reads {0: cat}
+    with pytest.raises(InputError, match=r"line 3: label '2' is not one of \['0', '1'\]"):
+        table(*lines, label_names={"0": "cat", "1": "dog"})
+    with pytest.raises(InputError, match="class 'cat' is named twice"):
+        table(*lines, label_names={"0": "cat", "2": "cat"})
+    with pytest.raises(InputError, match="class_names and label_names exclude each other"):
+        table(*lines, label_names={"0": "cat", "2": "dog"}, class_names=["cat"])
+    with pytest.raises(InputError, match="no column 'label'"):
+        table("path,value", "a.png,1", label_names={"0": "cat"}, value_columns=["value"])
+
+
+def test_labels_in_a_list_and_of_objects_are_named_too(table: Callable) -> None:
+    named = {"0": "cat", "7": "dog"}
+    listed = table("path,label", "a.png,7|0", "b.png,7", labels_separator="|", label_names=named)
+    assert (listed.labels_names, listed.target(1)["labels"].tolist()) == (["cat", "dog"], [0, 1])
+    found = table("path,label,x1,y1,x2,y2", "a.png,7,1,2,9,8", "b.png,,,,,", objects="all", label_names=named)
+    assert objects_of(found) == {"a.png": [("dog", [1, 2, 9, 8])], "b.png": []}
+    assert found.target(0)["objects"]["labels"].tolist() == [1]
+
+
+def test_a_pattern_makes_the_paths_of_a_table(table: Callable, tmp_path: Path) -> None:
+    lines = "id,label", "a,cat", "c,dog"
+    dataset = table(*lines, path_column="id", pattern="images/{path}.png", root=None)
+    assert names(dataset) == ["images/a.png", "images/c.png"]
+    with pytest.raises(InputError, match=r"line 2: no such file: .*images/photos/a\.png"):
+        table(*lines, path_column="id", pattern="photos/{path}.png")
+    with pytest.raises(InputError, match=r"pattern: 'images/\{id\}\.png' has no \{path\}"):
+        table(*lines, path_column="id", pattern="images/{id}.png")
+    with pytest.raises(InputError, match=r"line 2: '\.\./\.\./a\.png' leaves"):
+        table(*lines, path_column="id", pattern="../../{path}.png")
+
+
+# Masks
+
+
+@pytest.fixture
+def write_masks(tmp_path: Path, write_image: Callable[..., Path]) -> Callable[..., str]:
+    """Writes images, and masks of as many pixels whose first column is 1."""
+
+    def write(images: str, masks: str = "") -> str:
+        for name in images.split():
+            write_image(tmp_path / name)
+        for name in masks.split():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray((np.arange(40 * 32).reshape(32, 40) % 40 == 0).astype(np.uint8)).save(tmp_path / name)
+        return str(tmp_path)
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("images", "masks", "first", "second"),
+    [
+        ("images", "masks/{stem}_mask.png", "images/a.jpg images/x/b.png", "masks/a_mask.png masks/x/b_mask.png"),
+        (
+            "{stem}_training.tif",
+            "{stem}_manual1.gif",
+            "21_training.tif 22_training.tif",
+            "21_manual1.gif 22_manual1.gif",
+        ),
+        ("rgb/{stem}.*", "mask_{stem}.png", "rgb/a.jpg rgb/b.tif", "mask_a.png mask_b.png"),
+        (".", "{stem}_mask.png", "a.jpg x/b.png", "a_mask.png x/b_mask.png"),
+        (".", "masks", "a.jpg x/b.png", "masks/a.png masks/x/b.png"),
+        ("{stem}/image.png", "{stem}/mask.png", "a/image.png b/image.png", "a/mask.png b/mask.png"),
+        ("{stem}/{stem}_t1.png", "{stem}/{stem}_seg.png", "a/a_t1.png b/b_t1.png", "a/a_seg.png b/b_seg.png"),
+    ],
+)
+def test_masks_are_found_by_what_their_paths_share(
+    write_masks: Callable, images: str, masks: str, first: str, second: str
+) -> None:
+    root = write_masks(first, second)
+    dataset = MaskFolder("train", root, ["no", "yes"], images, masks, splits=ALL)
+    assert names(dataset) == first.split()
+    assert [path.relative_to(root).as_posix() for path in dataset.mask_paths] == second.split()
+    assert dataset[1]["mask"].sum() == 32
+    objects = InstanceFolder("train", root, ["yes"], images, masks, splits=ALL)
+    assert objects.objects(0)["boxes"].tolist() == [[0, 0, 1, 32]]
+
+
+@pytest.mark.parametrize(
+    ("images", "masks", "name"),
+    [
+        ("photos/{split}/{stem}_photo.png", "fine/{split}/{stem}_fine.png", "{kind}/{split}/city/1_{kind}.png"),
+        ("photos/{split}_{stem}.png", "fine/{split}_{stem}_fine.png", "{kind}/{split}_1{end}.png"),
+    ],
+)
+def test_a_split_is_in_the_folder_or_the_name_of_the_file(
+    write_masks: Callable, images: str, masks: str, name: str
+) -> None:
+    """As in Cityscapes, whose stems have folders."""
+    for split in ("train", "Valid"):
+        photo, fine = (
+            name.format(kind=kind, split=split, end=end).replace("_photos", "_photo")
+            for kind, end in (("photos", ""), ("fine", "_fine"))
+        )
+        root = write_masks(photo, fine)
+    for split, word in (("train", "train"), ("val", "Valid")):
+        (found,) = names(MaskFolder(split, root, ["no", "yes"], images, masks))
+        assert word in found
+    with pytest.raises(MissingSplit, match="no such folder, or no image that fits"):
+        MaskFolder("test", root, ["no", "yes"], images, masks)
+
+
+@pytest.mark.parametrize(
+    ("masks", "files", "message"),
+    [
+        ("{stem}_mask.png", "a_mask.png", "1 of 2 images have no mask in {stem}_mask.png: b. Add them"),
+        ("{stem}_mask.png", "a_mask.png b_mask.png c_mask.png", "1 of 3 masks have no image in .: c. Add them"),
+        ("{stem}_msk.png", "a_mask.png b_mask.png", "no image fits '{stem}_msk.png'; the first ones are a.jpg, a_mask"),
+        ("{stem}_mask", "a_mask.png", "'{stem}_mask' must end with an extension of images, such as .png, or .*"),
+        ("{stem}_*.png", "a_mask.png", "'{stem}_*.png' must end with an extension"),
+        ("{stem}_mask.*", "a_mask.png a_mask.gif", "a_mask.png: a_mask.gif has the same name except for the extension"),
+    ],
+)
+def test_a_file_without_a_partner_is_named(write_masks: Callable, masks: str, files: str, message: str) -> None:
+    root = write_masks("a.jpg b.jpg", files)
+    with pytest.raises(InputError) as caught:
+        MaskFolder("train", root, ["no", "yes"], ".", masks)
+    assert message in str(caught.value).replace(root, ".")
+
+
+def test_images_that_are_neither_are_counted(write_masks: Callable, caplog: Any) -> None:
+    root = write_masks("a_photo.jpg b_photo.jpg cover.jpg", "a_mask.png b_mask.png")
+    with caplog.at_level("INFO"):
+        dataset = MaskFolder("train", root, ["no", "yes"], "{stem}_photo.jpg", "{stem}_mask.png", splits=ALL)
+    assert names(dataset) == ["a_photo.jpg", "b_photo.jpg"]
+    assert "1 images fit neither {stem}_photo.jpg nor {stem}_mask.png and are left out: cover.jpg" in caplog.text
+
+
+def test_a_list_names_stems_of_patterns(write_masks: Callable, tmp_path: Path) -> None:
+    root = write_masks("a_photo.jpg b_photo.jpg", "a_mask.png b_mask.png")
+    (tmp_path / "train.txt").write_text("b\n")
+    dataset = MaskFolder("train", root, ["no", "yes"], "{stem}_photo.jpg", "{stem}_mask.png", lists="{split}.txt")
+    assert names(dataset) == ["b_photo.jpg"]
