@@ -45,7 +45,7 @@ def estimate(config: Path, data: VisionDataModule) -> tuple[float, float]:
             "enable_checkpointing": "false",
         }
         args = [part for key, value in settings.items() for part in (f"--trainer.{key}", str(value))]
-        run = train("fit", ["-c", str(config), *args]).trainer
+        run: Any = train("fit", ["-c", str(config), *args]).trainer
         step = _seconds_per_step(run.profiler.recorded_durations)
         memory = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else _memory()
     return step * _steps(trainer, data, len(callbacks) < len(trainer.get("callbacks", []))), memory

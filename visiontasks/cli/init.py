@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -73,8 +74,8 @@ def check(layout: Layout) -> tuple[Layout, Facts, dict[str, int]]:
     except InputError as error:
         if "boxes: clip" not in str(error):
             raise
-        clipped = Layout(**{**vars(layout), "options": layout.options | {"boxes": "clip"}})
-        clipped.notes.append("some boxes are not inside their images and are clipped")
+        note = "some boxes are not inside their images and are clipped"
+        clipped = replace(layout, options=layout.options | {"boxes": "clip"}, notes=[*layout.notes, note])
         return clipped, *_opened(clipped)
 
 

@@ -66,9 +66,9 @@ def write_recipe(layout: Layout, facts: Facts, name: str) -> str:
         *(f"# {line}" for text in (layout.found, *layout.notes) for line in textwrap.wrap(_sentence(text), WIDTH)),
         _with_epochs(trainer, layout.kind, facts.count).rstrip(),
         f"model:{model.rstrip()}",
-        *([_indented({"head": head}, 4)] if head else []),
+        *([_section("head", head, 4)] if head else []),
         "data:",
-        _indented({"dataset": dataset}, 2),
+        _section("dataset", dataset, 2),
         f"  image_size: {size}  # {why}",
         f"  batch_size: {batch}",
     ]
@@ -132,6 +132,9 @@ def _sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-def _indented(content: Any, spaces: int) -> str:
-    text = yaml.safe_dump(content, default_flow_style=None, sort_keys=False, allow_unicode=True, width=110)
-    return "\n".join(" " * spaces + line for line in text.rstrip().splitlines())
+def _section(key: str, content: Any, spaces: int) -> str:
+    """Returns a key with its content as YAML, whose innermost lists and dicts are on one line."""
+    if isinstance(content, str):
+        return f"{' ' * spaces}{key}: {content}"
+    text = yaml.safe_dump(content, default_flow_style=None, sort_keys=False, allow_unicode=True, width=WIDTH)
+    return f"{' ' * spaces}{key}:\n{textwrap.indent(text.rstrip(), ' ' * (spaces + 2))}"

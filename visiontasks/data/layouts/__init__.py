@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from visiontasks.core.errors import InputError
 from visiontasks.data.layouts.base import Layout, Listing
 from visiontasks.data.layouts.class_folders import find_class_folders
 from visiontasks.data.layouts.coco import find_coco
 from visiontasks.data.layouts.masks import find_masks
 from visiontasks.data.layouts.published import find_published
+from visiontasks.data.layouts.table import find_table
 from visiontasks.data.layouts.voc import find_voc
 from visiontasks.data.layouts.yolo import find_yolo
 
@@ -16,6 +18,7 @@ FINDERS: dict[str, Callable[[Listing], Layout | None]] = {  # what is most certa
     "yolo": find_yolo,
     "coco": find_coco,
     "voc": find_voc,
+    "table": find_table,
     "masks": find_masks,
     "folders": find_class_folders,
 }
@@ -26,5 +29,7 @@ __all__ = ["FINDERS", "Layout", "Listing", "find_layouts"]
 def find_layouts(folder: Path) -> dict[str, Layout]:
     """Returns the layouts that are recognized in a folder by their names, the most certain first."""
     files = Listing(folder)
+    if not files.images and not files.names:
+        raise InputError(f"{folder}: no images in this folder.")
     found = {name: find(files) for name, find in FINDERS.items()}
     return {name: layout for name, layout in found.items() if layout}

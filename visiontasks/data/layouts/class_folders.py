@@ -1,7 +1,6 @@
 """One folder of images per class."""
 
 from collections import Counter
-from typing import Any
 
 from visiontasks.data.layouts.base import Layout, Listing, counted, joined, listed
 from visiontasks.data.splits import split_of
@@ -26,12 +25,9 @@ def find_class_folders(files: Listing) -> Layout | None:
         classes, splits = inner, []
     if len(classes) < 2 or files.folders.get(top) or {name.lower() for name in classes} & OTHERS:
         return None
-    options: dict[str, Any] = {"root": str(files.path(top))}
-    if "test" not in splits and "val" not in splits:
-        options["splits"] = {"val": 0.2}
     where = f" in {' / '.join(splits)}" if splits else ""
     found = f"class folders{where}: {counted(len(classes), 'class')} ({listed(sorted(classes))})"
-    return Layout("label", "ImageFolder", options, found, "certain" if splits else "likely")
+    return Layout("label", "ImageFolder", {"root": str(files.path(top))}, found, "certain" if splits else "likely")
 
 
 def _folders(files: Listing, top: str) -> Counter[str]:

@@ -62,7 +62,7 @@ def _folder_of_images(files: Listing, names: Sequence[Any], pattern: str, split:
 
 def _have_polygons(annotations: Sequence[dict[str, Any]]) -> bool:
     """Returns whether the objects have outlines that say more than their boxes."""
-    shapes = [row.get("segmentation") for row in annotations[:LOOKED_AT] if not row.get("iscrowd")]
+    shapes: list[Any] = [row.get("segmentation") for row in annotations[:LOOKED_AT] if not row.get("iscrowd")]
     if not shapes or not all(shapes):
         return False
     return any(isinstance(shape, dict) or any(len(part) > CORNERS for part in shape) for shape in shapes)

@@ -40,13 +40,13 @@ class Codes(NamedTuple):
 def find_masks(files: Listing) -> Layout | None:
     """Recognizes pairs of files whose names differ in folder, start or end alone, and of which one kind is masks."""
     for pair in _pairs(files):
-        found = {kind: _codes(files, kind) for kind in pair}
-        masks = [kind for kind in pair if found[kind] is not None]
-        if len(masks) == 2:  # drawings, or images of few values
-            masks = [kind for kind in masks if WORD.search(joined(*kind[:3]))]
-        if len(masks) == 1:
-            (images,) = {*pair} - {*masks}
-            return _layout(files, images, masks[0], found[masks[0]])
+        found = {kind: codes for kind in pair if (codes := _codes(files, kind))}
+        if len(found) == 2:  # drawings, or images of few values
+            found = {kind: codes for kind, codes in found.items() if WORD.search(joined(*kind[:3]))}
+        if len(found) == 1:
+            ((masks, codes),) = found.items()
+            (images,) = {*pair} - {masks}
+            return _layout(files, images, masks, codes)
     return None
 
 
@@ -63,7 +63,13 @@ def _pairs(files: Listing) -> list[tuple[Kind, Kind]]:
         if 1 < len(kinds) <= MOST_KINDS:
             counts.update(combinations(sorted(kinds), 2))
     whole = [pair for pair, count in counts.items() if count >= max(2, SHARE * _larger(pair, sizes))]
-    return sorted(whole, key=lambda pair: (-counts[pair], sum(len(part) for kind in pair for part in kind[1:3])))
+    return sorted(whole, key=lambda pair: (-counts[pair], *_complexity(pair)))
+
+
+def _complexity(pair: tuple[Kind, Kind]) -> tuple[int, int]:
+    """Returns how many starts and ends the names have, and minus their length: `_mask` is better than `mask`."""
+    ends = [end for kind in pair for end in (kind.start, kind.end) if end]
+    return len(ends), -sum(map(len, ends))
 
 
 def _larger(pair: tuple[Kind, Kind], sizes: Counter[Kind]) -> int:

@@ -54,8 +54,8 @@ def find_table(files: Listing) -> Layout | None:
         ]
         options = _place(files, table, names)
         others = [column for place, column in enumerate(columns) if place != table.path and column.distinct]
-        options |= _splits(others)
-        used = {*options.values(), names[table.path]} - {None}
+        special = _splits(others)
+        used = {names[table.path], *special.values()}
         try:
             box = find_box(names, used, None, None, table.name)
         except InputError:
@@ -64,7 +64,7 @@ def find_table(files: Listing) -> Layout | None:
         if found := _target(files, table, rest, bool(box)):
             kind, more, what = found
             where = f"table, {table.name}: {counted(len(table.columns[0]), 'row')}"
-            return Layout(kind, "CsvTable", options | more, f"{where}, {what}", "likely")
+            return Layout(kind, "CsvTable", options | special | more, f"{where}, {what}", "likely")
     return None
 
 
