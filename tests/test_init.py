@@ -254,22 +254,22 @@ def test_a_layout_is_recognized_and_opens(name: str, tmp_path: Path) -> None:
 
 def trained(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Runs init and a fit of one step on a tiny network in a new working directory, and returns the config."""
-    LAYOUTS[name][0](folder / "things")
+    LAYOUTS[name][0](folder / "photos")
     monkeypatch.chdir(folder)
-    main(["init", "things", "--no_estimate"])
+    main(["init", "photos", "--no_estimate"])
     tiny = ["--model.backbone.name", "test_resnet", "--model.backbone.pretrained", "false", "--data.image_size", "64"]
     short = ["--trainer.max_steps", "1", "--trainer.val_check_interval", "1", "--trainer.logger", "false"]
     few = ["--trainer.callbacks", "null", "--data.batch_size", "4", "--trainer.check_val_every_n_epoch", "null"]
-    main(["fit", "-c", "things.yaml", *tiny, *short, *few])
-    (run,) = folder.glob("runs/things/*")
+    main(["fit", "-c", "photos.yaml", *tiny, *short, *few])
+    (run,) = folder.glob("runs/photos/*")
     assert (run / "best.ckpt").is_file()
-    return Path("things.yaml").read_text()
+    return Path("photos.yaml").read_text()
 
 
 @pytest.mark.parametrize("name", ["class folders", "numbers", "lists of labels", "masks of colors", "YOLO polygons"])
 def test_what_init_writes_trains_without_an_edit(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = trained(name, tmp_path, monkeypatch)
-    assert text.startswith("# visiontasks fit -c things.yaml\n# ")
+    assert text.startswith("# visiontasks fit -c photos.yaml\n# ")
     assert str(tmp_path) not in text  # paths as they were given
 
 

@@ -8,6 +8,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.files import write_text
 
 PACKAGE = Path(__file__).parents[1]
 INCLUDE = re.compile(r"^(\w+): (\S+\.yaml)$", re.MULTILINE)
@@ -67,7 +68,7 @@ def copy_config(name: str, folder: Path) -> list[Path]:
     target = folder / source.name
     if target.exists():
         raise InputError(f"{target}: a file of this name is there already. Move it, or copy from another folder.")
-    target.write_text(INCLUDE.sub(included, source.read_text("utf-8")), "utf-8")
+    write_text(target, INCLUDE.sub(included, source.read_text("utf-8")))
     return [target, *copied]
 
 

@@ -17,7 +17,7 @@ SEPARATOR = re.compile(r"(?<=[^_.\- ])(?=[_.\- ])|(?<=[_.\- ])(?=[^_.\- ])")
 JOINED = re.compile(r"(train|val|test)(?=annot|mask|label|gt|seg)", re.IGNORECASE)  # such as trainannot
 WORD = re.compile(r"mask|label|seg|annot|ground|gt|manual|matte|trimap", re.IGNORECASE)
 SHARE = 0.9  # of the files of a kind that must have a partner
-SAMPLE, MOST_VALUES = 24, 64  # masks that are read, and values or colors that they may have
+SAMPLE, MOST_VALUES = 1000, 64  # masks that are read, and values or colors that they may have
 MOST_KINDS = 8  # a rest that more kinds share says nothing
 
 
@@ -142,13 +142,15 @@ def _coded_by_value(files: Listing, codes: Codes) -> tuple[dict[str, Any], list[
     ignored = [255] if len(values) > 2 and values[-1] == 255 else []
     used = [value for value in values if value not in ignored]
     notes = [f"pixels of the value {ignored[0]} do not count"] if ignored else []
+    names = {value: f"class_{value}" for value in used}
     if len(used) == 2:
-        return {"class_names": ["background", "foreground"], "values": used}, notes
-    names = names_beside(files)
-    if {*used} <= {*names}:
-        return {"class_names": [*names.values()], "values": [*names]}, notes
-    notes.append("no file names the values of the masks: write the names of the classes into class_names")
-    return {"class_names": [f"class_{value}" for value in used], "values": used}, notes
+        names = dict(zip(used, ("background", "foreground"), strict=True))
+    elif {*used} <= {*(beside := names_beside(files))}:
+        names = beside
+    else:
+        notes.append("no file names the values of the masks: write the names of the classes into class_names")
+    are_places = [*names] == [*range(len(names))]
+    return {"class_names": [*names.values()], **({} if are_places else {"values": [*names]})}, notes
 
 
 def _coded_by_color(files: Listing, codes: Codes) -> tuple[dict[str, Any], list[str]]:
