@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,18 @@ import pytest
 from PIL import Image
 
 from visiontasks.core.errors import InputError
-from visiontasks.data import CsvTable, InstanceFolder, MaskFolder, Splits, VisionDataset
+from visiontasks.data import (
+    CocoBoxes,
+    CocoMasks,
+    CsvTable,
+    ImageFolder,
+    InstanceFolder,
+    MaskFolder,
+    Splits,
+    VisionDataset,
+    VocBoxes,
+    YoloBoxes,
+)
 from visiontasks.data.splits import MissingSplit
 
 ALL = Splits(val=0)
@@ -255,7 +269,7 @@ def test_a_split_is_in_the_folder_or_the_name_of_the_file(
     for split, word in (("train", "train"), ("val", "Valid")):
         (found,) = names(MaskFolder(split, root, ["no", "yes"], images, masks))
         assert word in found
-    with pytest.raises(MissingSplit, match="no such folder, or no image that fits"):
+    with pytest.raises(MissingSplit, match=r"\{stem\}.*png: no 'test'; there are train, val"):
         MaskFolder("test", root, ["no", "yes"], images, masks)
 
 
@@ -290,3 +304,95 @@ def test_a_list_names_stems_of_patterns(write_masks: Callable, tmp_path: Path) -
     (tmp_path / "train.txt").write_text("b\n")
     dataset = MaskFolder("train", root, ["no", "yes"], "{stem}_photo.jpg", "{stem}_mask.png", lists="{split}.txt")
     assert names(dataset) == ["b_photo.jpg"]
+
+
+# Splits
+
+
+BOX = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>8</ymax></bndbox>"
+
+
+@pytest.fixture
+def without_val(tmp_path: Path, write_image: Callable[..., Path]) -> dict[str, Callable[..., VisionDataset]]:
+    """Sets of eight images of train and two of test, in every layout that can say so; the image t7.png is t0.png."""
+    files = [("train", f"t{i}") for i in range(8)] + [("test", f"u{i}") for i in range(2)]
+    mask = Image.fromarray(np.eye(32, 40, dtype=np.uint8))
+    texts = {
+        "table.csv": ["path,label,split"],
+        "data.yaml": ["names: [a, b]", "train: images/train", "test: images/test"],
+    }
+    for number, (split, name) in enumerate(files):
+        label = "ab"[number % 2]
+        image = write_image(tmp_path / f"images/{split}/{name}.png")
+        if name == "t7":
+            shutil.copy(tmp_path / "images/train/t0.png", image)
+        for folder in (f"masks/{split}", f"folders/{split}/{label}", "JPEGImages", "Annotations", f"labels/{split}"):
+            (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        mask.save(tmp_path / f"masks/{split}/{name}.png")
+        shutil.copy(image, tmp_path / f"folders/{split}/{label}/{name}.png")
+        shutil.copy(image, tmp_path / f"JPEGImages/{name}.png")
+        xml = f"<annotation><object><name>{label}</name>{BOX}</object></annotation>"
+        (tmp_path / f"Annotations/{name}.xml").write_text(xml)
+        (tmp_path / f"labels/{split}/{name}.txt").write_text(f"{number % 2} 0.5 0.5 0.2 0.2")
+        texts.setdefault(f"ImageSets/Main/{split}.txt", []).append(name)
+        texts["table.csv"].append(f"images/{split}/{name}.png,{label},{split}")
+        texts.setdefault(f"{split}.txt", []).append(f"images/{split}/{name}.png masks/{split}/{name}.png")
+        texts.setdefault("all.txt", []).append(f"images/{split}/{name}.png masks/{split}/{name}.png")
+    shape = {"bbox": [1, 1, 8, 7], "segmentation": [[1, 1, 9, 1, 9, 8]]}
+    for split in ("train", "test"):
+        photos = sorted(path.name for path in (tmp_path / f"images/{split}").iterdir())
+        images = [{"id": i, "file_name": name} for i, name in enumerate(photos)]
+        marks = [{"id": i, "image_id": i, "category_id": i % 2, **shape} for i in range(len(photos))]
+        coco = {"images": images, "annotations": marks, "categories": [{"id": i, "name": "ab"[i]} for i in range(2)]}
+        texts[f"{split}.json"] = [json.dumps(coco)]
+    for name, lines in texts.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("\n".join(lines))
+    coco = {"annotations": str(tmp_path / "{split}.json"), "images": str(tmp_path / "images/{split}")}
+    masks = partial(MaskFolder, root=str(tmp_path), class_names=["a", "b"])
+    return {
+        "folder": partial(ImageFolder, root=str(tmp_path / "folders")),
+        "table": partial(CsvTable, path=str(tmp_path / "table.csv")),
+        "boxes": partial(CocoBoxes, **coco),
+        "regions": partial(CocoMasks, **coco),
+        "XML": partial(VocBoxes, root=str(tmp_path)),
+        "YOLO": partial(YoloBoxes, path=str(tmp_path / "data.yaml")),
+        "masks": partial(masks, images="images/{split}", masks="masks/{split}"),
+        "lists": partial(masks, lists="{split}.txt"),
+        "list": partial(masks, lists="all.txt"),
+        "objects": partial(
+            InstanceFolder, root=str(tmp_path), class_names=["a"], images="images/{split}", masks="masks/{split}"
+        ),
+    }
+
+
+KINDS = ["folder", "table", "boxes", "regions", "XML", "YOLO", "masks", "lists", "objects"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_train_is_divided_if_there_is_no_val(without_val: dict, kind: str, caplog: Any) -> None:
+    """The first, with its copy, is held out of training, and the test part is what it was."""
+    make = without_val[kind]
+    with caplog.at_level("INFO"):
+        parts = {split: names(make(split, splits=Splits(fold=0, folds=4))) for split in ("train", "val", "test")}
+    stems = {split: sorted(Path(name).stem for name in found) for split, found in parts.items()}
+    order = ["t0", "t2", "t4", "t6", "t1", "t3", "t5", "t7"] if kind == "folder" else [f"t{i}" for i in range(8)]
+    assert stems["val"] == sorted(order[::4])
+    assert stems["test"] == ["u0", "u1"]
+    assert stems["train"] == sorted({*order} - {*stems["val"], "t7"})
+    assert caplog.text.count("has no val, so Splits(") == 1
+    with pytest.raises(InputError, match=r"splits\.test: 0\.2, but .* has a test part of its own\. Set `splits"):
+        make("train", splits=Splits(test=0.2))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_train_may_be_used_as_a_whole(without_val: dict, kind: str) -> None:
+    assert len(without_val[kind]("train", splits=ALL)) == 8
+    with pytest.raises(MissingSplit, match="the val split is empty: 8 samples"):
+        without_val[kind]("val", splits=ALL)
+
+
+def test_one_list_is_divided(without_val: dict) -> None:
+    parts = [names(without_val["list"](split, splits=Splits(fold=0, folds=5))) for split in ("train", "val")]
+    assert [Path(name).stem for name in parts[1]] == ["t0", "t5"]
+    assert [Path(name).stem for name in parts[0]] == ["t1", "t2", "t3", "t4", "t6", "u0", "u1"]  # t7 is t0

@@ -10,8 +10,8 @@ from visiontasks.core.folders import entries, walk, with_suffix
 from visiontasks.core.images import EXTENSIONS
 from visiontasks.core.text import normal
 from visiontasks.data.datasets.base import FileSet, check_class_names
-from visiontasks.data.datasets.copies import without_copies
-from visiontasks.data.splits import SPLITS, MissingSplit, Splits, alike_but_split, split_of
+from visiontasks.data.datasets.copies import divide
+from visiontasks.data.splits import SPLITS, Splits, alike_but_split, split_of
 
 Samples = list[tuple[Path, int]]  # images and the indices of their classes
 
@@ -37,20 +37,12 @@ class ImageFolder(FileSet):
         parts = _parts(self.root, split)
         self._classes = _class_folders(parts.get("train", self.root))
         self.class_names = list(self._classes)
-        divided = "val" not in parts
-        if split in parts and not (divided and split == "train"):
-            splits.log_unused(split, f"{parts['train']} is there")
-            samples = self._list(parts[split], every_class=split == "train")
-        elif not divided:
-            raise MissingSplit(f"{self.root / split}: no such folder; {root} has {entries(self.root)[0]}.")
-        elif "test" in parts and splits.test:
-            raise InputError(f"splits.test: {splits.test}, but there is {parts['test']}. Set `splits.test: 0`.")
-        else:
-            samples = self._list(parts.get("train", self.root), every_class=True)
+        part, divided = splits.part(split, parts, root)
+        samples = self._list(parts.get(part, self.root), every_class=part == "train")
+        if divided:
             samples.sort(key=lambda sample: str(sample[0]))
             paths, labels = [path for path, _ in samples], [label for _, label in samples]
-            chosen = without_copies(split, paths, splits.indices(split, labels), labels)
-            samples = [samples[i] for i in chosen]
+            samples = [samples[i] for i in divide(split, splits, paths, labels)]
         self.paths, self._labels = [path for path, _ in samples], [label for _, label in samples]
 
     def target(self, index: int) -> dict[str, Any]:

@@ -56,11 +56,9 @@ class TorchvisionSet(VisionDataset):
     def __init__(self, split: str, root: str, download: bool = False, splits: Splits = Splits(val=0.1)) -> None:
         self._source, self._part = self._open(split, root, download), "test" if split == "test" else "train"
         labels = self._read_labels(self._source)
-        published = self._has_test and split == "test"
-        if self._has_test and splits.test and not published:
-            name = type(self).__name__
-            raise InputError(f"splits.test: {splits.test}, but {name} has a test part of its own. Set 0.")
-        self._chosen = np.arange(len(labels)) if published else splits.indices(split, labels.tolist())
+        there = ("train", "test") if self._has_test else ()
+        _, divided = splits.part(split, there, type(self).__name__)
+        self._chosen = splits.indices(split, labels.tolist()) if divided else np.arange(len(labels))
         self._labels = labels[self._chosen]
 
     def __len__(self) -> int:

@@ -12,7 +12,7 @@ from visiontasks.core.folders import entries, images_below, walk, with_suffix
 from visiontasks.core.images import EXTENSIONS, read_bytes
 from visiontasks.core.text import normal
 from visiontasks.data.datasets.base import check_class_names
-from visiontasks.data.datasets.copies import without_copies
+from visiontasks.data.datasets.copies import divide
 from visiontasks.data.datasets.objects import ObjectSet, OnInvalidBox, OnSeveralObjects
 from visiontasks.data.datasets.records import Annotation, Record, first_of_each, four_numbers, stated_size
 from visiontasks.data.splits import SPLITS, Splits, read_lists, split_path
@@ -25,10 +25,11 @@ ANNOTATIONS = ("Annotations", "annotations", "annotations/xmls", ".")
 class VocBoxes(ObjectSet):
     """Images with Pascal VOC annotations, one XML file per image.
 
-    The lists `root/ImageSets/Main/<split>.txt` define the splits; without lists the XML files in string order are
-    divided by `splits`. The image of `x/a.xml` is the file `x/a` with an image extension, or else the `<filename>` in
-    the XML, without its folders; the `<path>` is not used. Boxes are used as they are written. Images without an XML
-    file are not annotated: they are counted and left out. An XML file without an object says that there is none.
+    The lists `root/ImageSets/Main/<split>.txt` define the splits; without one for val, `splits` divides train, and
+    without lists the XML files in string order. The image of `x/a.xml` is the file `x/a` with an image extension, or
+    else the `<filename>` in the XML, without its folders; the `<path>` is not used. Boxes are used as they are written.
+    Images without an XML file are not annotated: they are counted and left out. An XML file without an object says that
+    there is none.
 
     Args:
         split: train, val or test.
@@ -39,7 +40,7 @@ class VocBoxes(ObjectSet):
         objects: Use the `largest` of several objects, or the `first`; `skip` the image; `error`; or use all `labels`,
             or `all` objects, which may be none.
         boxes: Raise an `error` for a box not inside its image, or `clip` the box and drop it if no area is left.
-        splits: How a folder without lists is divided.
+        splits: How a folder without lists, or train without val, is divided.
         class_names: If given, the classes and their order, and other names are errors; by default all names, sorted.
         keep: If given, the classes to use and their order; objects of other classes are dropped and counted.
         absent: Keep images without an object, whose box is then known to be absent; else they are left out.
@@ -72,15 +73,16 @@ class VocBoxes(ObjectSet):
             raise InputError(f"{xml_folder}: no XML file has an object.")
         check_class_names(class_names or found, str(xml_folder), fewest=1)
         lists = f"{root}/ImageSets/Main/{{split}}.txt"
-        if there := [name for name in SPLITS if split_path(lists, name).is_file()]:
-            if "train" not in there:
-                raise InputError(f"{Path(lists).parent}: it has {there[0]}.txt, but no train.txt. Add it.")
-            splits.log_unused(split, f"{Path(lists).parent} has lists")
-            chosen = _listed(lists, split, {key: i for i, key in enumerate(xmls)})
-        else:
+        there = [name for name in SPLITS if split_path(lists, name).is_file()]
+        if there and "train" not in there:
+            raise InputError(f"{Path(lists).parent}: it has {there[0]}.txt, but no train.txt. Add it.")
+        part, divided = splits.part(split, there, str(Path(lists).parent))
+        if there:
+            records = [records[i] for i in _listed(lists, part, {key: i for i, key in enumerate(xmls)})]
+        if divided:
             labels = [min((found.index(a.label) for a in r.annotations), default=len(found)) for r in records]
-            chosen = without_copies(split, [Path(r.path) for r in records], splits.indices(split, labels), labels)
-        super().__init__([records[i] for i in chosen], class_names or found, objects, boxes, keep, absent)
+            records = [records[i] for i in divide(split, splits, [Path(r.path) for r in records], labels)]
+        super().__init__(records, class_names or found, objects, boxes, keep, absent)
 
 
 def last_part(path: str) -> str:
