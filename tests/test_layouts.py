@@ -396,3 +396,90 @@ def test_one_list_is_divided(without_val: dict) -> None:
     parts = [names(without_val["list"](split, splits=Splits(fold=0, folds=5))) for split in ("train", "val")]
     assert [Path(name).stem for name in parts[1]] == ["t0", "t5"]
     assert [Path(name).stem for name in parts[0]] == ["t1", "t2", "t3", "t4", "t6", "u0", "u1"]  # t7 is t0
+
+
+# Folders
+
+
+@pytest.fixture
+def write_folders(tmp_path: Path, write_image: Callable[..., Path]) -> Callable[..., str]:
+    """Writes two images into each folder."""
+
+    def write(folders: str) -> str:
+        for folder in folders.split():
+            for name in "xy":
+                write_image(tmp_path / folder / f"{folder.replace('/', '-')}-{name}.png")
+        return str(tmp_path)
+
+    return write
+
+
+def test_keep_chooses_classes_of_a_folder_and_counts_the_rest(write_folders: Callable, caplog: Any) -> None:
+    root = write_folders("train/bus train/car train/dog train/emu val/car val/yak val/bus")
+    with caplog.at_level("INFO"):
+        parts = [ImageFolder(split, root, keep=["car", "bus"]) for split in ("train", "val")]
+    assert [part.class_names for part in parts] == [["car", "bus"]] * 2
+    assert [part.labels().tolist() for part in parts] == [[0, 0, 1, 1]] * 2
+    assert names(parts[1])[0] == "val/car/val-car-x.png"
+    assert "train: 4 images of 2 other classes are left out: dog, emu" in caplog.text
+    assert "val: 2 images of 1 other classes are left out: yak" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("keep", "message"),
+    [
+        (["bus", "cat"], "keep: 'cat' is not a class of the set; did you mean 'car'"),
+        (["bus"], "keep: found one class, 'bus'; classification needs at least two"),
+        (["bus", "bus"], "keep: the class 'bus' is named twice"),
+        ([], "keep: found no class"),
+    ],
+)
+def test_classes_that_cannot_be_kept_are_an_error(write_folders: Callable, keep: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        ImageFolder("train", write_folders("bus car"), keep=keep)
+
+
+@pytest.mark.parametrize("name", ["train", "test", "val", "Training"])
+def test_a_class_may_have_the_name_of_a_split(write_folders: Callable, name: str) -> None:
+    root = write_folders(f"bus car {name}")
+    with pytest.warns(UserWarning, match=f"{name}/ holds images, as the other folders do, so it is a class"):
+        assert ImageFolder("train", root, ALL).class_names == sorted(["bus", "car", name])
+
+
+def test_folders_of_folders_are_splits_whatever_lies_beside_them(write_folders: Callable) -> None:
+    root = write_folders("train/bus train/car test unlabeled")  # as Kaggle has them
+    assert ImageFolder("train", root, ALL).class_names == ["bus", "car"]
+    with pytest.raises(InputError, match="an image outside the class folders"):
+        ImageFolder("test", root)
+    shutil.rmtree(Path(root) / "test")
+    assert ImageFolder("train", root, ALL).class_names == ["bus", "car"]
+
+
+@pytest.mark.parametrize(
+    ("folders", "message"),
+    [
+        ("train test", "an image outside the class folders"),
+        ("train sample", r"train/ may be a split or a class, like \['sample'\]"),
+        ("train test val bus car", "test/ and train/ and val/ may be a split or a class"),
+        ("train/steam train/diesel bus car", r"train/ may be a split or a class, like \['bus', 'car'\]"),
+    ],
+)
+def test_a_folder_that_may_be_a_split_or_a_class_is_an_error(
+    write_folders: Callable, folders: str, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        ImageFolder("train", write_folders(folders))
+
+
+@pytest.mark.parametrize(
+    ("folders", "keep"),
+    [
+        ("train sample", ["train", "sample"]),
+        ("train test val bus car", ["bus", "car", "test"]),
+        ("train test val bus car", ["bus", "car"]),
+        ("train/steam train/diesel bus car", ["bus", "train"]),
+        ("train/steam train/diesel bus car", ["steam", "diesel"]),
+    ],
+)
+def test_keep_says_what_is_a_class(write_folders: Callable, folders: str, keep: list[str]) -> None:
+    assert ImageFolder("train", write_folders(folders), ALL, keep).class_names == keep
