@@ -20,6 +20,7 @@ from visiontasks.data import (
     CsvTable,
     ImageFolder,
     InstanceFolder,
+    LabelMe,
     MaskFolder,
     Splits,
     VisionDataset,
@@ -483,3 +484,225 @@ def test_a_folder_that_may_be_a_split_or_a_class_is_an_error(
 )
 def test_keep_says_what_is_a_class(write_folders: Callable, folders: str, keep: list[str]) -> None:
     assert ImageFolder("train", write_folders(folders), ALL, keep).class_names == keep
+
+
+# LabelMe
+
+
+def shape(label: Any, points: Any, kind: Any = "polygon", **more: Any) -> dict[str, Any]:
+    return {"label": label, "points": points, "group_id": None, "shape_type": kind, "flags": {}, **more}
+
+
+TRIANGLE = [[2, 4], [10, 4], [2, 12]]
+
+
+@pytest.fixture
+def labelme(tmp_path: Path, write_image: Callable[..., Path]) -> Callable[..., LabelMe]:
+    """Writes images of 40 x 32 pixels, a.png and so on, each with the JSON file that LabelMe writes, and reads them."""
+
+    def read(*files: Any, **options: Any) -> LabelMe:
+        for name, shapes in zip("abcdefgh", files, strict=False):
+            write_image(tmp_path / f"{name}.png")
+            content = {"version": "5.5.0", "flags": {}, "shapes": shapes, "imagePath": f"..\\x\\{name}.png"}
+            content |= {"imageData": "iVBORw0KGgo=", "imageHeight": 32, "imageWidth": 40}
+            (tmp_path / f"{name}.json").write_text(shapes if isinstance(shapes, str) else json.dumps(content))
+        return LabelMe("train", str(tmp_path), **{"splits": ALL, **options})
+
+    return read
+
+
+def test_shapes_of_labelme_are_objects_with_boxes_and_pixels(labelme: Callable) -> None:
+    shapes = [
+        shape("cat", TRIANGLE),
+        shape("dog", [[20, 20], [10, 10]], "rectangle"),
+        shape("cat", [[30, 8], [30, 3]], "circle"),
+        shape("dog", [[1, 1], [3, 1], [3, 3], [1, 3]], "rectangle"),
+        shape("cat", [[0, 0], [8, 0], [0, 8]], None),
+    ]
+    dataset = labelme(shapes, [], masks=True)
+    labels, boxes = zip(*objects_of(dataset)["a.png"], strict=True)
+    assert labels == ("cat", "dog", "cat", "dog", "cat")
+    assert boxes == ([2, 4, 10, 12], [10, 10, 20, 20], [25, 3, 35, 13], [1, 1, 3, 3], [0, 0, 8, 8])
+    assert objects_of(dataset)["b.png"] == []
+    masks = dataset[0]["objects"]["masks"]
+    assert masks.shape == (5, 32, 40)
+    assert masks[1].sum() == 100
+    assert masks[1][10:20, 10:20].all()
+    assert masks[0].sum() == pytest.approx(32, abs=8)
+    assert masks[2].sum() == pytest.approx(np.pi * 25, abs=10)
+    assert dataset.size(0) == (32, 40)
+
+
+def test_shapes_of_a_group_are_one_object(labelme: Callable) -> None:
+    """Parts of one object, as LabelMe's own conversion to COCO joins them."""
+    far = [[x + 20, y + 10] for x, y in TRIANGLE]
+    shapes = [shape("cat", TRIANGLE, group_id=1), shape("dog", TRIANGLE, group_id=1), shape("cat", far, group_id=1)]
+    dataset = labelme(shapes, masks=True)
+    assert objects_of(dataset) == {"a.png": [("cat", [2, 4, 30, 22]), ("dog", [2, 4, 10, 12])]}
+    masks = dataset[0]["objects"]["masks"]
+    assert masks[0].sum() == 2 * masks[1].sum()
+
+
+def test_images_without_a_file_of_labelme_are_left_out_and_counted(
+    labelme: Callable, tmp_path: Path, write_image: Callable[..., Path]
+) -> None:
+    write_image(tmp_path / "later/z.png")
+    with pytest.warns(UserWarning, match=r"1 of 3 images have no annotation and are left out: z\.png"):
+        assert names(labelme([shape("cat", TRIANGLE)], [])) == ["a.png", "b.png"]
+
+
+def test_folders_of_labelme_say_the_splits(labelme: Callable, tmp_path: Path) -> None:
+    labelme(*[[shape(label, TRIANGLE)] for label in ("cat", "dog", "cat", "dog")])
+    for split, stems in (("Train", "abc"), ("valid", "d")):
+        (tmp_path / split).mkdir()
+        for file in [tmp_path / f"{stem}{suffix}" for stem in stems for suffix in (".png", ".json")]:
+            file.rename(tmp_path / split / file.name)
+    root = str(tmp_path / "{split}")
+    train, val = LabelMe("train", root), LabelMe("val", root)
+    assert (names(train), names(val)) == (["a.png", "b.png", "c.png"], ["d.png"])
+    assert train.class_names == val.class_names == ["cat", "dog"]
+    with pytest.raises(MissingSplit, match="no 'test'; there are train, val"):
+        LabelMe("test", root)
+    shutil.rmtree(tmp_path / "valid")
+    assert sum(len(LabelMe(split, root, splits=Splits(fold=0, folds=3))) for split in ("train", "val")) == 3
+    with pytest.raises(InputError, match="train: no such folder"):
+        LabelMe("train", str(tmp_path / "x{split}"))
+
+
+def test_keep_leaves_out_labels_of_points(labelme: Callable) -> None:
+    shapes = [shape("nose", [[3, 3]], "point"), shape("cat", TRIANGLE)]
+    assert objects_of(labelme(shapes, keep=["cat"])) == {"a.png": [("cat", [2, 4, 10, 12])]}
+    with pytest.raises(InputError, match=r"a\.json, shape 1: shape_type must be one of .*found 'point'.*`keep`"):
+        labelme(shapes)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("[]", "not a LabelMe file"),
+        ('{"images": [], "annotations": []}', "not a LabelMe file: 'shapes' must be a list .*Move it elsewhere"),
+        ('{"shapes": [1]}', "not a LabelMe file"),
+        ([shape("", TRIANGLE)], "shape 1: it has no label; found ''"),
+        ([shape(None, TRIANGLE)], "shape 1: it has no label; found None"),
+        ([shape("cat", TRIANGLE[:2])], r"a polygon must have 3 or more points, x and y; found \[\[2, 4\], \[10, 4\]\]"),
+        ([shape("cat", TRIANGLE, "rectangle")], "a rectangle must have 2 or 4 points"),
+        ([shape("cat", TRIANGLE, "circle")], "a circle must have 2 points"),
+        ([shape("cat", [[1, 2], [3, "4"]], "circle")], "a circle must have 2 points"),
+        ([shape("cat", [[1, 2], [3]], "circle")], "a circle must have 2 points"),
+        ([shape("cat", [[1, 2], [3, float("nan")]], "circle")], "a circle must have 2 points"),
+        ([shape("cat", "points")], "a polygon must have 3 or more points"),
+        ([shape("cat", TRIANGLE, ["line"])], r"shape_type must be one of .*found \['line'\]"),
+        ([shape("cat", [[-4, 1], [9, 1], [9, 9]])], r"box \[-4, 1, 9, 9\] .* is outside the image"),
+        ([shape("cat", [[0.1, 0.1], [0.3, 0.1], [0.3, 0.4]])], "has shares of the image; expected pixels"),
+        ([], "no JSON file has a shape"),
+    ],
+)
+def test_an_odd_file_of_labelme_is_an_error_that_names_it(labelme: Callable, content: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        labelme(content)
+    assert "a.json" in str(caught.value) or content == []
+
+
+def test_files_of_labelme_that_lack_their_image_or_state_another_size_are_errors(
+    labelme: Callable, tmp_path: Path, write_image: Callable[..., Path]
+) -> None:
+    labelme([shape("cat", TRIANGLE)])
+    write_image(tmp_path / "a.png", size=(30, 20))
+    with pytest.raises(InputError, match=r"shape 1: made for an image of 40 x 32 pixels; .*a\.png has 30 x 20"):
+        LabelMe("train", str(tmp_path), splits=ALL)
+    (tmp_path / "a.png").rename(tmp_path / "b.png")
+    with pytest.raises(InputError, match=r"a\.json: no image a\.\* nor 'a\.png', the end .*remove the JSON file"):
+        LabelMe("train", str(tmp_path), splits=ALL)
+    (tmp_path / "a.json").unlink()
+    with pytest.raises(InputError, match=r"no \.json files in this folder"):
+        LabelMe("train", str(tmp_path), splits=ALL)
+    with pytest.raises(InputError, match="nowhere: no such folder"):
+        LabelMe("train", "nowhere")
+
+
+# COCO files of other tools
+
+
+def rows(*marks: tuple[int, int, list[float]], **more: Any) -> list[dict[str, Any]]:
+    """Annotations of (image, category, box)."""
+    return [
+        {
+            "id": number,
+            "image_id": image,
+            "category_id": category,
+            "bbox": box,
+            "area": box[2] * box[3],
+            "iscrowd": 0,
+            **more,
+        }
+        for number, (image, category, box) in enumerate(marks)
+    ]
+
+
+@pytest.fixture
+def write_coco(tmp_path: Path, write_image: Callable[..., Path]) -> Callable[..., None]:
+    """Writes a JSON file and images of 40 x 32 pixels."""
+
+    def write(file: str, files: dict[str, str], marks: list[dict], categories: list[dict], first: int = 0) -> None:
+        images = [
+            {"id": number, "width": 40, "height": 32, "file_name": name}
+            for number, name in enumerate(files.values(), first)
+        ]
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        content = {"images": images, "annotations": marks, "categories": categories, "info": {}, "licenses": []}
+        (tmp_path / file).write_text(json.dumps(content))
+        for path in files:
+            write_image(tmp_path / path)
+
+    return write
+
+
+def test_a_coco_export_of_cvat_is_read(write_coco: Callable, tmp_path: Path) -> None:
+    categories = [{"id": 1, "name": "cat", "supercategory": ""}, {"id": 2, "name": "dog", "supercategory": ""}]
+    marks = rows(
+        (1, 2, [1, 2, 8, 6]), (1, 1, [3, 3, 17, 27]), segmentation=[[1, 2, 9, 2, 9, 8]], attributes={"occluded": False}
+    )
+    files = {"images/a.jpg": "a.jpg", "images/x/b.jpg": "x/b.jpg"}
+    write_coco("annotations/instances_default.json", files, marks, categories, first=1)
+    places = {"annotations": str(tmp_path / "annotations/instances_default.json"), "images": str(tmp_path / "images")}
+    dataset = CocoBoxes("train", **places, objects="all", masks=True, splits=ALL)
+    assert objects_of(dataset) == {"a.jpg": [("dog", [1, 2, 9, 8]), ("cat", [3, 3, 20, 30])], "x/b.jpg": []}
+    assert dataset[0]["objects"]["masks"].any((1, 2)).all()
+
+
+@pytest.mark.parametrize(
+    "stated", ["images\\1\\{}.jpg", "images/1/{}.jpg", "../images/1/{}.jpg", "..\\..\\images\\1\\{}.jpg"]
+)
+def test_a_coco_export_of_label_studio_is_read(write_coco: Callable, tmp_path: Path, stated: str) -> None:
+    """`result.json` beside `images/`, with categories from 0 on and empty segmentations."""
+    files = {f"images/1/{name}.jpg": stated.format(name) for name in ("3f-a", "4e-b")}
+    marks = rows((0, 0, [1.5, 2, 8, 6]), (1, 1, [3, 3, 17, 27]), segmentation=[], ignore=0)
+    write_coco("result.json", files, marks, [{"id": 0, "name": "cat"}, {"id": 1, "name": "dog"}])
+    dataset = CocoBoxes("train", str(tmp_path / "result.json"), str(tmp_path), objects="all", splits=ALL)
+    assert [*objects_of(dataset).values()] == [[("cat", [1.5, 2, 9.5, 8])], [("dog", [3, 3, 20, 30])]]
+    assert dataset[0]["image"].shape == (32, 40, 3)
+
+
+def test_a_file_above_the_folder_of_a_coco_file_is_never_read(write_coco: Callable, tmp_path: Path) -> None:
+    write_coco("set/result.json", {"a.jpg": "../a.jpg"}, rows((0, 0, [1, 2, 8, 6])), [{"id": 0, "name": "cat"}])
+    with pytest.raises(InputError, match=r"image 0: '\.\./a\.jpg' leaves"):
+        CocoBoxes("train", str(tmp_path / "set/result.json"), str(tmp_path / "set"))
+
+
+def test_a_coco_export_of_roboflow_is_read(write_coco: Callable, tmp_path: Path) -> None:
+    """A file beside the images of each split, and a category without objects that groups the others."""
+    categories = [
+        {"id": 0, "name": "animals", "supercategory": "none"},
+        {"id": 1, "name": "cat", "supercategory": "animals"},
+        {"id": 2, "name": "dog", "supercategory": "animals"},
+    ]
+    for split, category in (("train", 1), ("valid", 2), ("test", 1)):
+        files = {f"{split}/{split}_jpg.rf.0a.jpg": f"{split}_jpg.rf.0a.jpg"}
+        write_coco(f"{split}/_annotations.coco.json", files, rows((0, category, [1, 2, 8, 6])), categories)
+    places = {"annotations": str(tmp_path / "{split}/_annotations.coco.json"), "images": str(tmp_path / "{split}")}
+    for split, name, label in (("train", "train", "cat"), ("val", "valid", "dog"), ("test", "test", "cat")):
+        dataset = CocoBoxes(split, **places, objects="all")
+        assert dataset.class_names == ["cat", "dog"]
+        assert objects_of(dataset) == {f"{name}_jpg.rf.0a.jpg": [(label, [1, 2, 9, 8])]}

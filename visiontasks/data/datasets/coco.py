@@ -1,9 +1,10 @@
 """COCO JSON files, and the boxes in them."""
 
+import re
 import reprlib
 from collections import Counter
 from collections.abc import Sequence
-from os.path import normpath
+from os.path import isfile, normpath
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -143,7 +144,7 @@ def _read(path: Path, folder: Path) -> tuple[list[str], list[CocoImage]]:
         used[category] += 1
         found[image].append((where, label[category], row))
     listed = sorted(images.items(), key=lambda item: item[1]["file_name"])
-    places = [(row["file_name"], f"{path}, image {number}") for number, row in listed]
+    places = [(_below(row["file_name"], folder), f"{path}, image {number}") for number, row in listed]
     read: dict[str, CocoImage] = {}
     for file, (number, row), (name, where) in zip(files_inside(folder, places), listed, places, strict=True):
         image = CocoImage(file, name, where, stated_size(row.get("height"), row.get("width")), found[number])
@@ -155,6 +156,12 @@ def _read(path: Path, folder: Path) -> tuple[list[str], list[CocoImage]]:
         same = "the same image, class, box and outline as one before them"
         rank_zero_warn(f"{path}: {copies} annotations have {same} and do not count.")
     return _names(categories, used, path), list(read.values())
+
+
+def _below(name: str, folder: Path) -> str:
+    """Returns a name without the `../` in front of it, as Label Studio writes, if such a file is in the folder."""
+    plain = re.sub(r"^(\.\.[/\\])+", "", name)
+    return plain if plain != name and isfile(folder / plain.replace("\\", "/")) else name
 
 
 def _names_of(path: Path) -> list[str]:

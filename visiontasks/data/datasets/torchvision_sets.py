@@ -14,9 +14,10 @@ from visiontasks.core.errors import InputError
 from visiontasks.core.images import read_size
 from visiontasks.core.objects import Objects, make_objects
 from visiontasks.data.datasets.base import FileSet, VisionDataset
+from visiontasks.data.datasets.beside import ImageFiles
 from visiontasks.data.datasets.masks import MaskFolder
 from visiontasks.data.datasets.records import Box, area, checked_box
-from visiontasks.data.datasets.voc import ImageFiles, read_voc
+from visiontasks.data.datasets.voc import read_voc
 from visiontasks.data.masks import MaskEncoding
 from visiontasks.data.splits import Splits
 
