@@ -175,7 +175,7 @@ def test_voc_lists_say_what_belongs_to_a_split(voc: Callable) -> None:
     data = VocBoxes("train", str(root))
     assert [data.name(i) for i in range(len(data))] == ["c.jpg", "a.jpg"]
     assert len(VocBoxes("val", str(root))) == 1
-    with pytest.raises(MissingSplit, match=r"test\.txt: no such list"):
+    with pytest.raises(MissingSplit, match=r"ImageSets/Main: no 'test'; there are train, val"):
         VocBoxes("test", str(root))
     (root / "ImageSets/Main/test.txt").write_text("d\nq\n")
     with pytest.raises(InputError, match=r"test\.txt, line 2: the annotation q\.xml is missing"):
@@ -190,7 +190,7 @@ def test_hidden_files_do_not_shift_the_lists(voc: Callable, caplog: Any) -> None
     (root / "ImageSets/Main/val.txt").write_text("b")
     with caplog.at_level("INFO"):
         assert VocBoxes("train", str(root), splits=ALL).name(0) == "a.jpg"
-    assert "has lists, so Splits(val=0.0" in caplog.text
+    assert "ImageSets/Main has the splits, so Splits(val=0.0" in caplog.text
     assert VocBoxes("val", str(root)).name(0) == "b.jpg"
 
 
@@ -415,7 +415,7 @@ def test_coco_may_have_one_file_a_split(write_coco: Callable, tmp_path: Path) ->
     arguments = {"annotations": str(tmp_path / "instances_{split}.json"), "images": str(tmp_path / "photos")}
     assert boxes(CocoBoxes("train", **arguments)) == [[1, 1, 6, 6]]
     assert boxes(CocoBoxes("val", **arguments)) == [[2, 2, 8, 8]]
-    with pytest.raises(MissingSplit, match=r"instances_test\.json: no such file; there are train, val"):
+    with pytest.raises(MissingSplit, match=r"instances_\{split\}\.json: no 'test'; there are train, val"):
         CocoBoxes("test", **arguments)
     with pytest.raises(InputError, match=r"no_train\.json: no such file, nor one of another split"):
         CocoBoxes("train", str(tmp_path / "no_{split}.json"), str(tmp_path))

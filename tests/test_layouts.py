@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,19 @@ import pytest
 from PIL import Image
 
 from visiontasks.core.errors import InputError
-from visiontasks.data import CsvTable, InstanceFolder, MaskFolder, Splits, VisionDataset
+from visiontasks.data import (
+    CocoBoxes,
+    CocoMasks,
+    CsvTable,
+    ImageFolder,
+    InstanceFolder,
+    LabelMe,
+    MaskFolder,
+    Splits,
+    VisionDataset,
+    VocBoxes,
+    YoloBoxes,
+)
 from visiontasks.data.splits import MissingSplit
 
 ALL = Splits(val=0)
@@ -255,7 +270,7 @@ def test_a_split_is_in_the_folder_or_the_name_of_the_file(
     for split, word in (("train", "train"), ("val", "Valid")):
         (found,) = names(MaskFolder(split, root, ["no", "yes"], images, masks))
         assert word in found
-    with pytest.raises(MissingSplit, match="no such folder, or no image that fits"):
+    with pytest.raises(MissingSplit, match=r"\{stem\}.*png: no 'test'; there are train, val"):
         MaskFolder("test", root, ["no", "yes"], images, masks)
 
 
@@ -290,3 +305,404 @@ def test_a_list_names_stems_of_patterns(write_masks: Callable, tmp_path: Path) -
     (tmp_path / "train.txt").write_text("b\n")
     dataset = MaskFolder("train", root, ["no", "yes"], "{stem}_photo.jpg", "{stem}_mask.png", lists="{split}.txt")
     assert names(dataset) == ["b_photo.jpg"]
+
+
+# Splits
+
+
+BOX = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>8</ymax></bndbox>"
+
+
+@pytest.fixture
+def without_val(tmp_path: Path, write_image: Callable[..., Path]) -> dict[str, Callable[..., VisionDataset]]:
+    """Sets of eight images of train and two of test, in every layout that can say so; the image t7.png is t0.png."""
+    files = [("train", f"t{i}") for i in range(8)] + [("test", f"u{i}") for i in range(2)]
+    mask = Image.fromarray(np.eye(32, 40, dtype=np.uint8))
+    texts = {
+        "table.csv": ["path,label,split"],
+        "data.yaml": ["names: [a, b]", "train: images/train", "test: images/test"],
+    }
+    for number, (split, name) in enumerate(files):
+        label = "ab"[number % 2]
+        image = write_image(tmp_path / f"images/{split}/{name}.png")
+        if name == "t7":
+            shutil.copy(tmp_path / "images/train/t0.png", image)
+        for folder in (f"masks/{split}", f"folders/{split}/{label}", "JPEGImages", "Annotations", f"labels/{split}"):
+            (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        mask.save(tmp_path / f"masks/{split}/{name}.png")
+        shutil.copy(image, tmp_path / f"folders/{split}/{label}/{name}.png")
+        shutil.copy(image, tmp_path / f"JPEGImages/{name}.png")
+        xml = f"<annotation><object><name>{label}</name>{BOX}</object></annotation>"
+        (tmp_path / f"Annotations/{name}.xml").write_text(xml)
+        (tmp_path / f"labels/{split}/{name}.txt").write_text(f"{number % 2} 0.5 0.5 0.2 0.2")
+        texts.setdefault(f"ImageSets/Main/{split}.txt", []).append(name)
+        texts["table.csv"].append(f"images/{split}/{name}.png,{label},{split}")
+        texts.setdefault(f"{split}.txt", []).append(f"images/{split}/{name}.png masks/{split}/{name}.png")
+        texts.setdefault("all.txt", []).append(f"images/{split}/{name}.png masks/{split}/{name}.png")
+    shape = {"bbox": [1, 1, 8, 7], "segmentation": [[1, 1, 9, 1, 9, 8]]}
+    for split in ("train", "test"):
+        photos = sorted(path.name for path in (tmp_path / f"images/{split}").iterdir())
+        images = [{"id": i, "file_name": name} for i, name in enumerate(photos)]
+        marks = [{"id": i, "image_id": i, "category_id": i % 2, **shape} for i in range(len(photos))]
+        coco = {"images": images, "annotations": marks, "categories": [{"id": i, "name": "ab"[i]} for i in range(2)]}
+        texts[f"{split}.json"] = [json.dumps(coco)]
+    for name, lines in texts.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("\n".join(lines))
+    coco = {"annotations": str(tmp_path / "{split}.json"), "images": str(tmp_path / "images/{split}")}
+    masks = partial(MaskFolder, root=str(tmp_path), class_names=["a", "b"])
+    return {
+        "folder": partial(ImageFolder, root=str(tmp_path / "folders")),
+        "table": partial(CsvTable, path=str(tmp_path / "table.csv")),
+        "boxes": partial(CocoBoxes, **coco),
+        "regions": partial(CocoMasks, **coco),
+        "XML": partial(VocBoxes, root=str(tmp_path)),
+        "YOLO": partial(YoloBoxes, path=str(tmp_path / "data.yaml")),
+        "masks": partial(masks, images="images/{split}", masks="masks/{split}"),
+        "lists": partial(masks, lists="{split}.txt"),
+        "list": partial(masks, lists="all.txt"),
+        "objects": partial(
+            InstanceFolder, root=str(tmp_path), class_names=["a"], images="images/{split}", masks="masks/{split}"
+        ),
+    }
+
+
+KINDS = ["folder", "table", "boxes", "regions", "XML", "YOLO", "masks", "lists", "objects"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_train_is_divided_if_there_is_no_val(without_val: dict, kind: str, caplog: Any) -> None:
+    """The first, with its copy, is held out of training, and the test part is what it was."""
+    make = without_val[kind]
+    with caplog.at_level("INFO"):
+        parts = {split: names(make(split, splits=Splits(fold=0, folds=4))) for split in ("train", "val", "test")}
+    stems = {split: sorted(Path(name).stem for name in found) for split, found in parts.items()}
+    order = ["t0", "t2", "t4", "t6", "t1", "t3", "t5", "t7"] if kind == "folder" else [f"t{i}" for i in range(8)]
+    assert stems["val"] == sorted(order[::4])
+    assert stems["test"] == ["u0", "u1"]
+    assert stems["train"] == sorted({*order} - {*stems["val"], "t7"})
+    assert caplog.text.count("has no val, so Splits(") == 1
+    with pytest.raises(InputError, match=r"splits\.test: 0\.2, but .* has a test part of its own\. Set `splits"):
+        make("train", splits=Splits(test=0.2))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_train_may_be_used_as_a_whole(without_val: dict, kind: str) -> None:
+    assert len(without_val[kind]("train", splits=ALL)) == 8
+    with pytest.raises(MissingSplit, match="the val split is empty: 8 samples"):
+        without_val[kind]("val", splits=ALL)
+
+
+def test_one_list_is_divided(without_val: dict) -> None:
+    parts = [names(without_val["list"](split, splits=Splits(fold=0, folds=5))) for split in ("train", "val")]
+    assert [Path(name).stem for name in parts[1]] == ["t0", "t5"]
+    assert [Path(name).stem for name in parts[0]] == ["t1", "t2", "t3", "t4", "t6", "u0", "u1"]  # t7 is t0
+
+
+# Folders
+
+
+@pytest.fixture
+def write_folders(tmp_path: Path, write_image: Callable[..., Path]) -> Callable[..., str]:
+    """Writes two images into each folder."""
+
+    def write(folders: str) -> str:
+        for folder in folders.split():
+            for name in "xy":
+                write_image(tmp_path / folder / f"{folder.replace('/', '-')}-{name}.png")
+        return str(tmp_path)
+
+    return write
+
+
+def test_keep_chooses_classes_of_a_folder_and_counts_the_rest(write_folders: Callable, caplog: Any) -> None:
+    root = write_folders("train/bus train/car train/dog train/emu val/car val/yak val/bus")
+    with caplog.at_level("INFO"):
+        parts = [ImageFolder(split, root, keep=["car", "bus"]) for split in ("train", "val")]
+    assert [part.class_names for part in parts] == [["car", "bus"]] * 2
+    assert [part.labels().tolist() for part in parts] == [[0, 0, 1, 1]] * 2
+    assert names(parts[1])[0] == "val/car/val-car-x.png"
+    assert "train: 4 images of 2 other classes are left out: dog, emu" in caplog.text
+    assert "val: 2 images of 1 other classes are left out: yak" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("keep", "message"),
+    [
+        (["bus", "cat"], "keep: 'cat' is not a class of the set; did you mean 'car'"),
+        (["bus"], "keep: found one class, 'bus'; classification needs at least two"),
+        (["bus", "bus"], "keep: the class 'bus' is named twice"),
+        ([], "keep: found no class"),
+    ],
+)
+def test_classes_that_cannot_be_kept_are_an_error(write_folders: Callable, keep: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        ImageFolder("train", write_folders("bus car"), keep=keep)
+
+
+@pytest.mark.parametrize("name", ["train", "test", "val", "Training"])
+def test_a_class_may_have_the_name_of_a_split(write_folders: Callable, name: str) -> None:
+    root = write_folders(f"bus car {name}")
+    with pytest.warns(UserWarning, match=f"{name}/ holds images, as the other folders do, so it is a class"):
+        assert ImageFolder("train", root, ALL).class_names == sorted(["bus", "car", name])
+
+
+def test_folders_of_folders_are_splits_whatever_lies_beside_them(write_folders: Callable) -> None:
+    root = write_folders("train/bus train/car test unlabeled")  # as Kaggle has them
+    assert ImageFolder("train", root, ALL).class_names == ["bus", "car"]
+    with pytest.raises(InputError, match="an image outside the class folders"):
+        ImageFolder("test", root)
+    shutil.rmtree(Path(root) / "test")
+    assert ImageFolder("train", root, ALL).class_names == ["bus", "car"]
+
+
+@pytest.mark.parametrize(
+    ("folders", "message"),
+    [
+        ("train test", "an image outside the class folders"),
+        ("train sample", r"train/ may be a split or a class, like \['sample'\]"),
+        ("train test val bus car", "test/ and train/ and val/ may be a split or a class"),
+        ("train/steam train/diesel bus car", r"train/ may be a split or a class, like \['bus', 'car'\]"),
+    ],
+)
+def test_a_folder_that_may_be_a_split_or_a_class_is_an_error(
+    write_folders: Callable, folders: str, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        ImageFolder("train", write_folders(folders))
+
+
+@pytest.mark.parametrize(
+    ("folders", "keep"),
+    [
+        ("train sample", ["train", "sample"]),
+        ("train test val bus car", ["bus", "car", "test"]),
+        ("train test val bus car", ["bus", "car"]),
+        ("train/steam train/diesel bus car", ["bus", "train"]),
+        ("train/steam train/diesel bus car", ["steam", "diesel"]),
+    ],
+)
+def test_keep_says_what_is_a_class(write_folders: Callable, folders: str, keep: list[str]) -> None:
+    assert ImageFolder("train", write_folders(folders), ALL, keep).class_names == keep
+
+
+# LabelMe
+
+
+def shape(label: Any, points: Any, kind: Any = "polygon", **more: Any) -> dict[str, Any]:
+    return {"label": label, "points": points, "group_id": None, "shape_type": kind, "flags": {}, **more}
+
+
+TRIANGLE = [[2, 4], [10, 4], [2, 12]]
+
+
+@pytest.fixture
+def labelme(tmp_path: Path, write_image: Callable[..., Path]) -> Callable[..., LabelMe]:
+    """Writes images of 40 x 32 pixels, a.png and so on, each with the JSON file that LabelMe writes, and reads them."""
+
+    def read(*files: Any, **options: Any) -> LabelMe:
+        for name, shapes in zip("abcdefgh", files, strict=False):
+            write_image(tmp_path / f"{name}.png")
+            content = {"version": "5.5.0", "flags": {}, "shapes": shapes, "imagePath": f"..\\x\\{name}.png"}
+            content |= {"imageData": "iVBORw0KGgo=", "imageHeight": 32, "imageWidth": 40}
+            (tmp_path / f"{name}.json").write_text(shapes if isinstance(shapes, str) else json.dumps(content))
+        return LabelMe("train", str(tmp_path), **{"splits": ALL, **options})
+
+    return read
+
+
+def test_shapes_of_labelme_are_objects_with_boxes_and_pixels(labelme: Callable) -> None:
+    shapes = [
+        shape("cat", TRIANGLE),
+        shape("dog", [[20, 20], [10, 10]], "rectangle"),
+        shape("cat", [[30, 8], [30, 3]], "circle"),
+        shape("dog", [[1, 1], [3, 1], [3, 3], [1, 3]], "rectangle"),
+        shape("cat", [[0, 0], [8, 0], [0, 8]], None),
+    ]
+    dataset = labelme(shapes, [], masks=True)
+    labels, boxes = zip(*objects_of(dataset)["a.png"], strict=True)
+    assert labels == ("cat", "dog", "cat", "dog", "cat")
+    assert boxes == ([2, 4, 10, 12], [10, 10, 20, 20], [25, 3, 35, 13], [1, 1, 3, 3], [0, 0, 8, 8])
+    assert objects_of(dataset)["b.png"] == []
+    masks = dataset[0]["objects"]["masks"]
+    assert masks.shape == (5, 32, 40)
+    assert masks[1].sum() == 100
+    assert masks[1][10:20, 10:20].all()
+    assert masks[0].sum() == pytest.approx(32, abs=8)
+    assert masks[2].sum() == pytest.approx(np.pi * 25, abs=10)
+    assert dataset.size(0) == (32, 40)
+
+
+def test_shapes_of_a_group_are_one_object(labelme: Callable) -> None:
+    """Parts of one object, as LabelMe's own conversion to COCO joins them."""
+    far = [[x + 20, y + 10] for x, y in TRIANGLE]
+    shapes = [shape("cat", TRIANGLE, group_id=1), shape("dog", TRIANGLE, group_id=1), shape("cat", far, group_id=1)]
+    dataset = labelme(shapes, masks=True)
+    assert objects_of(dataset) == {"a.png": [("cat", [2, 4, 30, 22]), ("dog", [2, 4, 10, 12])]}
+    masks = dataset[0]["objects"]["masks"]
+    assert masks[0].sum() == 2 * masks[1].sum()
+
+
+def test_images_without_a_file_of_labelme_are_left_out_and_counted(
+    labelme: Callable, tmp_path: Path, write_image: Callable[..., Path]
+) -> None:
+    write_image(tmp_path / "later/z.png")
+    with pytest.warns(UserWarning, match=r"1 of 3 images have no annotation and are left out: z\.png"):
+        assert names(labelme([shape("cat", TRIANGLE)], [])) == ["a.png", "b.png"]
+
+
+def test_folders_of_labelme_say_the_splits(labelme: Callable, tmp_path: Path) -> None:
+    labelme(*[[shape(label, TRIANGLE)] for label in ("cat", "dog", "cat", "dog")])
+    for split, stems in (("Train", "abc"), ("valid", "d")):
+        (tmp_path / split).mkdir()
+        for file in [tmp_path / f"{stem}{suffix}" for stem in stems for suffix in (".png", ".json")]:
+            file.rename(tmp_path / split / file.name)
+    root = str(tmp_path / "{split}")
+    train, val = LabelMe("train", root), LabelMe("val", root)
+    assert (names(train), names(val)) == (["a.png", "b.png", "c.png"], ["d.png"])
+    assert train.class_names == val.class_names == ["cat", "dog"]
+    with pytest.raises(MissingSplit, match="no 'test'; there are train, val"):
+        LabelMe("test", root)
+    shutil.rmtree(tmp_path / "valid")
+    assert sum(len(LabelMe(split, root, splits=Splits(fold=0, folds=3))) for split in ("train", "val")) == 3
+    with pytest.raises(InputError, match="train: no such folder"):
+        LabelMe("train", str(tmp_path / "x{split}"))
+
+
+def test_keep_leaves_out_labels_of_points(labelme: Callable) -> None:
+    shapes = [shape("nose", [[3, 3]], "point"), shape("cat", TRIANGLE)]
+    assert objects_of(labelme(shapes, keep=["cat"])) == {"a.png": [("cat", [2, 4, 10, 12])]}
+    with pytest.raises(InputError, match=r"a\.json, shape 1: shape_type must be one of .*found 'point'.*`keep`"):
+        labelme(shapes)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("[]", "not a LabelMe file"),
+        ('{"images": [], "annotations": []}', "not a LabelMe file: 'shapes' must be a list .*Move it elsewhere"),
+        ('{"shapes": [1]}', "not a LabelMe file"),
+        ([shape("", TRIANGLE)], "shape 1: it has no label; found ''"),
+        ([shape(None, TRIANGLE)], "shape 1: it has no label; found None"),
+        ([shape("cat", TRIANGLE[:2])], r"a polygon must have 3 or more points, x and y; found \[\[2, 4\], \[10, 4\]\]"),
+        ([shape("cat", TRIANGLE, "rectangle")], "a rectangle must have 2 or 4 points"),
+        ([shape("cat", TRIANGLE, "circle")], "a circle must have 2 points"),
+        ([shape("cat", [[1, 2], [3, "4"]], "circle")], "a circle must have 2 points"),
+        ([shape("cat", [[1, 2], [3]], "circle")], "a circle must have 2 points"),
+        ([shape("cat", [[1, 2], [3, float("nan")]], "circle")], "a circle must have 2 points"),
+        ([shape("cat", "points")], "a polygon must have 3 or more points"),
+        ([shape("cat", TRIANGLE, ["line"])], r"shape_type must be one of .*found \['line'\]"),
+        ([shape("cat", [[-4, 1], [9, 1], [9, 9]])], r"box \[-4, 1, 9, 9\] .* is outside the image"),
+        ([shape("cat", [[0.1, 0.1], [0.3, 0.1], [0.3, 0.4]])], "has shares of the image; expected pixels"),
+        ([], "no JSON file has a shape"),
+    ],
+)
+def test_an_odd_file_of_labelme_is_an_error_that_names_it(labelme: Callable, content: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        labelme(content)
+    assert "a.json" in str(caught.value) or content == []
+
+
+def test_files_of_labelme_that_lack_their_image_or_state_another_size_are_errors(
+    labelme: Callable, tmp_path: Path, write_image: Callable[..., Path]
+) -> None:
+    labelme([shape("cat", TRIANGLE)])
+    write_image(tmp_path / "a.png", size=(30, 20))
+    with pytest.raises(InputError, match=r"shape 1: made for an image of 40 x 32 pixels; .*a\.png has 30 x 20"):
+        LabelMe("train", str(tmp_path), splits=ALL)
+    (tmp_path / "a.png").rename(tmp_path / "b.png")
+    with pytest.raises(InputError, match=r"a\.json: no image a\.\* nor 'a\.png', the end .*remove the JSON file"):
+        LabelMe("train", str(tmp_path), splits=ALL)
+    (tmp_path / "a.json").unlink()
+    with pytest.raises(InputError, match=r"no \.json files in this folder"):
+        LabelMe("train", str(tmp_path), splits=ALL)
+    with pytest.raises(InputError, match="nowhere: no such folder"):
+        LabelMe("train", "nowhere")
+
+
+# COCO files of other tools
+
+
+def rows(*marks: tuple[int, int, list[float]], **more: Any) -> list[dict[str, Any]]:
+    """Annotations of (image, category, box)."""
+    return [
+        {
+            "id": number,
+            "image_id": image,
+            "category_id": category,
+            "bbox": box,
+            "area": box[2] * box[3],
+            "iscrowd": 0,
+            **more,
+        }
+        for number, (image, category, box) in enumerate(marks)
+    ]
+
+
+@pytest.fixture
+def write_coco(tmp_path: Path, write_image: Callable[..., Path]) -> Callable[..., None]:
+    """Writes a JSON file and images of 40 x 32 pixels."""
+
+    def write(file: str, files: dict[str, str], marks: list[dict], categories: list[dict], first: int = 0) -> None:
+        images = [
+            {"id": number, "width": 40, "height": 32, "file_name": name}
+            for number, name in enumerate(files.values(), first)
+        ]
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        content = {"images": images, "annotations": marks, "categories": categories, "info": {}, "licenses": []}
+        (tmp_path / file).write_text(json.dumps(content))
+        for path in files:
+            write_image(tmp_path / path)
+
+    return write
+
+
+def test_a_coco_export_of_cvat_is_read(write_coco: Callable, tmp_path: Path) -> None:
+    categories = [{"id": 1, "name": "cat", "supercategory": ""}, {"id": 2, "name": "dog", "supercategory": ""}]
+    marks = rows(
+        (1, 2, [1, 2, 8, 6]), (1, 1, [3, 3, 17, 27]), segmentation=[[1, 2, 9, 2, 9, 8]], attributes={"occluded": False}
+    )
+    files = {"images/a.jpg": "a.jpg", "images/x/b.jpg": "x/b.jpg"}
+    write_coco("annotations/instances_default.json", files, marks, categories, first=1)
+    places = {"annotations": str(tmp_path / "annotations/instances_default.json"), "images": str(tmp_path / "images")}
+    dataset = CocoBoxes("train", **places, objects="all", masks=True, splits=ALL)
+    assert objects_of(dataset) == {"a.jpg": [("dog", [1, 2, 9, 8]), ("cat", [3, 3, 20, 30])], "x/b.jpg": []}
+    assert dataset[0]["objects"]["masks"].any((1, 2)).all()
+
+
+@pytest.mark.parametrize(
+    "stated", ["images\\1\\{}.jpg", "images/1/{}.jpg", "../images/1/{}.jpg", "..\\..\\images\\1\\{}.jpg"]
+)
+def test_a_coco_export_of_label_studio_is_read(write_coco: Callable, tmp_path: Path, stated: str) -> None:
+    """`result.json` beside `images/`, with categories from 0 on and empty segmentations."""
+    files = {f"images/1/{name}.jpg": stated.format(name) for name in ("3f-a", "4e-b")}
+    marks = rows((0, 0, [1.5, 2, 8, 6]), (1, 1, [3, 3, 17, 27]), segmentation=[], ignore=0)
+    write_coco("result.json", files, marks, [{"id": 0, "name": "cat"}, {"id": 1, "name": "dog"}])
+    dataset = CocoBoxes("train", str(tmp_path / "result.json"), str(tmp_path), objects="all", splits=ALL)
+    assert [*objects_of(dataset).values()] == [[("cat", [1.5, 2, 9.5, 8])], [("dog", [3, 3, 20, 30])]]
+    assert dataset[0]["image"].shape == (32, 40, 3)
+
+
+def test_a_file_above_the_folder_of_a_coco_file_is_never_read(write_coco: Callable, tmp_path: Path) -> None:
+    write_coco("set/result.json", {"a.jpg": "../a.jpg"}, rows((0, 0, [1, 2, 8, 6])), [{"id": 0, "name": "cat"}])
+    with pytest.raises(InputError, match=r"image 0: '\.\./a\.jpg' leaves"):
+        CocoBoxes("train", str(tmp_path / "set/result.json"), str(tmp_path / "set"))
+
+
+def test_a_coco_export_of_roboflow_is_read(write_coco: Callable, tmp_path: Path) -> None:
+    """A file beside the images of each split, and a category without objects that groups the others."""
+    categories = [
+        {"id": 0, "name": "animals", "supercategory": "none"},
+        {"id": 1, "name": "cat", "supercategory": "animals"},
+        {"id": 2, "name": "dog", "supercategory": "animals"},
+    ]
+    for split, category in (("train", 1), ("valid", 2), ("test", 1)):
+        files = {f"{split}/{split}_jpg.rf.0a.jpg": f"{split}_jpg.rf.0a.jpg"}
+        write_coco(f"{split}/_annotations.coco.json", files, rows((0, category, [1, 2, 8, 6])), categories)
+    places = {"annotations": str(tmp_path / "{split}/_annotations.coco.json"), "images": str(tmp_path / "{split}")}
+    for split, name, label in (("train", "train", "cat"), ("val", "valid", "dog"), ("test", "test", "cat")):
+        dataset = CocoBoxes(split, **places, objects="all")
+        assert dataset.class_names == ["cat", "dog"]
+        assert objects_of(dataset) == {f"{name}_jpg.rf.0a.jpg": [(label, [1, 2, 9, 8])]}

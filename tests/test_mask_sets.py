@@ -182,7 +182,7 @@ def test_the_splits_are_those_of_the_boxes(write_coco: Callable, tmp_path: Path,
     write_coco(coco(images=images[:3]), "val.json")
     arguments["annotations"] = str(tmp_path / "{split}.json")
     assert names(CocoMasks("val", **arguments)) == ["0.png", "1.png", "2.png"]
-    with pytest.raises(MissingSplit, match=r"train\.json: no such file; there are val"):
+    with pytest.raises(MissingSplit, match=r"json: no 'train'; there are val"):
         CocoMasks("train", **arguments)
 
 
@@ -444,7 +444,7 @@ def test_voc_is_read_by_its_lists(tmp_path: Path) -> None:
     assert len(data.mask_names) == 21
     assert [data.mask_names[i] for i in (0, 1, 15, 20)] == ["background", "aeroplane", "person", "tvmonitor"]
     assert data.class_names == []
-    with pytest.raises(MissingSplit, match=r"VOC2012/ImageSets/Segmentation/test\.txt: no such list"):
+    with pytest.raises(MissingSplit, match=r"ImageSets/Segmentation/\{split\}\.txt: no 'test'; there are train, val"):
         VOCSegmentation("test", str(tmp_path))
 
 

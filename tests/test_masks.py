@@ -278,7 +278,7 @@ def test_folders_of_a_split_say_what_belongs_to_it(write_pairs: Callable, caplog
         found = [names(MaskFolder(s, root, NAMES, **places, splits=Splits(val=0.5))) for s in ("train", "val")]
     assert found == [["train/photos/train1.jpg"], ["val/photos/val1.jpg"]]
     assert "{split}/photos has the splits, so Splits(val=0.5" in caplog.text
-    with pytest.raises(MissingSplit, match=r"test/photos: no such folder"):
+    with pytest.raises(MissingSplit, match=r"\{split\}/photos: no 'test'; there are train, val"):
         MaskFolder("test", root, NAMES, **places)
 
 
@@ -289,8 +289,8 @@ def test_a_list_says_what_belongs_to_a_split(write_pairs: Callable, line: str) -
     Path(root, "masks", "a.png").unlink()
     Path(root, "train.txt").write_text(f"{line}\n\n")
     assert names(MaskFolder("train", root, NAMES, lists="{split}.txt")) == ["images/b.jpg"]
-    with pytest.raises(MissingSplit, match=r"val\.txt: no such list"):
-        MaskFolder("val", root, NAMES, lists="{split}.txt")
+    with pytest.raises(MissingSplit, match=r"train\.txt: no such list"):
+        MaskFolder("train", root, NAMES, lists="lists/{split}.txt")
 
 
 LISTS = {

@@ -1,8 +1,10 @@
 """Text that users write: lists, tables and names."""
 
+import json
 import unicodedata
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from os import PathLike
+from typing import Any
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.images import read_bytes, shown
@@ -15,6 +17,17 @@ JOINERS = "\u200c\u200d"
 def read_text(path: str | PathLike[str]) -> str:
     """Returns the text of a file; see `decode_text`."""
     return decode_text(read_bytes(path), shown(path))
+
+
+def read_json(path: str | PathLike[str], limit: int = -1) -> Any:
+    """Returns the content of a JSON file; one that is not JSON, or has more than `limit` bytes, is an InputError."""
+    data = read_bytes(path, limit if limit < 0 else limit + 1)
+    if 0 <= limit < len(data):
+        raise InputError(f"{shown(path)}: more than {limit:,} bytes, too much for such a file.")
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{shown(path)}: not JSON ({error}).") from None
 
 
 def decode_text(data: bytes, name: str, errors: str = "strict") -> str:

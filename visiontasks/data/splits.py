@@ -1,7 +1,7 @@
 """Division of samples into train, val and test."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from os.path import exists
 from pathlib import Path
@@ -72,10 +72,30 @@ class Splits:
             raise MissingSplit(f"the {split} split is empty: {len(labels)} samples, {self}.")
         return chosen
 
-    def log_unused(self, split: str, reason: str) -> None:
-        """Logs, for train only, that the data has its own splits, if any value here is not the default."""
-        if split == "train" and self != Splits():
-            rank_zero_info(f"{reason}, so {self} is not used.")
+    def part(self, split: str, there: Collection[str], where: str) -> tuple[str, bool]:
+        """Returns the part of a set that holds a split, and whether it is divided: train is, if there is no val.
+
+        The log says, for train only, that the part is divided, or that these values are not used.
+
+        Args:
+            split: train, val or test.
+            there: The splits that the set defines; if none, all of it counts as train, and is divided.
+            where: The set, for messages.
+
+        Raises:
+            MissingSplit: The set has no such part.
+            InputError: `test` would divide train, but the set has a test part.
+        """
+        divided = "val" not in there and (split == "train" or split not in there)
+        if there and (source := "train" if divided else split) not in there:
+            raise MissingSplit(f"{where}: no {source!r}; there are {', '.join(sorted(there))}.")
+        if divided and "test" in there and self.test:
+            raise InputError(f"splits.test: {self.test}, but {where} has a test part of its own. Set `splits.test: 0`.")
+        if split == "train" and divided and there:
+            rank_zero_info(f"{where} has no val, so {self} divides train.")
+        elif split == "train" and there and self != Splits():
+            rank_zero_info(f"{where} has the splits, so {self} is not used.")
+        return "train" if divided else split, divided
 
     def _by_class(self, labels: np.ndarray) -> np.ndarray:
         """Takes every n-th of the samples sorted by class, so that each class gives its share, small ones in turn."""

@@ -8,6 +8,7 @@ from visiontasks.data.datasets.coco import CocoBoxes
 from visiontasks.data.datasets.coco_masks import CocoMasks
 from visiontasks.data.datasets.folder import ImageFolder
 from visiontasks.data.datasets.instances import InstanceFolder
+from visiontasks.data.datasets.labelme import LabelMe
 from visiontasks.data.datasets.masks import MaskFolder
 from visiontasks.data.datasets.shapes import Scenes, Shapes
 from visiontasks.data.datasets.table import CsvTable
@@ -21,6 +22,6 @@ for _module in iter_modules(__path__):
 
 __all__ = [
     "CIFAR10", "MNIST", "CocoBoxes", "CocoMasks", "CsvTable", "FashionMNIST", "ImageFolder", "InstanceFolder",
-    "MaskFolder", "OxfordIIITPet", "Scenes", "Shapes", "VOCSegmentation", "VisionDataset", "VocBoxes", "Windows",
-    "YoloBoxes",
+    "LabelMe", "MaskFolder", "OxfordIIITPet", "Scenes", "Shapes", "VOCSegmentation", "VisionDataset", "VocBoxes",
+    "Windows", "YoloBoxes",
 ]  # fmt: skip

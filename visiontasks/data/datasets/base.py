@@ -4,6 +4,7 @@ import hashlib
 import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -185,3 +186,16 @@ def check_class_names(class_names: list[str], where: str, fewest: int = 2) -> No
         known.add(name)
         if (twin := seen.setdefault(name.casefold(), name)) != name:
             rank_zero_warn(f"{where}: the classes {twin!r} and {name!r} differ only in case.")
+
+
+def kept_classes(keep: list[str] | None, class_names: list[str], fewest: int = 1) -> list[str]:
+    """Returns the classes that are used: those of `keep` in its order, or all; another name is an `InputError`."""
+    if keep is None:
+        return class_names
+    check_class_names(keep, "keep", fewest)
+    for name in keep:
+        if name not in class_names:
+            close = get_close_matches(name, class_names, 1)
+            hint = f"did you mean {close[0]!r}" if close else f"there are {class_names}"
+            raise InputError(f"keep: {name!r} is not a class of the set; {hint}?".replace("]?", "]."))
+    return keep

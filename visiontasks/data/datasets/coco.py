@@ -1,9 +1,10 @@
 """COCO JSON files, and the boxes in them."""
 
+import re
 import reprlib
 from collections import Counter
 from collections.abc import Sequence
-from os.path import normpath
+from os.path import isfile, normpath
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,10 +14,10 @@ from visiontasks.core.errors import InputError
 from visiontasks.core.text import normal
 from visiontasks.data.datasets.base import check_class_names
 from visiontasks.data.datasets.coco_json import Id, by_id, read_content, to_id
-from visiontasks.data.datasets.copies import without_copies
+from visiontasks.data.datasets.copies import divide
 from visiontasks.data.datasets.objects import ObjectSet, OnInvalidBox, OnSeveralObjects
 from visiontasks.data.datasets.records import Annotation, Record, files_inside, first_of_each, four_numbers, stated_size
-from visiontasks.data.splits import SPLITS, MissingSplit, Splits, split_path
+from visiontasks.data.splits import SPLITS, Splits, split_path
 
 Names = list[str] | None
 SHAPE = ("bbox", "segmentation", "iscrowd")
@@ -36,11 +37,11 @@ class CocoImage(NamedTuple):
 class CocoBoxes(ObjectSet):
     """Images with boxes in one COCO JSON file, or in one file per split.
 
-    If `annotations` contains `{split}`, the files define the splits. Otherwise the images in string order of their
-    names are divided by `splits`. The classes are the categories of the (train) file in the order of their ids, which
-    may have gaps; a category that only groups others is none. Crowds (`iscrowd`) are left out, but with
-    `objects: labels` their classes count as present, and with `objects: all` their regions are neither object nor
-    background. An image that is listed without an annotation has no object.
+    If `annotations` contains `{split}`, the files define the splits; without one for val, `splits` divides train. The
+    images of a single file in string order of their names are divided by `splits`. The classes are the categories of
+    the (train) file in the order of their ids, which may have gaps; a category that only groups others is none. Crowds
+    (`iscrowd`) are left out, but with `objects: labels` their classes count as present, and with `objects: all` their
+    regions are neither object nor background. An image that is listed without an annotation has no object.
 
     Args:
         split: train, val or test.
@@ -49,7 +50,7 @@ class CocoBoxes(ObjectSet):
         objects: Use the `largest` of several objects, or the `first`; `skip` the image; `error`; or use all `labels`,
             or `all` objects, which may be none.
         boxes: Raise an `error` for a box not inside its image, or `clip` the box and drop it if no area is left.
-        splits: How a single file is divided.
+        splits: How a single file, or train without val, is divided.
         class_names: If given, the categories to use and their order; annotations of others are left out and counted.
         keep: If given, the classes to use and their order; objects of other classes are dropped and counted.
         absent: Keep images without an object, whose box is then known to be absent; else they are left out.
@@ -89,32 +90,29 @@ def read_coco(
         without copies of images of other splits.
     """
     by_file = "{split}" in annotations
-    path, folder = split_path(annotations, split), split_path(images, split)
-    if by_file and not path.is_file():
-        others = [name for name in SPLITS if split_path(annotations, name).is_file()]
-        if not others:
-            raise InputError(f"{path}: no such file, nor one of another split.")
-        raise MissingSplit(f"{path}: no such file; there are {', '.join(others)}.")
+    there = [name for name in SPLITS if by_file and split_path(annotations, name).is_file()]
+    if by_file and not there:
+        raise InputError(f"{split_path(annotations, split)}: no such file, nor one of another split.")
+    part, divided = splits.part(split, there, annotations)
+    path, folder = split_path(annotations, part), split_path(images, part)
     names, found = _read(path, folder)
     train = split_path(annotations, "train")
     if class_names:
-        if (split == "train" or not by_file) and (unknown := [name for name in class_names if name not in names]):
+        if part == "train" and (unknown := [name for name in class_names if name not in names]):
             raise InputError(f"class_names: {unknown[0]!r} is no category of {path}, which has {names}.")
         _warn_of_others(found, class_names, path)
-    elif by_file and split != "train" and train.is_file():
+    elif part != "train" and train.is_file():
         names = _names_of(train)
         if strange := next((row for i in found for row in i.annotations if row[1] not in names and not keep), None):
             raise InputError(f"{strange[0]}: category {strange[1]!r} is not in {train}, which has {names}.")
     names = class_names or names
     check_class_names(names, str(path), fewest=1)
-    if by_file:
-        splits.log_unused(split, f"{annotations} has one file per split")
+    if not divided:
         return names, found, list(range(len(found)))
     places = {name: place for place, name in enumerate(names)}
     first = [next((name for _, name, row in i.annotations if not row.get("iscrowd")), "") for i in found]
     labels = [places.get(name, -1) for name in first]
-    chosen = splits.indices(split, labels)
-    return names, found, without_copies(split, [image.path for image in found], chosen, labels)
+    return names, found, divide(split, splits, [image.path for image in found], labels)
 
 
 def count_crowds(images: Sequence[CocoImage], where: str) -> int:
@@ -146,7 +144,7 @@ def _read(path: Path, folder: Path) -> tuple[list[str], list[CocoImage]]:
         used[category] += 1
         found[image].append((where, label[category], row))
     listed = sorted(images.items(), key=lambda item: item[1]["file_name"])
-    places = [(row["file_name"], f"{path}, image {number}") for number, row in listed]
+    places = [(_below(row["file_name"], folder), f"{path}, image {number}") for number, row in listed]
     read: dict[str, CocoImage] = {}
     for file, (number, row), (name, where) in zip(files_inside(folder, places), listed, places, strict=True):
         image = CocoImage(file, name, where, stated_size(row.get("height"), row.get("width")), found[number])
@@ -158,6 +156,12 @@ def _read(path: Path, folder: Path) -> tuple[list[str], list[CocoImage]]:
         same = "the same image, class, box and outline as one before them"
         rank_zero_warn(f"{path}: {copies} annotations have {same} and do not count.")
     return _names(categories, used, path), list(read.values())
+
+
+def _below(name: str, folder: Path) -> str:
+    """Returns a name without the `../` in front of it, as Label Studio writes, if such a file is in the folder."""
+    plain = re.sub(r"^(\.\.[/\\])+", "", name)
+    return plain if plain != name and isfile(folder / plain.replace("\\", "/")) else name
 
 
 def _names_of(path: Path) -> list[str]:

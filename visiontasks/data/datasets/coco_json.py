@@ -1,12 +1,11 @@
 """The JSON of a COCO file."""
 
-import json
 import reprlib
 from pathlib import Path
 from typing import Any
 
 from visiontasks.core.errors import InputError
-from visiontasks.core.images import read_bytes
+from visiontasks.core.text import read_json
 
 Rows = list[dict[str, Any]]
 Id = int | str | None
@@ -14,11 +13,7 @@ Id = int | str | None
 
 def read_content(path: Path) -> dict[str, Rows]:
     """Reads the images, annotations and categories, and raises an `InputError` if it is another file."""
-    data = read_bytes(path)
-    try:
-        content = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not JSON ({error}).") from None
+    content = read_json(path)
     for key in ("images", "annotations", "categories"):
         rows = content.get(key) if isinstance(content, dict) else None
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):

@@ -34,7 +34,7 @@ class CocoMasks(FileSet):
         split: train, val or test.
         annotations: The JSON file; `{split}` in it stands for the split.
         images: Folder that file names are relative to; `{split}` in it stands for the split.
-        splits: How a single file is divided.
+        splits: How a single file, or train without val, is divided.
         class_names: If given, the categories to use and their order; pixels of others are ignored.
     """
 

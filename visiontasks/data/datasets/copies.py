@@ -12,6 +12,7 @@ from visiontasks.core.errors import InputError
 from visiontasks.core.images import shown
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.data.datasets.files import Files
+from visiontasks.data.splits import Splits
 
 CONTRADICTION = "images are there twice with different labels. Correct them, or remove the copies"
 PART = 512  # bytes at the end and in the middle: at the start, files of one camera are alike
@@ -36,6 +37,20 @@ def same_files(files: Sequence[Path], side: Callable[[int], Hashable] = int) -> 
     except OSError as error:
         raise InputError(f"{shown(Path(error.filename))}: cannot be read ({error.strerror}).") from None
     return sorted(groups)
+
+
+def divide(
+    split: str,
+    splits: Splits,
+    files: Sequence[Path],
+    labels: Sequence[int],
+    groups: Sequence[str] | None = None,
+) -> list[int]:
+    """Returns the places of a split in `files`, ascending; for train without copies of files that are held out.
+
+    The arguments are those of `Splits.indices` and `without_copies`.
+    """
+    return without_copies(split, files, splits.indices(split, labels, groups), labels)
 
 
 def without_copies(split: str, files: Sequence[Path], chosen: Iterable[int], labels: Sequence[int] = ()) -> list[int]:

@@ -3,15 +3,15 @@
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.folders import entries, walk, with_suffix
 from visiontasks.core.images import EXTENSIONS
 from visiontasks.core.text import normal
-from visiontasks.data.datasets.base import FileSet, check_class_names
-from visiontasks.data.datasets.copies import without_copies
-from visiontasks.data.splits import SPLITS, MissingSplit, Splits, alike_but_split, split_of
+from visiontasks.data.datasets.base import FileSet, check_class_names, kept_classes
+from visiontasks.data.datasets.copies import divide
+from visiontasks.data.splits import SPLITS, Splits, alike_but_split, split_of
 
 Samples = list[tuple[Path, int]]  # images and the indices of their classes
 
@@ -24,33 +24,30 @@ class ImageFolder(FileSet):
     are left out, links are followed. Errors are fewer than two classes, a class without images, a class in val or test
     that train does not have, and a file without an image extension, because it is usually a mistake.
 
+    A folder with the name of a split is a split if it holds folders. If it holds images, as two or more other folders
+    beside it do, it is a class, such as train beside bus and car, and a warning says so. What may be both is an error;
+    `keep` decides it, if it names folders of `root`.
+
     Args:
         split: train, val or test.
         root: Folder of the dataset.
         splits: How a folder without `train` or `val` is divided; folds use the string order of the paths.
+        keep: If given, the classes to use and their order; images of other classes are left out and counted.
     """
 
-    def __init__(self, split: str, root: str, splits: Splits = Splits()) -> None:
+    def __init__(self, split: str, root: str, splits: Splits = Splits(), keep: list[str] | None = None) -> None:
         self.root = Path(root)
         if not self.root.is_dir():
             raise InputError(f"{root}: no such folder. `data.dataset.init_args.root` must hold one folder per class.")
-        parts = _parts(self.root, split)
+        parts = _parts(self.root, split, keep or [])
         self._classes = _class_folders(parts.get("train", self.root))
-        self.class_names = list(self._classes)
-        divided = "val" not in parts
-        if split in parts and not (divided and split == "train"):
-            splits.log_unused(split, f"{parts['train']} is there")
-            samples = self._list(parts[split], every_class=split == "train")
-        elif not divided:
-            raise MissingSplit(f"{self.root / split}: no such folder; {root} has {entries(self.root)[0]}.")
-        elif "test" in parts and splits.test:
-            raise InputError(f"splits.test: {splits.test}, but there is {parts['test']}. Set `splits.test: 0`.")
-        else:
-            samples = self._list(parts.get("train", self.root), every_class=True)
+        self.class_names, self._keeps = kept_classes(keep, list(self._classes), fewest=2), keep is not None
+        part, divided = splits.part(split, parts, root)
+        samples = self._list(parts.get(part, self.root), every_class=part == "train")
+        if divided:
             samples.sort(key=lambda sample: str(sample[0]))
             paths, labels = [path for path, _ in samples], [label for _, label in samples]
-            chosen = without_copies(split, paths, splits.indices(split, labels), labels)
-            samples = [samples[i] for i in chosen]
+            samples = [samples[i] for i in divide(split, splits, paths, labels)]
         self.paths, self._labels = [path for path, _ in samples], [label for _, label in samples]
 
     def target(self, index: int) -> dict[str, Any]:
@@ -58,7 +55,11 @@ class ImageFolder(FileSet):
 
     def _list(self, folder: Path, every_class: bool) -> Samples:
         classes = self._classes if every_class else _class_folders(folder, fewest=0)
-        if unknown := [name for name in classes if name not in self._classes]:
+        if others := [folder for name, folder in classes.items() if name not in self.class_names and self._keeps]:
+            count = sum(len(with_suffix(walk(other), EXTENSIONS)) for other in others)
+            few = ", ".join(other.name for other in others[:3]) + (", ..." if len(others) > 3 else "")
+            rank_zero_info(f"{folder}: {count} images of {len(others)} other classes are left out: {few}")
+        if unknown := [name for name in classes if name not in self._classes and not self._keeps]:
             fault = f"class {unknown[0]!r} is not in train, which has {self.class_names}"
             raise InputError(f"{classes[unknown[0]]}: {fault}. Rename or remove the folder, or add it to train.")
         samples = []
@@ -72,7 +73,7 @@ class ImageFolder(FileSet):
         return samples
 
 
-def _parts(root: Path, split: str) -> dict[str, Path]:
+def _parts(root: Path, split: str, keep: list[str]) -> dict[str, Path]:
     """Returns the folders of the splits; none if the folders are classes."""
     parts: dict[str, Path] = {}
     others = []
@@ -83,6 +84,8 @@ def _parts(root: Path, split: str) -> dict[str, Path]:
             raise InputError(f"{root}: {parts[part].name}/ and {name}/ are both {part}. Rename or join them.")
         else:
             parts[part] = root / name
+    if parts and others and _are_classes(root, parts, others, keep, split):
+        return {}
     if not parts and (alike := alike_but_split(others)):
         raise InputError(f"{root}: {' and '.join(alike)} look like splits. Rename them to train, val or test.")
     if parts and "train" not in parts:
@@ -93,6 +96,25 @@ def _parts(root: Path, split: str) -> dict[str, Path]:
     if parts and others and split == "train":
         rank_zero_warn(f"{root}: {len(others)} folders are not used, because they are no split: {others[:3]}.")
     return parts
+
+
+def _are_classes(root: Path, parts: dict[str, Path], others: list[str], keep: list[str], split: str) -> bool:
+    """Returns whether folders that are named like splits are classes, as the others beside them; see `ImageFolder`."""
+    named = [path.name for path in parts.values()]
+    have = {name for name in (*named, *others) if with_suffix(map(Path, entries(root / name, False)[1]), EXTENSIONS)}
+    only_train = [*parts] == ["train"] and len(others) > 1 and not have.intersection(named)
+    if not have.issuperset(others) or not (have.issuperset(named) or only_train):
+        return False
+    kept_here = bool(keep) and {*map(normal, (*named, *others))}.issuperset(keep)
+    if kept_here or (keep and only_train):
+        return kept_here
+    if only_train or len(named) > 1 or (len(others) == 1 and named[0] in SPLITS):
+        names = " and ".join(f"{name}/" for name in named)
+        fault = f"{names} may be a split or a class, like {others[:3]}, which hold images"
+        raise InputError(f"{root}: {fault}. Move the other folders away, or name the classes in `keep`.")
+    if split == "train":
+        rank_zero_warn(f"{root}: {named[0]}/ holds images, as the other folders do, so it is a class, not a split.")
+    return True
 
 
 def _class_folders(folder: Path, fewest: int = 2) -> dict[str, Path]:

@@ -33,7 +33,7 @@ class InstanceFolder(MaskFolder):
         lists: File with one line per image; see `MaskFolder`.
         components: Objects are the connected parts of each class.
         ignore: Values of regions that are neither object nor background; each connected part counts with its box.
-        splits: How a folder without lists is divided.
+        splits: How images without splits, or train without val, are divided.
     """
 
     def __init__(

@@ -7,11 +7,11 @@ import numpy as np
 
 from visiontasks.core.errors import InputError
 from visiontasks.data.datasets.base import FileSet, check_class_names
-from visiontasks.data.datasets.copies import without_copies
+from visiontasks.data.datasets.copies import divide
 from visiontasks.data.datasets.patterns import Pair, Pattern, all_pairs, pairs_by_stem
 from visiontasks.data.datasets.records import file_inside
 from visiontasks.data.masks import MaskEncoding
-from visiontasks.data.splits import MissingSplit, Splits, read_lists
+from visiontasks.data.splits import SPLITS, Splits, read_lists, split_path
 
 
 class MaskFolder(FileSet):
@@ -21,9 +21,9 @@ class MaskFolder(FileSet):
     if there are any: `masks: "{stem}_mask.png"`. Images and masks may be in one folder, `images: .`: a file that fits
     `masks` is a mask. A file without a partner is an error; the log counts images that are neither.
 
-    If `lists` is given, its lines define the splits. If `images` contains `{split}`, the folders do. Otherwise the
-    images in string order are divided by `splits`, and training images that are byte for byte the same file as an image
-    of another split are left out.
+    `{split}` in `lists`, or else in `images`, defines the splits; without files for val, `splits` divides train.
+    Otherwise all images, in the order of the list or of their stems, are divided by `splits`. If it divides, training
+    images that are byte for byte the same file as an image of another split are left out.
 
     Args:
         split: train, val or test.
@@ -37,7 +37,7 @@ class MaskFolder(FileSet):
         values: If given, the pixel value of each class; by default its index. See `MaskEncoding`.
         colors: If given, the color of each class, RGB.
         ignore: Values, or colors, of ignored pixels; 255 is ignored if no class has it.
-        splits: How a folder without lists is divided.
+        splits: How images without splits, or train without val, are divided.
     """
 
     def __init__(
@@ -59,19 +59,19 @@ class MaskFolder(FileSet):
         check_class_names(class_names, "class_names", fewest=1)
         self.class_names, self.mask_names = [], class_names
         self._code = MaskEncoding(len(class_names), values, colors, ignore)
-        patterns = [Pattern.of(self.root, text, split) for text in (images, masks)]
-        by_folder = "{split}" in images
-        if lists or by_folder:
-            splits.log_unused(split, f"{lists or images} has the splits")
-        if lists:
-            pairs = self._listed(read_lists(str(self.root / lists), split), *patterns)
-        elif by_folder and split != "train" and not patterns[0].exists():
-            raise MissingSplit(f"{patterns[0].folder}: no such folder, or no image that fits {images!r}.")
-        else:
-            pairs = all_pairs(*patterns)
-            chosen = list(range(len(pairs))) if by_folder else splits.indices(split, [0] * len(pairs))
-            pairs = [pairs[i] for i in without_copies(split, [image for image, _ in pairs], chosen)]
+        there = [name for name in SPLITS if "{split}" in (lists or images) and self._exists(name, images, lists)]
+        part, divided = splits.part(split, there, lists or images)
+        patterns = [Pattern.of(self.root, text, part) for text in (images, masks)]
+        pairs = self._listed(read_lists(str(self.root / lists), part), *patterns) if lists else all_pairs(*patterns)
+        if divided:
+            files = [image for image, _ in pairs]
+            pairs = [pairs[i] for i in divide(split, splits, files, [0] * len(files))]
         self.paths, self.mask_paths = zip(*pairs, strict=True)
+
+    def _exists(self, split: str, images: str, lists: str | None) -> bool:
+        if lists:
+            return split_path(str(self.root / lists), split).is_file()
+        return Pattern.of(self.root, images, split).exists()
 
     def mask(self, index: int) -> np.ndarray | None:
         return self._code.read(self.mask_paths[index], self.page)

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from difflib import get_close_matches
 from os import fspath
 from typing import Any, Literal
 
@@ -13,7 +12,7 @@ from visiontasks.core.depth import GrayRange
 from visiontasks.core.errors import InputError
 from visiontasks.core.images import read_size
 from visiontasks.core.objects import Objects, make_objects
-from visiontasks.data.datasets.base import FileSet, check_class_names
+from visiontasks.data.datasets.base import FileSet, kept_classes
 from visiontasks.data.datasets.files import Files
 from visiontasks.data.datasets.records import Annotation, OnInvalidBox, Record, area, checked_box
 from visiontasks.data.datasets.regions import read_shape, shape_pixels
@@ -43,7 +42,7 @@ class ObjectSet(FileSet):
             raise InputError(f"absent: it is for one object per image; `objects: {objects}` keeps images without any.")
         if masks and objects != "all":
             raise InputError(f"masks: they are those of all objects; found `objects: {objects}`. Set `objects: all`.")
-        kept = _kept(keep, class_names)
+        kept = kept_classes(keep, class_names)
         self._places = {name: place for place, name in enumerate(kept)}
         self._objects, self._boxes, self._absent, self._masks = objects, boxes, absent, masks
         self._drops = keep is not None
@@ -162,16 +161,3 @@ class ObjectSet(FileSet):
             return None
         self._counts[f"with several objects, where the {self._objects} counts"] += 1
         return found[0] if self._objects == "first" else max(found, key=area)
-
-
-def _kept(keep: list[str] | None, class_names: list[str]) -> list[str]:
-    """Returns the classes that are used: those of `keep` in its order, or all."""
-    if keep is None:
-        return class_names
-    check_class_names(keep, "keep", fewest=1)
-    for name in keep:
-        if name not in class_names:
-            close = get_close_matches(name, class_names, 1)
-            hint = f"did you mean {close[0]!r}" if close else f"there are {class_names}"
-            raise InputError(f"keep: {name!r} is not a class of the set; {hint}?".replace("]?", "]."))
-    return keep

@@ -13,7 +13,7 @@ from visiontasks.data.datasets.listed import Cells, join_rows, split_of_rows, wa
 from visiontasks.data.datasets.objects import ObjectSet, OnInvalidBox, OnSeveralObjects
 from visiontasks.data.datasets.records import Record, files_inside
 from visiontasks.data.datasets.rows import Row, parts, read_rows, sorted_labels
-from visiontasks.data.splits import MissingSplit, Splits
+from visiontasks.data.splits import Splits
 
 
 class CsvTable(ObjectSet):
@@ -111,28 +111,22 @@ class CsvTable(ObjectSet):
         cells = Cells(label_column, labels, box, value_columns, labels_columns, labels_separator, optional)
         listed = join_rows(placed, path_column, cells.read, bool(box) or by_objects, may_be_empty)
         order = {name: number for number, name in enumerate(names)}
-        labels = [order[i.annotations[0].label] if i.annotations else len(names) for i in listed]
         column = split_column or "split"
-        if column in rows[0]:
-            sides = split_of_rows(placed, column, path_column, group_column)
-            splits.log_unused(split, f"{path} has a column {column!r}")
-            chosen = needed = [i for i, image in enumerate(listed) if sides[image.where] == split]
-            if not chosen:
-                raise MissingSplit(f"{path}: no row of the split {split!r}; there are {sorted({*sides.values()})}.")
-        else:
-            if split == "train":
-                warn_of_splits(rows, path)
-            groups = [image.row[group_column] for image in listed] if group_column else None
-            chosen = splits.indices(split, labels, groups).tolist()
-            needed = list(range(len(listed))) if split == "train" else chosen
+        has_splits = column in rows[0]
+        sides = split_of_rows(placed, column, path_column, group_column) if has_splits else {}
+        if split == "train" and not has_splits:
+            warn_of_splits(rows, path)
+        part, divided = splits.part(split, {*sides.values()}, f"{path}, column {column!r}")
+        listed = [image for image in listed if not has_splits or sides[image.where] == part]
         if split == "train" and (repeated := sum(image.repeated for image in listed)):
             rank_zero_warn(f"{path}: {repeated} rows say the same as a row before them and do not count.")
-        places = ((listed[i].row[path_column], listed[i].where) for i in needed)
-        files = files_inside(folder, places)
-        if len(files) == len(listed):
-            chosen = without_copies(split, files, chosen, labels)
-        paths = dict(zip(needed, files.names, strict=True))
-        used = ((paths[i], listed[i]) for i in chosen)
+        labels = [order[i.annotations[0].label] if i.annotations else len(names) for i in listed]
+        groups = [image.row[group_column] for image in listed] if group_column else None
+        chosen = splits.indices(split, labels, groups) if divided else range(len(listed))
+        if split != "train":
+            listed, chosen = [listed[i] for i in chosen], range(len(chosen))  # only their files are looked for
+        files = files_inside(folder, ((image.row[path_column], image.where) for image in listed))
+        used = [(files.names[i], listed[i]) for i in without_copies(split, files, chosen, labels)]
         records = [Record(file, i.row[path_column], i.annotations, i.others) for file, i in used]
         super().__init__(records, [] if labels_separator else names, objects, boxes, keep, absent)
         self.value_names = value_columns

@@ -14,9 +14,10 @@ from visiontasks.core.errors import InputError
 from visiontasks.core.images import read_size
 from visiontasks.core.objects import Objects, make_objects
 from visiontasks.data.datasets.base import FileSet, VisionDataset
+from visiontasks.data.datasets.beside import ImageFiles
 from visiontasks.data.datasets.masks import MaskFolder
 from visiontasks.data.datasets.records import Box, area, checked_box
-from visiontasks.data.datasets.voc import ImageFiles, read_voc
+from visiontasks.data.datasets.voc import read_voc
 from visiontasks.data.masks import MaskEncoding
 from visiontasks.data.splits import Splits
 
@@ -56,11 +57,9 @@ class TorchvisionSet(VisionDataset):
     def __init__(self, split: str, root: str, download: bool = False, splits: Splits = Splits(val=0.1)) -> None:
         self._source, self._part = self._open(split, root, download), "test" if split == "test" else "train"
         labels = self._read_labels(self._source)
-        published = self._has_test and split == "test"
-        if self._has_test and splits.test and not published:
-            name = type(self).__name__
-            raise InputError(f"splits.test: {splits.test}, but {name} has a test part of its own. Set 0.")
-        self._chosen = np.arange(len(labels)) if published else splits.indices(split, labels.tolist())
+        there = ("train", "test") if self._has_test else ()
+        _, divided = splits.part(split, there, type(self).__name__)
+        self._chosen = splits.indices(split, labels.tolist()) if divided else np.arange(len(labels))
         self._labels = labels[self._chosen]
 
     def __len__(self) -> int:

@@ -1,20 +1,17 @@
 """Boxes in Pascal VOC XML files."""
 
-from collections import defaultdict
-from collections.abc import Iterable
 from pathlib import Path
 from xml.etree import ElementTree
-
-from lightning.pytorch.utilities import rank_zero_warn
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.folders import entries, images_below, walk, with_suffix
 from visiontasks.core.images import EXTENSIONS, read_bytes
 from visiontasks.core.text import normal
 from visiontasks.data.datasets.base import check_class_names
-from visiontasks.data.datasets.copies import without_copies
+from visiontasks.data.datasets.beside import ImageFiles, read_all
+from visiontasks.data.datasets.copies import divide
 from visiontasks.data.datasets.objects import ObjectSet, OnInvalidBox, OnSeveralObjects
-from visiontasks.data.datasets.records import Annotation, Record, first_of_each, four_numbers, stated_size
+from visiontasks.data.datasets.records import Annotation, Record, four_numbers, stated_size
 from visiontasks.data.splits import SPLITS, Splits, read_lists, split_path
 
 MAX_BYTES = 10_000_000
@@ -25,10 +22,11 @@ ANNOTATIONS = ("Annotations", "annotations", "annotations/xmls", ".")
 class VocBoxes(ObjectSet):
     """Images with Pascal VOC annotations, one XML file per image.
 
-    The lists `root/ImageSets/Main/<split>.txt` define the splits; without lists the XML files in string order are
-    divided by `splits`. The image of `x/a.xml` is the file `x/a` with an image extension, or else the `<filename>` in
-    the XML, without its folders; the `<path>` is not used. Boxes are used as they are written. Images without an XML
-    file are not annotated: they are counted and left out. An XML file without an object says that there is none.
+    The lists `root/ImageSets/Main/<split>.txt` define the splits; without one for val, `splits` divides train, and
+    without lists the XML files in string order. The image of `x/a.xml` is the file `x/a` with an image extension, or
+    else the `<filename>` in the XML, without its folders; the `<path>` is not used. Boxes are used as they are written.
+    Images without an XML file are not annotated: they are counted and left out. An XML file without an object says that
+    there is none.
 
     Args:
         split: train, val or test.
@@ -39,7 +37,7 @@ class VocBoxes(ObjectSet):
         objects: Use the `largest` of several objects, or the `first`; `skip` the image; `error`; or use all `labels`,
             or `all` objects, which may be none.
         boxes: Raise an `error` for a box not inside its image, or `clip` the box and drop it if no area is left.
-        splits: How a folder without lists is divided.
+        splits: How a folder without lists, or train without val, is divided.
         class_names: If given, the classes and their order, and other names are errors; by default all names, sorted.
         keep: If given, the classes to use and their order; objects of other classes are dropped and counted.
         absent: Keep images without an object, whose box is then known to be absent; else they are left out.
@@ -63,8 +61,9 @@ class VocBoxes(ObjectSet):
         image_folder = _folder(Path(root), images, IMAGES, EXTENSIONS)
         xml_folder = _folder(Path(root), annotations, ANNOTATIONS, (".xml",))
         files = ImageFiles(image_folder, images_below(image_folder))
-        xmls = {_key(path, xml_folder): path for path in sorted(with_suffix(walk(xml_folder), (".xml",)), key=str)}
-        records = _read_all(xmls, files)
+        xmls = with_suffix(walk(xml_folder), (".xml",))
+        by_key = read_all(xmls, xml_folder, files, read_voc, "XML")
+        records = list(by_key.values())
         if split == "train":
             files.warn_of_others(Path(record.path) for record in records)
         found = sorted({annotation.label for record in records for annotation in record.annotations})
@@ -72,50 +71,16 @@ class VocBoxes(ObjectSet):
             raise InputError(f"{xml_folder}: no XML file has an object.")
         check_class_names(class_names or found, str(xml_folder), fewest=1)
         lists = f"{root}/ImageSets/Main/{{split}}.txt"
-        if there := [name for name in SPLITS if split_path(lists, name).is_file()]:
-            if "train" not in there:
-                raise InputError(f"{Path(lists).parent}: it has {there[0]}.txt, but no train.txt. Add it.")
-            splits.log_unused(split, f"{Path(lists).parent} has lists")
-            chosen = _listed(lists, split, {key: i for i, key in enumerate(xmls)})
-        else:
+        there = [name for name in SPLITS if split_path(lists, name).is_file()]
+        if there and "train" not in there:
+            raise InputError(f"{Path(lists).parent}: it has {there[0]}.txt, but no train.txt. Add it.")
+        part, divided = splits.part(split, there, str(Path(lists).parent))
+        if there:
+            records = _listed(lists, part, by_key)
+        if divided:
             labels = [min((found.index(a.label) for a in r.annotations), default=len(found)) for r in records]
-            chosen = without_copies(split, [Path(r.path) for r in records], splits.indices(split, labels), labels)
-        super().__init__([records[i] for i in chosen], class_names or found, objects, boxes, keep, absent)
-
-
-def last_part(path: str) -> str:
-    """Returns a path without its folders, which may be divided by backslashes."""
-    return path.replace("\\", "/").rpartition("/")[2]
-
-
-class NoImage(InputError):
-    """The image of an annotation is missing."""
-
-
-class ImageFiles:
-    """Images below a folder, which are found by their names in annotations."""
-
-    def __init__(self, folder: Path, paths: Iterable[Path]) -> None:
-        self.folder, self.paths = folder, list(paths)
-        self._by_key, self._by_name = defaultdict[str, list[Path]](list), defaultdict[str, list[Path]](list)
-        for path in sorted(self.paths, key=lambda path: (path.suffix.lower(), path.suffix.islower(), path)):
-            self._by_key[_key(path, folder)].append(path)
-            self._by_name[normal(path.name)].append(path)
-
-    def find(self, key: str, stated: str) -> Path | None:
-        """Returns the image of an annotation: that of the same relative path, `key`, or else of the stated name."""
-        name = normal(last_part(stated))
-        by_key, by_name = self._by_key.get(key, []), self._by_name.get(name, [])
-        both = [path for path in by_key if path in by_name]
-        return next(iter(both or by_key or by_name), None) if by_key or len(by_name) == 1 else None
-
-    def warn_of_others(self, used: Iterable[Path]) -> None:
-        """Counts the images that are not used."""
-        if others := sorted(set(self.paths).difference(used)):
-            few = ", ".join(path.name for path in others[:3]) + (", ..." if len(others) > 3 else "")
-            rank_zero_warn(
-                f"{self.folder}: {len(others)} of {len(self.paths)} images have no annotation and are left out: {few}"
-            )
+            records = [records[i] for i in divide(split, splits, [Path(r.path) for r in records], labels)]
+        super().__init__(records, class_names or found, objects, boxes, keep, absent)
 
 
 def read_voc(xml: Path, files: ImageFiles, key: str) -> Record:
@@ -126,11 +91,7 @@ def read_voc(xml: Path, files: ImageFiles, key: str) -> Record:
     """
     tree = _parse(xml)
     stated = (tree.findtext("filename") or "").strip()
-    path = files.find(key, stated)
-    if path is None:
-        last = ", the end of a path with backslashes, as Windows writes them," if "\\" in stated else ""
-        found = f"no image {key}.* nor {last_part(stated)!r}{last} in {files.folder}"
-        raise NoImage(f"{xml}: {found}. Add it, or remove the XML file.")
+    path = files.image_of(xml, key, stated)
     annotations = []
     for number, node in enumerate(tree.iter("object"), 1):
         where = f"{xml}, object {number}"
@@ -142,34 +103,6 @@ def read_voc(xml: Path, files: ImageFiles, key: str) -> Record:
         annotations.append(Annotation(label, box, where))
     size = stated_size(tree.findtext("size/height"), tree.findtext("size/width"))
     return Record(path, path.relative_to(files.folder).as_posix(), annotations, size=size)
-
-
-def _read_all(xmls: dict[str, Path], files: ImageFiles) -> list[Record]:
-    records, missing = [], []
-    used: dict[str | Path, Path] = {}
-    for key, xml in xmls.items():
-        try:
-            records.append(record := read_voc(xml, files, key))
-        except NoImage as error:
-            missing.append((key, error))
-            continue
-        if (before := used.setdefault(record.path, xml)) is not xml:
-            raise InputError(f"{xml}: its image, {record.path}, is that of {before} too. Join or remove one of them.")
-    if missing:
-        few = ", ".join(key for key, _ in missing[:3]) + (", ..." if len(missing) > 3 else "")
-        counted = f" {len(missing)} of {len(xmls)} XML files have no image: {few}." if len(missing) > 1 else ""
-        raise InputError(f"{missing[0][1]}{counted}")
-    count = sum(len(record.annotations) for record in records)
-    records = [r._replace(annotations=first_of_each(r.annotations, [a[:2] for a in r.annotations])) for r in records]
-    if copies := count - sum(len(record.annotations) for record in records):
-        same = "the same image, name and box as one before them"
-        rank_zero_warn(f"{files.folder}: {copies} objects have {same} and do not count.")
-    return records
-
-
-def _key(path: Path, folder: Path) -> str:
-    """Returns the relative path without extension, by which an image and its annotation belong together."""
-    return normal(path.relative_to(folder).with_suffix("").as_posix())
 
 
 class _NoDoctype(ElementTree.TreeBuilder):
@@ -205,11 +138,11 @@ def _folder(root: Path, given: str | None, known: tuple[str, ...], suffixes: tup
     raise InputError(f"{root}: no {suffixes[0]} files in {', '.join(known)}. Name their folder.")
 
 
-def _listed(lists: str, split: str, places: dict[str, int]) -> list[int]:
+def _listed(lists: str, split: str, records: dict[str, Record]) -> list[Record]:
     chosen = []
     for where, line in read_lists(lists, split):
-        name = line if line in places else line.rsplit(None, 1)[0]  # the list of a class has a second column
-        if name not in places:
+        name = line if line in records else line.rsplit(None, 1)[0]  # the list of a class has a second column
+        if name not in records:
             raise InputError(f"{where}: the annotation {name}.xml is missing.")
-        chosen.append(places[name])
+        chosen.append(records[name])
     return chosen

@@ -15,10 +15,10 @@ from visiontasks.core.folders import images_below
 from visiontasks.core.images import read_size
 from visiontasks.core.text import read_text
 from visiontasks.data.datasets.base import check_class_names
-from visiontasks.data.datasets.copies import without_copies
+from visiontasks.data.datasets.copies import divide
 from visiontasks.data.datasets.objects import ObjectSet, OnInvalidBox, OnSeveralObjects
 from visiontasks.data.datasets.records import Annotation, Record, files_inside, first_of_each
-from visiontasks.data.splits import MissingSplit, Splits, read_list, split_of
+from visiontasks.data.splits import Splits, read_list, split_of
 
 ROUNDED = 1e-4  # how far beyond 0..1 a side may be, because the numbers in the files are rounded
 
@@ -59,14 +59,10 @@ class YoloBoxes(ObjectSet):
         masks: bool = False,
     ) -> None:
         content = _content(Path(path))
-        names, parts = _names(content, path), _parts(content)
-        divided = "val" not in parts and (split == "train" or split not in parts)
-        if not divided:
-            splits.log_unused(split, f"{path} has splits")
-        if (source := "train" if divided else split) not in parts:
-            raise MissingSplit(f"{path}: no {source!r}; there are {sorted(parts)}.")
+        names, parts = _names(content, path), _parts(content, path)
+        part, divided = splits.part(split, parts, path)
         root = _root(Path(path), content.get("path"))
-        images = _images(parts[source], root, path)
+        images = _images(parts[part], root, path)
         files = [_label_file(image) for image in images]
         there = [file.is_file() for file in files]
         if not any(there):
@@ -80,7 +76,7 @@ class YoloBoxes(ObjectSet):
         chosen = list(range(len(images)))
         if divided:
             labels = [names.index(found[0].label) if found else len(names) for found in lines]
-            chosen = without_copies(split, images, splits.indices(split, labels), labels)
+            chosen = divide(split, splits, images, labels)
         if lonely := sum(not there[place] for place in chosen):
             rank_zero_info(
                 f"{path}: {lonely} of {len(chosen)} images of {split} have no label file and so, by YOLO's convention, "
@@ -119,9 +115,11 @@ def _names(content: dict[str, Any], path: str) -> list[str]:
     return names
 
 
-def _parts(content: dict[str, Any]) -> dict[str, list[str]]:
+def _parts(content: dict[str, Any], path: str) -> dict[str, list[str]]:
     """Returns the folders or lists of each split; a split that is left empty is none."""
     parts = {split_of(key): content[key] for key in content if isinstance(key, str) and split_of(key) and content[key]}
+    if not parts:
+        raise InputError(f"{path}: no train, val or test. Set each to a folder of images or a list of them.")
     return {str(key): value if isinstance(value, list) else [value] for key, value in parts.items()}
 
 
