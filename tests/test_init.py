@@ -164,6 +164,22 @@ def voc(root: Path) -> None:
         write(root / "xml" / f"{number}.xml", f"<annotation><filename>{number}.jpg</filename>{thing}</annotation>")
 
 
+def labelme(root: Path) -> None:
+    for number in range(COUNT):
+        save(photo(number), root / f"{number}.jpg")
+        x1, y1, x2, y2 = box(number)
+        points = [[x1, y1], [x2, y1], [x2, y2], [(x1 + x2) / 2, y2 - 4], [x1, y2]]
+        shape = {"label": ("red", "blue")[number % 2], "points": points, "shape_type": "polygon", "group_id": None}
+        content = {
+            "shapes": [shape],
+            "imagePath": f"{number}.jpg",
+            "imageData": None,
+            "imageHeight": 40,
+            "imageWidth": 48,
+        }
+        write(root / f"{number}.json", json.dumps(content))
+
+
 def two_folders(root: Path, values: Any = (0, 255)) -> None:
     for number in range(COUNT):
         save(photo(number), root / "images" / f"{number}.jpg")
@@ -220,6 +236,7 @@ LAYOUTS: dict[str, tuple[Callable[[Path], None], str, dict[str, Any]]] = {
     "COCO of Roboflow": (roboflow, "coco", {"annotations": "{split}/_annotations.coco.json", "images": "{split}"}),
     "COCO of CVAT": (cvat, "coco", {"images": "images"}),
     "COCO of Label Studio": (label_studio, "coco", {"annotations": "result.json"}),
+    "LabelMe": (labelme, "labelme", {"root": "", "masks": True}),
     "VOC": (voc, "voc", {"images": "pictures", "annotations": "xml"}),
     "masks of 0 and 255": (two_folders, "masks", {"values": [0, 255]}),
     "masks with another end": (suffix_masks, "masks", {"masks": "mask/{stem}_mask.gif"}),

@@ -5,7 +5,8 @@ from xml.etree import ElementTree
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.images import read_bytes
-from visiontasks.data.datasets.voc import ANNOTATIONS, IMAGES, MAX_BYTES, last_part
+from visiontasks.data.datasets.beside import last_part
+from visiontasks.data.datasets.voc import ANNOTATIONS, IMAGES, MAX_BYTES
 from visiontasks.data.layouts.base import LOOKED_AT, Layout, Listing, above_all, counted, listed, stem
 
 
