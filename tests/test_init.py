@@ -209,6 +209,36 @@ def colored_masks(root: Path) -> None:
     write(root / "class_dict.csv", "name,r,g,b\nroad,10,20,30\ncar,200,0,0\n")
 
 
+def jpeg_masks(root: Path) -> None:
+    for number in range(COUNT):
+        save(photo(number), root / "images" / f"{number}.jpg")
+        save(mask(number, (0, 255)), root / "masks" / f"{number}.jpg")
+
+
+def numbered_objects(root: Path) -> None:
+    for number in range(COUNT):
+        save(photo(number), root / "PNGImages" / f"p{number}.png")
+        pixels = np.zeros((40, 48), np.uint8)
+        for one in range(1 + number % 4):
+            pixels[4:30, 10 * one : 10 * one + 8] = one + 1
+        save(Image.fromarray(pixels), root / "PedMasks" / f"p{number}_mask.png")
+
+
+def masks_of_train_alone(root: Path) -> None:
+    for number in range(COUNT):
+        save(photo(number), root / "train" / f"{number:02}.jpg")
+        save(mask(number), root / "train_masks" / f"{number:02}_mask.gif")
+        save(photo(number + 20), root / "test" / f"{number + 20:02}.jpg")
+
+
+def cities(root: Path) -> None:
+    for number in range(COUNT):
+        city = ("aachen", "bonn")[number % 2]
+        place = f"{('train', 'val')[number // 8]}/{city}/{city}_{number:03}"
+        save(photo(number), root / "leftImg8bit" / f"{place}_leftImg8bit.png")
+        save(mask(number, (7, 26)), root / "gtFine" / f"{place}_gtFine_labelIds.png")
+
+
 def split_masks(root: Path) -> None:
     for split, numbers in (("train", range(8)), ("val", range(8, COUNT))):
         for number in numbers:
@@ -247,6 +277,14 @@ LAYOUTS: dict[str, tuple[Callable[[Path], None], str, dict[str, Any]]] = {
         "masks",
         {"class_names": ["road", "car"], "colors": [[10, 20, 30], [200, 0, 0]]},
     ),
+    "JPEG masks": (jpeg_masks, "masks", {"threshold": 128}),
+    "masks of numbered objects": (
+        numbered_objects,
+        "masks",
+        {"masks": "PedMasks/{stem}_mask.png", "class_names": ["object"]},
+    ),
+    "masks of train alone": (masks_of_train_alone, "masks", {"images": "train/{stem}.jpg"}),
+    "cities": (cities, "masks", {"images": "leftImg8bit/{split}/{stem}_leftImg8bit.png"}),
     "masks in folders of splits": (split_masks, "masks", {"images": "{split}/image", "values": [3, 7]}),
 }
 PATHS = ("root", "path", "annotations", "images")

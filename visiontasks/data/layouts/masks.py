@@ -1,142 +1,112 @@
-"""Images with a mask each: in two folders, or under two kinds of names."""
+"""Images with a mask each."""
 
 import re
-from collections import Counter, defaultdict
-from itertools import combinations
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.images import read_image
 from visiontasks.data.layouts.base import Layout, Listing, counted, joined, listed
 from visiontasks.data.layouts.names import named_colors, names_beside
+from visiontasks.data.layouts.pairs import Kind, Pair, find_pairs
 from visiontasks.data.masks import read_values
-from visiontasks.data.splits import without_split
 
-SEPARATOR = re.compile(r"(?<=[^_.\- ])(?=[_.\- ])|(?<=[_.\- ])(?=[^_.\- ])")
-JOINED = re.compile(r"(train|val|test)(?=annot|mask|label|gt|seg)", re.IGNORECASE)  # such as trainannot
 WORD = re.compile(r"mask|label|seg|annot|ground|gt|manual|matte|trimap", re.IGNORECASE)
-SHARE = 0.9  # of the files of a kind that must have a partner
-SAMPLE, MOST_VALUES = 1000, 64  # masks that are read, and values or colors that they may have
-MOST_KINDS = 8  # a rest that more kinds share says nothing
-
-
-class Kind(NamedTuple):
-    """What the names of one kind of files share: folder, start, end and extension, `{split}` for the split."""
-
-    folder: str
-    start: str
-    end: str
-    extension: str
+SAMPLE, FIRST = 1000, 3  # masks that are read, and those that show whether it is worth it
+IN_ONE, IN_ALL = 64, 256  # values or colors of the pixels of masks
+DARK, BRIGHT, CLEAR = 32, 223, 0.97  # soft masks: values of background and foreground, and the share of the two
+COUNTS = 3  # different numbers of objects from which on values look like the numbers of objects
 
 
 class Codes(NamedTuple):
-    """The values of the pixels of masks, or their colors as numbers, with how many pixels have each."""
+    """How masks are written.
+
+    Attributes:
+        counts: How many pixels have each value, or each color as one number.
+        how: Whether the pixels are values of classes, `colors`, numbers of `objects`, or `soft`: dark and bright.
+    """
 
     counts: Counter[int]
-    by_color: bool
+    how: str
 
 
 def find_masks(files: Listing) -> Layout | None:
-    """Recognizes pairs of files whose names differ in folder, start or end alone, and of which one kind is masks."""
-    for pair in _pairs(files):
-        found = {kind: codes for kind in pair if (codes := _codes(files, kind))}
+    """Recognizes images whose names have a counterpart among files that are masks."""
+    for pair in find_pairs(files):
+        found = {place: codes for place in (0, 1) if (codes := _codes(files, [names[place] for names in pair.names]))}
         if len(found) == 2:  # drawings, or images of few values
-            found = {kind: codes for kind, codes in found.items() if WORD.search(joined(*kind[:3]))}
+            found = {place: one for place, one in found.items() if WORD.search(joined(*pair.kinds[place][:3]))}
         if len(found) == 1:
-            ((masks, codes),) = found.items()
-            (images,) = {*pair} - {masks}
-            return _layout(files, images, masks, codes)
+            ((place, codes),) = found.items()
+            return _layout(files, pair, place, codes)
     return None
 
 
-def _pairs(files: Listing) -> list[tuple[Kind, Kind]]:
-    """Returns the pairs of kinds that share the rest of their names, those with most files first."""
-    by_rest: dict[tuple[str, str], set[Kind]] = defaultdict(set)
-    sizes: Counter[Kind] = Counter()
-    for name in files.images:
-        for rest, kind in _kinds(name):
-            by_rest[rest].add(kind)
-            sizes[kind] += 1
-    counts: Counter[tuple[Kind, Kind]] = Counter()
-    for kinds in by_rest.values():
-        if 1 < len(kinds) <= MOST_KINDS:
-            counts.update(combinations(sorted(kinds), 2))
-    whole = [pair for pair, count in counts.items() if count >= max(2, SHARE * _larger(pair, sizes))]
-    return sorted(whole, key=lambda pair: (-counts[pair], *_complexity(pair)))
+def _codes(files: Listing, names: Sequence[str]) -> Codes | None:
+    """Reads some files as masks; None if they are not."""
+    some = [names[place] for place in np.linspace(0, len(names) - 1, min(SAMPLE, len(names))).astype(int)]
+    for how in ("values", "colors", "soft"):
+        if _read(files, some[:FIRST], how) and (found := _read(files, some, how)):
+            return found
+    return None
 
 
-def _complexity(pair: tuple[Kind, Kind]) -> tuple[int, int]:
-    """Returns how many starts and ends the names have, and minus their length: `_mask` is better than `mask`."""
-    ends = [end for kind in pair for end in (kind.start, kind.end) if end]
-    return len(ends), -sum(map(len, ends))
-
-
-def _larger(pair: tuple[Kind, Kind], sizes: Counter[Kind]) -> int:
-    """Returns the number of files of the larger kind; `a_mask` is also of the kind that has any end."""
-    first, second = pair
-    one, other = sizes[first], sizes[second]
-    if first._replace(start="", end="") == second._replace(start="", end=""):
-        one, other = (one - other, other) if first == first._replace(start="", end="") else (one, other - one)
-    return max(one, other)
-
-
-def _kinds(name: str) -> list[tuple[tuple[str, str], Kind]]:
-    """Returns the ways to see a file as one of a kind: the rest of its name with the split, and the kind."""
-    folder, _, file = name.rpartition("/")
-    stem, _, extension = file.rpartition(".")
-    cuts = [place.start() for place in SEPARATOR.finditer(stem)]
-    ways = [
-        (stem, "", ""),
-        *((stem[:cut], "", stem[cut:]) for cut in cuts),
-        *((stem[cut:], stem[:cut], "") for cut in cuts),
-    ]
-    top, _, below = folder.partition("/")
-    found = []
-    for above, inner in {(folder, ""), (top, below)}:
-        pattern, split = without_split(above)
-        if split is None and (word := JOINED.search(above)):
-            pattern, split = above.replace(word[0], "{split}"), word[0].lower()
-        found += [((split or "", joined(inner, rest)), Kind(pattern, *way, extension)) for rest, *way in ways]
-    return found
-
-
-def _codes(files: Listing, kind: Kind) -> Codes | None:
-    """Reads some files of a kind as masks; None if they are not."""
-    names = [name for name in files.images if any(one == kind for _, one in _kinds(name))]
-    few = [names[place] for place in np.linspace(0, len(names) - 1, min(SAMPLE, len(names))).astype(int)]
-    for by_color in (False, True):
-        counts: Counter[int] = Counter()
+def _read(files: Listing, names: Sequence[str], how: str) -> Codes | None:
+    counts: Counter[int] = Counter()
+    values: list[set[int]] = []
+    for name in names:
         try:
-            for name in few:
-                values, found = np.unique(read_values(files.path(name), by_color), return_counts=True)
-                if len(values) > MOST_VALUES:
-                    return None
-                counts.update(dict(zip(values.tolist(), found.tolist(), strict=True)))
+            pixels = _soft(files, name) if how == "soft" else read_values(files.path(name), how == "colors")
         except InputError:  # colors, or no mask
-            continue
-        return Codes(counts, by_color) if 1 < len(counts) <= MOST_VALUES else None
-    return None
+            return None
+        found, numbers = np.unique(pixels, return_counts=True)
+        counts.update(dict(zip(found.tolist(), numbers.tolist(), strict=True)))
+        values.append({*found.tolist()} - {0})
+        if len(found) > IN_ONE or len(counts) > IN_ALL:
+            return None
+    if len(names) > FIRST and len(counts) < 2:
+        return None
+    return Codes(counts, "objects" if how == "values" and _are_objects(values) else how)
 
 
-def _layout(files: Listing, images: Kind, masks: Kind, codes: Codes) -> Layout:
-    count = sum(one == images for name in files.images for _, one in _kinds(name))
-    options: dict[str, Any] = {"root": str(files.root)}
-    if images.start or images.end or masks.start or masks.end or images.folder == masks.folder:
-        options |= {key: _pattern(kind) for key, kind in (("images", images), ("masks", masks))}
-    else:
-        options |= {"images": images.folder or ".", "masks": masks.folder or "."}
-    coded, notes = _coded_by_color(files, codes) if codes.by_color else _coded_by_value(files, codes)
-    what = f"{counted(count, 'pair')} of an image, {_pattern(images)}, and a mask, {_pattern(masks)}"
-    found = f"masks: {what}; {counted(len(coded['class_names']), 'class')} ({listed(coded['class_names'])})"
+def _soft(files: Listing, name: str) -> np.ndarray:
+    """Reads a mask with blurred edges, or in a JPEG file, as 0 and 1; raises an InputError for another picture."""
+    gray = read_image(files.path(name)).max(2)
+    if ((gray < DARK) | (gray > BRIGHT)).mean() < CLEAR:
+        raise InputError(f"{name}: not dark and bright alone.")
+    return (gray > BRIGHT).astype(int)
+
+
+def _are_objects(values: Sequence[set[int]]) -> bool:
+    """Returns whether values are 1, 2, 3 ... up to a number that differs from image to image."""
+    numbers = {len(found) for found in values}
+    return len(numbers) >= COUNTS and all(found == {*range(1, len(found) + 1)} for found in values)
+
+
+def _layout(files: Listing, pair: Pair, place: int, codes: Codes) -> Layout:
+    images, masks = pair.kinds[1 - place], pair.kinds[place]
+    options: dict[str, Any] = {"root": str(files.root), **_places(images, masks)}
+    pairs = f"{counted(len(pair.names), 'pair')} of an image, {images.pattern}, and a mask, {masks.pattern}"
+    if codes.how == "objects" and not names_beside(files):
+        note = "if the values of the masks are classes and not numbers of objects, use MaskFolder with class_names"
+        options["class_names"] = ["object"]
+        return Layout("objects", "InstanceFolder", options, f"masks of objects: {pairs}", "a guess", [note], masks=True)
+    coded, notes = {"colors": _by_color, "soft": _by_threshold}.get(codes.how, _by_value)(files, codes)
+    found = f"masks: {pairs}; {counted(len(coded['class_names']), 'class')} ({listed(coded['class_names'])})"
     return Layout("mask", "MaskFolder", options | coded, found, "likely", notes)
 
 
-def _pattern(kind: Kind) -> str:
-    return joined(kind.folder, f"{kind.start}{{stem}}{kind.end}.{kind.extension}")
+def _places(images: Kind, masks: Kind) -> dict[str, Any]:
+    """Returns the folders of the two kinds, or patterns if the names differ."""
+    if images.folder == masks.folder or any((images.start, images.end, masks.start, masks.end)):
+        return {"images": images.pattern, "masks": masks.pattern}
+    return {"images": images.folder or ".", "masks": masks.folder or "."}
 
 
-def _coded_by_value(files: Listing, codes: Codes) -> tuple[dict[str, Any], list[str]]:
+def _by_value(files: Listing, codes: Codes) -> tuple[dict[str, Any], list[str]]:
     """Returns the classes of masks of values: two are background and foreground, the smaller value the background."""
     values = sorted(codes.counts)
     ignored = [255] if len(values) > 2 and values[-1] == 255 else []
@@ -153,7 +123,7 @@ def _coded_by_value(files: Listing, codes: Codes) -> tuple[dict[str, Any], list[
     return {"class_names": [*names.values()], **({} if are_places else {"values": [*names]})}, notes
 
 
-def _coded_by_color(files: Listing, codes: Codes) -> tuple[dict[str, Any], list[str]]:
+def _by_color(files: Listing, codes: Codes) -> tuple[dict[str, Any], list[str]]:
     """Returns the classes of colored masks, the most frequent color first if no file names them."""
     named = named_colors(files)
     colors = [[code >> 16, code >> 8 & 255, code & 255] for code, _ in codes.counts.most_common()]
@@ -161,3 +131,8 @@ def _coded_by_color(files: Listing, codes: Codes) -> tuple[dict[str, Any], list[
         return {"class_names": [*named.values()], "colors": [[*color] for color in named]}, []
     notes = ["no file names the colors of the masks: write the names of the classes into class_names"]
     return {"class_names": ["color_" + "_".join(map(str, color)) for color in colors], "colors": colors}, notes
+
+
+def _by_threshold(files: Listing, codes: Codes) -> tuple[dict[str, Any], list[str]]:
+    note = "the masks have blurred edges, or are JPEG files: pixels from 128 on are the foreground"
+    return {"class_names": ["background", "foreground"], "threshold": 128}, [note]

@@ -25,7 +25,7 @@ def names_beside(files: Listing, count: int | None = None) -> dict[int, str]:
         count: Number of names that the file must have, if it is known.
     """
     for lines in _candidates(files):
-        found = _numbered(lines)
+        found = _numbered(lines) or dict(enumerate(_colors(lines).values()))
         if found and (count is None or len(found) == count) and len({*found.values()}) == len(found):
             return found
     return {}
@@ -33,12 +33,7 @@ def names_beside(files: Listing, count: int | None = None) -> dict[int, str]:
 
 def named_colors(files: Listing) -> dict[Color, str]:
     """Returns the names of the colors that a file lists, as `name,r,g,b` or `name:r,g,b::`."""
-    for lines in _candidates(files):
-        found = [COLOR.fullmatch(line) for line in lines]
-        pairs = {(int(one[2]), int(one[3]), int(one[4])): one[1] for one in found if one}
-        if len(pairs) > 1 and len(pairs) >= len(lines) - 1:  # one line may be a header
-            return pairs
-    return {}
+    return next((found for lines in _candidates(files) if (found := _colors(lines))), {})
 
 
 def _candidates(files: Listing) -> list[list[str]]:
@@ -52,6 +47,12 @@ def _candidates(files: Listing) -> list[list[str]]:
         if len(text) <= LONGEST:
             texts.append([line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")])
     return texts
+
+
+def _colors(lines: list[str]) -> dict[Color, str]:
+    found = [COLOR.fullmatch(line) for line in lines]
+    pairs = {(int(one[2]), int(one[3]), int(one[4])): one[1] for one in found if one}
+    return pairs if len(pairs) > 1 and len(pairs) >= len(lines) - 1 else {}  # one line may be a header
 
 
 def _numbered(lines: list[str]) -> dict[int, str]:

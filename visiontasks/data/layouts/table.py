@@ -111,9 +111,9 @@ def _target(
     files: Listing, table: Table, columns: Sequence[Column], has_box: bool
 ) -> tuple[str, dict[str, Any], str] | None:
     """Returns the kind of the target, the options that name its columns, and what it is in words."""
-    decisions = [column for column in columns if column.distinct <= {"0", "1"} and len(column.distinct) == 2]
+    decisions = [column for column in columns if column.are_decisions]
     classes = [column for column in columns if column.may_be_classes and column not in decisions]
-    named = [column for column in classes if LABEL.fullmatch(column.name)]
+    named = [column for column in classes if column.is_named_label]
     numbers = [column for column in columns if column.has_numbers and not column.may_be_classes]
     if has_box and (label := next(iter(named or classes), None)):
         options, names = _label(files, label)

@@ -19,9 +19,12 @@ def find_voc(files: Listing) -> Layout | None:
         return None
     images = above_all(_image(files, name, stated) for name, (stated, _) in read.items())
     annotations = above_all(xmls)
-    options: dict[str, Any] = {"root": str(files.root), "objects": "all"}
-    if images not in (*IMAGES, "") or annotations not in (*ANNOTATIONS, ""):
-        options |= {"images": images or ".", "annotations": annotations or "."}
+    top = above_all((f"{images}/", f"{annotations}/"))
+    top = top if images == annotations else top.rpartition("/")[0] if top in (images, annotations) else top
+    options: dict[str, Any] = {"root": str(files.path(top)), "objects": "all"}
+    inner = [folder.removeprefix(top).strip("/") or "." for folder in (images, annotations)]
+    if inner[0] not in IMAGES or inner[1] not in ANNOTATIONS:
+        options |= {"images": inner[0], "annotations": inner[1]}
     what = f"boxes of {counted(len(names), 'class')} ({listed(sorted(names))})"
     found = f"Pascal VOC: {counted(len(xmls), 'XML file')} with {what}"
     return Layout("objects", "VocBoxes", options, found, "certain")
