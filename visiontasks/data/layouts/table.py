@@ -35,13 +35,19 @@ class Column(NamedTuple):
         return bool(self.distinct) and all(map(_is_number, self.distinct))
 
     @property
-    def may_be_classes(self) -> bool:
-        few = 1 <= len(self.distinct) <= max(2, MOST_CLASSES * self.count)
-        return few and (not self.has_numbers or (self._are_whole and len(self.distinct) <= FEW_NUMBERS))
+    def is_named_label(self) -> bool:
+        return bool(LABEL.fullmatch(self.name))
 
     @property
-    def _are_whole(self) -> bool:
-        return all(cell.isdecimal() for cell in self.distinct)
+    def may_be_classes(self) -> bool:
+        if not 1 <= len(self.distinct) <= max(2, MOST_CLASSES * self.count):
+            return False
+        are_whole = all(cell.isdecimal() for cell in self.distinct)
+        return not self.has_numbers or (are_whole and (self.is_named_label or len(self.distinct) <= FEW_NUMBERS))
+
+    @property
+    def are_decisions(self) -> bool:
+        return self.has_numbers and {float(cell) for cell in self.distinct} == {0.0, 1.0}
 
 
 def find_table(files: Listing) -> Layout | None:
@@ -64,7 +70,10 @@ def find_table(files: Listing) -> Layout | None:
         if found := _target(files, table, rest, bool(box)):
             kind, more, what = found
             where = f"table, {table.name}: {counted(len(table.columns[0]), 'row')}"
-            return Layout(kind, "CsvTable", options | special | more, f"{where}, {what}", "likely")
+            chosen = more.get("label_column", "label")
+            others = [one.name for one in rest if one.may_be_classes and one.name != chosen] if kind == "label" else []
+            notes = [f"the class is in the column {chosen}; {listed(others)} could be classes too"] if others else []
+            return Layout(kind, "CsvTable", options | special | more, f"{where}, {what}", "likely", notes)
     return None
 
 
