@@ -1,17 +1,17 @@
 """Boxes in Pascal VOC XML files."""
 
 from pathlib import Path
-from xml.etree import ElementTree
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.folders import entries, images_below, walk, with_suffix
-from visiontasks.core.images import EXTENSIONS, read_bytes
+from visiontasks.core.images import EXTENSIONS
 from visiontasks.core.text import normal
 from visiontasks.data.datasets.base import check_class_names
 from visiontasks.data.datasets.beside import ImageFiles, read_all
-from visiontasks.data.datasets.copies import divide
+from visiontasks.data.datasets.copies import divide_records
 from visiontasks.data.datasets.objects import ObjectSet, OnInvalidBox, OnSeveralObjects
 from visiontasks.data.datasets.records import Annotation, Record, four_numbers, stated_size
+from visiontasks.data.datasets.xml import read_xml
 from visiontasks.data.splits import SPLITS, Splits, read_lists, split_path
 
 MAX_BYTES = 10_000_000
@@ -78,8 +78,7 @@ class VocBoxes(ObjectSet):
         if there:
             records = _listed(lists, part, by_key)
         if divided:
-            labels = [min((found.index(a.label) for a in r.annotations), default=len(found)) for r in records]
-            records = [records[i] for i in divide(split, splits, [Path(r.path) for r in records], labels)]
+            records = divide_records(split, splits, records, found)
         super().__init__(records, class_names or found, objects, boxes, keep, absent)
 
 
@@ -89,7 +88,7 @@ def read_voc(xml: Path, files: ImageFiles, key: str) -> Record:
     Raises:
         InputError: It is not a VOC annotation, a box has no numbers, or the image is missing.
     """
-    tree = _parse(xml)
+    tree = read_xml(xml, "annotation", "Pascal VOC", MAX_BYTES)
     stated = (tree.findtext("filename") or "").strip()
     path = files.image_of(xml, key, stated)
     annotations = []
@@ -103,25 +102,6 @@ def read_voc(xml: Path, files: ImageFiles, key: str) -> Record:
         annotations.append(Annotation(label, box, where))
     size = stated_size(tree.findtext("size/height"), tree.findtext("size/width"))
     return Record(path, path.relative_to(files.folder).as_posix(), annotations, size=size)
-
-
-class _NoDoctype(ElementTree.TreeBuilder):
-    """Refuses document types, because they can declare entities that expand without limit."""
-
-    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
-        raise ValueError("a document type, which annotations do not need")
-
-
-def _parse(xml: Path) -> ElementTree.Element:
-    if len(data := read_bytes(xml, MAX_BYTES + 1)) > MAX_BYTES:
-        raise InputError(f"{xml}: more than {MAX_BYTES:,} bytes, too much for an annotation.")
-    try:
-        tree = ElementTree.fromstring(data, ElementTree.XMLParser(target=_NoDoctype()))
-    except (ElementTree.ParseError, ValueError, LookupError) as error:  # LookupError: an unknown encoding
-        raise InputError(f"{xml}: not a Pascal VOC annotation ({error}). Correct or remove it.") from None
-    if tree.tag != "annotation":
-        raise InputError(f"{xml}: not a Pascal VOC annotation: <{tree.tag}> instead of <annotation>.")
-    return tree
 
 
 def _folder(root: Path, given: str | None, known: tuple[str, ...], suffixes: tuple[str, ...]) -> Path:
