@@ -387,6 +387,32 @@ def test_train_is_divided_if_there_is_no_val(without_val: dict, kind: str, caplo
         make("train", splits=Splits(test=0.2))
 
 
+@pytest.mark.parametrize("kind", [*KINDS, "list"])
+def test_splits_may_be_a_mapping_in_python(without_val: dict, kind: str) -> None:
+    make = without_val[kind]
+    assert names(make("val", splits={"fold": 0, "folds": 4})) == names(make("val", splits=Splits(fold=0, folds=4)))
+    with pytest.raises(InputError, match="splits: unknown key 'vall'; there are val, test, fold, folds, seed"):
+        make("train", splits={"vall": 0.2})
+
+
+@pytest.mark.parametrize(
+    ("splits", "message"),
+    [
+        ({"val": "0.2"}, "splits.val: expected a number; found '0.2'"),
+        ({"folds": 2.5}, "splits.folds: expected a number; found 2.5"),
+        ({"val": 2}, "must be shares with a sum below 1"),
+        (0.2, "splits: expected Splits, or a mapping such as {'val': 0.2}; found 0.2"),
+    ],
+)
+def test_a_mapping_that_says_no_splits_is_an_error(
+    labelme: Callable, cvat: Callable, splits: Any, message: str
+) -> None:
+    for make in (partial(labelme, *[[shape("cat", TRIANGLE)]] * 5), partial(cvat, *[("", CAT)] * 5)):
+        assert len(make(splits={"val": 0.4})) == 3
+        with pytest.raises(InputError, match=message):
+            make(splits=splits)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_train_may_be_used_as_a_whole(without_val: dict, kind: str) -> None:
     assert len(without_val[kind]("train", splits=ALL)) == 8

@@ -23,7 +23,7 @@ from visiontasks.data.datasets.records import (
     stated_size,
 )
 from visiontasks.data.datasets.xml import read_xml
-from visiontasks.data.splits import Splits, split_of
+from visiontasks.data.splits import Splits, SplitsLike, find_part, split_of
 
 MAX_BYTES = 300_000_000
 SHAPES = {"box": ("xtl", "ytl", "xbr", "ybr"), "polygon": (), "ellipse": ("cx", "cy", "rx", "ry")}
@@ -60,7 +60,7 @@ class CvatImages(ObjectSet):
         images: str,
         objects: OnSeveralObjects = "all",
         boxes: OnInvalidBox = "error",
-        splits: Splits = Splits(),
+        splits: SplitsLike = Splits(),
         class_names: list[str] | None = None,
         keep: list[str] | None = None,
         absent: bool = False,
@@ -72,10 +72,10 @@ class CvatImages(ObjectSet):
             raise InputError(f"{path}: no image has a shape.")
         check_class_names(names, path, fewest=1)
         there = {side for side, _ in found if side}
-        part, divided = splits.part(split, there, path)
+        part, divider = find_part(split, splits, there, path)
         records = [record for side, record in found if side == part or not there]
-        if divided:
-            records = divide_records(split, splits, records, names)
+        if divider:
+            records = divide_records(split, divider, records, names)
         super().__init__(records, names, objects, boxes, keep, absent, masks)
 
 

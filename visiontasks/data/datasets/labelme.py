@@ -16,7 +16,7 @@ from visiontasks.data.datasets.beside import ImageFiles, read_all
 from visiontasks.data.datasets.copies import divide_records
 from visiontasks.data.datasets.objects import ObjectSet, OnInvalidBox, OnSeveralObjects
 from visiontasks.data.datasets.records import Annotation, Record, ellipse, outlined, stated_size
-from visiontasks.data.splits import SPLITS, Splits, split_path
+from visiontasks.data.splits import SPLITS, Splits, SplitsLike, find_part, split_path
 
 MAX_BYTES = 200_000_000  # most of them are the copy of the image in it
 SHAPES = ("polygon", "rectangle", "circle")
@@ -55,22 +55,22 @@ class LabelMe(ObjectSet):
         root: str,
         objects: OnSeveralObjects = "all",
         boxes: OnInvalidBox = "error",
-        splits: Splits = Splits(),
+        splits: SplitsLike = Splits(),
         class_names: list[str] | None = None,
         keep: list[str] | None = None,
         absent: bool = False,
         masks: bool = False,
     ) -> None:
         there = [name for name in SPLITS if "{split}" in root and split_path(root, name).is_dir()]
-        part, divided = splits.part(split, there, root)
+        part, divider = find_part(split, splits, there, root)
         records = _read(split_path(root, part), split == "train", keep)
         train = records if part == "train" or "train" not in there else _read(split_path(root, "train"), False, keep)
         names = class_names or sorted({one.label for record in train for one in record.annotations})
         if not names:
             raise InputError(f"{root}: no JSON file has a shape.")
         check_class_names(names, root, fewest=1)
-        if divided:
-            records = divide_records(split, splits, records, names)
+        if divider:
+            records = divide_records(split, divider, records, names)
         super().__init__(records, names, objects, boxes, keep, absent, masks)
 
 

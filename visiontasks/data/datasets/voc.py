@@ -12,7 +12,7 @@ from visiontasks.data.datasets.copies import divide_records
 from visiontasks.data.datasets.objects import ObjectSet, OnInvalidBox, OnSeveralObjects
 from visiontasks.data.datasets.records import Annotation, Record, four_numbers, stated_size
 from visiontasks.data.datasets.xml import read_xml
-from visiontasks.data.splits import SPLITS, Splits, read_lists, split_path
+from visiontasks.data.splits import SPLITS, Splits, SplitsLike, find_part, read_lists, split_path
 
 MAX_BYTES = 10_000_000
 IMAGES = ("JPEGImages", "images", ".")
@@ -51,7 +51,7 @@ class VocBoxes(ObjectSet):
         annotations: str | None = None,
         objects: OnSeveralObjects = "largest",
         boxes: OnInvalidBox = "error",
-        splits: Splits = Splits(),
+        splits: SplitsLike = Splits(),
         class_names: list[str] | None = None,
         keep: list[str] | None = None,
         absent: bool = False,
@@ -74,11 +74,11 @@ class VocBoxes(ObjectSet):
         there = [name for name in SPLITS if split_path(lists, name).is_file()]
         if there and "train" not in there:
             raise InputError(f"{Path(lists).parent}: it has {there[0]}.txt, but no train.txt. Add it.")
-        part, divided = splits.part(split, there, str(Path(lists).parent))
+        part, divider = find_part(split, splits, there, str(Path(lists).parent))
         if there:
             records = _listed(lists, part, by_key)
-        if divided:
-            records = divide_records(split, splits, records, found)
+        if divider:
+            records = divide_records(split, divider, records, found)
         super().__init__(records, class_names or found, objects, boxes, keep, absent)
 
 
