@@ -858,3 +858,24 @@ def test_an_image_of_cvat_of_another_size_is_an_error(cvat: Callable, tmp_path: 
     write_image(tmp_path / "images/a.png", size=(30, 20))
     with pytest.raises(InputError, match=r"made for an image of 40 x 32 pixels; .*a\.png has 30 x 20"):
         CvatImages("train", str(tmp_path / "annotations.xml"), str(tmp_path / "images"), splits=ALL)
+
+
+def test_an_export_of_roboflow_with_xml_files_is_read(tmp_path: Path, write_image: Callable[..., Path]) -> None:
+    """Photos and XML files together, in one folder per split; the classes are those of train."""
+    for split, labels in (("train", "aabb"), ("valid", "b"), ("test", "a")):
+        for number, label in enumerate(labels):
+            write_image(tmp_path / f"{split}/{split}-{number}.jpg")
+            xml = f"<annotation><object><name>{label}</name>{BOX}</object></annotation>"
+            (tmp_path / f"{split}/{split}-{number}.xml").write_text(xml)
+    root = str(tmp_path / "{split}")
+    parts = {split: VocBoxes(split, root) for split in ("train", "val", "test")}
+    train = [f"train-{number}.jpg" for number in range(4)]
+    assert [names(part) for part in parts.values()] == [train, ["valid-0.jpg"], ["test-0.jpg"]]
+    assert all(part.class_names == ["a", "b"] for part in parts.values())
+    shutil.rmtree(tmp_path / "valid")
+    assert [len(VocBoxes(split, root, splits={"val": 0.5})) for split in ("train", "val", "test")] == [2, 2, 1]
+    shutil.rmtree(tmp_path / "test")
+    with pytest.raises(MissingSplit, match="the test split is empty"):
+        VocBoxes("test", root)
+    with pytest.raises(InputError, match="x-train: no such folder"):
+        VocBoxes("train", str(tmp_path / "x-{split}"))

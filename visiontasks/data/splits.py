@@ -174,6 +174,11 @@ def split_path(pattern: str, split: str) -> Path:
     return next((path for path in paths if exists(path)), Path(pattern.replace("{split}", split)))
 
 
+def split_folders(root: str) -> list[str]:
+    """Returns the splits that have a folder of their own; none if `root` has no `{split}`."""
+    return [split for split in SPLITS if "{split}" in root and split_path(root, split).is_dir()]
+
+
 def read_lists(pattern: str, split: str) -> list[tuple[str, str]]:
     """Reads the list of a split: the place (for messages) and the text of each line; `{split}` is the split's name.
 
