@@ -521,6 +521,7 @@ def cifar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, np.nda
 def test_cifar_files_give_their_pixels_and_names(cifar: tuple[Path, np.ndarray]) -> None:
     root, pixels = cifar
     parts = {split: CIFAR10(split, str(root), splits=Splits(val=0.2)) for split in SPLITS}
+    assert names(CIFAR10("val", str(root), splits={"val": 0.2})) == names(parts["val"])
     assert {split: len(part) for split, part in parts.items()} == {"train": 40, "val": 10, "test": 10}
     for part in parts.values():
         check_contract(part)

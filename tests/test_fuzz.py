@@ -18,6 +18,8 @@ from visiontasks.data import (
     CocoBoxes,
     CocoMasks,
     CsvTable,
+    CvatImages,
+    LabelMe,
     MaskFolder,
     VisionDataModule,
     VisionDataset,
@@ -32,6 +34,9 @@ TOKENS = [
     *(b"0", b"-1", b"nan", b"NaN", b"inf", b"1e400", b"9" * 400, b"<", b"</", b">", b"&x;"),
     *(b"<!DOCTYPE a [<!ENTITY x 'y'>]>", b"x" * 200_000, b"[" * 100_000),
 ]
+
+
+KINDS = ["boxes", "regions", "XML", "CSV", "list", "objects", "YAML", "YOLO", "LabelMe", "CVAT", "bare CSV"]
 
 
 @pytest.fixture
@@ -65,10 +70,27 @@ def good(tmp_path: Path) -> dict[str, tuple[Path, Callable[[str], VisionDataset]
     polygon = "0.1 0.1 0.6 0.1 0.6 0.6"
     texts |= {f"labels/{i}.txt": f"{i % 2} {polygon}\n{(i + 1) % 2} {polygon} 0.2 0.5\n" for i in range(6)}
     texts["data.yaml"] = "names: {0: a, 1: b}\nnc: 2\ntrain: [images]\nval: images\n"
+    outline = {"shape_type": "polygon", "points": [[1, 1], [5, 1], [5, 4]]}
+    circle = {"shape_type": "circle", "points": [[3, 3], [4, 3]], "group_id": 1}
+    for i in range(6):
+        shapes = [{"label": "ab"[i % 2], **form} for form in (outline, circle)]
+        stated = {"imagePath": f"{i}.png", "imageHeight": 6, "imageWidth": 8}
+        texts[f"labelme/{i}.json"] = json.dumps({"shapes": shapes, **stated})
+    nodes = [
+        f'<image name="{i}.png" width="8" height="6"><box label="{"ab"[i % 2]}" xtl="1" ytl="1" xbr="5" ybr="4"/>'
+        '<polygon label="a" points="1,1;5,1;5,4"/><ellipse label="b" cx="4" cy="3" rx="2" ry="1" rotation="9"/></image>'
+        for i in range(6)
+    ]
+    texts["cvat.xml"] = f"<annotations>{''.join(nodes)}</annotations>"
+    texts["bare.csv"] = "\n".join(f"{i},{i % 2},1,1,4,3" for i in range(6))
     for name, text in texts.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     coco = {"annotations": str(tmp_path / "coco.json"), "images": str(tmp_path / "images")}
+    for i in range(6):
+        (tmp_path / f"labelme/{i}.png").write_bytes((tmp_path / f"images/{i}.png").read_bytes())
+    cvat = {"path": str(tmp_path / "cvat.xml"), "images": str(tmp_path / "images")}
+    bare = {"columns": ["path", "label", "x", "y", "w", "h"], "pattern": "images/{path}.png"}
     yolo = partial(YoloBoxes, path=str(tmp_path / "data.yaml"), masks=True)
     masks = partial(MaskFolder, root=str(tmp_path), class_names=["a", "b"], lists="list.txt")
     return {
@@ -80,6 +102,12 @@ def good(tmp_path: Path) -> dict[str, tuple[Path, Callable[[str], VisionDataset]
         "objects": (tmp_path / "coco.json", partial(CocoBoxes, **coco, objects="all", masks=True, keep=["a"])),
         "YAML": (tmp_path / "data.yaml", yolo),
         "YOLO": (tmp_path / "labels/3.txt", yolo),
+        "LabelMe": (tmp_path / "labelme/3.json", partial(LabelMe, root=str(tmp_path / "labelme"), masks=True)),
+        "CVAT": (tmp_path / "cvat.xml", partial(CvatImages, **cvat, masks=True)),
+        "bare CSV": (
+            tmp_path / "bare.csv",
+            partial(CsvTable, path=str(tmp_path / "bare.csv"), label_names={"0": "a", "1": "b"}, **bare),
+        ),
     }
 
 
@@ -106,7 +134,7 @@ def accepted(make: Callable[[str], VisionDataset]) -> bool:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("kind", ["boxes", "regions", "XML", "CSV", "list", "objects", "YAML", "YOLO"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("count", [40, pytest.param(2000, marks=pytest.mark.slow)])
 def test_a_changed_file_is_read_or_refused(good: dict, time_limit: Any, kind: str, count: int) -> None:
     path, make = good[kind]

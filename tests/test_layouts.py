@@ -18,6 +18,7 @@ from visiontasks.data import (
     CocoBoxes,
     CocoMasks,
     CsvTable,
+    CvatImages,
     ImageFolder,
     InstanceFolder,
     LabelMe,
@@ -386,6 +387,32 @@ def test_train_is_divided_if_there_is_no_val(without_val: dict, kind: str, caplo
         make("train", splits=Splits(test=0.2))
 
 
+@pytest.mark.parametrize("kind", [*KINDS, "list"])
+def test_splits_may_be_a_mapping_in_python(without_val: dict, kind: str) -> None:
+    make = without_val[kind]
+    assert names(make("val", splits={"fold": 0, "folds": 4})) == names(make("val", splits=Splits(fold=0, folds=4)))
+    with pytest.raises(InputError, match="splits: unknown key 'vall'; there are val, test, fold, folds, seed"):
+        make("train", splits={"vall": 0.2})
+
+
+@pytest.mark.parametrize(
+    ("splits", "message"),
+    [
+        ({"val": "0.2"}, "splits.val: expected a number; found '0.2'"),
+        ({"folds": 2.5}, "splits.folds: expected a number; found 2.5"),
+        ({"val": 2}, "must be shares with a sum below 1"),
+        (0.2, "splits: expected Splits, or a mapping such as {'val': 0.2}; found 0.2"),
+    ],
+)
+def test_a_mapping_that_says_no_splits_is_an_error(
+    labelme: Callable, cvat: Callable, splits: Any, message: str
+) -> None:
+    for make in (partial(labelme, *[[shape("cat", TRIANGLE)]] * 5), partial(cvat, *[("", CAT)] * 5)):
+        assert len(make(splits={"val": 0.4})) == 3
+        with pytest.raises(InputError, match=message):
+            make(splits=splits)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_train_may_be_used_as_a_whole(without_val: dict, kind: str) -> None:
     assert len(without_val[kind]("train", splits=ALL)) == 8
@@ -706,3 +733,149 @@ def test_a_coco_export_of_roboflow_is_read(write_coco: Callable, tmp_path: Path)
         dataset = CocoBoxes(split, **places, objects="all")
         assert dataset.class_names == ["cat", "dog"]
         assert objects_of(dataset) == {f"{name}_jpg.rf.0a.jpg": [(label, [1, 2, 9, 8])]}
+
+
+# CVAT for images
+
+
+@pytest.fixture
+def cvat(tmp_path: Path, write_image: Callable[..., Path]) -> Callable[..., CvatImages]:
+    """Writes the XML file of images of 40 x 32 pixels, each with its attributes and shapes, and reads it."""
+
+    def read(*images: tuple[str, str], split: str = "train", **options: Any) -> CvatImages:
+        nodes = ""
+        for number, (attributes, shapes) in enumerate(images):
+            write_image(tmp_path / f"images/{'abcdefgh'[number]}.png")
+            name = f'id="{number}" name="{"abcdefgh"[number]}.png" width="40" height="32"'
+            nodes += f"<image {name} {attributes}>{shapes}</image>"
+        task = "<meta><task><name>pets</name><labels><label><name>cat</name></label></labels></task></meta>"
+        text = f"<?xml version='1.0' encoding='utf-8'?><annotations><version>1.1</version>{task}{nodes}</annotations>"
+        (tmp_path / "annotations.xml").write_text(text)
+        places = str(tmp_path / "annotations.xml"), str(tmp_path / "images")
+        return CvatImages(split, *places, **{"splits": ALL, **options})
+
+    return read
+
+
+CAT = '<box label="cat" source="manual" occluded="0" xtl="10" ytl="10" xbr="20" ybr="14" z_order="0"></box>'
+
+
+def test_shapes_of_cvat_are_objects_with_boxes_and_pixels(cvat: Callable) -> None:
+    shapes = (
+        f'<tag label="day"></tag>{CAT}'
+        '<polygon label="dog" points="2.00,4.00;10.00,4.00;2.00,12.00"><attribute name="age">1</attribute></polygon>'
+        '<ellipse label="cat" cx="30" cy="8" rx="5" ry="4"></ellipse>'
+    )
+    dataset = cvat(("", shapes), ("", ""), masks=True)
+    assert dataset.class_names == ["cat", "dog"]
+    found = [("cat", [10, 10, 20, 14]), ("dog", [2, 4, 10, 12]), ("cat", [25, 4, 35, 12])]
+    assert objects_of(dataset) == {"a.png": found, "b.png": []}
+    masks = dataset[0]["objects"]["masks"]
+    assert masks[0].sum() == 40
+    assert masks[0][10:14, 10:20].all()
+    assert masks[2].sum() == pytest.approx(np.pi * 20, abs=10)
+
+
+def test_a_rotation_of_cvat_is_clockwise_about_the_center(cvat: Callable) -> None:
+    quarter = CAT.replace("z_order", 'rotation="90.00" z_order')
+    assert objects_of(cvat(("", quarter)))["a.png"] == [("cat", pytest.approx([13, 7, 17, 17], abs=1e-4))]
+    eighth = '<box label="cat" xtl="10" ytl="10" xbr="20" ybr="10.001" rotation="45"></box>'
+    mask = '<polygon label="dog" points="1,1;9,1;9,9"></polygon>'
+    (_, box), _ = objects_of(cvat(("", eighth + mask)))["a.png"]
+    low, high = 15 - 5 * 2**-0.5, 15 + 5 * 2**-0.5  # from the upper left to the lower right
+    assert box == pytest.approx([low, low - 5, high, high - 5], abs=1e-2)
+
+
+def test_subsets_of_cvat_are_splits_if_they_are_named_so(cvat: Callable) -> None:
+    images = [(f'subset="{subset}"', CAT) for subset in ("Train", "Validation", "Train")]
+    assert names(cvat(*images)) == ["a.png", "c.png"]
+    assert names(cvat(*images, split="val")) == ["b.png"]
+    with pytest.raises(MissingSplit, match="no 'test'; there are train, val"):
+        cvat(*images, split="test")
+    images = [('subset="default"', CAT)] * 3
+    assert names(cvat(*images, split="val", splits=Splits(fold=1, folds=3))) == ["b.png"]
+    with pytest.raises(InputError, match=r"image 'b.png': subset 'more' is not one of train, val and test"):
+        cvat(('subset="train"', CAT), ('subset="more"', CAT))
+
+
+def test_shapes_of_cvat_that_are_there_twice_count_once(cvat: Callable) -> None:
+    with pytest.warns(UserWarning, match=r"annotations\.xml: 1 shapes have the label and outline of one before them"):
+        assert len(objects_of(cvat(("", CAT + CAT)))["a.png"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ('<points label="nose" points="1,2"></points>', "<points> is not one of box, polygon, ellipse.*`keep`"),
+        ('<box label="" xtl="1" ytl="1" xbr="9" ybr="9"></box>', "<box> has no label"),
+        ('<box label="cat" xtl="1" ytl="1" xbr="9"></box>', "<box> must have finite numbers; found .*''"),
+        ('<box label="cat" xtl="1" ytl="1" xbr="9" ybr="inf"></box>', "<box> must have finite numbers"),
+        ('<box label="cat" xtl="1" ytl="1" xbr="9" ybr="9" rotation="x"></box>', "<box> must have finite numbers"),
+        (
+            '<polygon label="cat" points="1,2;3,4"></polygon>',
+            "a polygon must have 3 or more points, x,y; found '1,2;3,4'",
+        ),
+        ('<polygon label="cat" points="1,2;3,4;5"></polygon>', "a polygon must have 3 or more points"),
+        ('<polygon label="cat"></polygon>', "<polygon> must have finite numbers"),
+        ('<box label="cat" xtl="1" ytl="1" xbr="41" ybr="9"></box>', r"box \[1, 1, 41, 9\] .* is outside the image"),
+    ],
+)
+def test_an_odd_shape_of_cvat_is_an_error_that_names_it(cvat: Callable, shape: str, message: str) -> None:
+    with pytest.raises(InputError, match=rf"annotations\.xml, image 'a\.png', shape 2: .*{message}"):
+        cvat(("", CAT + shape))
+
+
+def test_keep_leaves_out_labels_of_points_of_cvat(cvat: Callable) -> None:
+    found = objects_of(cvat(("", CAT + '<points label="nose" points="1,2"></points>'), keep=["cat"]))
+    assert found == {"a.png": [("cat", [10, 10, 20, 14])]}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("<annotations><image", "not a CVAT annotation"),
+        ("<annotation></annotation>", "not a CVAT annotation: <annotation> instead of <annotations>"),
+        ("<annotations><image/></annotations>", "an image must have a name"),
+        ("<annotations><image name='a.png'/></annotations>", "no image has a shape"),
+        ("<annotations><image name='z.png'/></annotations>", r"image 'z\.png': no such file"),
+        ("<annotations><image name='../a.png'/></annotations>", "leaves"),
+        (
+            "<annotations><image name='a.png'/><image name='a.png'/></annotations>",
+            r"image 'a\.png': it is listed twice",
+        ),
+        ("<!DOCTYPE a [<!ENTITY x 'y'>]><annotations>&x;</annotations>", "a document type"),
+    ],
+)
+def test_what_is_no_file_of_cvat_is_an_error(cvat: Callable, tmp_path: Path, text: str, message: str) -> None:
+    cvat(("", CAT))
+    (tmp_path / "annotations.xml").write_text(text)
+    with pytest.raises(InputError, match=message):
+        CvatImages("train", str(tmp_path / "annotations.xml"), str(tmp_path / "images"))
+
+
+def test_an_image_of_cvat_of_another_size_is_an_error(cvat: Callable, tmp_path: Path, write_image: Callable) -> None:
+    cvat(("", CAT))
+    write_image(tmp_path / "images/a.png", size=(30, 20))
+    with pytest.raises(InputError, match=r"made for an image of 40 x 32 pixels; .*a\.png has 30 x 20"):
+        CvatImages("train", str(tmp_path / "annotations.xml"), str(tmp_path / "images"), splits=ALL)
+
+
+def test_an_export_of_roboflow_with_xml_files_is_read(tmp_path: Path, write_image: Callable[..., Path]) -> None:
+    """Photos and XML files together, in one folder per split; the classes are those of train."""
+    for split, labels in (("train", "aabb"), ("valid", "b"), ("test", "a")):
+        for number, label in enumerate(labels):
+            write_image(tmp_path / f"{split}/{split}-{number}.jpg")
+            xml = f"<annotation><object><name>{label}</name>{BOX}</object></annotation>"
+            (tmp_path / f"{split}/{split}-{number}.xml").write_text(xml)
+    root = str(tmp_path / "{split}")
+    parts = {split: VocBoxes(split, root) for split in ("train", "val", "test")}
+    train = [f"train-{number}.jpg" for number in range(4)]
+    assert [names(part) for part in parts.values()] == [train, ["valid-0.jpg"], ["test-0.jpg"]]
+    assert all(part.class_names == ["a", "b"] for part in parts.values())
+    shutil.rmtree(tmp_path / "valid")
+    assert [len(VocBoxes(split, root, splits={"val": 0.5})) for split in ("train", "val", "test")] == [2, 2, 1]
+    shutil.rmtree(tmp_path / "test")
+    with pytest.raises(MissingSplit, match="the test split is empty"):
+        VocBoxes("test", root)
+    with pytest.raises(InputError, match="x-train: no such folder"):
+        VocBoxes("train", str(tmp_path / "x-{split}"))

@@ -21,7 +21,9 @@ from visiontasks.core.objects import VISIBLE, make_objects
 from visiontasks.data import (
     CocoBoxes,
     CsvTable,
+    CvatImages,
     InstanceFolder,
+    LabelMe,
     Scenes,
     Splits,
     VisionDataModule,
@@ -43,7 +45,7 @@ Found = dict[str, Any]
 
 
 class Sets:
-    """One set in four formats: a.png with a car and a bus, b.png with a car, c.png without an object."""
+    """One set in six formats: a.png with a car and a bus, b.png with a car, c.png without an object."""
 
     marks: ClassVar = {
         "a": [("bus", (2, 2, 30, 30)), ("car", (5, 5, 20, 20))],
@@ -101,6 +103,24 @@ class Sets:
         (self.root / "data.yaml").write_text("names: [bus, car]\ntrain: images\n")
         return YoloBoxes("train", str(self.root / "data.yaml"), splits=ALL, **options)
 
+    def labelme(self, **options: Any) -> LabelMe:
+        for name, found in self.marks.items():
+            shapes = [{"label": label, "shape_type": "rectangle", "points": [box[:2], box[2:]]} for label, box in found]
+            (self.root / "images" / f"{name}.json").write_text(json.dumps({"shapes": shapes}))
+        return LabelMe("train", str(self.root / "images"), splits=ALL, **options)
+
+    def cvat(self, **options: Any) -> CvatImages:
+        nodes = ""
+        for name, found in self.marks.items():
+            corners = ("xtl", "ytl", "xbr", "ybr")
+            shapes = ""
+            for label, box in found:
+                numbers = " ".join(f'{key}="{value}"' for key, value in zip(corners, box, strict=True))
+                shapes += f'<box label="{label}" {numbers}/>'
+            nodes += f'<image name="{name}.png">{shapes}</image>'
+        (self.root / "a.xml").write_text(f"<annotations>{nodes}</annotations>")
+        return CvatImages("train", str(self.root / "a.xml"), str(self.root / "images"), splits=ALL, **options)
+
 
 @pytest.fixture
 def sets(tmp_path: Path) -> Sets:
@@ -112,7 +132,7 @@ def objects_of(data: VisionDataset) -> list[tuple[list[int], list[list[float]]]]
     return [(one["labels"].tolist(), one["boxes"].round(3).tolist()) for one in found]
 
 
-FORMATS = ("voc", "coco", "csv", "yolo")
+FORMATS = ("voc", "coco", "csv", "yolo", "labelme", "cvat")
 BUS, CAR, OTHER = [2, 2, 30, 30], [5, 5, 20, 20], [10, 4, 40, 24]
 
 

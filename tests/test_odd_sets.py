@@ -23,7 +23,9 @@ from visiontasks.data import (
     CocoBoxes,
     CocoMasks,
     CsvTable,
+    CvatImages,
     ImageFolder,
+    LabelMe,
     MaskFolder,
     Splits,
     VisionDataModule,
@@ -68,7 +70,7 @@ def write(path: Path, *lines: str, encoding: str = "utf-8") -> Path:
 @pytest.fixture
 def sets(tmp_path: Path) -> dict[str, Callable[[str], VisionDataset]]:
     """Each kind of set with six photos, three in each of two classes."""
-    marks, rows, images = [], ["path,label"], []
+    marks, rows, images, nodes = [], ["path,label"], [], []
     for number in range(6):
         label = "ab"[number % 2]
         picture(tmp_path / f"classes/{label}/{number}.png", number)
@@ -76,6 +78,10 @@ def sets(tmp_path: Path) -> dict[str, Callable[[str], VisionDataset]]:
         mask(tmp_path / f"pairs/masks/{number}.png")
         picture(tmp_path / f"voc/images/{number}.png", number)
         write(tmp_path / f"voc/annotations/{number}.xml", XML.replace(">a<", f">{label}<"))
+        picture(tmp_path / f"labelme/images/{number}.png", number)
+        shape = {"label": label, "points": [[1, 1], [9, 1], [9, 7]]}
+        write(tmp_path / f"labelme/images/{number}.json", json.dumps({"shapes": [shape]}))
+        nodes.append(f'<image name="{number}.png"><polygon label="{label}" points="1,1;9,1;9,7"/></image>')
         rows.append(f"pairs/images/{number}.png,{label}")
         images.append({"id": number, "file_name": photo.name})
         outline = [[1, 1, 9, 1, 9, 7, 1, 7]]
@@ -85,6 +91,8 @@ def sets(tmp_path: Path) -> dict[str, Callable[[str], VisionDataset]]:
     categories = [{"id": number, "name": "ab"[number]} for number in range(2)]
     content = {"images": images, "annotations": marks, "categories": categories}
     write(tmp_path / "coco.json", json.dumps(content))
+    write(tmp_path / "cvat.xml", "<annotations>", *nodes, "</annotations>")
+    photos = str(tmp_path / "pairs/images")
     coco = {"annotations": str(tmp_path / "coco.json"), "images": str(tmp_path / "pairs/images")}
     return {
         "classes": partial(ImageFolder, root=str(tmp_path / "classes")),
@@ -93,6 +101,8 @@ def sets(tmp_path: Path) -> dict[str, Callable[[str], VisionDataset]]:
         "table": partial(CsvTable, path=str(tmp_path / "table.csv")),
         "boxes": partial(CocoBoxes, **coco),
         "regions": partial(CocoMasks, **coco),
+        "labelme": partial(LabelMe, root=str(tmp_path / "labelme")),
+        "cvat": partial(CvatImages, path=str(tmp_path / "cvat.xml"), images=photos),
         "windows": partial(Windows, source=partial(VocBoxes, root=str(tmp_path / "voc")), size=8),
     }
 
@@ -111,22 +121,23 @@ LITTER = (
 )
 
 
-@pytest.mark.parametrize("kind", ["classes", "pairs", "voc"])
+@pytest.mark.parametrize("kind", ["classes", "pairs", "voc", "labelme"])
 def test_what_systems_leave_in_folders_is_no_sample(sets: dict, tmp_path: Path, kind: str) -> None:
     before = names(sets[kind]("train", splits=ALL))
-    for folder in ("classes/a", "pairs/images", "pairs/masks", "voc/images", "voc/annotations"):
+    for folder in ("classes/a", "pairs/images", "pairs/masks", "voc/images", "voc/annotations", "labelme/images"):
         for name in LITTER:
             picture(tmp_path / "photo.png", 0)
             (tmp_path / folder / name).parent.mkdir(exist_ok=True)
             shutil.copy(tmp_path / "photo.png", tmp_path / folder / name)
         write(tmp_path / folder / "__MACOSX/2.xml", "no XML")
+        write(tmp_path / folder / "__MACOSX/2.json", "no JSON")
     assert names(sets[kind]("train", splits=ALL)) == before
     assert find_sources([tmp_path / "classes/a"]).count() == 3
 
 
 @pytest.mark.parametrize("odd", ["pipe.png", "socket.png", "link.png"])
 def test_what_is_no_file_is_refused_at_once_by_name(sets: dict, tmp_path: Path, odd: str) -> None:
-    for folder in ("classes/a", "pairs/masks", "voc/annotations"):
+    for folder in ("classes/a", "pairs/masks", "voc/annotations", "labelme/images"):
         path = tmp_path / folder / odd
         if odd == "pipe.png":
             os.mkfifo(path)
@@ -137,7 +148,7 @@ def test_what_is_no_file_is_refused_at_once_by_name(sets: dict, tmp_path: Path, 
             os.chdir(here)
         else:
             path.symlink_to("nowhere")
-    for kind in ("classes", "pairs", "voc"):
+    for kind in ("classes", "pairs", "voc", "labelme"):
         with pytest.raises(InputError, match=rf"{odd}: a (pipe, a socket|link that leads nowhere).*Remove it"):
             sets[kind]("train", splits=ALL)
 
@@ -154,7 +165,7 @@ def test_links_to_folders_are_read_once_and_loops_end(tmp_path: Path) -> None:
     assert names(ImageFolder("train", str(tmp_path / "set"), splits=ALL)) == ["a/1.png", "b/2.png", "c/3.png"]
 
 
-@pytest.mark.parametrize("kind", ["pairs", "voc"])
+@pytest.mark.parametrize("kind", ["pairs", "voc", "labelme"])
 def test_photos_of_formats_that_are_not_read_are_named(sets: dict, tmp_path: Path, kind: str) -> None:
     write(tmp_path / kind / "images/IMG_1.HEIC")
     with pytest.raises(InputError, match=r"IMG_1\.HEIC: 1 images of formats that are not read\. Convert them"):
@@ -594,9 +605,9 @@ def test_many_files_of_one_length_are_compared_in_linear_time(tmp_path: Path, mo
     assert len([args for args in opened if Path(args[0]) in paths]) == 300
 
 
-@pytest.mark.parametrize("kind", ["classes", "table", "voc", "boxes", "regions", "pairs"])
+@pytest.mark.parametrize("kind", ["classes", "table", "voc", "boxes", "regions", "pairs", "labelme", "cvat"])
 def test_copies_of_what_is_held_out_leave_training(sets: dict, tmp_path: Path, kind: str, caplog: Any) -> None:
-    for folder in ("classes/b", "pairs/images", "voc/images"):
+    for folder in ("classes/b", "pairs/images", "voc/images", "labelme/images"):
         shutil.copy(tmp_path / "classes/b/1.png", tmp_path / folder / "5.png")
     held = {"classes": 3}.get(kind, 1)  # the place of photo 1
     with caplog.at_level("INFO"):
@@ -605,9 +616,9 @@ def test_copies_of_what_is_held_out_leave_training(sets: dict, tmp_path: Path, k
     assert "1 of 5 training images left out, the same file as one held out" in caplog.text
 
 
-@pytest.mark.parametrize("kind", ["classes", "table", "voc", "boxes"])
+@pytest.mark.parametrize("kind", ["classes", "table", "voc", "boxes", "labelme", "cvat"])
 def test_a_copy_with_another_label_than_the_one_held_out_is_named(sets: dict, tmp_path: Path, kind: str) -> None:
-    for folder in ("classes/a", "pairs/images", "voc/images"):
+    for folder in ("classes/a", "pairs/images", "voc/images", "labelme/images"):
         shutil.copy(tmp_path / "classes/b/1.png", tmp_path / folder / "2.png")
     held = {"classes": 3}.get(kind, 1)  # the place of photo 1
     with pytest.warns(UserWarning, match="1 images are there twice with different labels"):

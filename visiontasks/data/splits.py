@@ -1,10 +1,11 @@
 """Division of samples into train, val and test."""
 
 import re
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from os.path import exists
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_info
@@ -72,31 +73,6 @@ class Splits:
             raise MissingSplit(f"the {split} split is empty: {len(labels)} samples, {self}.")
         return chosen
 
-    def part(self, split: str, there: Collection[str], where: str) -> tuple[str, bool]:
-        """Returns the part of a set that holds a split, and whether it is divided: train is, if there is no val.
-
-        The log says, for train only, that the part is divided, or that these values are not used.
-
-        Args:
-            split: train, val or test.
-            there: The splits that the set defines; if none, all of it counts as train, and is divided.
-            where: The set, for messages.
-
-        Raises:
-            MissingSplit: The set has no such part.
-            InputError: `test` would divide train, but the set has a test part.
-        """
-        divided = "val" not in there and (split == "train" or split not in there)
-        if there and (source := "train" if divided else split) not in there:
-            raise MissingSplit(f"{where}: no {source!r}; there are {', '.join(sorted(there))}.")
-        if divided and "test" in there and self.test:
-            raise InputError(f"splits.test: {self.test}, but {where} has a test part of its own. Set `splits.test: 0`.")
-        if split == "train" and divided and there:
-            rank_zero_info(f"{where} has no val, so {self} divides train.")
-        elif split == "train" and there and self != Splits():
-            rank_zero_info(f"{where} has the splits, so {self} is not used.")
-        return "train" if divided else split, divided
-
     def _by_class(self, labels: np.ndarray) -> np.ndarray:
         """Takes every n-th of the samples sorted by class, so that each class gives its share, small ones in turn."""
         order = np.random.default_rng(self.seed).permutation(len(labels))
@@ -118,6 +94,55 @@ class Splits:
         side = np.full(len(names), "train")
         side[order] = np.array(["test", "val", "train"])[np.searchsorted(borders, middle, side="right")]
         return side[members]
+
+
+if TYPE_CHECKING:
+    SplitsLike: TypeAlias = Splits | Mapping[str, Any]
+else:
+    SplitsLike = Splits  # which is what configs show and check
+
+
+def find_part(split: str, splits: SplitsLike, there: Collection[str], where: str) -> tuple[str, Splits | None]:
+    """Returns the part of a set that holds a split, and what divides it: `splits` divides train if there is no val.
+
+    The log says, for train only, that the part is divided, or that `splits` is not used.
+
+    Args:
+        split: train, val or test.
+        splits: How train is divided; in Python also a mapping, such as `{"val": 0.1}`.
+        there: The splits that the set defines; if none, all of it counts as train, and is divided.
+        where: The set, for messages.
+
+    Raises:
+        MissingSplit: The set has no such part.
+        InputError: `splits` has an unknown key, or would divide off a test part, but the set has one.
+    """
+    splits = _checked(splits)
+    divided = "val" not in there and (split == "train" or split not in there)
+    part = "train" if divided else split
+    if there and part not in there:
+        raise MissingSplit(f"{where}: no {part!r}; there are {', '.join(sorted(there))}.")
+    if divided and "test" in there and splits.test:
+        raise InputError(f"splits.test: {splits.test}, but {where} has a test part of its own. Set `splits.test: 0`.")
+    if split == "train" and divided and there:
+        rank_zero_info(f"{where} has no val, so {splits} divides train.")
+    elif split == "train" and there and splits != Splits():
+        rank_zero_info(f"{where} has the splits, so {splits} is not used.")
+    return part, splits if divided else None
+
+
+def _checked(splits: SplitsLike) -> Splits:
+    if isinstance(splits, Splits):
+        return splits
+    known = [field.name for field in fields(Splits)]
+    if not isinstance(splits, Mapping):
+        raise InputError(f"splits: expected Splits, or a mapping such as {{'val': 0.2}}; found {splits!r}.")
+    for key, value in splits.items():
+        if key not in known:
+            raise InputError(f"splits: unknown key {key!r}; there are {', '.join(known)}.")
+        if not isinstance(value, int | float if key in ("val", "test") else int | None if key == "fold" else int):
+            raise InputError(f"splits.{key}: expected a number; found {value!r}.")
+    return Splits(**splits)
 
 
 def _every(share: float, count: int) -> np.ndarray:
@@ -155,6 +180,11 @@ def split_path(pattern: str, split: str) -> Path:
     forms = [form for word in SPELLINGS[split] for form in (word, word.capitalize(), word.upper())]
     paths = (Path(pattern.replace("{split}", form)) for form in forms)
     return next((path for path in paths if exists(path)), Path(pattern.replace("{split}", split)))
+
+
+def split_folders(root: str) -> list[str]:
+    """Returns the splits that have a folder of their own; none if `root` has no `{split}`."""
+    return [split for split in SPLITS if "{split}" in root and split_path(root, split).is_dir()]
 
 
 def read_lists(pattern: str, split: str) -> list[tuple[str, str]]:

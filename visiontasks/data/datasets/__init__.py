@@ -6,6 +6,7 @@ from pkgutil import iter_modules
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.data.datasets.coco import CocoBoxes
 from visiontasks.data.datasets.coco_masks import CocoMasks
+from visiontasks.data.datasets.cvat import CvatImages
 from visiontasks.data.datasets.folder import ImageFolder
 from visiontasks.data.datasets.instances import InstanceFolder
 from visiontasks.data.datasets.labelme import LabelMe
@@ -21,7 +22,7 @@ for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
 
 __all__ = [
-    "CIFAR10", "MNIST", "CocoBoxes", "CocoMasks", "CsvTable", "FashionMNIST", "ImageFolder", "InstanceFolder",
-    "LabelMe", "MaskFolder", "OxfordIIITPet", "Scenes", "Shapes", "VOCSegmentation", "VisionDataset", "VocBoxes",
-    "Windows", "YoloBoxes",
+    "CIFAR10", "MNIST", "CocoBoxes", "CocoMasks", "CsvTable", "CvatImages", "FashionMNIST", "ImageFolder",
+    "InstanceFolder", "LabelMe", "MaskFolder", "OxfordIIITPet", "Scenes", "Shapes", "VOCSegmentation", "VisionDataset",
+    "VocBoxes", "Windows", "YoloBoxes",
 ]  # fmt: skip

@@ -17,7 +17,7 @@ from visiontasks.data.datasets.coco_json import Id, by_id, read_content, to_id
 from visiontasks.data.datasets.copies import divide
 from visiontasks.data.datasets.objects import ObjectSet, OnInvalidBox, OnSeveralObjects
 from visiontasks.data.datasets.records import Annotation, Record, files_inside, first_of_each, four_numbers, stated_size
-from visiontasks.data.splits import SPLITS, Splits, split_path
+from visiontasks.data.splits import SPLITS, Splits, SplitsLike, find_part, split_path
 
 Names = list[str] | None
 SHAPE = ("bbox", "segmentation", "iscrowd")
@@ -64,7 +64,7 @@ class CocoBoxes(ObjectSet):
         images: str,
         objects: OnSeveralObjects = "largest",
         boxes: OnInvalidBox = "error",
-        splits: Splits = Splits(),
+        splits: SplitsLike = Splits(),
         class_names: list[str] | None = None,
         keep: list[str] | None = None,
         absent: bool = False,
@@ -80,7 +80,7 @@ class CocoBoxes(ObjectSet):
 
 
 def read_coco(
-    split: str, annotations: str, images: str, splits: Splits, class_names: Names, keep: Names = None
+    split: str, annotations: str, images: str, splits: SplitsLike, class_names: Names, keep: Names = None
 ) -> tuple[list[str], list[CocoImage], list[int]]:
     """Reads the COCO file of a split; the arguments and exceptions are those of `CocoBoxes`.
 
@@ -93,7 +93,7 @@ def read_coco(
     there = [name for name in SPLITS if by_file and split_path(annotations, name).is_file()]
     if by_file and not there:
         raise InputError(f"{split_path(annotations, split)}: no such file, nor one of another split.")
-    part, divided = splits.part(split, there, annotations)
+    part, divider = find_part(split, splits, there, annotations)
     path, folder = split_path(annotations, part), split_path(images, part)
     names, found = _read(path, folder)
     train = split_path(annotations, "train")
@@ -107,12 +107,12 @@ def read_coco(
             raise InputError(f"{strange[0]}: category {strange[1]!r} is not in {train}, which has {names}.")
     names = class_names or names
     check_class_names(names, str(path), fewest=1)
-    if not divided:
+    if not divider:
         return names, found, list(range(len(found)))
     places = {name: place for place, name in enumerate(names)}
     first = [next((name for _, name, row in i.annotations if not row.get("iscrowd")), "") for i in found]
     labels = [places.get(name, -1) for name in first]
-    return names, found, divide(split, splits, [image.path for image in found], labels)
+    return names, found, divide(split, divider, [image.path for image in found], labels)
 
 
 def count_crowds(images: Sequence[CocoImage], where: str) -> int:

@@ -11,7 +11,7 @@ from visiontasks.data.datasets.base import FileSet
 from visiontasks.data.datasets.coco import CocoImage, count_crowds, read_coco
 from visiontasks.data.datasets.regions import Shape, read_shape, shape_runs
 from visiontasks.data.masks import MAX_CLASSES
-from visiontasks.data.splits import Splits
+from visiontasks.data.splits import Splits, SplitsLike
 
 BACKGROUND = "background"
 
@@ -43,7 +43,7 @@ class CocoMasks(FileSet):
         split: str,
         annotations: str,
         images: str,
-        splits: Splits = Splits(),
+        splits: SplitsLike = Splits(),
         class_names: list[str] | None = None,
     ) -> None:
         names, found, chosen = read_coco(split, annotations, images, splits, class_names)

@@ -12,6 +12,7 @@ from visiontasks.core.errors import InputError
 from visiontasks.core.images import shown
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.data.datasets.files import Files
+from visiontasks.data.datasets.records import Record
 from visiontasks.data.splits import Splits
 
 CONTRADICTION = "images are there twice with different labels. Correct them, or remove the copies"
@@ -51,6 +52,13 @@ def divide(
     The arguments are those of `Splits.indices` and `without_copies`.
     """
     return without_copies(split, files, splits.indices(split, labels, groups), labels)
+
+
+def divide_records(split: str, splits: Splits, records: Sequence[Record], names: Sequence[str]) -> list[Record]:
+    """Returns the images of a split; for their shares, each has the first class in `names` of its objects, or none."""
+    order = {name: number for number, name in enumerate(names)}
+    labels = [min((order.get(one.label, -1) for one in image.annotations), default=len(names)) for image in records]
+    return [records[place] for place in divide(split, splits, [Path(image.path) for image in records], labels)]
 
 
 def without_copies(split: str, files: Sequence[Path], chosen: Iterable[int], labels: Sequence[int] = ()) -> list[int]:

@@ -11,7 +11,7 @@ from visiontasks.core.images import EXTENSIONS
 from visiontasks.core.text import normal
 from visiontasks.data.datasets.base import FileSet, check_class_names, kept_classes
 from visiontasks.data.datasets.copies import divide
-from visiontasks.data.splits import SPLITS, Splits, alike_but_split, split_of
+from visiontasks.data.splits import SPLITS, Splits, SplitsLike, alike_but_split, find_part, split_of
 
 Samples = list[tuple[Path, int]]  # images and the indices of their classes
 
@@ -35,19 +35,19 @@ class ImageFolder(FileSet):
         keep: If given, the classes to use and their order; images of other classes are left out and counted.
     """
 
-    def __init__(self, split: str, root: str, splits: Splits = Splits(), keep: list[str] | None = None) -> None:
+    def __init__(self, split: str, root: str, splits: SplitsLike = Splits(), keep: list[str] | None = None) -> None:
         self.root = Path(root)
         if not self.root.is_dir():
             raise InputError(f"{root}: no such folder. `data.dataset.init_args.root` must hold one folder per class.")
         parts = _parts(self.root, split, keep or [])
         self._classes = _class_folders(parts.get("train", self.root))
         self.class_names, self._keeps = kept_classes(keep, list(self._classes), fewest=2), keep is not None
-        part, divided = splits.part(split, parts, root)
+        part, divider = find_part(split, splits, parts, root)
         samples = self._list(parts.get(part, self.root), every_class=part == "train")
-        if divided:
+        if divider:
             samples.sort(key=lambda sample: str(sample[0]))
             paths, labels = [path for path, _ in samples], [label for _, label in samples]
-            samples = [samples[i] for i in divide(split, splits, paths, labels)]
+            samples = [samples[i] for i in divide(split, divider, paths, labels)]
         self.paths, self._labels = [path for path, _ in samples], [label for _, label in samples]
 
     def target(self, index: int) -> dict[str, Any]:

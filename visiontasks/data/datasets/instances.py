@@ -10,7 +10,7 @@ from visiontasks.core.objects import Objects, make_objects
 from visiontasks.data.datasets.base import check_class_names
 from visiontasks.data.datasets.masks import MaskFolder
 from visiontasks.data.masks import read_values
-from visiontasks.data.splits import Splits
+from visiontasks.data.splits import Splits, SplitsLike
 
 MOST = 2000  # objects per image: a mask of colors or of noise would have more
 
@@ -46,7 +46,7 @@ class InstanceFolder(MaskFolder):
         lists: str | None = None,
         components: bool = False,
         ignore: list[int] = [],  # noqa: B006 - never changed, and jsonargparse shows it
-        splits: Splits = Splits(),
+        splits: SplitsLike = Splits(),
     ) -> None:
         check_class_names(class_names, "class_names", fewest=1)
         if len(class_names) > 1 and not components:

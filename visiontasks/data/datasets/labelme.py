@@ -13,15 +13,14 @@ from visiontasks.core.folders import images_below, walk, with_suffix
 from visiontasks.core.text import normal, read_json
 from visiontasks.data.datasets.base import check_class_names
 from visiontasks.data.datasets.beside import ImageFiles, read_all
-from visiontasks.data.datasets.copies import divide
+from visiontasks.data.datasets.copies import divide_records
 from visiontasks.data.datasets.objects import ObjectSet, OnInvalidBox, OnSeveralObjects
-from visiontasks.data.datasets.records import Annotation, Record, stated_size
-from visiontasks.data.splits import SPLITS, Splits, split_path
+from visiontasks.data.datasets.records import Annotation, Record, ellipse, outlined, stated_size
+from visiontasks.data.splits import Splits, SplitsLike, find_part, split_folders, split_path
 
 MAX_BYTES = 200_000_000  # most of them are the copy of the image in it
 SHAPES = ("polygon", "rectangle", "circle")
 COUNTS = {"rectangle": (2, 4), "circle": (2,)}  # of points
-CIRCLE = np.linspace(0, 2 * np.pi, 72, endpoint=False)  # angles of a polygon whose sides are 0.1 % of the radius inside
 
 
 class LabelMe(ObjectSet):
@@ -56,24 +55,22 @@ class LabelMe(ObjectSet):
         root: str,
         objects: OnSeveralObjects = "all",
         boxes: OnInvalidBox = "error",
-        splits: Splits = Splits(),
+        splits: SplitsLike = Splits(),
         class_names: list[str] | None = None,
         keep: list[str] | None = None,
         absent: bool = False,
         masks: bool = False,
     ) -> None:
-        there = [name for name in SPLITS if "{split}" in root and split_path(root, name).is_dir()]
-        part, divided = splits.part(split, there, root)
+        there = split_folders(root)
+        part, divider = find_part(split, splits, there, root)
         records = _read(split_path(root, part), split == "train", keep)
         train = records if part == "train" or "train" not in there else _read(split_path(root, "train"), False, keep)
         names = class_names or sorted({one.label for record in train for one in record.annotations})
         if not names:
             raise InputError(f"{root}: no JSON file has a shape.")
         check_class_names(names, root, fewest=1)
-        if divided:
-            order = {name: number for number, name in enumerate(names)}
-            labels = [min((order.get(a.label, -1) for a in r.annotations), default=len(names)) for r in records]
-            records = [records[i] for i in divide(split, splits, [Path(r.path) for r in records], labels)]
+        if divider:
+            records = divide_records(split, divider, records, names)
         super().__init__(records, names, objects, boxes, keep, absent, masks)
 
 
@@ -125,9 +122,7 @@ def _object(shape: dict[str, Any], where: str, keep: Sequence[str] | None) -> An
         raise InputError(
             f"{where}: shape_type must be one of {', '.join(SHAPES)}; found {reprlib.repr(kind)}. {advice}."
         )
-    outline = _outline(kind, _points(shape.get("points"), kind, where))
-    box = *outline.min(0).tolist(), *outline.max(0).tolist()
-    return Annotation(label, box, where, shape=[outline.ravel().tolist()])
+    return outlined(label, _outline(kind, _points(shape.get("points"), kind, where)), where)
 
 
 def _points(value: Any, kind: str, where: str) -> np.ndarray:
@@ -147,8 +142,7 @@ def _points(value: Any, kind: str, where: str) -> np.ndarray:
 def _outline(kind: str, points: np.ndarray) -> np.ndarray:
     """Returns the corners of the region that a shape covers, float64 (N, 2)."""
     if kind == "circle":  # its center, and a point on it
-        radius = np.linalg.norm(points[1] - points[0])
-        return points[0] + radius * np.stack([np.cos(CIRCLE), np.sin(CIRCLE)], 1)
+        return ellipse(points[0], np.linalg.norm(points[1] - points[0]))
     if kind == "rectangle" and len(points) == 2:
         (x1, y1), (x2, y2) = points
         return np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]])

@@ -11,7 +11,7 @@ from visiontasks.data.datasets.copies import divide
 from visiontasks.data.datasets.patterns import Pair, Pattern, all_pairs, pairs_by_stem
 from visiontasks.data.datasets.records import file_inside
 from visiontasks.data.masks import MaskEncoding, MaskThreshold
-from visiontasks.data.splits import SPLITS, Splits, read_lists, split_path
+from visiontasks.data.splits import SPLITS, Splits, SplitsLike, find_part, read_lists, split_path
 
 
 class MaskFolder(FileSet):
@@ -53,7 +53,7 @@ class MaskFolder(FileSet):
         values: list[int] | None = None,
         colors: list[list[int]] | None = None,
         ignore: list[int] | list[list[int]] = [],  # noqa: B006 - never changed, and jsonargparse shows it
-        splits: Splits = Splits(),
+        splits: SplitsLike = Splits(),
         threshold: int | None = None,
     ) -> None:
         self.root = Path(root)
@@ -66,12 +66,12 @@ class MaskFolder(FileSet):
         encoding = MaskEncoding(len(class_names), values, colors, ignore)
         self._code = encoding if threshold is None else MaskThreshold(len(class_names), threshold)
         there = [name for name in SPLITS if "{split}" in (lists or images) and self._exists(name, images, lists)]
-        part, divided = splits.part(split, there, lists or images)
+        part, divider = find_part(split, splits, there, lists or images)
         patterns = [Pattern.of(self.root, text, part) for text in (images, masks)]
         pairs = self._listed(read_lists(str(self.root / lists), part), *patterns) if lists else all_pairs(*patterns)
-        if divided:
+        if divider:
             files = [image for image, _ in pairs]
-            pairs = [pairs[i] for i in divide(split, splits, files, [0] * len(files))]
+            pairs = [pairs[i] for i in divide(split, divider, files, [0] * len(files))]
         self.paths, self.mask_paths = zip(*pairs, strict=True)
 
     def _exists(self, split: str, images: str, lists: str | None) -> bool:

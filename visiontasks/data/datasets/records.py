@@ -10,6 +10,8 @@ from pathlib import Path, PurePath
 from stat import S_ISREG
 from typing import Any, Literal, NamedTuple, TypeVar
 
+import numpy as np
+
 from visiontasks.core.errors import InputError
 from visiontasks.core.text import normal
 from visiontasks.data.datasets.files import Files
@@ -66,6 +68,18 @@ def checked_box(box: Box, size: tuple[int, int], boxes: OnInvalidBox, where: str
         raise InputError(f"{where}: box {shown} (xmin, ymin, xmax, ymax) {fault}. Correct it, or set `boxes: clip`.")
     x1, y1, x2, y2 = max(0.0, x1), max(0.0, y1), min(float(width), x2), min(float(height), y2)
     return (x1, y1, x2, y2) if min(x2 - x1, y2 - y1) >= LEAST_SIDE else None
+
+
+def outlined(label: str, outline: np.ndarray, where: str) -> Annotation:
+    """Returns an object with the smallest box around its outline, x and y of corners: float64 (N, 2)."""
+    (x1, y1), (x2, y2) = outline.min(0).tolist(), outline.max(0).tolist()
+    return Annotation(label, (x1, y1, x2, y2), where, shape=[outline.ravel().tolist()])
+
+
+def ellipse(center: np.ndarray, radii: Any) -> np.ndarray:
+    """Returns points of an ellipse, float64 (72, 2): its chords are at most 0.1 % of the radius inside."""
+    angles = np.linspace(0, 2 * np.pi, 72, endpoint=False)
+    return center + radii * np.stack([np.cos(angles), np.sin(angles)], 1)
 
 
 def four_numbers(values: Any, where: str, expected: str) -> Box:

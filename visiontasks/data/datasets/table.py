@@ -13,7 +13,7 @@ from visiontasks.data.datasets.listed import Cells, join_rows, split_of_rows, wa
 from visiontasks.data.datasets.objects import ObjectSet, OnInvalidBox, OnSeveralObjects
 from visiontasks.data.datasets.records import Record, files_inside
 from visiontasks.data.datasets.rows import Row, parts, read_rows, sorted_labels
-from visiontasks.data.splits import Splits
+from visiontasks.data.splits import Splits, SplitsLike, find_part
 
 
 class CsvTable(ObjectSet):
@@ -65,7 +65,7 @@ class CsvTable(ObjectSet):
         label_column: str = "label",
         split_column: str | None = None,
         group_column: str | None = None,
-        splits: Splits = Splits(),
+        splits: SplitsLike = Splits(),
         class_names: list[str] | None = None,
         objects: OnSeveralObjects = "largest",
         boxes: OnInvalidBox = "error",
@@ -116,13 +116,13 @@ class CsvTable(ObjectSet):
         sides = split_of_rows(placed, column, path_column, group_column) if has_splits else {}
         if split == "train" and not has_splits:
             warn_of_splits(rows, path)
-        part, divided = splits.part(split, {*sides.values()}, f"{path}, column {column!r}")
+        part, divider = find_part(split, splits, {*sides.values()}, f"{path}, column {column!r}")
         listed = [image for image in listed if not has_splits or sides[image.where] == part]
         if split == "train" and (repeated := sum(image.repeated for image in listed)):
             rank_zero_warn(f"{path}: {repeated} rows say the same as a row before them and do not count.")
         labels = [order[i.annotations[0].label] if i.annotations else len(names) for i in listed]
         groups = [image.row[group_column] for image in listed] if group_column else None
-        chosen = splits.indices(split, labels, groups) if divided else range(len(listed))
+        chosen = divider.indices(split, labels, groups) if divider else range(len(listed))
         if split != "train":
             listed, chosen = [listed[i] for i in chosen], range(len(chosen))  # only their files are looked for
         files = files_inside(folder, ((image.row[path_column], image.where) for image in listed))

@@ -19,7 +19,7 @@ from visiontasks.data.datasets.masks import MaskFolder
 from visiontasks.data.datasets.records import Box, area, checked_box
 from visiontasks.data.datasets.voc import read_voc
 from visiontasks.data.masks import MaskEncoding
-from visiontasks.data.splits import Splits
+from visiontasks.data.splits import Splits, SplitsLike, find_part
 
 TRIMAP = MaskEncoding(2, values=[2, 1], ignore=[3])  # 1 is the animal, 2 the background, 3 the border between them
 # in the order of their pixel values; 255 is the border of the objects
@@ -54,12 +54,12 @@ class TorchvisionSet(VisionDataset):
 
     _has_test = True
 
-    def __init__(self, split: str, root: str, download: bool = False, splits: Splits = Splits(val=0.1)) -> None:
+    def __init__(self, split: str, root: str, download: bool = False, splits: SplitsLike = Splits(val=0.1)) -> None:
         self._source, self._part = self._open(split, root, download), "test" if split == "test" else "train"
         labels = self._read_labels(self._source)
         there = ("train", "test") if self._has_test else ()
-        _, divided = splits.part(split, there, type(self).__name__)
-        self._chosen = splits.indices(split, labels.tolist()) if divided else np.arange(len(labels))
+        _, divider = find_part(split, splits, there, type(self).__name__)
+        self._chosen = divider.indices(split, labels.tolist()) if divider else np.arange(len(labels))
         self._labels = labels[self._chosen]
 
     def __len__(self) -> int:
@@ -121,7 +121,7 @@ class OxfordIIITPet(FileSet, TorchvisionSet):
         root: str,
         classes: Literal["breed", "species"] = "breed",
         download: bool = False,
-        splits: Splits = Splits(val=0.2),
+        splits: SplitsLike = Splits(val=0.2),
         head_boxes: bool = False,
         trimaps: bool = False,
         parts: Literal["published", "all"] = "published",

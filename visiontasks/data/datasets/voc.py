@@ -1,18 +1,18 @@
 """Boxes in Pascal VOC XML files."""
 
 from pathlib import Path
-from xml.etree import ElementTree
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.folders import entries, images_below, walk, with_suffix
-from visiontasks.core.images import EXTENSIONS, read_bytes
+from visiontasks.core.images import EXTENSIONS
 from visiontasks.core.text import normal
 from visiontasks.data.datasets.base import check_class_names
 from visiontasks.data.datasets.beside import ImageFiles, read_all
-from visiontasks.data.datasets.copies import divide
+from visiontasks.data.datasets.copies import divide_records
 from visiontasks.data.datasets.objects import ObjectSet, OnInvalidBox, OnSeveralObjects
 from visiontasks.data.datasets.records import Annotation, Record, four_numbers, stated_size
-from visiontasks.data.splits import SPLITS, Splits, read_lists, split_path
+from visiontasks.data.datasets.xml import read_xml
+from visiontasks.data.splits import SPLITS, Splits, SplitsLike, find_part, read_lists, split_folders, split_path
 
 MAX_BYTES = 10_000_000
 IMAGES = ("JPEGImages", "images", ".")
@@ -22,15 +22,15 @@ ANNOTATIONS = ("Annotations", "annotations", "annotations/xmls", ".")
 class VocBoxes(ObjectSet):
     """Images with Pascal VOC annotations, one XML file per image.
 
-    The lists `root/ImageSets/Main/<split>.txt` define the splits; without one for val, `splits` divides train, and
-    without lists the XML files in string order. The image of `x/a.xml` is the file `x/a` with an image extension, or
-    else the `<filename>` in the XML, without its folders; the `<path>` is not used. Boxes are used as they are written.
-    Images without an XML file are not annotated: they are counted and left out. An XML file without an object says that
-    there is none.
+    The lists `root/ImageSets/Main/<split>.txt` define the splits, or `{split}` in `root`, which stands for the split;
+    without one for val, `splits` divides train, and without both the XML files in string order. The image of `x/a.xml`
+    is the file `x/a` with an image extension, or else the `<filename>` in the XML, without its folders; the `<path>` is
+    not used. Boxes are used as they are written. Images without an XML file are not annotated: they are counted and
+    left out. An XML file without an object says that there is none.
 
     Args:
         split: train, val or test.
-        root: Folder of the dataset.
+        root: Folder of the dataset, or, with `{split}`, of each split.
         images: Folder of the images in `root`; by default JPEGImages, images or root itself, the first with images.
         annotations: Folder of the XML files in `root`; by default Annotations, annotations, annotations/xmls or root
             itself, the first with XML files.
@@ -38,7 +38,8 @@ class VocBoxes(ObjectSet):
             or `all` objects, which may be none.
         boxes: Raise an `error` for a box not inside its image, or `clip` the box and drop it if no area is left.
         splits: How a folder without lists, or train without val, is divided.
-        class_names: If given, the classes and their order, and other names are errors; by default all names, sorted.
+        class_names: If given, the classes and their order, and other names are errors; by default all names (of train),
+            sorted.
         keep: If given, the classes to use and their order; objects of other classes are dropped and counted.
         absent: Keep images without an object, whose box is then known to be absent; else they are left out.
     """
@@ -51,36 +52,43 @@ class VocBoxes(ObjectSet):
         annotations: str | None = None,
         objects: OnSeveralObjects = "largest",
         boxes: OnInvalidBox = "error",
-        splits: Splits = Splits(),
+        splits: SplitsLike = Splits(),
         class_names: list[str] | None = None,
         keep: list[str] | None = None,
         absent: bool = False,
     ) -> None:
-        if not Path(root).is_dir():
-            raise InputError(f"{root}: no such folder. `data.dataset.init_args.root` must hold images and XML files.")
-        image_folder = _folder(Path(root), images, IMAGES, EXTENSIONS)
-        xml_folder = _folder(Path(root), annotations, ANNOTATIONS, (".xml",))
-        files = ImageFiles(image_folder, images_below(image_folder))
-        xmls = with_suffix(walk(xml_folder), (".xml",))
-        by_key = read_all(xmls, xml_folder, files, read_voc, "XML")
-        records = list(by_key.values())
-        if split == "train":
-            files.warn_of_others(Path(record.path) for record in records)
-        found = sorted({annotation.label for record in records for annotation in record.annotations})
-        if not (class_names or found):
-            raise InputError(f"{xml_folder}: no XML file has an object.")
-        check_class_names(class_names or found, str(xml_folder), fewest=1)
-        lists = f"{root}/ImageSets/Main/{{split}}.txt"
-        there = [name for name in SPLITS if split_path(lists, name).is_file()]
-        if there and "train" not in there:
+        folders, lists = split_folders(root), f"{root}/ImageSets/Main/{{split}}.txt"
+        there = folders or [name for name in SPLITS if split_path(lists, name).is_file()]
+        if there and not folders and "train" not in there:
             raise InputError(f"{Path(lists).parent}: it has {there[0]}.txt, but no train.txt. Add it.")
-        part, divided = splits.part(split, there, str(Path(lists).parent))
-        if there:
-            records = _listed(lists, part, by_key)
-        if divided:
-            labels = [min((found.index(a.label) for a in r.annotations), default=len(found)) for r in records]
-            records = [records[i] for i in divide(split, splits, [Path(r.path) for r in records], labels)]
+        part, divider = find_part(split, splits, there, root if folders else str(Path(lists).parent))
+        by_key = _read(split_path(root, part), images, annotations, tell=split == "train")
+        train = (
+            by_key
+            if part == "train" or "train" not in folders
+            else _read(split_path(root, "train"), images, annotations)
+        )
+        found = sorted({annotation.label for record in train.values() for annotation in record.annotations})
+        if not (class_names or found):
+            raise InputError(f"{root}: no XML file has an object.")
+        check_class_names(class_names or found, root, fewest=1)
+        records = _listed(lists, part, by_key) if there and not folders else list(by_key.values())
+        if divider:
+            records = divide_records(split, divider, records, found)
         super().__init__(records, class_names or found, objects, boxes, keep, absent)
+
+
+def _read(root: Path, images: str | None, annotations: str | None, tell: bool = False) -> dict[str, Record]:
+    """Reads all XML files of a folder by their paths without extension; `tell` counts the images without one."""
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder. `data.dataset.init_args.root` must hold images and XML files.")
+    image_folder = _folder(root, images, IMAGES, EXTENSIONS)
+    xml_folder = _folder(root, annotations, ANNOTATIONS, (".xml",))
+    files = ImageFiles(image_folder, images_below(image_folder))
+    records = read_all(with_suffix(walk(xml_folder), (".xml",)), xml_folder, files, read_voc, "XML")
+    if tell:
+        files.warn_of_others(Path(record.path) for record in records.values())
+    return records
 
 
 def read_voc(xml: Path, files: ImageFiles, key: str) -> Record:
@@ -89,7 +97,7 @@ def read_voc(xml: Path, files: ImageFiles, key: str) -> Record:
     Raises:
         InputError: It is not a VOC annotation, a box has no numbers, or the image is missing.
     """
-    tree = _parse(xml)
+    tree = read_xml(xml, "annotation", "Pascal VOC", MAX_BYTES)
     stated = (tree.findtext("filename") or "").strip()
     path = files.image_of(xml, key, stated)
     annotations = []
@@ -103,25 +111,6 @@ def read_voc(xml: Path, files: ImageFiles, key: str) -> Record:
         annotations.append(Annotation(label, box, where))
     size = stated_size(tree.findtext("size/height"), tree.findtext("size/width"))
     return Record(path, path.relative_to(files.folder).as_posix(), annotations, size=size)
-
-
-class _NoDoctype(ElementTree.TreeBuilder):
-    """Refuses document types, because they can declare entities that expand without limit."""
-
-    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
-        raise ValueError("a document type, which annotations do not need")
-
-
-def _parse(xml: Path) -> ElementTree.Element:
-    if len(data := read_bytes(xml, MAX_BYTES + 1)) > MAX_BYTES:
-        raise InputError(f"{xml}: more than {MAX_BYTES:,} bytes, too much for an annotation.")
-    try:
-        tree = ElementTree.fromstring(data, ElementTree.XMLParser(target=_NoDoctype()))
-    except (ElementTree.ParseError, ValueError, LookupError) as error:  # LookupError: an unknown encoding
-        raise InputError(f"{xml}: not a Pascal VOC annotation ({error}). Correct or remove it.") from None
-    if tree.tag != "annotation":
-        raise InputError(f"{xml}: not a Pascal VOC annotation: <{tree.tag}> instead of <annotation>.")
-    return tree
 
 
 def _folder(root: Path, given: str | None, known: tuple[str, ...], suffixes: tuple[str, ...]) -> Path:

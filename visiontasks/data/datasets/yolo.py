@@ -18,7 +18,7 @@ from visiontasks.data.datasets.base import check_class_names
 from visiontasks.data.datasets.copies import divide
 from visiontasks.data.datasets.objects import ObjectSet, OnInvalidBox, OnSeveralObjects
 from visiontasks.data.datasets.records import Annotation, Record, files_inside, first_of_each
-from visiontasks.data.splits import Splits, read_list, split_of
+from visiontasks.data.splits import Splits, SplitsLike, find_part, read_list, split_of
 
 ROUNDED = 1e-4  # how far beyond 0..1 a side may be, because the numbers in the files are rounded
 
@@ -53,14 +53,14 @@ class YoloBoxes(ObjectSet):
         path: str,
         objects: OnSeveralObjects = "all",
         boxes: OnInvalidBox = "error",
-        splits: Splits = Splits(),
+        splits: SplitsLike = Splits(),
         keep: list[str] | None = None,
         absent: bool = False,
         masks: bool = False,
     ) -> None:
         content = _content(Path(path))
         names, parts = _names(content, path), _parts(content, path)
-        part, divided = splits.part(split, parts, path)
+        part, divider = find_part(split, splits, parts, path)
         root = _root(Path(path), content.get("path"))
         images = _images(parts[part], root, path)
         files = [_label_file(image) for image in images]
@@ -74,9 +74,9 @@ class YoloBoxes(ObjectSet):
         if split == "train" and (repeated := sum(map(len, every)) - sum(map(len, lines))):
             rank_zero_warn(f"{path}: {repeated} objects have the class and box of one before them and do not count.")
         chosen = list(range(len(images)))
-        if divided:
+        if divider:
             labels = [names.index(found[0].label) if found else len(names) for found in lines]
-            chosen = divide(split, splits, images, labels)
+            chosen = divide(split, divider, images, labels)
         if lonely := sum(not there[place] for place in chosen):
             rank_zero_info(
                 f"{path}: {lonely} of {len(chosen)} images of {split} have no label file and so, by YOLO's convention, "

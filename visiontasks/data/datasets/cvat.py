@@ -1,0 +1,152 @@
+"""Boxes, polygons and ellipses in the XML files of CVAT."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from xml.etree.ElementTree import Element
+
+import numpy as np
+from lightning.pytorch.utilities import rank_zero_warn
+
+from visiontasks.core.errors import InputError
+from visiontasks.core.text import normal
+from visiontasks.data.datasets.base import check_class_names
+from visiontasks.data.datasets.copies import divide_records
+from visiontasks.data.datasets.objects import ObjectSet, OnInvalidBox, OnSeveralObjects
+from visiontasks.data.datasets.records import (
+    Annotation,
+    Record,
+    ellipse,
+    files_inside,
+    first_of_each,
+    outlined,
+    stated_size,
+)
+from visiontasks.data.datasets.xml import read_xml
+from visiontasks.data.splits import Splits, SplitsLike, find_part, split_of
+
+MAX_BYTES = 300_000_000
+SHAPES = {"box": ("xtl", "ytl", "xbr", "ybr"), "polygon": (), "ellipse": ("cx", "cy", "rx", "ry")}
+
+
+class CvatImages(ObjectSet):
+    """Images with annotations of CVAT in one XML file, which it exports as "CVAT for images 1.1".
+
+    The subsets of the images define the splits, if they are named like splits; without one for val, `splits` divides
+    train. Otherwise the images in string order of their names are divided by `splits`. The classes are the labels that
+    occur, sorted. An image in the file without a shape has no object.
+
+    A box is the smallest around a box, a polygon or an ellipse, which may be rotated. Other shapes, such as points and
+    skeletons, are an error, unless `keep` leaves out their label; tags of images are not read.
+
+    Args:
+        split: train, val or test.
+        path: The XML file.
+        images: Folder that the names of the images are relative to.
+        objects: Use the `largest` of several objects, or the `first`; `skip` the image; `error`; or use all `labels`,
+            or `all` objects, which may be none.
+        boxes: Raise an `error` for a box not inside its image, or `clip` the box and drop it if no area is left.
+        splits: How images without splits, or train without val, are divided.
+        class_names: If given, the classes and their order, and other labels are errors.
+        keep: If given, the classes to use and their order; objects of other classes are dropped and counted.
+        absent: Keep images without an object, whose box is then known to be absent; else they are left out.
+        masks: Read the pixels of each object too; for `objects: all`.
+    """
+
+    def __init__(
+        self,
+        split: str,
+        path: str,
+        images: str,
+        objects: OnSeveralObjects = "all",
+        boxes: OnInvalidBox = "error",
+        splits: SplitsLike = Splits(),
+        class_names: list[str] | None = None,
+        keep: list[str] | None = None,
+        absent: bool = False,
+        masks: bool = False,
+    ) -> None:
+        found = _read(Path(path), Path(images), keep)
+        names = class_names or sorted({one.label for _, record in found for one in record.annotations})
+        if not names:
+            raise InputError(f"{path}: no image has a shape.")
+        check_class_names(names, path, fewest=1)
+        there = {side for side, _ in found if side}
+        part, divider = find_part(split, splits, there, path)
+        records = [record for side, record in found if side == part or not there]
+        if divider:
+            records = divide_records(split, divider, records, names)
+        super().__init__(records, names, objects, boxes, keep, absent, masks)
+
+
+def _read(path: Path, folder: Path, keep: Sequence[str] | None) -> list[tuple[str | None, Record]]:
+    """Reads the images in string order of their names, each with the split that its subset means, or None."""
+    nodes = [
+        (f"{path}, image {node.get('name')!r:.200}", node)
+        for node in read_xml(path, "annotations", "CVAT", MAX_BYTES).iter("image")
+    ]
+    if nameless := [where for where, node in nodes if not node.get("name")]:
+        raise InputError(f"{nameless[0]}: an image must have a name. Export the file again.")
+    nodes.sort(key=lambda item: item[1].get("name", ""))
+    if twice := next((where for (where, _), (after, _) in pairwise(nodes) if where == after), None):
+        raise InputError(f"{twice}: it is listed twice. Join or remove one.")
+    files = files_inside(folder, [(node.get("name", ""), where) for where, node in nodes])
+    sides = [split_of(node.get("subset", "")) for _, node in nodes]
+    found, copies = [], 0
+    for file, side, (where, node) in zip(files, sides, nodes, strict=True):
+        if any(sides) and side is None:
+            raise InputError(f"{where}: subset {node.get('subset')!r} is not one of train, val and test. Rename it.")
+        shapes = [
+            _object(shape, f"{where}, shape {number}", keep)
+            for number, shape in enumerate(node, 1)
+            if shape.tag != "tag"
+        ]
+        kept = first_of_each(shapes, [str(shape[:2]) + str(shape.shape) for shape in shapes])
+        size = stated_size(node.get("height"), node.get("width"))
+        copies += len(shapes) - len(kept)
+        found.append((side, Record(file, node.get("name", ""), kept, size=size)))
+    if copies:
+        rank_zero_warn(f"{path}: {copies} shapes have the label and outline of one before them and do not count.")
+    return found
+
+
+def _object(shape: Element, where: str, keep: Sequence[str] | None) -> Annotation:
+    label = normal(shape.get("label", ""))
+    if not label:
+        raise InputError(f"{where}: <{shape.tag[:40]}> has no label. Export the file again.")
+    if keep is not None and label not in keep:
+        return Annotation(label, None, where)  # which is dropped
+    if shape.tag not in SHAPES:
+        advice = "Draw it as one of these, remove it, or leave its label out of `keep`"
+        raise InputError(f"{where}: <{shape.tag[:40]}> is not one of {', '.join(SHAPES)}. {advice}.")
+    return outlined(label, _outline(shape, where), where)
+
+
+def _outline(shape: Element, where: str) -> np.ndarray:
+    """Returns the corners of the region that a shape covers, float64 (N, 2)."""
+    if shape.tag == "polygon":
+        points = _numbers(shape.get("points", "").replace(";", ",").split(","), shape, where)
+        if len(points) < 6 or len(points) % 2:
+            raise InputError(f"{where}: a polygon must have 3 or more points, x,y; found {shape.get('points')!r:.100}.")
+        return points.reshape(-1, 2)
+    values = _numbers([shape.get(name, "") for name in SHAPES[shape.tag]], shape, where).reshape(2, 2)
+    if shape.tag == "ellipse":
+        outline, center = ellipse(*values), values[0]
+    else:
+        (x1, y1), (x2, y2) = values
+        outline, center = np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]]), values.mean(0)
+    (angle,) = np.radians(_numbers([shape.get("rotation", "0")], shape, where))  # clockwise in the picture
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    return outline if not angle else (outline - center) @ turn + center
+
+
+def _numbers(texts: list[str], shape: Element, where: str) -> np.ndarray:
+    try:
+        numbers = np.array([float(text) for text in texts])
+        if np.isfinite(numbers).all():
+            return numbers
+    except ValueError:
+        pass
+    raise InputError(
+        f"{where}: <{shape.tag}> must have finite numbers; found {str(texts)[:100]}. Correct or remove it."
+    )
