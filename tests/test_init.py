@@ -180,6 +180,41 @@ def labelme(root: Path) -> None:
         write(root / f"{number}.json", json.dumps(content))
 
 
+def other_split_names(root: Path) -> None:
+    for split in ("train", "test"):
+        class_folders(root / f"seg_{split}" / f"seg_{split}")
+
+
+def table_per_split(root: Path) -> None:
+    for split, numbers in (("train", range(8)), ("valid", range(8, COUNT))):
+        lines = ["image,species,age"]
+        for number in numbers:
+            save(photo(number), root / split / f"{number}.png")
+            lines.append(f"{number}.png,{('cat', 'dog')[number % 2]},{number % 5}")
+        write(root / split / "_classes.csv", "\n".join(lines) + "\n")
+
+
+def kaggle(root: Path) -> None:
+    lines, others = ["id_code,diagnosis"], ["id_code,diagnosis"]
+    for number in range(COUNT):
+        save(photo(number), root / "train_images" / f"x{number}.png")
+        save(photo(number + 20), root / "test_images" / f"x{number + 20}.png")
+        lines.append(f"x{number},{number % 2 * 40}")
+        others.append(f"x{number + 20},0")
+    write(root / "train.csv", "\n".join(lines) + "\n")
+    write(root / "sample_submission.csv", "\n".join(others) + "\n")
+    write(root / "test.csv", "\n".join(line.partition(",")[0] for line in others) + "\n")
+
+
+def roboflow_xml(root: Path) -> None:
+    voc(root / "all")
+    for number in range(COUNT):
+        split = ("train", "train", "valid", "test")[number % 4]
+        for folder, suffix in (("pictures", ".jpg"), ("xml", ".xml")):
+            (root / split).mkdir(exist_ok=True)
+            (root / "all" / folder / f"{number}{suffix}").rename(root / split / f"{number}{suffix}")
+
+
 def two_folders(root: Path, values: Any = (0, 255)) -> None:
     for number in range(COUNT):
         save(photo(number), root / "images" / f"{number}.jpg")
@@ -277,6 +312,14 @@ LAYOUTS: dict[str, tuple[Callable[[Path], None], str, dict[str, Any]]] = {
         "masks",
         {"class_names": ["road", "car"], "colors": [[10, 20, 30], [200, 0, 0]]},
     ),
+    "folders of splits with other names": (other_split_names, "folders", {"root": "seg_{split}/seg_{split}"}),
+    "a table per split": (table_per_split, "table", {"path": "{split}/_classes.csv", "label_column": "species"}),
+    "tables of a competition": (
+        kaggle,
+        "table",
+        {"path": "train.csv", "root": "train_images", "pattern": "{path}.png"},
+    ),
+    "VOC of Roboflow": (roboflow_xml, "voc", {"root": "{split}"}),
     "JPEG masks": (jpeg_masks, "masks", {"threshold": 128}),
     "masks of numbered objects": (
         numbered_objects,

@@ -592,7 +592,7 @@ def test_folders_of_labelme_say_the_splits(labelme: Callable, tmp_path: Path) ->
         LabelMe("test", root)
     shutil.rmtree(tmp_path / "valid")
     assert sum(len(LabelMe(split, root, splits=Splits(fold=0, folds=3))) for split in ("train", "val")) == 3
-    with pytest.raises(InputError, match="train: no such folder"):
+    with pytest.raises(InputError, match="train: no such file or folder"):
         LabelMe("train", str(tmp_path / "x{split}"))
 
 
@@ -877,5 +877,5 @@ def test_an_export_of_roboflow_with_xml_files_is_read(tmp_path: Path, write_imag
     shutil.rmtree(tmp_path / "test")
     with pytest.raises(MissingSplit, match="the test split is empty"):
         VocBoxes("test", root)
-    with pytest.raises(InputError, match="x-train: no such folder"):
+    with pytest.raises(InputError, match="x-train: no such file or folder"):
         VocBoxes("train", str(tmp_path / "x-{split}"))

@@ -182,9 +182,15 @@ def split_path(pattern: str, split: str) -> Path:
     return next((path for path in paths if exists(path)), Path(pattern.replace("{split}", split)))
 
 
-def split_folders(root: str) -> list[str]:
-    """Returns the splits that have a folder of their own; none if `root` has no `{split}`."""
-    return [split for split in SPLITS if "{split}" in root and split_path(root, split).is_dir()]
+def split_paths(pattern: str) -> dict[str, Path]:
+    """Returns the paths of the splits that exist; none without `{split}`. Raises an InputError if there is no train."""
+    if "{split}" not in pattern:
+        return {}
+    found = {name: path for name in SPLITS if exists(path := split_path(pattern, name))}
+    if "train" not in found:
+        others = f"; there are {', '.join(map(str, found.values()))}" if found else ""
+        raise InputError(f"{split_path(pattern, 'train')}: no such file or folder{others}. Correct {pattern!r}.")
+    return found
 
 
 def read_lists(pattern: str, split: str) -> list[tuple[str, str]]:

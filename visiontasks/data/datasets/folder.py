@@ -1,5 +1,6 @@
 """Images in one folder per class."""
 
+from os.path import commonpath
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,16 @@ from visiontasks.core.images import EXTENSIONS
 from visiontasks.core.text import normal
 from visiontasks.data.datasets.base import FileSet, check_class_names, kept_classes
 from visiontasks.data.datasets.copies import divide
-from visiontasks.data.splits import SPLITS, Splits, SplitsLike, alike_but_split, find_part, split_of
+from visiontasks.data.splits import (
+    SPLITS,
+    Splits,
+    SplitsLike,
+    alike_but_split,
+    find_part,
+    split_of,
+    split_paths,
+    without_split,
+)
 
 Samples = list[tuple[Path, int]]  # images and the indices of their classes
 
@@ -30,16 +40,17 @@ class ImageFolder(FileSet):
 
     Args:
         split: train, val or test.
-        root: Folder of the dataset.
+        root: Folder of the dataset; if its splits have other names, such as seg_train, with `{split}`: `seg_{split}`.
         splits: How a folder without `train` or `val` is divided; folds use the string order of the paths.
         keep: If given, the classes to use and their order; images of other classes are left out and counted.
     """
 
     def __init__(self, split: str, root: str, splits: SplitsLike = Splits(), keep: list[str] | None = None) -> None:
-        self.root = Path(root)
+        named = split_paths(root)
+        self.root = Path(commonpath(named.values())) if named else Path(root)
         if not self.root.is_dir():
             raise InputError(f"{root}: no such folder. `data.dataset.init_args.root` must hold one folder per class.")
-        parts = _parts(self.root, split, keep or [])
+        parts = named or _parts(self.root, split, keep or [])
         self._classes = _class_folders(parts.get("train", self.root))
         self.class_names, self._keeps = kept_classes(keep, list(self._classes), fewest=2), keep is not None
         part, divider = find_part(split, splits, parts, root)
@@ -87,7 +98,8 @@ def _parts(root: Path, split: str, keep: list[str]) -> dict[str, Path]:
     if parts and others and _are_classes(root, parts, others, keep, split):
         return {}
     if not parts and (alike := alike_but_split(others)):
-        raise InputError(f"{root}: {' and '.join(alike)} look like splits. Rename them to train, val or test.")
+        advice = f"Set `root: {root / without_split(alike[0])[0]}`, or rename them to train, val or test."
+        raise InputError(f"{root}: {' and '.join(alike)} look like splits. {advice}")
     if parts and "train" not in parts:
         present = next(parts[name].name for name in SPLITS if name in parts)
         if others and not {path.name for path in parts.values()} & {*SPLITS}:

@@ -16,7 +16,7 @@ from visiontasks.data.datasets.beside import ImageFiles, read_all
 from visiontasks.data.datasets.copies import divide_records
 from visiontasks.data.datasets.objects import ObjectSet, OnInvalidBox, OnSeveralObjects
 from visiontasks.data.datasets.records import Annotation, Record, ellipse, outlined, stated_size
-from visiontasks.data.splits import Splits, SplitsLike, find_part, split_folders, split_path
+from visiontasks.data.splits import Splits, SplitsLike, find_part, split_path, split_paths
 
 MAX_BYTES = 200_000_000  # most of them are the copy of the image in it
 SHAPES = ("polygon", "rectangle", "circle")
@@ -61,7 +61,7 @@ class LabelMe(ObjectSet):
         absent: bool = False,
         masks: bool = False,
     ) -> None:
-        there = split_folders(root)
+        there = split_paths(root)
         part, divider = find_part(split, splits, there, root)
         records = _read(split_path(root, part), split == "train", keep)
         train = records if part == "train" or "train" not in there else _read(split_path(root, "train"), False, keep)

@@ -13,7 +13,7 @@ from visiontasks.data.datasets.listed import Cells, join_rows, split_of_rows, wa
 from visiontasks.data.datasets.objects import ObjectSet, OnInvalidBox, OnSeveralObjects
 from visiontasks.data.datasets.records import Record, files_inside
 from visiontasks.data.datasets.rows import Row, parts, read_rows, sorted_labels
-from visiontasks.data.splits import Splits, SplitsLike, find_part
+from visiontasks.data.splits import Splits, SplitsLike, find_part, split_path, split_paths
 
 
 class CsvTable(ObjectSet):
@@ -31,8 +31,9 @@ class CsvTable(ObjectSet):
 
     Args:
         split: train, val or test.
-        path: The CSV file.
-        root: Folder that image paths are relative to; by default the folder of the CSV file.
+        path: The CSV file, or, with `{split}`, that of each split.
+        root: Folder that image paths are relative to; by default the folder of the CSV file. `{split}` stands for the
+            split if `path` has it too.
         path_column: Column of the image path.
         label_column: Column of the label.
         split_column: Column with train, val or test, in any spelling; by default `split` if the table has it.
@@ -80,6 +81,10 @@ class CsvTable(ObjectSet):
         label_names: dict[str, str] | None = None,
         pattern: str | None = None,
     ) -> None:
+        tables = split_paths(path)
+        if tables:
+            part, divider = find_part(split, splits, tables, path)
+            root, path = root and str(split_path(root, part)), str(tables[part])
         folder = Path(root) if root else Path(path).parent
         by_objects, may_be_empty = objects == "labels", objects == "all" or absent
         if bool(labels_columns) + bool(labels_separator) + by_objects > 1:
@@ -100,7 +105,8 @@ class CsvTable(ObjectSet):
             _check_objects(placed, path, label_column, box, "absent" if absent else "`objects: all`", labels_separator)
         labels = {normal(str(label)): name for label, name in (label_names or {}).items()}
         if label_column in rows[0]:
-            found = class_names or [*labels.values()] or _classes(placed, label_column, labels_separator)
+            of_train = placed if not tables or part == "train" else read_rows(str(tables["train"]), [], [], columns)
+            found = class_names or [*labels.values()] or _classes(of_train, label_column, labels_separator)
             check_class_names(found, path, fewest=1 if box or labels_separator else 2)
             labels = labels or {name: name for name in found}
         names = [*labels.values()]
@@ -112,11 +118,12 @@ class CsvTable(ObjectSet):
         listed = join_rows(placed, path_column, cells.read, bool(box) or by_objects, may_be_empty)
         order = {name: number for number, name in enumerate(names)}
         column = split_column or "split"
-        has_splits = column in rows[0]
+        has_splits = column in rows[0] and not tables
         sides = split_of_rows(placed, column, path_column, group_column) if has_splits else {}
         if split == "train" and not has_splits:
             warn_of_splits(rows, path)
-        part, divider = find_part(split, splits, {*sides.values()}, f"{path}, column {column!r}")
+        if not tables:
+            part, divider = find_part(split, splits, {*sides.values()}, f"{path}, column {column!r}")
         listed = [image for image in listed if not has_splits or sides[image.where] == part]
         if split == "train" and (repeated := sum(image.repeated for image in listed)):
             rank_zero_warn(f"{path}: {repeated} rows say the same as a row before them and do not count.")

@@ -12,7 +12,7 @@ from visiontasks.data.datasets.copies import divide_records
 from visiontasks.data.datasets.objects import ObjectSet, OnInvalidBox, OnSeveralObjects
 from visiontasks.data.datasets.records import Annotation, Record, four_numbers, stated_size
 from visiontasks.data.datasets.xml import read_xml
-from visiontasks.data.splits import SPLITS, Splits, SplitsLike, find_part, read_lists, split_folders, split_path
+from visiontasks.data.splits import SPLITS, Splits, SplitsLike, find_part, read_lists, split_path, split_paths
 
 MAX_BYTES = 10_000_000
 IMAGES = ("JPEGImages", "images", ".")
@@ -57,8 +57,8 @@ class VocBoxes(ObjectSet):
         keep: list[str] | None = None,
         absent: bool = False,
     ) -> None:
-        folders, lists = split_folders(root), f"{root}/ImageSets/Main/{{split}}.txt"
-        there = folders or [name for name in SPLITS if split_path(lists, name).is_file()]
+        folders, lists = split_paths(root), f"{root}/ImageSets/Main/{{split}}.txt"
+        there = list(folders) or [name for name in SPLITS if split_path(lists, name).is_file()]
         if there and not folders and "train" not in there:
             raise InputError(f"{Path(lists).parent}: it has {there[0]}.txt, but no train.txt. Add it.")
         part, divider = find_part(split, splits, there, root if folders else str(Path(lists).parent))

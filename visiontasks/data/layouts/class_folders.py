@@ -3,7 +3,7 @@
 from collections import Counter
 
 from visiontasks.data.layouts.base import Layout, Listing, counted, joined, listed
-from visiontasks.data.splits import split_of
+from visiontasks.data.splits import alike_but_split, split_of, without_split
 
 OTHERS = {"images", "imgs", "img", "masks", "labels", "annotations", "jpegimages", "photos"}  # no names of classes
 
@@ -18,6 +18,10 @@ def find_class_folders(files: Listing) -> Layout | None:
             continue
         break
     parts = {name: split for name in inner if (split := split_of(name))}
+    if not parts and (alike := alike_but_split(inner)):
+        pattern, classes = _inside(files, top, alike)
+        what = f"class folders in {listed(alike)}: {counted(len(classes), 'class')} ({listed(sorted(classes))})"
+        return Layout("label", "ImageFolder", {"root": str(files.path(pattern))}, what, "likely")
     if "train" in parts.values():
         (train,) = [name for name, split in parts.items() if split == "train"][:1]
         classes, splits = _folders(files, joined(top, train)), sorted({*parts.values()})
@@ -28,6 +32,17 @@ def find_class_folders(files: Listing) -> Layout | None:
     where = f" in {' / '.join(splits)}" if splits else ""
     found = f"class folders{where}: {counted(len(classes), 'class')} ({listed(sorted(classes))})"
     return Layout("label", "ImageFolder", {"root": str(files.path(top))}, found, "certain" if splits else "likely")
+
+
+def _inside(files: Listing, top: str, alike: list[str]) -> tuple[str, Counter[str]]:
+    """Returns the folder of a split, with `{split}`, that has the classes, such as seg_{split}/seg_{split}."""
+    folder = joined(top, alike[0])
+    pattern, classes = joined(top, without_split(alike[0])[0]), _folders(files, folder)
+    while len(classes) == 1:
+        (name,) = classes
+        folder, pattern = joined(folder, name), joined(pattern, without_split(name)[0])
+        classes = _folders(files, folder)
+    return pattern, classes
 
 
 def _folders(files: Listing, top: str) -> Counter[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from visiontasks.core.errors import InputError
 from visiontasks.core.text import normal, read_text
 from visiontasks.data.layouts.base import LOOKED_AT, Listing, most_common
+from visiontasks.data.splits import without_split
 
 SUFFIXES = (".csv", ".tsv", ".txt")
 SHARE = 0.9  # of the cells of a column that must be paths of images
@@ -36,8 +37,8 @@ class Table:
 
 
 def tables(files: Listing) -> Iterator[Table]:
-    """Finds the tables of a set, those at the top first."""
-    for name in sorted(files.ending(*SUFFIXES), key=lambda name: (name.count("/"), name)):
+    """Finds the tables of a set: those at the top first, and of these the one of the training images."""
+    for name in sorted(files.ending(*SUFFIXES), key=_order):
         if rows := _rows(files, name):
             columns = [list(column) for column in zip(*rows, strict=True)]
             places = [_place(files, column[1:]) for column in columns]
@@ -50,6 +51,11 @@ def tables(files: Listing) -> Iterator[Table]:
             yield Table(
                 name, header, columns if headless else [column[1:] for column in columns], number, folder, extension
             )
+
+
+def _order(name: str) -> tuple[int, bool, bool, str]:
+    split = without_split(name)[1]
+    return name.count("/"), split != "train", split == "test" or "submission" in name.lower(), name
 
 
 def _rows(files: Listing, name: str) -> list[list[str]]:
@@ -86,3 +92,11 @@ def _where(files: Listing, cell: str) -> tuple[str, str] | None:
         if f"/{above}".endswith(f"/{name}"):
             return above[: -len(name)].rstrip("/"), f".{extension}"
     return None
+
+
+def first_line(files: Listing, name: str) -> str:
+    """Returns the first line of a text file; empty if it cannot be read."""
+    try:
+        return read_text(files.path(name)).partition("\n")[0]
+    except InputError:
+        return ""

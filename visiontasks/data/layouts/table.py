@@ -9,8 +9,8 @@ from visiontasks.core.text import is_missing
 from visiontasks.data.datasets.box_columns import find_box
 from visiontasks.data.layouts.base import Layout, Listing, counted, listed
 from visiontasks.data.layouts.names import names_beside
-from visiontasks.data.layouts.rows import Table, tables
-from visiontasks.data.splits import split_of
+from visiontasks.data.layouts.rows import Table, first_line, tables
+from visiontasks.data.splits import split_of, without_split
 
 LABEL = re.compile(r".*(label|class|categor|target|species|breed|kind|type|diagnos|tag).*|name|y", re.IGNORECASE)
 VALUE = re.compile(r".*(value|age|height|weight|price|score|count|angle|length|rating|target).*|y", re.IGNORECASE)
@@ -92,9 +92,10 @@ def _names(table: Table) -> list[str]:
 
 def _place(files: Listing, table: Table, names: Sequence[str]) -> dict[str, Any]:
     """Returns the options that say where the table and its images are."""
-    options: dict[str, Any] = {"path": str(files.path(table.name))}
+    pattern, folder = _of_splits(files, table)
+    options: dict[str, Any] = {"path": str(files.path(pattern))}
     if table.folder != table.name.rpartition("/")[0]:
-        options["root"] = str(files.path(table.folder))
+        options["root"] = str(files.path(folder))
     if table.extension:
         options["pattern"] = f"{{path}}{table.extension}"
     if table.header is None:
@@ -102,6 +103,18 @@ def _place(files: Listing, table: Table, names: Sequence[str]) -> dict[str, Any]
     if names[table.path] != "path":
         options["path_column"] = names[table.path]
     return options
+
+
+def _of_splits(files: Listing, table: Table) -> tuple[str, str]:
+    """Returns the table and the folder of its images, with `{split}` if other splits have such a table too."""
+    pattern, split = without_split(table.name)
+    if split != "train":
+        return table.name, table.folder
+    alike = [name for name in files.names if name != table.name and without_split(name)[0] == pattern]
+    if not alike or {first_line(files, name) for name in (table.name, *alike)} != {first_line(files, table.name)}:
+        return table.name, table.folder
+    folder, of = without_split(table.folder)
+    return pattern, folder if of == split else table.folder
 
 
 def _splits(columns: Sequence[Column]) -> dict[str, Any]:
