@@ -246,7 +246,8 @@ def test_what_a_sweep_runs_is_a_fit(sweep: Path, end: int, sets: Path) -> None:
 # What the pages say
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-TESTED = r"fit -c configs/\S+|study (configs/)?\S+\.yaml"  # above
+TESTED = r"fit -c configs/\S+|study (configs/)?\S+\.yaml|init photos|fit -c (photos|classification/folder).yaml"
+TESTED += r"|configs( --copy \S+)?"  # above, in test_init.py and in test_installed.py
 FOLDERS = {
     "classification/folder": "photos",
     "detection/voc": "boxes",

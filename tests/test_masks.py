@@ -453,3 +453,25 @@ def test_the_mean_iou_is_not_torchmetrics_mean_over_images() -> None:
     found = scores(count(predicted, target, 2))["miou"]
     assert found == pytest.approx(numpy_scores(predicted, target, 2)["miou"])
     assert abs(found - float(theirs.compute())) > 0.05
+
+
+def test_masks_with_blurred_edges_are_divided_by_a_threshold(tmp_path: Path) -> None:
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    pixels = np.zeros((16, 16, 3), np.uint8)
+    pixels[4:12, 4:12] = 255
+    for number in range(4):
+        Image.fromarray(pixels // (number + 1)).save(tmp_path / "images" / f"{number}.png")
+        Image.fromarray(pixels).save(tmp_path / "masks" / f"{number}.jpg", quality=50)
+    names = ["background", "object"]
+    found = MaskFolder("train", str(tmp_path), names, threshold=128).mask(0)
+    assert found is not None
+    assert np.array_equal(found, pixels[..., 0] // 255)
+    with pytest.raises(InputError, match="JPEG compression changes pixel values"):
+        MaskFolder("train", str(tmp_path), names).mask(0)
+    with pytest.raises(InputError, match="threshold: 0 must be 1 to 255"):
+        MaskFolder("train", str(tmp_path), names, threshold=0)
+    with pytest.raises(InputError, match="divides two classes; found 3"):
+        MaskFolder("train", str(tmp_path), [*names, "other"], threshold=128)
+    with pytest.raises(InputError, match="excludes values, colors and ignore"):
+        MaskFolder("train", str(tmp_path), names, values=[0, 255], threshold=128)

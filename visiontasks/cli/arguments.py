@@ -6,7 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from visiontasks.cli.configs import find_config
+
 COMMANDS = {  # the text before the colon is the description of the command
+    "init": "Look at a folder of images and write a config that trains on it: init FOLDER",
     "fit": "Train a model: fit -c configs/quickstart.yaml",
     "validate": "Compute metrics on the validation split: validate -c CONFIG --ckpt_path CHECKPOINT",
     "test": "Compute metrics on the test split, also per class: test -c CONFIG --ckpt_path CHECKPOINT",
@@ -19,6 +22,7 @@ COMMANDS = {  # the text before the colon is the description of the command
     "evaluate": "Compute metrics with intervals for one model, or compare two: evaluate MODEL [MODEL] -c CONFIG",
     "export": "Write a checkpoint as one file and check its predictions: export CHECKPOINT --format onnx|pt2",
     "detect": "Find all objects with a model trained on Windows, or predict: detect CHECKPOINT FILE... --output DIR",
+    "configs": "List the configs that are installed with the package, or copy one: configs --copy NAME",
 }
 
 
@@ -132,7 +136,7 @@ def _predict(parser: Arguments) -> None:
 def _evaluate(parser: Arguments) -> None:
     add = parser.add_argument
     add("model", nargs="+", help="one or two checkpoints or exported files")
-    add("-c", "--config", type=Path, help=CONFIG_BESIDE)
+    add("-c", "--config", type=find_config, help=CONFIG_BESIDE)
     add("--split", choices=("val", "test"), default="test", help="(default: test, or val if there is no test split)")
     add("--output", type=Path, help="folder for the tables (default: evaluation/ in the folder of the model)")
     add("--draws", type=at_least(1), default=2000, help="number of bootstrap draws over images (default: 2000)")
@@ -148,7 +152,7 @@ def _export(parser: Arguments) -> None:
     add("--resize", action="store_true", help="the file accepts images of any size and resizes them itself")
     add("--int8", action="store_true", help="8-bit weights and activations, smaller and possibly faster")
     add("--max_drop", type=between(0), help="allowed loss of accuracy or IoU, in hundredths (default: 0.2; int8: 2)")
-    add("-c", "--config", type=Path, help=CONFIG_BESIDE)
+    add("-c", "--config", type=find_config, help=CONFIG_BESIDE)
     add("--samples", nargs="+", help="images, folders ... for the comparison, instead of the validation set")
     add("--images", type=at_least(0), default=256, help="number of validation images, 0 for all (default: 256)")
     parser.add_common("--imports")
@@ -166,7 +170,7 @@ def _detect(parser: Arguments) -> None:
 
 
 def _study(parser: Arguments) -> None:
-    parser.add_argument("study", type=Path, help="file of the study, such as configs/studies/cifar10.yaml")
+    parser.add_argument("study", type=find_config, help="file of the study, such as studies/cifar10.yaml")
     parser.add_argument("--output", type=Path, help="folder of its runs (default: runs/NAME OF THE FILE)")
 
 
@@ -177,7 +181,7 @@ def _inspect(parser: Arguments) -> None:
         options: dict[str, Any] = {"description": text, "epilog": parser.epilog, "allow_abbrev": False}
         new: Arguments = parts.add_parser(name, help=text, **options)
         new.set_defaults(images=images)
-        new.add_argument("model", type=Path, help="a checkpoint, or a config (.yaml)")
+        new.add_argument("model", type=find_config, help="a checkpoint, or a config (.yaml)")
         if images:
             new.add_argument("source", nargs="*", help="images or folders (default: the validation set of the config)")
             new.add_argument("--count", type=at_least(1), default=8, help="number of validation images (default: 8)")
@@ -214,6 +218,18 @@ def _inspect(parser: Arguments) -> None:
     add("--window", type=at_least(1), help="side of the occluding window in pixels")
 
 
+def _init(parser: Arguments) -> None:
+    add = parser.add_argument
+    add("folder", type=Path, help="folder with images and, perhaps, tables, boxes or masks")
+    add("--output", type=Path, help="path of the config (default: the name of the folder with .yaml)")
+    add("--layout", metavar="NAME", help="use this layout, if several are recognized")
+    add("--no_estimate", dest="estimate", action="store_false", help="do not time a few steps")
+
+
+def _configs(parser: Arguments) -> None:
+    parser.add_argument("--copy", metavar="NAME", help="write this config to the working directory, to change it there")
+
+
 ARGUMENTS: dict[str, tuple[Callable[[Arguments], None], str | None]] = {
     "predict": (_predict, None),
     "evaluate": (_evaluate, CHANGES_DATA),
@@ -221,6 +237,8 @@ ARGUMENTS: dict[str, tuple[Callable[[Arguments], None], str | None]] = {
     "detect": (_detect, None),
     "study": (_study, "All other arguments are those of fit, for every run."),
     "inspect": (_inspect, CHANGES_CONFIG),
+    "init": (_init, None),
+    "configs": (_configs, None),
 }
 
 

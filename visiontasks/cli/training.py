@@ -20,6 +20,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from visiontasks.callbacks import Checkpoints, ClosedFormStart, Curves, FiniteCheck, Panels, Results
 from visiontasks.callbacks.rates import STEPS, LRFinder
 from visiontasks.cli.arguments import values_of
+from visiontasks.cli.configs import with_installed
 from visiontasks.cli.differences import misfit, print_changes
 from visiontasks.cli.flags import check_flags
 from visiontasks.cli.imports import import_modules
@@ -107,7 +108,7 @@ class VisionCLI(LightningCLI):
         """Reads the imports and the hyperparameters of a checkpoint, which the parser needs."""
         parser = ArgumentParser(add_help=False, allow_abbrev=False)
         parser.add_argument("--imports", action="append", default=[])
-        options, args = parser.parse_known_args(args)
+        options, args = parser.parse_known_args(with_installed(args))
         configs = [read_config(Path(config)) for config in values_of(args, "-c", "--config")]
         for name in SECTIONS:
             for value in values_of(args, f"--{name}"):

@@ -9,7 +9,7 @@ from PIL import Image
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.headers import choose_page, layouts, load_page, opened, upright
-from visiontasks.core.images import decoding, read_bytes, shown
+from visiontasks.core.images import decoding, read_bytes, read_image, shown
 from visiontasks.core.sample import IGNORE_MASK
 
 MAX_CLASSES = IGNORE_MASK
@@ -95,6 +95,27 @@ class MaskEncoding:
 
     def _shown(self, code: int) -> str:
         return str([code >> 16, code >> 8 & 255, code & 255] if self.by_color else code)
+
+
+class MaskThreshold:
+    """Masks of two classes that were written in gray: blurred edges, or JPEG files, whose values are not exact.
+
+    Args:
+        num_classes: Number of classes, which must be two.
+        threshold: Value from which on the brightest channel of a pixel shows the second class, 1..255.
+
+    Raises:
+        InputError: An argument has another value.
+    """
+
+    def __init__(self, num_classes: int, threshold: int) -> None:
+        if num_classes != 2 or not 1 <= threshold <= 255:
+            raise InputError(f"threshold: {threshold} must be 1 to 255, and divides two classes; found {num_classes}.")
+        self.threshold = threshold
+
+    def read(self, path: str | Path, page: int | None = None) -> np.ndarray:
+        """Reads the class of each pixel of a mask file, uint8 (H, W); raises an InputError if it cannot be read."""
+        return (read_image(path, page=page).max(2) >= self.threshold).astype(np.uint8)
 
 
 def read_values(path: str | Path, by_color: bool = False, page: int | None = None) -> np.ndarray:

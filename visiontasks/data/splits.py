@@ -156,6 +156,14 @@ def split_of(name: str) -> str | None:
     return SPLITS[(found.lastindex or 0) - 1] if found else None
 
 
+def without_split(name: str) -> tuple[str, str | None]:
+    """Returns a name with `{split}` in place of the word of a split, which it also returns; None if it has none."""
+    found = _WORD.search(name)
+    if found is None:
+        return name, None
+    return name.replace(found[0], "{split}"), SPLITS[(found.lastindex or 0) - 1]
+
+
 def alike_but_split(names: Iterable[str]) -> list[str]:
     """Returns names that differ only in the word of a split (and in numbers), one of them train; or none."""
     groups: dict[str, dict[str, str]] = {}

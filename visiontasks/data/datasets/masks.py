@@ -10,7 +10,7 @@ from visiontasks.data.datasets.base import FileSet, check_class_names
 from visiontasks.data.datasets.copies import divide
 from visiontasks.data.datasets.patterns import Pair, Pattern, all_pairs, pairs_by_stem
 from visiontasks.data.datasets.records import file_inside
-from visiontasks.data.masks import MaskEncoding
+from visiontasks.data.masks import MaskEncoding, MaskThreshold
 from visiontasks.data.splits import SPLITS, Splits, SplitsLike, find_part, read_lists, split_path
 
 
@@ -38,6 +38,8 @@ class MaskFolder(FileSet):
         colors: If given, the color of each class, RGB.
         ignore: Values, or colors, of ignored pixels; 255 is ignored if no class has it.
         splits: How images without splits, or train without val, are divided.
+        threshold: Value from which on a pixel is of the second of two classes, for masks with blurred edges and JPEG
+            files; see `MaskThreshold`.
     """
 
     def __init__(
@@ -52,13 +54,17 @@ class MaskFolder(FileSet):
         colors: list[list[int]] | None = None,
         ignore: list[int] | list[list[int]] = [],  # noqa: B006 - never changed, and jsonargparse shows it
         splits: SplitsLike = Splits(),
+        threshold: int | None = None,
     ) -> None:
         self.root = Path(root)
         if not self.root.is_dir():
             raise InputError(f"{root}: no such folder. `data.dataset.init_args.root` must hold images and masks.")
         check_class_names(class_names, "class_names", fewest=1)
         self.class_names, self.mask_names = [], class_names
-        self._code = MaskEncoding(len(class_names), values, colors, ignore)
+        if threshold is not None and (values or colors or ignore):
+            raise InputError("threshold: it excludes values, colors and ignore. Remove them.")
+        encoding = MaskEncoding(len(class_names), values, colors, ignore)
+        self._code = encoding if threshold is None else MaskThreshold(len(class_names), threshold)
         there = [name for name in SPLITS if "{split}" in (lists or images) and self._exists(name, images, lists)]
         part, divider = find_part(split, splits, there, lists or images)
         patterns = [Pattern.of(self.root, text, part) for text in (images, masks)]

@@ -1,0 +1,375 @@
+"""The command init: every usual layout is recognized, and trains with the config that is written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from visiontasks.cli import main
+from visiontasks.cli.init import check
+from visiontasks.data.layouts import find_layouts
+
+COUNT = 12
+Box = tuple[int, int, int, int]
+
+
+def photo(number: int, size: tuple[int, int] = (40, 48)) -> Image.Image:
+    """A picture of noise with a bright rectangle, which is red in even pictures and blue in odd ones."""
+    pixels = np.random.default_rng(number).integers(0, 120, (*size, 3)).astype(np.uint8)
+    x1, y1, x2, y2 = box(number)
+    pixels[y1:y2, x1:x2, 2 * (number % 2)] = 255
+    return Image.fromarray(pixels)
+
+
+def box(number: int) -> Box:
+    return 4 + number, 6, 24 + number, 30
+
+
+def save(image: Image.Image, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path)
+
+
+def mask(number: int, values: Any = (0, 1)) -> Image.Image:
+    x1, y1, x2, y2 = box(number)
+    pixels = np.zeros((40, 48, *np.shape(values)[1:]), np.uint8) + np.uint8(values[0])
+    pixels[y1:y2, x1:x2] = values[1]
+    return Image.fromarray(pixels)
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def class_folders(root: Path) -> None:
+    for number in range(COUNT):
+        save(photo(number), root / ("Red", "Blue")[number % 2] / f"{number}.jpg")
+
+
+def split_folders(root: Path) -> None:
+    for split in ("Training", "Testing", "valid"):
+        class_folders(root / "set" / split)
+
+
+def headerless_table(root: Path) -> None:
+    lines = []
+    for number in range(COUNT):
+        save(photo(number), root / "photos" / f"{number}.png")
+        if number % 3 == 0:
+            lines.append(f"photos/{number}.png,,,,,")
+        else:
+            lines.append(",".join(map(str, [f"photos/{number}.png", *box(number), ("red", "blue")[number % 2]])))
+    write(root / "annotations.csv", "\n".join(lines) + "\n")
+
+
+def ids_and_names(root: Path) -> None:
+    lines = ["image_id;class_id;fold"]
+    for number in range(COUNT):
+        save(photo(number), root / "imgs" / f"p{number}.jpg")
+        lines.append(f"p{number};{number % 2};{'train' if number < 8 else 'valid'}")
+    write(root / "labels.csv", "\n".join(lines) + "\n")
+    write(root / "class_names.txt", "red thing\nblue thing\n")
+
+
+def tensorflow_boxes(root: Path) -> None:
+    lines = ["filename,width,height,class,xmin,ymin,xmax,ymax"]
+    for number in range(COUNT):
+        save(photo(number), root / "images" / f"{number}.png")
+        lines.append(",".join(map(str, [f"{number}.png", 48, 40, ("red", "blue")[number % 2], *box(number)])))
+    write(root / "boxes.csv", "\n".join(lines) + "\n")
+
+
+def numbers(root: Path) -> None:
+    lines = ["file\theight in cm\tpatient"]
+    for number in range(COUNT):
+        save(photo(number), root / f"{number}.png")
+        lines.append(f"{number}.png\t{150 + number * 1.5}\tp{number // 2}")
+    write(root / "table.tsv", "\n".join(lines) + "\n")
+
+
+def zeros_and_ones(root: Path) -> None:
+    lines = ["path,cloudy,rain,sun"]
+    for number in range(COUNT):
+        save(photo(number), root / f"{number}.png")
+        lines.append(f"{number}.png,{number % 2},{number % 3 // 2},1" if number else f"{number}.png,0,0,0")
+    write(root / "train.csv", "\n".join(lines) + "\n")
+
+
+def label_lists(root: Path) -> None:
+    lines = ["path,tags"]
+    for number in range(COUNT):
+        save(photo(number), root / f"{number}.png")
+        lines.append(f"{number}.png,{('haze primary', 'primary', 'haze water', 'primary water')[number % 4]}")
+    write(root / "tags.csv", "\n".join(lines) + "\n")
+
+
+def yolo(root: Path, polygons: bool = False) -> None:
+    for number in range(COUNT):
+        split = "train" if number < 8 else "val"
+        save(photo(number), root / "images" / split / f"{number}.jpg")
+        x1, y1, x2, y2 = np.array(box(number)) / [48, 40, 48, 40]
+        values = [x1, y1, x2, y1, x2, y2, x1, y2] if polygons else [(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1]
+        write(root / "labels" / split / f"{number}.txt", f"{number % 2} {' '.join(f'{v:.6f}' for v in values)}\n")
+    write(root / "data.yaml", "train: images/train\nval: images/val\nnames: [red, blue]\n")
+
+
+def coco(numbers: range, names: Callable[[int], str], group: bool = False) -> str:
+    categories = [{"id": 0, "name": "things", "supercategory": "none"}] if group else []
+    categories += [
+        {"id": 1, "name": "red", "supercategory": "things"},
+        {"id": 2, "name": "blue", "supercategory": "things"},
+    ]
+    images = [{"id": n, "file_name": names(n), "height": 40, "width": 48} for n in numbers]
+    annotations = []
+    for n in numbers:
+        x1, y1, x2, y2 = box(n)
+        row = {"id": n, "image_id": n, "category_id": 1 + n % 2, "bbox": [x1, y1, x2 - x1, y2 - y1], "iscrowd": 0}
+        annotations.append({**row, "area": (x2 - x1) * (y2 - y1), "segmentation": []})
+    return json.dumps({"images": images, "annotations": annotations, "categories": categories})
+
+
+def roboflow(root: Path) -> None:
+    for split, numbers in (("train", range(8)), ("valid", range(8, 10)), ("test", range(10, 12))):
+        for number in numbers:
+            save(photo(number), root / split / f"{number}_jpg.rf.abc.jpg")
+        write(root / split / "_annotations.coco.json", coco(numbers, lambda n: f"{n}_jpg.rf.abc.jpg", group=True))
+
+
+def cvat(root: Path) -> None:
+    for number in range(COUNT):
+        save(photo(number), root / "images" / f"{number}.jpg")
+    write(root / "annotations/instances_default.json", coco(range(COUNT), lambda n: f"{n}.jpg"))
+
+
+def label_studio(root: Path) -> None:
+    for number in range(COUNT):
+        save(photo(number), root / "images" / f"ab-{number}.jpg")
+    write(root / "result.json", coco(range(COUNT), lambda n: f"images\\ab-{n}.jpg"))
+
+
+def voc(root: Path) -> None:
+    for number in range(COUNT):
+        save(photo(number), root / "pictures" / f"{number}.jpg")
+        ends = "".join(
+            f"<{name}>{v}</{name}>" for name, v in zip(("xmin", "ymin", "xmax", "ymax"), box(number), strict=True)
+        )
+        thing = f"<object><name>{('red', 'blue')[number % 2]}</name><bndbox>{ends}</bndbox></object>"
+        write(root / "xml" / f"{number}.xml", f"<annotation><filename>{number}.jpg</filename>{thing}</annotation>")
+
+
+def labelme(root: Path) -> None:
+    for number in range(COUNT):
+        save(photo(number), root / f"{number}.jpg")
+        x1, y1, x2, y2 = box(number)
+        points = [[x1, y1], [x2, y1], [x2, y2], [(x1 + x2) / 2, y2 - 4], [x1, y2]]
+        shape = {"label": ("red", "blue")[number % 2], "points": points, "shape_type": "polygon", "group_id": None}
+        content = {
+            "shapes": [shape],
+            "imagePath": f"{number}.jpg",
+            "imageData": None,
+            "imageHeight": 40,
+            "imageWidth": 48,
+        }
+        write(root / f"{number}.json", json.dumps(content))
+
+
+def two_folders(root: Path, values: Any = (0, 255)) -> None:
+    for number in range(COUNT):
+        save(photo(number), root / "images" / f"{number}.jpg")
+        save(mask(number, values), root / "masks" / f"{number}.png")
+
+
+def suffix_masks(root: Path) -> None:
+    for number in range(COUNT):
+        save(photo(number), root / "image" / f"car_{number:02}.jpg")
+        save(mask(number), root / "mask" / f"car_{number:02}_mask.gif")
+
+
+def one_folder(root: Path) -> None:
+    for number in range(COUNT):
+        save(photo(number), root / f"benign ({number}).png")
+        save(mask(number, (0, 255)), root / f"benign ({number})_mask.png")
+
+
+def other_ends(root: Path) -> None:
+    for number in range(COUNT):
+        save(photo(number), root / "images" / f"{number:02}_training.tif")
+        save(mask(number, (0, 255)), root / "1st_manual" / f"{number:02}_manual1.gif")
+
+
+def colored_masks(root: Path) -> None:
+    two_folders(root, ((10, 20, 30), (200, 0, 0)))
+    write(root / "class_dict.csv", "name,r,g,b\nroad,10,20,30\ncar,200,0,0\n")
+
+
+def jpeg_masks(root: Path) -> None:
+    for number in range(COUNT):
+        save(photo(number), root / "images" / f"{number}.jpg")
+        save(mask(number, (0, 255)), root / "masks" / f"{number}.jpg")
+
+
+def numbered_objects(root: Path) -> None:
+    for number in range(COUNT):
+        save(photo(number), root / "PNGImages" / f"p{number}.png")
+        pixels = np.zeros((40, 48), np.uint8)
+        for one in range(1 + number % 4):
+            pixels[4:30, 10 * one : 10 * one + 8] = one + 1
+        save(Image.fromarray(pixels), root / "PedMasks" / f"p{number}_mask.png")
+
+
+def masks_of_train_alone(root: Path) -> None:
+    for number in range(COUNT):
+        save(photo(number), root / "train" / f"{number:02}.jpg")
+        save(mask(number), root / "train_masks" / f"{number:02}_mask.gif")
+        save(photo(number + 20), root / "test" / f"{number + 20:02}.jpg")
+
+
+def cities(root: Path) -> None:
+    for number in range(COUNT):
+        city = ("aachen", "bonn")[number % 2]
+        place = f"{('train', 'val')[number // 8]}/{city}/{city}_{number:03}"
+        save(photo(number), root / "leftImg8bit" / f"{place}_leftImg8bit.png")
+        save(mask(number, (7, 26)), root / "gtFine" / f"{place}_gtFine_labelIds.png")
+
+
+def split_masks(root: Path) -> None:
+    for split, numbers in (("train", range(8)), ("val", range(8, COUNT))):
+        for number in numbers:
+            save(photo(number), root / split / "image" / f"{number}.png")
+            save(mask(number, (3, 7)), root / split / "label" / f"{number}.png")
+
+
+COLUMNS = ["path", "xmin", "ymin", "xmax", "ymax", "label"]
+COLORS = [[10, 20, 30], [200, 0, 0]]
+LAYOUTS: dict[str, tuple[Callable[[Path], None], str, dict[str, Any]]] = {
+    "class folders": (class_folders, "folders", {}),
+    "folders of splits": (split_folders, "folders", {"root": "set"}),
+    "a table without a header": (
+        headerless_table,
+        "table",
+        {"columns": ["path", "xmin", "ymin", "xmax", "ymax", "label"]},
+    ),
+    "ids beside a names file": (ids_and_names, "table", {"label_names": {"0": "red thing", "1": "blue thing"}}),
+    "boxes as TensorFlow writes them": (tensorflow_boxes, "table", {"label_column": "class", "objects": "all"}),
+    "numbers": (numbers, "table", {"value_columns": ["height in cm"], "group_column": "patient"}),
+    "columns of 0 and 1": (zeros_and_ones, "table", {"labels_columns": ["cloudy", "rain", "sun"]}),
+    "lists of labels": (label_lists, "table", {"labels_separator": " ", "label_column": "tags"}),
+    "YOLO boxes": (yolo, "yolo", {"path": "data.yaml"}),
+    "YOLO polygons": (lambda root: yolo(root, polygons=True), "yolo", {"masks": True}),
+    "COCO of Roboflow": (roboflow, "coco", {"annotations": "{split}/_annotations.coco.json", "images": "{split}"}),
+    "COCO of CVAT": (cvat, "coco", {"images": "images"}),
+    "COCO of Label Studio": (label_studio, "coco", {"annotations": "result.json"}),
+    "LabelMe": (labelme, "labelme", {"root": "", "masks": True}),
+    "VOC": (voc, "voc", {"images": "pictures", "annotations": "xml"}),
+    "masks of 0 and 255": (two_folders, "masks", {"values": [0, 255]}),
+    "masks with another end": (suffix_masks, "masks", {"masks": "mask/{stem}_mask.gif"}),
+    "images and masks in one folder": (one_folder, "masks", {"masks": "{stem}_mask.png"}),
+    "images and masks with other ends": (other_ends, "masks", {"images": "images/{stem}_training.tif"}),
+    "masks of colors": (
+        colored_masks,
+        "masks",
+        {"class_names": ["road", "car"], "colors": [[10, 20, 30], [200, 0, 0]]},
+    ),
+    "JPEG masks": (jpeg_masks, "masks", {"threshold": 128}),
+    "masks of numbered objects": (
+        numbered_objects,
+        "masks",
+        {"masks": "PedMasks/{stem}_mask.png", "class_names": ["object"]},
+    ),
+    "masks of train alone": (masks_of_train_alone, "masks", {"images": "train/{stem}.jpg"}),
+    "cities": (cities, "masks", {"images": "leftImg8bit/{split}/{stem}_leftImg8bit.png"}),
+    "masks in folders of splits": (split_masks, "masks", {"images": "{split}/image", "values": [3, 7]}),
+}
+PATHS = ("root", "path", "annotations", "images")
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_layout_is_recognized_and_opens(name: str, tmp_path: Path) -> None:
+    make, finder, options = LAYOUTS[name]
+    make(tmp_path)
+    found = find_layouts(tmp_path)
+    assert next(iter(found)) == finder, found
+    layout = found[finder]
+    for key, value in options.items():
+        is_path = (
+            key in PATHS and layout.dataset != "MaskFolder" and not (layout.dataset == "VocBoxes" and key != "root")
+        )
+        assert layout.options[key] == (str(tmp_path / value) if is_path else value), layout
+    _, facts, counts = check(layout)
+    assert counts["train"] + counts["val"] >= COUNT - counts.get("test", 0)
+    assert facts.names or layout.kind == "value"
+
+
+def trained(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Runs init and a fit of one step on a tiny network in a new working directory, and returns the config."""
+    LAYOUTS[name][0](folder / "photos")
+    monkeypatch.chdir(folder)
+    main(["init", "photos", "--no_estimate"])
+    tiny = ["--model.backbone.name", "test_resnet", "--model.backbone.pretrained", "false", "--data.image_size", "64"]
+    short = ["--trainer.max_steps", "1", "--trainer.val_check_interval", "1", "--trainer.logger", "false"]
+    few = ["--trainer.callbacks", "null", "--data.batch_size", "4", "--trainer.check_val_every_n_epoch", "null"]
+    main(["fit", "-c", "photos.yaml", *tiny, *short, *few])
+    (run,) = folder.glob("runs/photos/*")
+    assert (run / "best.ckpt").is_file()
+    return Path("photos.yaml").read_text()
+
+
+@pytest.mark.parametrize("name", ["class folders", "numbers", "lists of labels", "masks of colors", "YOLO polygons"])
+def test_what_init_writes_trains_without_an_edit(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = trained(name, tmp_path, monkeypatch)
+    assert text.startswith("# visiontasks fit -c photos.yaml\n# ")
+    assert str(tmp_path) not in text  # paths as they were given
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_each_layout_trains(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained(name, tmp_path, monkeypatch)
+
+
+def test_init_says_what_it_found_and_never_overwrites(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    split_folders(tmp_path / "pets")
+    monkeypatch.chdir(tmp_path)
+    main(["init", "pets", "--no_estimate"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        "Found: class folders in test / train / val: 2 classes (Blue, Red) (certain).",
+        "Images: 12 in train, 12 in val, 12 in test.",
+        "Wrote pets.yaml. Next: visiontasks fit -c pets.yaml",
+    ]
+    Path("pets.yaml").write_text("mine")
+    with pytest.raises(SystemExit):
+        main(["init", "pets"])
+    assert "pets.yaml: a file of this name is there already" in capsys.readouterr().err
+    assert Path("pets.yaml").read_text() == "mine"
+
+
+def test_a_folder_without_a_layout_is_an_error_that_lists_the_known_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder in ("nothing", "photos"):
+        (tmp_path / folder).mkdir()
+    save(photo(0), tmp_path / "photos" / "a.jpg")
+    for folder, text in (("nothing", "no images"), ("photos", "no layout"), ("missing", "No such file")):
+        with pytest.raises(SystemExit):
+            main(["init", str(tmp_path / folder), "--output", str(tmp_path / "out.yaml")])
+        assert text in capsys.readouterr().err
+
+
+def test_digits_and_letters_are_not_mirrored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(COUNT):
+        save(photo(number), tmp_path / "digits" / str(number % 3) / f"{number}.png")
+    monkeypatch.chdir(tmp_path)
+    main(["init", "digits", "--no_estimate"])
+    text = Path("digits.yaml").read_text()
+    assert "augment:  # without mirroring, because '0' may mean something else in a mirror\n" in text
+    main(["preview", "-c", "digits.yaml", "--trainer.logger", "false"])

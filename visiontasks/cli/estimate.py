@@ -1,0 +1,70 @@
+"""How long a fit of a config will take on this machine, from a few timed steps."""
+
+import json
+import logging
+import math
+import resource
+import tempfile
+from contextlib import ExitStack, redirect_stdout
+from io import StringIO
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from visiontasks.cli.parser import read_config
+from visiontasks.cli.training import main as train
+from visiontasks.data import VisionDataModule
+
+STEPS, WARM_UP = 6, 2  # steps that are timed, of which the first ones take longer
+FORWARD = 1 / 3  # share of a step that a prediction takes
+
+
+def estimate(config: Path, data: VisionDataModule) -> tuple[float, float]:
+    """Trains a few steps in a temporary folder.
+
+    Returns:
+        The seconds that the whole fit will take, and the memory in bytes that it needed so far.
+    """
+    trainer = read_config(config)["trainer"]
+    callbacks = [one for one in trainer.get("callbacks", []) if one["class_path"] != "ClosedFormStart"]
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as quiet:
+        quiet.enter_context(redirect_stdout(StringIO()))
+        logging.disable(logging.CRITICAL)
+        quiet.callback(logging.disable, logging.NOTSET)
+        settings = {
+            "max_steps": STEPS,
+            "callbacks": json.dumps(callbacks),
+            "default_root_dir": folder,
+            "profiler": "simple",
+            "logger": "false",
+            "limit_val_batches": 0,
+            "enable_progress_bar": "false",
+            "enable_model_summary": "false",
+            "enable_checkpointing": "false",
+        }
+        args = [part for key, value in settings.items() for part in (f"--trainer.{key}", str(value))]
+        run: Any = train("fit", ["-c", str(config), *args]).trainer
+        step = _seconds_per_step(run.profiler.recorded_durations)
+        memory = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else _memory()
+    return step * _steps(trainer, data, len(callbacks) < len(trainer.get("callbacks", []))), memory
+
+
+def _seconds_per_step(durations: dict[str, list[float]]) -> float:
+    parts = [seconds for name, seconds in durations.items() if name.endswith(("run_training_batch", "dataloader_next"))]
+    return sum(median(seconds[WARM_UP:] or seconds) for seconds in parts)
+
+
+def _steps(trainer: dict[str, Any], data: VisionDataModule, closed_form: bool) -> float:
+    """Returns the steps of a fit, where a prediction of a batch counts as a part of a step."""
+    train_batches, val_batches = (math.ceil(len(data.dataset(split)) / data.batch_size) for split in ("train", "val"))
+    epochs = trainer.get("max_epochs", -1)
+    steps = trainer["max_steps"] if epochs < 0 else epochs * train_batches
+    interval = trainer.get("val_check_interval")
+    validations = steps / interval if interval else epochs / trainer.get("check_val_every_n_epoch", 1)
+    return steps + FORWARD * (validations * val_batches + closed_form * train_batches)
+
+
+def _memory() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0

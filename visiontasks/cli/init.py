@@ -1,0 +1,105 @@
+"""The command `visiontasks init`, which looks at a folder and writes a config that trains on it."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from visiontasks import data
+from visiontasks.cli.estimate import estimate
+from visiontasks.cli.opening import open_data
+from visiontasks.cli.recipe import Facts, write_recipe
+from visiontasks.core.errors import InputError
+from visiontasks.core.files import write_text
+from visiontasks.data import VisionDataModule
+from visiontasks.data.layouts import Layout, find_layouts
+from visiontasks.data.splits import SPLITS, MissingSplit
+from visiontasks.targets import find_target
+
+SAMPLED = 200  # images whose sizes are read
+READ = {
+    "class folders": "train/CLASS/PHOTO.jpg or CLASS/PHOTO.jpg",
+    "a table": "a CSV file with the paths of the images",
+    "boxes": "Pascal VOC XML, COCO JSON, YOLO with its data.yaml, LabelMe JSON",
+    "masks": "two folders with the same names, or names such as PHOTO_mask.png",
+}
+
+
+def main(options: argparse.Namespace, more: Sequence[str]) -> None:
+    """Recognizes the layout of a folder, writes a config and prints what was found."""
+    folder: Path = options.folder
+    output: Path = options.output or Path(f"{folder.resolve().name}.yaml")
+    if output.exists():
+        raise InputError(f"{output}: a file of this name is there already. Give another with --output.")
+    found = find_layouts(folder)
+    name, layout = choose(found, options.layout, folder)
+    print(f"Found: {layout.found} ({layout.certainty}).")
+    for other in found.keys() - {name}:
+        print(f"Also possible: {found[other].found}. Use it with --layout {other}.")
+    layout, facts, counts = check(layout)
+    for note in layout.notes:
+        print(f"Note: {note}.")
+    write_text(output, write_recipe(layout, facts, str(output)))
+    print(f"Images: {', '.join(f'{count:,} in {split}' for split, count in counts.items())}.")
+    if options.estimate:
+        seconds, memory = estimate(output, open_data(output))
+        print(f"A fit will take about {_duration(seconds)} on this machine, and {memory / 1e9:.1f} GB of memory.")
+    print(f"Wrote {output}. Next: visiontasks fit -c {output}")
+
+
+def choose(found: dict[str, Layout], wanted: str | None, folder: Path) -> tuple[str, Layout]:
+    """Returns the wanted layout or the first one; raises an InputError if there is none."""
+    if wanted and wanted not in found:
+        advice = f"There are: {', '.join(found)}." if found else "No other was recognized either."
+        raise InputError(f"{folder}: the layout {wanted!r} was not recognized. {advice}")
+    if not found:
+        known = "; ".join(f"{what}: {how}" for what, how in READ.items())
+        raise InputError(f"{folder}: no layout of a data set was recognized. Known are {known}. See docs/data.md.")
+    name = wanted or next(iter(found))
+    return name, found[name]
+
+
+def check(layout: Layout) -> tuple[Layout, Facts, dict[str, int]]:
+    """Opens the data of a layout; boxes that are outside their images are clipped.
+
+    Returns:
+        The layout with the options that it needs, what is known of its training images, and the images per split.
+    """
+    try:
+        return layout, *_opened(layout)
+    except InputError as error:
+        if "boxes: clip" not in str(error):
+            raise
+        note = "some boxes are not inside their images and are clipped"
+        clipped = replace(layout, options=layout.options | {"boxes": "clip"}, notes=[*layout.notes, note])
+        return clipped, *_opened(clipped)
+
+
+def _opened(layout: Layout) -> tuple[Facts, dict[str, int]]:
+    module = VisionDataModule(partial(getattr(data, layout.dataset), **layout.options), augment="none")
+    counts: dict[str, int] = {}
+    for split in SPLITS:
+        try:
+            counts[split] = len(module.dataset(split))
+        except MissingSplit:
+            if split != "test":
+                raise
+    train, kind = module.dataset("train"), find_target(layout.kind)
+    names = train.names(layout.kind)
+    summary: dict[str, Any] = {} if kind.dense else module.summary(layout.kind)
+    places = np.linspace(0, len(train) - 1, min(SAMPLED, len(train))).astype(int)
+    sizes = np.array([train.size(place) for place in places.tolist()])
+    boxes = summary.get("boxes", np.empty((0, 5)))
+    sides = np.sqrt((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
+    return Facts(len(train), sizes, names, summary.get("counts", np.empty(0)), sides), counts
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} seconds"

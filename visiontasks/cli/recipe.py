@@ -1,0 +1,140 @@
+"""A config for a data set that was recognized: the recipe of an installed config, with the set's own data section."""
+
+import re
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import yaml
+
+from visiontasks.cli.configs import installed
+from visiontasks.data.layouts import Layout
+
+WIDTH = 110  # of a comment
+BASES = {
+    "label": "classification/folder",
+    "labels": "multilabel/csv",
+    "value": "regression/csv",
+    "mask": "segmentation/folder",
+    "objects": "detection/voc",
+}
+SAMPLES = {"label": 5500, "labels": 5500, "value": 11000, "mask": 7400}  # images of a training, each time it is seen
+EPOCHS = (3, 60)
+RARE = 4  # times that the most frequent class occurs as often as the rarest, from which on classes get weights
+SMALL_OBJECT = 16  # pixels of the side that three quarters of the objects should have at least
+NOT_MIRRORED = re.compile(r"\d|[a-z]|.*\b(left|right|hand|finger|sign|letter|digit|text|plate|arrow|clock).*", re.I)
+UNMIRRORED = """\
+  augment:  # without mirroring, because {why}
+    - {{class_path: ObjectCrop, init_args: {{scale: [0.5, 1.0]}}}}
+    - {{class_path: ColorJitter, init_args: {{p: 0.8}}}}
+"""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of the training images.
+
+    Attributes:
+        count: Their number.
+        sizes: Height and width of some of them, (N, 2).
+        names: Names of the classes.
+        counts: How many images have each class; empty if it was not counted.
+        sides: Side of the square of the same area as each object, as a share of the side of its image.
+    """
+
+    count: int
+    sizes: np.ndarray
+    names: list[str]
+    counts: np.ndarray
+    sides: np.ndarray
+
+
+def write_recipe(layout: Layout, facts: Facts, name: str) -> str:
+    """Returns the text of a config, whose comments say what was found and chosen."""
+    base = (installed() / f"{BASES[layout.kind]}.yaml").read_text("utf-8")
+    trainer, _, rest = base[base.index("trainer:") :].partition("model:")
+    model, _, data = rest.partition("data:\n")
+    size, why = image_size(layout.kind, facts)
+    kept = re.search(r"^  augment: (\w+)$", data, re.MULTILINE)
+    batch = batch_size(layout.kind, facts.count)
+    dataset = {"class_path": layout.dataset, "init_args": layout.options}
+    head = _head(layout, facts)
+    lines = [
+        f"# visiontasks fit -c {name}",
+        *(f"# {line}" for text in (layout.found, *layout.notes) for line in textwrap.wrap(_sentence(text), WIDTH)),
+        _with_epochs(trainer, layout.kind, facts.count).rstrip(),
+        f"model:{model.rstrip()}",
+        *([_section("head", head, 4)] if head else []),
+        "data:",
+        _section("dataset", dataset, 2),
+        f"  image_size: {size}  # {why}",
+        f"  batch_size: {batch}",
+    ]
+    mirrored = _mirrored(facts.names)
+    augment = f"  augment: {kept[1] if kept else 'light'}\n" if not mirrored else UNMIRRORED.format(why=mirrored)
+    return "\n".join(lines) + "\n" + augment
+
+
+def image_size(kind: str, facts: Facts) -> tuple[int | list[int], str]:
+    """Chooses the size of the images in a batch, and says why."""
+    height, width = np.median(facts.sizes, 0).astype(int).tolist()
+    small, median = min(height, width), f"the median image has {width} x {height} pixels"
+    if kind == "objects":
+        lower = np.quantile(facts.sides, 0.25) if len(facts.sides) else 1.0
+        wanted = int(np.clip(np.ceil(SMALL_OBJECT / lower / 32) * 32, 320, 512))
+        return min(wanted, max(320, 32 * (max(height, width) // 32))), f"{median}; larger sizes find smaller objects"
+    if kind == "mask":
+        scale = min(1.0, 288 / np.sqrt(height * width))
+        sides = [max(64, round(side * scale / 32) * 32) for side in (height, width)]
+        return (sides[0] if sides[0] == sides[1] else sides), median
+    return (96 if small < 64 else 128 if small < 112 else 224), median
+
+
+def batch_size(kind: str, count: int) -> int:
+    """Chooses a batch size that leaves at least eight batches per epoch."""
+    largest = {"mask": 8, "objects": 4}.get(kind, 32)
+    return int(min(largest, max(2, 2 ** int(np.log2(max(1, count / 8))))))
+
+
+def _with_epochs(trainer: str, kind: str, count: int) -> str:
+    if kind not in SAMPLES:
+        return trainer
+    epochs = int(np.clip(round(SAMPLES[kind] / max(1, count)), *EPOCHS))
+    return re.sub(r"max_epochs: \d+", f"max_epochs: {epochs}", trainer)
+
+
+def _head(layout: Layout, facts: Facts) -> Any:
+    """Returns the head, if the default does not suit the classes."""
+    if layout.kind == "objects":
+        return "InstanceHead" if layout.masks else None
+    if layout.kind == "mask" and len(facts.names) > 2:
+        losses = [_weighted("sqrt_median_frequency"), {"class_path": "Dice"}]
+        loss: Any = {"class_path": "WeightedSum", "init_args": {"weights": [1.0, 1.0], "losses": losses}}
+        return {"class_path": "SMPHead", "init_args": {"loss": loss}}
+    if layout.kind == "label" and len(facts.counts) and facts.counts.max() >= RARE * max(1, facts.counts.min()):
+        return {"class_path": "LabelHead", "init_args": {"loss": _weighted("sqrt_median_frequency")}}
+    return None
+
+
+def _weighted(rule: str) -> dict[str, Any]:
+    return {"class_path": "CrossEntropy", "init_args": {"class_weights": rule}}
+
+
+def _mirrored(names: Sequence[str]) -> str:
+    """Returns why images of these classes must not be mirrored; empty if they may."""
+    odd = [name for name in names if NOT_MIRRORED.fullmatch(name)]
+    return f"{odd[0]!r} may mean something else in a mirror" if odd else ""
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _section(key: str, content: Any, spaces: int) -> str:
+    """Returns a key with its content as YAML, whose innermost lists and dicts are on one line."""
+    if isinstance(content, str):
+        return f"{' ' * spaces}{key}: {content}"
+    text = yaml.safe_dump(content, default_flow_style=None, sort_keys=False, allow_unicode=True, width=WIDTH)
+    return f"{' ' * spaces}{key}:\n{textwrap.indent(text.rstrip(), ' ' * (spaces + 2))}"

@@ -1,0 +1,40 @@
+"""One folder of images per class."""
+
+from collections import Counter
+
+from visiontasks.data.layouts.base import Layout, Listing, counted, joined, listed
+from visiontasks.data.splits import split_of
+
+OTHERS = {"images", "imgs", "img", "masks", "labels", "annotations", "jpegimages", "photos"}  # no names of classes
+
+
+def find_class_folders(files: Listing) -> Layout | None:
+    """Recognizes class folders, perhaps in folders of splits, at the highest level where they are."""
+    top = ""
+    while True:
+        inner = _folders(files, top)
+        if len(inner) == 1 and not files.folders.get(top):  # a folder around the set
+            top = joined(top, next(iter(inner)))
+            continue
+        break
+    parts = {name: split for name in inner if (split := split_of(name))}
+    if "train" in parts.values():
+        (train,) = [name for name, split in parts.items() if split == "train"][:1]
+        classes, splits = _folders(files, joined(top, train)), sorted({*parts.values()})
+    else:
+        classes, splits = inner, []
+    if len(classes) < 2 or files.folders.get(top) or {name.lower() for name in classes} & OTHERS:
+        return None
+    where = f" in {' / '.join(splits)}" if splits else ""
+    found = f"class folders{where}: {counted(len(classes), 'class')} ({listed(sorted(classes))})"
+    return Layout("label", "ImageFolder", {"root": str(files.path(top))}, found, "certain" if splits else "likely")
+
+
+def _folders(files: Listing, top: str) -> Counter[str]:
+    """Counts the images below each folder in a folder."""
+    above = f"{top}/" if top else ""
+    found: Counter[str] = Counter()
+    for folder, names in files.folders.items():
+        if folder.startswith(above) and folder != top:
+            found[folder[len(above) :].partition("/")[0]] += len(names)
+    return found

@@ -1,0 +1,138 @@
+"""Images with a mask each."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from visiontasks.core.errors import InputError
+from visiontasks.core.images import read_image
+from visiontasks.data.layouts.base import Layout, Listing, counted, joined, listed
+from visiontasks.data.layouts.names import named_colors, names_beside
+from visiontasks.data.layouts.pairs import Kind, Pair, find_pairs
+from visiontasks.data.masks import read_values
+
+WORD = re.compile(r"mask|label|seg|annot|ground|gt|manual|matte|trimap", re.IGNORECASE)
+SAMPLE, FIRST = 1000, 3  # masks that are read, and those that show whether it is worth it
+IN_ONE, IN_ALL = 64, 256  # values or colors of the pixels of masks
+DARK, BRIGHT, CLEAR = 32, 223, 0.97  # soft masks: values of background and foreground, and the share of the two
+COUNTS = 3  # different numbers of objects from which on values look like the numbers of objects
+
+
+class Codes(NamedTuple):
+    """How masks are written.
+
+    Attributes:
+        counts: How many pixels have each value, or each color as one number.
+        how: Whether the pixels are values of classes, `colors`, numbers of `objects`, or `soft`: dark and bright.
+    """
+
+    counts: Counter[int]
+    how: str
+
+
+def find_masks(files: Listing) -> Layout | None:
+    """Recognizes images whose names have a counterpart among files that are masks."""
+    for pair in find_pairs(files):
+        found = {place: codes for place in (0, 1) if (codes := _codes(files, [names[place] for names in pair.names]))}
+        if len(found) == 2:  # drawings, or images of few values
+            found = {place: one for place, one in found.items() if WORD.search(joined(*pair.kinds[place][:3]))}
+        if len(found) == 1:
+            ((place, codes),) = found.items()
+            return _layout(files, pair, place, codes)
+    return None
+
+
+def _codes(files: Listing, names: Sequence[str]) -> Codes | None:
+    """Reads some files as masks; None if they are not."""
+    some = [names[place] for place in np.linspace(0, len(names) - 1, min(SAMPLE, len(names))).astype(int)]
+    for how in ("values", "colors", "soft"):
+        if _read(files, some[:FIRST], how) and (found := _read(files, some, how)):
+            return found
+    return None
+
+
+def _read(files: Listing, names: Sequence[str], how: str) -> Codes | None:
+    counts: Counter[int] = Counter()
+    values: list[set[int]] = []
+    for name in names:
+        try:
+            pixels = _soft(files, name) if how == "soft" else read_values(files.path(name), how == "colors")
+        except InputError:  # colors, or no mask
+            return None
+        found, numbers = np.unique(pixels, return_counts=True)
+        counts.update(dict(zip(found.tolist(), numbers.tolist(), strict=True)))
+        values.append({*found.tolist()} - {0})
+        if len(found) > IN_ONE or len(counts) > IN_ALL:
+            return None
+    if len(names) > FIRST and len(counts) < 2:
+        return None
+    return Codes(counts, "objects" if how == "values" and _are_objects(values) else how)
+
+
+def _soft(files: Listing, name: str) -> np.ndarray:
+    """Reads a mask with blurred edges, or in a JPEG file, as 0 and 1; raises an InputError for another picture."""
+    gray = read_image(files.path(name)).max(2)
+    if ((gray < DARK) | (gray > BRIGHT)).mean() < CLEAR:
+        raise InputError(f"{name}: not dark and bright alone.")
+    return (gray > BRIGHT).astype(int)
+
+
+def _are_objects(values: Sequence[set[int]]) -> bool:
+    """Returns whether values are 1, 2, 3 ... up to a number that differs from image to image."""
+    numbers = {len(found) for found in values}
+    return len(numbers) >= COUNTS and all(found == {*range(1, len(found) + 1)} for found in values)
+
+
+def _layout(files: Listing, pair: Pair, place: int, codes: Codes) -> Layout:
+    images, masks = pair.kinds[1 - place], pair.kinds[place]
+    options: dict[str, Any] = {"root": str(files.root), **_places(images, masks)}
+    pairs = f"{counted(len(pair.names), 'pair')} of an image, {images.pattern}, and a mask, {masks.pattern}"
+    if codes.how == "objects" and not names_beside(files):
+        note = "if the values of the masks are classes and not numbers of objects, use MaskFolder with class_names"
+        options["class_names"] = ["object"]
+        return Layout("objects", "InstanceFolder", options, f"masks of objects: {pairs}", "a guess", [note], masks=True)
+    coded, notes = {"colors": _by_color, "soft": _by_threshold}.get(codes.how, _by_value)(files, codes)
+    found = f"masks: {pairs}; {counted(len(coded['class_names']), 'class')} ({listed(coded['class_names'])})"
+    return Layout("mask", "MaskFolder", options | coded, found, "likely", notes)
+
+
+def _places(images: Kind, masks: Kind) -> dict[str, Any]:
+    """Returns the folders of the two kinds, or patterns if the names differ."""
+    if images.folder == masks.folder or any((images.start, images.end, masks.start, masks.end)):
+        return {"images": images.pattern, "masks": masks.pattern}
+    return {"images": images.folder or ".", "masks": masks.folder or "."}
+
+
+def _by_value(files: Listing, codes: Codes) -> tuple[dict[str, Any], list[str]]:
+    """Returns the classes of masks of values: two are background and foreground, the smaller value the background."""
+    values = sorted(codes.counts)
+    ignored = [255] if len(values) > 2 and values[-1] == 255 else []
+    used = [value for value in values if value not in ignored]
+    notes = [f"pixels of the value {ignored[0]} do not count"] if ignored else []
+    names = {value: f"class_{value}" for value in used}
+    if len(used) == 2:
+        names = dict(zip(used, ("background", "foreground"), strict=True))
+    elif {*used} <= {*(beside := names_beside(files))}:
+        names = beside
+    else:
+        notes.append("no file names the values of the masks: write the names of the classes into class_names")
+    are_places = [*names] == [*range(len(names))]
+    return {"class_names": [*names.values()], **({} if are_places else {"values": [*names]})}, notes
+
+
+def _by_color(files: Listing, codes: Codes) -> tuple[dict[str, Any], list[str]]:
+    """Returns the classes of colored masks, the most frequent color first if no file names them."""
+    named = named_colors(files)
+    colors = [[code >> 16, code >> 8 & 255, code & 255] for code, _ in codes.counts.most_common()]
+    if {tuple(color) for color in colors} <= {*named}:
+        return {"class_names": [*named.values()], "colors": [[*color] for color in named]}, []
+    notes = ["no file names the colors of the masks: write the names of the classes into class_names"]
+    return {"class_names": ["color_" + "_".join(map(str, color)) for color in colors], "colors": colors}, notes
+
+
+def _by_threshold(files: Listing, codes: Codes) -> tuple[dict[str, Any], list[str]]:
+    note = "the masks have blurred edges, or are JPEG files: pixels from 128 on are the foreground"
+    return {"class_names": ["background", "foreground"], "threshold": 128}, [note]

@@ -1,0 +1,178 @@
+"""A table of images: which of its columns are labels, boxes, numbers, splits and groups."""
+
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from visiontasks.core.errors import InputError
+from visiontasks.core.text import is_missing
+from visiontasks.data.datasets.box_columns import find_box
+from visiontasks.data.layouts.base import Layout, Listing, counted, listed
+from visiontasks.data.layouts.names import names_beside
+from visiontasks.data.layouts.rows import Table, tables
+from visiontasks.data.splits import split_of
+
+LABEL = re.compile(r".*(label|class|categor|target|species|breed|kind|type|diagnos|tag).*|name|y", re.IGNORECASE)
+VALUE = re.compile(r".*(value|age|height|weight|price|score|count|angle|length|rating|target).*|y", re.IGNORECASE)
+GROUP = re.compile(
+    r"(patient|subject|group|video|scene|case|person|series|study|clip|sequence)([_ ]?(id|no))?", re.IGNORECASE
+)
+BOX = ["xmin", "ymin", "xmax", "ymax"]
+SEPARATORS = "|;, "
+MOST_CLASSES = 0.5  # of the rows: more different texts are no classes
+FEW_NUMBERS = 30  # different whole numbers that can be classes
+
+
+class Column(NamedTuple):
+    """A column: its name, the different cells that are not missing, and how many cells there are."""
+
+    name: str
+    distinct: set[str]
+    count: int
+
+    @property
+    def has_numbers(self) -> bool:
+        return bool(self.distinct) and all(map(_is_number, self.distinct))
+
+    @property
+    def is_named_label(self) -> bool:
+        return bool(LABEL.fullmatch(self.name))
+
+    @property
+    def may_be_classes(self) -> bool:
+        if not 1 <= len(self.distinct) <= max(2, MOST_CLASSES * self.count):
+            return False
+        are_whole = all(cell.isdecimal() for cell in self.distinct)
+        return not self.has_numbers or (are_whole and (self.is_named_label or len(self.distinct) <= FEW_NUMBERS))
+
+    @property
+    def are_decisions(self) -> bool:
+        return self.has_numbers and {float(cell) for cell in self.distinct} == {0.0, 1.0}
+
+
+def find_table(files: Listing) -> Layout | None:
+    """Recognizes a table with a column of images; the first one of which something can be learned."""
+    for table in tables(files):
+        names = table.header or _names(table)
+        columns = [
+            Column(name, {cell for cell in cells if not is_missing(cell)}, len(cells))
+            for name, cells in zip(names, table.columns, strict=True)
+        ]
+        options = _place(files, table, names)
+        others = [column for place, column in enumerate(columns) if place != table.path and column.distinct]
+        special = _splits(others)
+        used = {names[table.path], *special.values()}
+        try:
+            box = find_box(names, used, None, None, table.name)
+        except InputError:
+            box = None
+        rest = [one for one in others if one.name not in used and one.name not in (box.names if box else ())]
+        if found := _target(files, table, rest, bool(box)):
+            kind, more, what = found
+            where = f"table, {table.name}: {counted(len(table.columns[0]), 'row')}"
+            chosen = more.get("label_column", "label")
+            others = [one.name for one in rest if one.may_be_classes and one.name != chosen] if kind == "label" else []
+            notes = [f"the class is in the column {chosen}; {listed(others)} could be classes too"] if others else []
+            return Layout(kind, "CsvTable", options | special | more, f"{where}, {what}", "likely", notes)
+    return None
+
+
+def _names(table: Table) -> list[str]:
+    """Names the columns of a table without a header: RetinaNet's tables have a path, a box and a class."""
+    count, first = len(table.columns), ["path", *BOX, "label"]
+    is_box = count == len(first) and table.path == 0 and all(_is_number(cell) for cell in table.columns[1] if cell)
+    if is_box:
+        return first
+    names = [f"column{number}" for number in range(1, count + 1)]
+    names[table.path] = "path"
+    if count == 2:
+        names[1 - table.path] = "label"
+    return names
+
+
+def _place(files: Listing, table: Table, names: Sequence[str]) -> dict[str, Any]:
+    """Returns the options that say where the table and its images are."""
+    options: dict[str, Any] = {"path": str(files.path(table.name))}
+    if table.folder != table.name.rpartition("/")[0]:
+        options["root"] = str(files.path(table.folder))
+    if table.extension:
+        options["pattern"] = f"{{path}}{table.extension}"
+    if table.header is None:
+        options["columns"] = [*names]
+    if names[table.path] != "path":
+        options["path_column"] = names[table.path]
+    return options
+
+
+def _splits(columns: Sequence[Column]) -> dict[str, Any]:
+    """Returns the columns of splits and of groups."""
+    found: dict[str, Any] = {}
+    for column in columns:
+        parts = {*map(split_of, column.distinct)}
+        if "train" in parts and None not in parts and len(parts) > 1:
+            found.setdefault("split_column", column.name)
+        elif GROUP.fullmatch(column.name) and 1 < len(column.distinct) < column.count:
+            found.setdefault("group_column", column.name)
+    return found
+
+
+def _target(
+    files: Listing, table: Table, columns: Sequence[Column], has_box: bool
+) -> tuple[str, dict[str, Any], str] | None:
+    """Returns the kind of the target, the options that name its columns, and what it is in words."""
+    decisions = [column for column in columns if column.are_decisions]
+    classes = [column for column in columns if column.may_be_classes and column not in decisions]
+    named = [column for column in classes if column.is_named_label]
+    numbers = [column for column in columns if column.has_numbers and not column.may_be_classes]
+    if has_box and (label := next(iter(named or classes), None)):
+        options, names = _label(files, label)
+        return "objects", options | {"objects": "all"}, f"boxes of {counted(len(names), 'class')} ({listed(names)})"
+    if separator := next((sign for column in named for sign in SEPARATORS if _is_list(column, sign)), None):
+        label = next(column for column in named if _is_list(column, separator))
+        names = sorted({part.strip() for cell in label.distinct for part in cell.split(separator) if part.strip()})
+        options = {"labels_separator": separator, **_renamed("label_column", label.name, "label")}
+        return "labels", options, f"lists of {counted(len(names), 'class')} ({listed(names)})"
+    if len(decisions) > 1 and not named:
+        names = [column.name for column in decisions]
+        return (
+            "labels",
+            {"labels_columns": names},
+            f"columns of 0 and 1 of {counted(len(names), 'class')} ({listed(names)})",
+        )
+    value = next((column for column in numbers if VALUE.fullmatch(column.name)), None)
+    if value and not named:
+        return "value", {"value_columns": [value.name]}, f"numbers in the column {value.name}"
+    if label := next(iter(named or decisions or classes), None):
+        options, names = _label(files, label)
+        return "label", options, f"{counted(len(names), 'class')} ({listed(names)})"
+    if numbers:
+        return "value", {"value_columns": [numbers[0].name]}, f"numbers in the column {numbers[0].name}"
+    return None
+
+
+def _label(files: Listing, column: Column) -> tuple[dict[str, Any], list[str]]:
+    """Returns the options of the column of classes, and their names."""
+    options = _renamed("label_column", column.name, "label")
+    if column.has_numbers:
+        names = {str(number): name for number, name in names_beside(files).items()}
+        if column.distinct <= {*names}:
+            used = {number: name for number, name in names.items() if number in column.distinct}
+            return options | {"label_names": used}, [*used.values()]
+    return options, sorted(column.distinct)
+
+
+def _renamed(option: str, name: str, default: str) -> dict[str, Any]:
+    return {} if name == default else {option: name}
+
+
+def _is_list(column: Column, separator: str) -> bool:
+    """Returns whether cells are lists: most of their parts occur in other cells too."""
+    parts = [part.strip() for cell in column.distinct for part in cell.split(separator)]
+    return any(separator in cell for cell in column.distinct) and len({*parts}) <= 0.7 * len(parts)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return float(text) is not None
+    except ValueError:
+        return False
