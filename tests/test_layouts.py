@@ -570,6 +570,13 @@ def test_shapes_of_a_group_are_one_object(labelme: Callable) -> None:
     assert masks[0].sum() == 2 * masks[1].sum()
 
 
+def test_objects_of_labelme_that_are_there_twice_count_once(labelme: Callable) -> None:
+    other = [[10, 12], *TRIANGLE[1:]]  # of the same box
+    with pytest.warns(UserWarning, match="1 objects have the same image, name and box as one before"):
+        dataset = labelme([shape("cat", TRIANGLE), shape("cat", other), shape("cat", TRIANGLE), shape("dog", TRIANGLE)])
+    assert [label for label, _ in objects_of(dataset)["a.png"]] == ["cat", "cat", "dog"]
+
+
 def test_images_without_a_file_of_labelme_are_left_out_and_counted(
     labelme: Callable, tmp_path: Path, write_image: Callable[..., Path]
 ) -> None:
@@ -596,9 +603,11 @@ def test_folders_of_labelme_say_the_splits(labelme: Callable, tmp_path: Path) ->
         LabelMe("train", str(tmp_path / "x{split}"))
 
 
-def test_keep_leaves_out_labels_of_points(labelme: Callable) -> None:
-    shapes = [shape("nose", [[3, 3]], "point"), shape("cat", TRIANGLE)]
+def test_keep_leaves_out_labels_of_points(labelme: Callable, caplog: Any) -> None:
+    caplog.set_level("INFO")
+    shapes = [shape("nose", [[3, 3]], "point"), shape("cat", TRIANGLE), shape("nose", [[4, 3]], "point")]
     assert objects_of(labelme(shapes, keep=["cat"])) == {"a.png": [("cat", [2, 4, 10, 12])]}
+    assert "2 objects of other classes dropped" in caplog.text
     with pytest.raises(InputError, match=r"a\.json, shape 1: shape_type must be one of .*found 'point'.*`keep`"):
         labelme(shapes)
 

@@ -8,7 +8,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.text import normal
-from visiontasks.data.datasets.records import Record, first_of_each
+from visiontasks.data.datasets.records import Record, without_repeats
 
 Reader = Callable[[Path, "ImageFiles", str], Record]
 
@@ -65,7 +65,7 @@ def key_of(path: Path, folder: Path) -> str:
 def read_all(found: Iterable[Path], folder: Path, files: ImageFiles, read: Reader, kind: str) -> dict[str, Record]:
     """Reads annotation files, of a `kind` that messages name, in string order.
 
-    Objects with the class and the box of one before them do not count, with a warning.
+    Objects with the class, box and outline of one before them do not count, with a warning.
 
     Returns:
         The images by the paths of their annotation files below `folder`, without extension.
@@ -90,8 +90,7 @@ def read_all(found: Iterable[Path], folder: Path, files: ImageFiles, read: Reade
         raise InputError(f"{missing[0][1]}{counted}")
     count = sum(len(record.annotations) for record in records.values())
     for key, record in records.items():
-        kept = first_of_each(record.annotations, [one[:2] for one in record.annotations])
-        records[key] = record._replace(annotations=kept)
+        records[key] = record._replace(annotations=without_repeats(record.annotations))
     if copies := count - sum(len(record.annotations) for record in records.values()):
         same = "the same image, name and box as one before them"
         rank_zero_warn(f"{files.folder}: {copies} objects have {same} and do not count.")

@@ -18,9 +18,9 @@ from visiontasks.data.datasets.records import (
     Record,
     ellipse,
     files_inside,
-    first_of_each,
     outlined,
     stated_size,
+    without_repeats,
 )
 from visiontasks.data.datasets.xml import read_xml
 from visiontasks.data.splits import Splits, SplitsLike, find_part, split_of
@@ -69,7 +69,7 @@ class CvatImages(ObjectSet):
         found = _read(Path(path), Path(images), keep)
         names = class_names or sorted({one.label for _, record in found for one in record.annotations})
         if not names:
-            raise InputError(f"{path}: no image has a shape.")
+            raise InputError(f"{path}: no image has a shape. Export the annotations as CVAT for images 1.1.")
         check_class_names(names, path, fewest=1)
         there = {side for side, _ in found if side}
         part, divider = find_part(split, splits, there, path)
@@ -88,20 +88,22 @@ def _read(path: Path, folder: Path, keep: Sequence[str] | None) -> list[tuple[st
     if nameless := [where for where, node in nodes if not node.get("name")]:
         raise InputError(f"{nameless[0]}: an image must have a name. Export the file again.")
     nodes.sort(key=lambda item: item[1].get("name", ""))
-    if twice := next((where for (where, _), (after, _) in pairwise(nodes) if where == after), None):
+    if twice := next(
+        (where for (where, one), (_, other) in pairwise(nodes) if one.get("name") == other.get("name")), None
+    ):
         raise InputError(f"{twice}: it is listed twice. Join or remove one.")
     files = files_inside(folder, [(node.get("name", ""), where) for where, node in nodes])
     sides = [split_of(node.get("subset", "")) for _, node in nodes]
-    found, copies = [], 0
+    has_splits, found, copies = any(sides), [], 0
     for file, side, (where, node) in zip(files, sides, nodes, strict=True):
-        if any(sides) and side is None:
+        if has_splits and side is None:
             raise InputError(f"{where}: subset {node.get('subset')!r} is not one of train, val and test. Rename it.")
         shapes = [
             _object(shape, f"{where}, shape {number}", keep)
             for number, shape in enumerate(node, 1)
             if shape.tag != "tag"
         ]
-        kept = first_of_each(shapes, [str(shape[:2]) + str(shape.shape) for shape in shapes])
+        kept = without_repeats(shapes)
         size = stated_size(node.get("height"), node.get("width"))
         copies += len(shapes) - len(kept)
         found.append((side, Record(file, node.get("name", ""), kept, size=size)))

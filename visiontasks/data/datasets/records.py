@@ -70,6 +70,11 @@ def checked_box(box: Box, size: tuple[int, int], boxes: OnInvalidBox, where: str
     return (x1, y1, x2, y2) if min(x2 - x1, y2 - y1) >= LEAST_SIDE else None
 
 
+def without_repeats(annotations: Sequence[Annotation]) -> list[Annotation]:
+    """Returns the objects without those of the same class, box and outline as one before them."""
+    return first_of_each(annotations, [(a.label, a.box, str(a.shape)) if a.box else a.where for a in annotations])
+
+
 def outlined(label: str, outline: np.ndarray, where: str) -> Annotation:
     """Returns an object with the smallest box around its outline, x and y of corners: float64 (N, 2)."""
     (x1, y1), (x2, y2) = outline.min(0).tolist(), outline.max(0).tolist()
