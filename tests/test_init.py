@@ -148,6 +148,16 @@ def cvat(root: Path) -> None:
     write(root / "annotations/instances_default.json", coco(range(COUNT), lambda n: f"{n}.jpg"))
 
 
+def cvat_xml(root: Path) -> None:
+    images = []
+    for number in range(COUNT):
+        save(photo(number), root / "images" / f"{number}.jpg")
+        ends = " ".join(f'{key}="{end}"' for key, end in zip(("xtl", "ytl", "xbr", "ybr"), box(number), strict=True))
+        shape = f'<box label="{("red", "blue")[number % 2]}" occluded="0" {ends}/>'
+        images.append(f'<image id="{number}" name="{number}.jpg" width="48" height="40">{shape}</image>')
+    write(root / "annotations.xml", f"<annotations><version>1.1</version>{''.join(images)}</annotations>")
+
+
 def label_studio(root: Path) -> None:
     for number in range(COUNT):
         save(photo(number), root / "images" / f"ab-{number}.jpg")
@@ -300,6 +310,7 @@ LAYOUTS: dict[str, tuple[Callable[[Path], None], str, dict[str, Any]]] = {
     "YOLO polygons": (lambda root: yolo(root, polygons=True), "yolo", {"masks": True}),
     "COCO of Roboflow": (roboflow, "coco", {"annotations": "{split}/_annotations.coco.json", "images": "{split}"}),
     "COCO of CVAT": (cvat, "coco", {"images": "images"}),
+    "XML of CVAT": (cvat_xml, "cvat", {"path": "annotations.xml", "images": "images"}),
     "COCO of Label Studio": (label_studio, "coco", {"annotations": "result.json"}),
     "LabelMe": (labelme, "labelme", {"root": "", "masks": True}),
     "VOC": (voc, "voc", {"images": "pictures", "annotations": "xml"}),

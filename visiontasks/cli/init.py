@@ -24,7 +24,7 @@ SAMPLED = 200  # images whose sizes are read
 READ = {
     "class folders": "train/CLASS/PHOTO.jpg or CLASS/PHOTO.jpg",
     "a table": "a CSV file with the paths of the images",
-    "boxes": "Pascal VOC XML, COCO JSON, YOLO with its data.yaml, LabelMe JSON",
+    "boxes": "Pascal VOC, CVAT, COCO, LabelMe, YOLO with its data.yaml",
     "masks": "two folders with the same names, or names such as PHOTO_mask.png",
 }
 

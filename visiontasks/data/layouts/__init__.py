@@ -7,6 +7,7 @@ from visiontasks.core.errors import InputError
 from visiontasks.data.layouts.base import Layout, Listing
 from visiontasks.data.layouts.class_folders import find_class_folders
 from visiontasks.data.layouts.coco import find_coco
+from visiontasks.data.layouts.cvat import find_cvat
 from visiontasks.data.layouts.labelme import find_labelme
 from visiontasks.data.layouts.masks import find_masks
 from visiontasks.data.layouts.published import find_published
@@ -20,6 +21,7 @@ FINDERS: dict[str, Callable[[Listing], Layout | None]] = {  # what is most certa
     "coco": find_coco,
     "voc": find_voc,
     "labelme": find_labelme,
+    "cvat": find_cvat,
     "table": find_table,
     "masks": find_masks,
     "folders": find_class_folders,

@@ -91,6 +91,15 @@ def above_all(names: Iterable[str]) -> str:
     return commonpath([name.rpartition("/")[0] or "." for name in names]).removeprefix(".")
 
 
+def folder_above(files: Listing, names: Iterable[str]) -> str | None:
+    """Returns the folder below which most of these names are paths of images; None if they are not."""
+    above = []
+    for name in (normal(name).replace("\\", "/").removeprefix("./") for name in names):
+        known = files.by_name.get(name.rpartition("/")[2], [])
+        above += [one[: -len(name)].rstrip("/") for one in known if f"/{one}".endswith(f"/{name}")]
+    return most_common(above)
+
+
 def joined(*parts: str) -> str:
     """Joins the parts of a path, of which some may be empty."""
     return "/".join(part for part in parts if part)

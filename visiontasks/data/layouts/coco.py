@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from visiontasks.core.errors import InputError
-from visiontasks.core.text import normal
 from visiontasks.data.datasets.coco_json import read_content
-from visiontasks.data.layouts.base import LOOKED_AT, Layout, Listing, counted, listed, most_common
+from visiontasks.data.layouts.base import LOOKED_AT, Layout, Listing, counted, folder_above, listed
 from visiontasks.data.splits import without_split
 
 CORNERS = 8  # numbers of a polygon that is a box
@@ -48,12 +47,7 @@ def find_coco(files: Listing) -> Layout | None:
 
 def _folder_of_images(files: Listing, names: Sequence[Any], pattern: str, split: str) -> str | None:
     """Returns the folder that the file names are relative to, with `{split}` if each split has its own."""
-    named = [normal(name).replace("\\", "/").removeprefix("./") for name in names[:LOOKED_AT] if isinstance(name, str)]
-    above = []
-    for name in named:
-        known = files.by_name.get(name.rpartition("/")[2], [])
-        above += [one[: -len(name)].rstrip("/") for one in known if f"/{one}".endswith(f"/{name}")]
-    folder = most_common(above)
+    folder = folder_above(files, [name for name in names[:LOOKED_AT] if isinstance(name, str)])
     if folder is None:
         return None
     without, found = without_split(folder)
