@@ -120,6 +120,16 @@ def yolo(root: Path, polygons: bool = False) -> None:
     write(root / "data.yaml", "train: images/train\nval: images/val\nnames: [red, blue]\n")
 
 
+def labelimg(root: Path) -> None:
+    yolo(root / "other")
+    for number in range(COUNT):
+        split = "train" if number < 8 else "val"
+        for folder, suffix in (("images", ".jpg"), ("labels", ".txt")):
+            (root / "other" / folder / split / f"{number}{suffix}").rename(root / f"{number}{suffix}")
+    (root / "other" / "data.yaml").unlink()
+    write(root / "classes.txt", "red\nblue\n")
+
+
 def coco(numbers: range, names: Callable[[int], str], group: bool = False) -> str:
     categories = [{"id": 0, "name": "things", "supercategory": "none"}] if group else []
     categories += [
@@ -308,6 +318,7 @@ LAYOUTS: dict[str, tuple[Callable[[Path], None], str, dict[str, Any]]] = {
     "lists of labels": (label_lists, "table", {"labels_separator": " ", "label_column": "tags"}),
     "YOLO boxes": (yolo, "yolo", {"path": "data.yaml"}),
     "YOLO polygons": (lambda root: yolo(root, polygons=True), "yolo", {"masks": True}),
+    "YOLO of labelImg": (labelimg, "yolo", {"path": "classes.txt"}),
     "COCO of Roboflow": (roboflow, "coco", {"annotations": "{split}/_annotations.coco.json", "images": "{split}"}),
     "COCO of CVAT": (cvat, "coco", {"images": "images"}),
     "XML of CVAT": (cvat_xml, "cvat", {"path": "annotations.xml", "images": "images"}),

@@ -18,7 +18,7 @@ from visiontasks.data.datasets.base import check_class_names
 from visiontasks.data.datasets.copies import divide
 from visiontasks.data.datasets.objects import ObjectSet, OnInvalidBox, OnSeveralObjects
 from visiontasks.data.datasets.records import Annotation, Record, files_inside, first_of_each
-from visiontasks.data.splits import Splits, SplitsLike, find_part, read_list, split_of
+from visiontasks.data.splits import SPLITS, Splits, SplitsLike, find_part, read_list, split_of, split_path
 
 ROUNDED = 1e-4  # how far beyond 0..1 a side may be, because the numbers in the files are rounded
 
@@ -28,7 +28,9 @@ class YoloBoxes(ObjectSet):
 
     `data.yaml` has `names` (a list, or a dict from 0 on) and, for `train`, `val` and `test`, a folder of images, a list
     of folders, or a text file with one image per line; they are relative to its key `path`, or else to its own folder.
-    Without `val`, `splits` divides `train`. Nothing is downloaded: the key `download` is ignored.
+    Without `val`, `splits` divides `train`. Nothing is downloaded: the key `download` is ignored. A text file with one
+    name per line may take the place of `data.yaml`: the images are then those below its folder (or, if this is
+    `labels`, the folder above), divided by folders of splits if there are any.
 
     The labels of `images/x/a.jpg` are in `labels/x/a.txt`, or, where no folder is named `images`, beside the image. A
     line is `class x y width height`, the center and size of a box, or `class x y x y x y ...`, a polygon with its box,
@@ -37,7 +39,7 @@ class YoloBoxes(ObjectSet):
 
     Args:
         split: train, val or test.
-        path: The YAML file.
+        path: The YAML file, or the text file of names.
         objects: Use the `largest` of several objects, or the `first`; `skip` the image; `error`; or use all `labels`,
             or `all` objects, which may be none.
         boxes: Raise an `error` for a box not inside its image, or `clip` the box and drop it if no area is left.
@@ -88,6 +90,8 @@ class YoloBoxes(ObjectSet):
 
 def _content(path: Path) -> dict[str, Any]:
     text = read_text(path)
+    if path.suffix in (".txt", ".names"):
+        return _described(path, [line for line in text.splitlines() if line.strip()])
     try:
         check_yaml(text)
         content = yaml.safe_load(text)
@@ -98,6 +102,19 @@ def _content(path: Path) -> dict[str, Any]:
     if content.get("kpt_shape"):
         raise InputError(f"{path}: it describes keypoints (kpt_shape), which are not read. Export boxes or polygons.")
     return content
+
+
+def _described(path: Path, names: list[str]) -> dict[str, Any]:
+    """Returns what a `data.yaml` would say of a set that has a file of names alone, as labelImg writes it."""
+    root = path.parent.parent if path.parent.name == "labels" else path.parent
+    for pattern in ("images/{split}", "{split}/images", "{split}"):
+        parts = {name: split_path(str(root / pattern), name) for name in SPLITS}
+        found = {name: part.relative_to(root).as_posix() for name, part in parts.items() if part.is_dir()}
+        if "train" in found:
+            break
+    else:
+        found = {"train": "images" if isdir(root / "images") else "."}
+    return {"names": names, "path": str(root.absolute()), **found}
 
 
 def _names(content: dict[str, Any], path: str) -> list[str]:

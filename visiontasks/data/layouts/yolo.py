@@ -1,6 +1,7 @@
 """The layout of YOLO: a `data.yaml`, images, and text files of boxes or polygons."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import yaml
@@ -8,9 +9,10 @@ import yaml
 from visiontasks.core.bounded import check_yaml
 from visiontasks.core.errors import InputError
 from visiontasks.core.text import read_text
-from visiontasks.data.layouts.base import LOOKED_AT, Layout, Listing, counted, listed
+from visiontasks.data.layouts.base import LOOKED_AT, Layout, Listing, counted, listed, stem
 from visiontasks.data.splits import split_of
 
+NAMES = re.compile(r"(^|/)(classes|_?darknet|obj|[^/]*names)[^/]*\.(txt|labels|names)$", re.IGNORECASE)
 BOX = 5  # numbers of a line: class, x, y, width, height
 
 
@@ -24,17 +26,47 @@ def find_yolo(files: Listing) -> Layout | None:
             continue
         names = content["names"]
         names = [*names.values()] if isinstance(names, dict) else names
-        counts = [count for label in files.ending(".txt")[:LOOKED_AT] for count in _lengths(files, label)]
-        polygons = bool(counts) and min(counts) > BOX
-        what = "polygons" if polygons else "boxes"
-        options: dict[str, Any] = {
-            "path": str(files.path(name)),
-            "objects": "all",
-            **({"masks": True} if polygons else {}),
-        }
-        found = f"YOLO, {name}: {what} of {counted(len(names), 'class')} ({listed(names)}); splits: {', '.join(parts)}"
-        return Layout("objects", "YoloBoxes", options, found, "certain", masks=polygons)
+        return _layout(files, name, names, f"; splits: {', '.join(parts)}")
+    return _without_yaml(files)
+
+
+def _without_yaml(files: Listing) -> Layout | None:
+    """Recognizes a file of names and label files, as labelImg writes them."""
+    texts = {*files.ending(".txt")}
+    labels = [name for image in files.images[:LOOKED_AT] if (name := _label_of(image)) in texts]
+    numbers = [count for name in labels for count in _lengths(files, name)]
+    if not numbers or min(numbers) < BOX:
+        return None
+    for name in sorted(texts - {*labels} | {*files.ending(".names")}, key=lambda name: name.count("/")):
+        if NAMES.search(name) and (lines := read_lines(files, name)):
+            return _layout(files, name, lines, "")
     return None
+
+
+def _layout(files: Listing, name: str, names: Sequence[str], splits: str) -> Layout:
+    counts = [count for image in files.images[:LOOKED_AT] for count in _lengths(files, _label_of(image))]
+    polygons = bool(counts) and min(counts) > BOX
+    options: dict[str, Any] = {"path": str(files.path(name)), "objects": "all"}
+    options |= {"masks": True} if polygons else {}
+    what = f"{'polygons' if polygons else 'boxes'} of {counted(len(names), 'class')} ({listed(names)})"
+    return Layout("objects", "YoloBoxes", options, f"YOLO, {name}: {what}{splits}", "certain", masks=polygons)
+
+
+def _label_of(image: str) -> str:
+    """Returns the name of the label file of an image."""
+    *folders, file = image.split("/")
+    places = [place for place, folder in enumerate(folders) if folder == "images"]
+    if places:
+        folders[places[-1]] = "labels"
+    return "/".join([*folders, f"{stem(file)}.txt"])
+
+
+def read_lines(files: Listing, name: str) -> list[str]:
+    """Returns the lines of a text file that are not empty; none if it cannot be read."""
+    try:
+        return [line.strip() for line in read_text(files.path(name)).splitlines() if line.strip()]
+    except InputError:
+        return []
 
 
 def _content(files: Listing, name: str) -> Any:
@@ -49,7 +81,6 @@ def _content(files: Listing, name: str) -> Any:
 def _lengths(files: Listing, name: str) -> Iterable[int]:
     """Returns how many numbers each line of a label file has; none for another text."""
     try:
-        lines = [line.split() for line in read_text(files.path(name)).splitlines() if line.strip()]
-        return [len([float(word) for word in words]) for words in lines]
-    except (InputError, ValueError):
+        return [len([float(word) for word in line.split()]) for line in read_lines(files, name)]
+    except ValueError:
         return []
