@@ -226,6 +226,14 @@ def kaggle(root: Path) -> None:
     write(root / "test.csv", "\n".join(line.partition(",")[0] for line in others) + "\n")
 
 
+def two_parts(root: Path) -> None:
+    lines = ["lesion_id,image_id,dx"]
+    for number in range(COUNT):
+        save(photo(number), root / f"images_part_{1 + number // 6}" / f"i{number}.jpg")
+        lines.append(f"L{number},i{number},{('nv', 'mel')[number % 2]}")
+    write(root / "metadata.csv", "\n".join(lines) + "\n")
+
+
 def roboflow_xml(root: Path) -> None:
     voc(root / "all")
     for number in range(COUNT):
@@ -341,6 +349,7 @@ LAYOUTS: dict[str, tuple[Callable[[Path], None], str, dict[str, Any]]] = {
         "table",
         {"path": "train.csv", "root": "train_images", "pattern": "{path}.png"},
     ),
+    "images in two folders": (two_parts, "table", {"pattern": "**/{path}.jpg", "label_column": "dx"}),
     "VOC of Roboflow": (roboflow_xml, "voc", {"root": "{split}"}),
     "JPEG masks": (jpeg_masks, "masks", {"threshold": 128}),
     "masks of numbered objects": (

@@ -888,3 +888,18 @@ def test_an_export_of_roboflow_with_xml_files_is_read(tmp_path: Path, write_imag
         VocBoxes("test", root)
     with pytest.raises(InputError, match="x-train: no such file or folder"):
         VocBoxes("train", str(tmp_path / "x-{split}"))
+
+
+def test_images_are_found_in_any_folder_below_the_table(tmp_path: Path) -> None:
+    for number, folder in enumerate(("part1", "part2", "part2/more")):
+        (tmp_path / folder).mkdir()
+        Image.new("RGB", (8, 8), (number * 60, 0, 0)).save(tmp_path / folder / f"{number}.png")
+    (tmp_path / "t.csv").write_text("path,label\n0,a\n1,b\n2,a\n")
+    options: dict[str, Any] = {"pattern": "**/{path}.png", "splits": {"val": 0.3}}
+    found = [CsvTable(split, str(tmp_path / "t.csv"), **options) for split in ("train", "val")]
+    assert sorted(path for part in found for path in map(str, part.paths)) == [
+        str(tmp_path / name) for name in ("part1/0.png", "part2/1.png", "part2/more/2.png")
+    ]
+    (tmp_path / "part1" / "2.png").write_bytes((tmp_path / "part1" / "0.png").read_bytes())
+    with pytest.raises(InputError, match=r"part1/2.png and part2/more/2.png have the same name"):
+        CsvTable("train", str(tmp_path / "t.csv"), **options)

@@ -13,12 +13,14 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import numpy as np
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.folders import images_below
 from visiontasks.core.text import normal
 from visiontasks.data.datasets.files import Files
 
 OnInvalidBox = Literal["error", "clip"]
 Box = tuple[float, float, float, float]
 Item = TypeVar("Item")
+BELOW = "**/"  # in front of names of files in any folder
 LEAST_SIDE = 1.0  # pixels: a smaller object cannot be seen
 
 
@@ -123,6 +125,19 @@ def files_inside(root: Path, names: Iterable[tuple[str, str]]) -> Files:
         counted = f" {len(missing)} of {len(names)} files are missing: {more}." if len(missing) > 1 else ""
         raise InputError(f"{where}: no such file: {root / name}.{counted}{_of_backslashes(name)}")
     return Files(paths, sizes)
+
+
+def below(root: Path, names: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Returns the names of files, and where they are written, with the folders below `root` in which the files are.
+
+    Raises an InputError if two files below `root` have such a name.
+    """
+    wanted, found = {normal(name) for name, _ in names}, dict[str, str]()
+    for path in images_below(root):
+        name, place = normal(path.name), path.relative_to(root).as_posix()
+        if name in wanted and (twin := found.setdefault(name, place)) != place:
+            raise InputError(f"{root}: {twin} and {place} have the same name. Write the folders into the table.")
+    return [(found.get(normal(name), name), where) for name, where in names]
 
 
 def _size(path: str) -> int | None:

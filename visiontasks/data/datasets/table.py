@@ -11,7 +11,7 @@ from visiontasks.data.datasets.box_columns import BoxColumns, BoxFormat, find_bo
 from visiontasks.data.datasets.copies import without_copies
 from visiontasks.data.datasets.listed import Cells, join_rows, split_of_rows, warn_of_splits
 from visiontasks.data.datasets.objects import ObjectSet, OnInvalidBox, OnSeveralObjects
-from visiontasks.data.datasets.records import Record, files_inside
+from visiontasks.data.datasets.records import BELOW, Record, below, files_inside
 from visiontasks.data.datasets.rows import Row, parts, read_rows, sorted_labels
 from visiontasks.data.splits import Splits, SplitsLike, find_part, split_path, split_paths
 
@@ -54,7 +54,8 @@ class CsvTable(ObjectSet):
             center and the size (cxcywh); by default what their names say.
         label_names: If given, the class of each label in the table, such as `{'0': cat, '1': dog}`; the classes are in
             this order, and any other label is an error.
-        pattern: If given, the path of an image, such as `images/{path}.jpg`; `{path}` stands for the cell.
+        pattern: If given, the path of an image, such as `images/{path}.jpg`; `{path}` stands for the cell. With `**/`
+            at the start, the image is in any folder below `root`.
     """
 
     def __init__(
@@ -132,7 +133,8 @@ class CsvTable(ObjectSet):
         chosen = divider.indices(split, labels, groups) if divider else range(len(listed))
         if split != "train":
             listed, chosen = [listed[i] for i in chosen], range(len(chosen))  # only their files are looked for
-        files = files_inside(folder, ((image.row[path_column], image.where) for image in listed))
+        named = [(image.row[path_column], image.where) for image in listed]
+        files = files_inside(folder, below(folder, named) if (pattern or "").startswith(BELOW) else named)
         used = [(files.names[i], listed[i]) for i in without_copies(split, files, chosen, labels)]
         records = [Record(file, i.row[path_column], i.annotations, i.others) for file, i in used]
         super().__init__(records, [] if labels_separator else names, objects, boxes, keep, absent)
@@ -147,7 +149,7 @@ def _make_paths(rows: dict[str, Row], column: str, pattern: str | None) -> None:
     if "{path}" not in pattern:
         raise InputError(f"pattern: {pattern!r} has no {{path}}, which stands for the cell, as in images/{{path}}.jpg.")
     for row in rows.values():
-        row[column] = pattern.replace("{path}", row[column])
+        row[column] = pattern.removeprefix(BELOW).replace("{path}", row[column])
 
 
 def _check_objects(

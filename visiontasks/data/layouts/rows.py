@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.text import normal, read_text
-from visiontasks.data.layouts.base import LOOKED_AT, Listing, most_common
+from visiontasks.data.layouts.base import LOOKED_AT, Listing, above_all, joined, most_common
 from visiontasks.data.splits import without_split
 
 SUFFIXES = (".csv", ".tsv", ".txt")
@@ -24,7 +24,8 @@ class Table:
         header: Names of the columns; None if the file has no header line.
         columns: The cells of each column.
         path: Place of the column of the paths.
-        folder: The folder that the paths are relative to, below the folder of the set.
+        folder: The folder that the paths are relative to, below the folder of the set; it ends with `**` if the images
+            are in several folders below it.
         extension: What the paths lack at their end, such as `.jpg`.
     """
 
@@ -75,10 +76,19 @@ def _rows(files: Listing, name: str) -> list[list[str]]:
 
 
 def _place(files: Listing, cells: list[str]) -> tuple[str, str] | None:
-    """Returns the folder and the extension with which cells are the paths of images; None if they are not."""
-    some = cells[:LOOKED_AT]
+    """Returns the folder and the extension with which cells are the paths of images; None if they are not.
+
+    The folder is that above all images and ends with `**` if they are in several.
+    """
+    some = cells[:: max(1, len(cells) // LOOKED_AT)]
     found = [place for cell in some if (place := _where(files, cell)) is not None]
-    return most_common(found) if some and len(found) >= SHARE * len(some) else None
+    if not found or len(found) < SHARE * len(some):
+        return None
+    best = most_common(found)
+    if found.count(best) >= SHARE * len(found):
+        return best
+    above = above_all(f"{folder}/" for folder, _ in found)
+    return joined(above, "**"), most_common(extension for _, extension in found)
 
 
 def _where(files: Listing, cell: str) -> tuple[str, str] | None:

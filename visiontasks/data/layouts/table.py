@@ -94,10 +94,12 @@ def _place(files: Listing, table: Table, names: Sequence[str]) -> dict[str, Any]
     """Returns the options that say where the table and its images are."""
     pattern, folder = _of_splits(files, table)
     options: dict[str, Any] = {"path": str(files.path(pattern))}
-    if table.folder != table.name.rpartition("/")[0]:
+    are_below = folder.endswith("**")
+    folder = folder.removesuffix("**").rstrip("/")
+    if folder != pattern.rpartition("/")[0]:
         options["root"] = str(files.path(folder))
-    if table.extension:
-        options["pattern"] = f"{{path}}{table.extension}"
+    if table.extension or are_below:
+        options["pattern"] = f"{'**/' if are_below else ''}{{path}}{table.extension}"
     if table.header is None:
         options["columns"] = [*names]
     if names[table.path] != "path":
