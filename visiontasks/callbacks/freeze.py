@@ -41,6 +41,15 @@ class FreezeBackbone(Callback):
         self.epochs, self.stages, self.lr, self.schedule = epochs, stages, lr, schedule
         self.changes = {"momentum": momentum, "nesterov": nesterov}
 
+    def __str__(self) -> str:
+        """What is frozen, and how long."""
+        epochs = "epoch" if self.epochs == 1 else f"{self.epochs} epochs"
+        after = f"{'only ' if not self.epochs else ''}its last {self.stages} stages train" if self.stages else ""
+        if self.epochs < 0:
+            return "backbone frozen"
+        first = f"backbone frozen for the first {epochs}" if self.epochs else ""
+        return ", then ".join(part for part in (first, after) if part)
+
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         if trainer.max_epochs and 0 <= trainer.max_epochs <= self.epochs:
             rank_zero_warn(f"FreezeBackbone: epochs={self.epochs}, but the fit ends after {trainer.max_epochs}.")
