@@ -43,12 +43,11 @@ class FreezeBackbone(Callback):
 
     def __str__(self) -> str:
         """What is frozen, and how long."""
-        epochs = "epoch" if self.epochs == 1 else f"{self.epochs} epochs"
-        after = f"{'only ' if not self.epochs else ''}its last {self.stages} stages train" if self.stages else ""
-        if self.epochs < 0:
-            return "backbone frozen"
-        first = f"backbone frozen for the first {epochs}" if self.epochs else ""
-        return ", then ".join(part for part in (first, after) if part)
+        stages = "its last stage trains" if self.stages == 1 else f"its last {self.stages} stages train"
+        if self.epochs == 0:
+            return f"only {stages}" if self.stages else ""
+        epochs = "frozen for the first " + ("epoch" if self.epochs == 1 else f"{self.epochs} epochs")
+        return "frozen" if self.epochs < 0 else f"{epochs}, then {stages}" if self.stages else epochs
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         if trainer.max_epochs and 0 <= trainer.max_epochs <= self.epochs:

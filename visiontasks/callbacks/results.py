@@ -53,7 +53,7 @@ class Results(Callback):
             columns[f"best (epoch {kept.best_epoch + 1})"] = kept.best
         self._print("results", columns, _details(pl_module.heads))
         for prefix, names, found in _groups(pl_module.tables("val"), pl_module.spec):
-            self._print_classes(_class_rows(found, names), f"val_{prefix}per_class.csv", " in the last epoch")
+            self._print_classes(_class_rows(found, names), "val", prefix, " (last epoch)")
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         self.last = figures(trainer, "val")
@@ -83,15 +83,16 @@ class Results(Callback):
         print_table(title, ["metric", *columns, "baseline"], rows)
 
     @rank_zero_only
-    def _print_classes(self, rows: list[dict[str, Any]], file: str, when: str = "") -> None:
-        if len(rows) < 2 or len(rows[0]) < 2:  # one class has the figures above
+    def _print_classes(self, rows: list[dict[str, Any]], stage: Stage, prefix: str, when: str = "") -> None:
+        if len(rows) < 2 or len(rows[0]) < 2:  # the figures of one class are those of the set
             return
         column = [*rows[0]][1]
-        order = sorted(rows, key=lambda row: (math.isnan(row[column]), row[column]))  # at the end what does not occur
-        lines = [[shown(value) for value in row.values()] for row in order[:WORST]]
-        print_table(f"classes{when}, the worst first", [*rows[0]], lines)
-        if len(rows) > WORST and self.directory:
-            print(f"{len(rows) - WORST} more classes are in {Path(self.directory, file)}.\n", flush=True)
+        order = sorted(rows, key=lambda row: (math.isnan(row[column]), row[column]))
+        cells = [[shown(value) for value in row.values()] for row in order]
+        known = [row for row in cells if any(row[1:])]  # the others do not occur
+        print_table(f"{prefix.replace('_', ' ')}classes{when}, worst first", [*rows[0]], known[:WORST])
+        if (left := len(rows) - len(known[:WORST])) and self.directory:
+            print(f"{left} more: {Path(self.directory, f'{stage}_{prefix}per_class.csv')}\n", flush=True)
 
     @rank_zero_only
     def _write_tables(self, stage: Stage, trainer: Trainer, task: Any) -> None:
@@ -104,7 +105,7 @@ class Results(Callback):
         matrices = {name: matrix for name, matrix in tables.items() if matrix.ndim == 2}
         rows, split = _class_rows(tables, names), split_of(trainer, stage)
         if trainer.state.fn != "fit":
-            self._print_classes(rows, f"{stage}_{prefix}per_class.csv")
+            self._print_classes(rows, stage, prefix)
             log_table(trainer.loggers, f"{split}/{prefix}per_class", [*rows[0]], [[*row.values()] for row in rows])
         if self.directory:
             write_csv(Path(self.directory, f"{stage}_{prefix}per_class.csv"), rows)

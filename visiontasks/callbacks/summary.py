@@ -30,7 +30,7 @@ class Summary(Callback):
         pairs.append(("data", _images(data, bool(trainer.limit_val_batches))))
         pairs += [("classes", text) for key in pl_module.heads if (text := _classes(data.class_shares(key), key))]
         pairs.append(("model", _model(trainer, pl_module)))
-        pairs.append(("run", f"{self.directory} (--ckpt_path auto resumes it)"))
+        pairs.append(("run", f"{self.directory} (resume: --ckpt_path auto)"))
         print_pairs([*pairs, *(("W&B", address) for address in addresses(trainer.loggers))])
 
 
@@ -38,7 +38,7 @@ def _images(data: Any, validates: bool) -> str:
     counts = [f"{len(data.dataset('train'))} training"]
     counts += [f"{len(data.dataset('val'))} validation"] if validates else []
     height, width = height_width(data.image_size)
-    return f"{' and '.join(counts)} images as {width} x {height} pixels, batches of {data.batch_size}"
+    return f"{', '.join(counts)} images, {width}x{height} pixels, batches of {data.batch_size}"
 
 
 def _classes(shares: dict[str, float], key: str) -> str:
@@ -50,6 +50,6 @@ def _classes(shares: dict[str, float], key: str) -> str:
 
 def _model(trainer: Any, task: Any) -> str:
     count, backbone = (sum(p.numel() for p in module.parameters()) for module in (task, task.backbone))
-    frozen = [str(callback) for callback in trainer.callbacks if isinstance(callback, FreezeBackbone)]
-    share = [f"({backbone / count:.1%} of the parameters)"] if frozen else []
-    return " ".join([f"{task.backbone.name}, {count / 1e6:.3g} million parameters", *frozen, *share])
+    frozen = [text for one in trainer.callbacks if isinstance(one, FreezeBackbone) and (text := str(one))]
+    parts = [f"backbone ({backbone / count:.1%}): {', '.join(frozen)}"] if frozen else []
+    return ", ".join([f"{task.backbone.name}, {count / 1e6:.3g} million parameters", *parts])

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import lightning
 
+import visiontasks
+
 EXPECTED_WARNINGS = (
     ".*in eval mode at the start of training",  # frozen, or batch norm with the pretrained statistics
     "(Checkpoint|Experiment logs) directory .* exists and is not empty",  # config.yaml is there already
@@ -17,19 +19,21 @@ EXPECTED_WARNINGS = (
     ".*no transform to process it",  # color transforms do not move boxes
 )
 LIGHTNING, RANK_ZERO = ("lightning.pytorch", "lightning.fabric"), "lightning.pytorch.utilities.rank_zero"
-FOLDER = Path(lightning.__file__).parent
+FOLDER, OURS = Path(lightning.__file__).parent, Path(visiontasks.__file__).parent
+format_whole = warnings.formatwarning
 
 
 def set_chatter(verbose: bool) -> None:
     """Shows or hides what Lightning tells about itself, and warnings that are known to mean nothing here.
 
-    W&B follows (see `WandbLogger`). Other warnings and all errors are always shown.
+    W&B follows (see `WandbLogger`). Other warnings and all errors are always shown, our own ones in one line.
     """
     for name in LIGHTNING:
         logging.getLogger(name).setLevel(logging.INFO if verbose else logging.WARNING)
     shared = logging.getLogger(RANK_ZERO)  # which visiontasks uses too
     shared.setLevel(logging.INFO)
     shared.removeFilter(_is_of_others)
+    warnings.formatwarning = format_whole if verbose else _format_warning  # ty: ignore[invalid-assignment]
     if not verbose:
         shared.addFilter(_is_of_others)
         for message in EXPECTED_WARNINGS:
@@ -43,3 +47,10 @@ def is_shown() -> bool:
 
 def _is_of_others(record: logging.LogRecord) -> bool:
     return record.levelno > logging.INFO or not Path(record.pathname).is_relative_to(FOLDER)
+
+
+def _format_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    is_ours = Path(filename).is_relative_to(OURS)
+    return f"warning: {message}\n" if is_ours else format_whole(message, category, filename, lineno, line)

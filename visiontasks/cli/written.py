@@ -7,12 +7,12 @@ from pathlib import Path
 from visiontasks.core.tables import print_pairs
 
 FILES = {
-    "best.ckpt": "the model of the best validation",
-    "last.ckpt": "the newest state, from which a fit resumes",
-    "*_panels.png": "the images with the highest loss",
+    "best.ckpt": "the best model",
+    "last.ckpt": "the newest state, to resume",
+    "*_panels.png": "images with the highest loss",
     "*confusion.png": "which classes are taken for which",
-    "*per_class.csv": "the metrics of each class",
-    "curves.png": "loss and main metric of each epoch",
+    "*per_class.csv": "metrics of each class",
+    "curves.png": "loss and metric by epoch",
     "metrics.csv": "all metrics",
     "augmentation.png": "training images, augmented",
     "batch.png": "a batch of training images",
