@@ -407,11 +407,15 @@ def test_channel_statistics_of_one_flat_color_are_finite(tmp_path: Path) -> None
     assert (std > 0).all()
 
 
-def test_test_without_a_test_split_uses_val_and_says_so(class_folders: Path) -> None:
+def test_test_without_a_test_split_uses_val_and_says_so(class_folders: Path, caplog: Any) -> None:
     shutil.rmtree(class_folders / "test")
     data = VisionDataModule(partial(ImageFolder, root=str(class_folders)), image_size=16)
-    with pytest.warns(UserWarning, match=r"No test split .*Testing on val instead"):
+    with caplog.at_level("INFO"):
         loader = data.test_dataloader()
+    (line,) = caplog.messages
+    assert line.startswith("No test split (")
+    assert line.endswith("The figures are those of val.")
+    assert data.test_split == "val"
     assert_equal(list(loader), list(data.val_dataloader()))
     with pytest.raises(MissingSplit):
         data.loader("test")

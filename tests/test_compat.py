@@ -17,6 +17,7 @@ import torch
 from jsonargparse import ArgumentParser
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateFinder
+from lightning.pytorch.loggers import WandbLogger
 from PIL import Image
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
@@ -220,13 +221,11 @@ def test_lightning_handles_signals_unless_it_is_kept_from_it(tmp_path: Path) -> 
         assert (model.handler == signal.SIG_DFL) == kept
 
 
-def test_lightning_shows_a_wrong_end_of_epochs_without_one() -> None:
-    fit = Trainer(max_epochs=-1, max_steps=5, accelerator="cpu", logger=False, enable_checkpointing=False)
-    bar: Any = fit.progress_bar_callback
-    bar.setup(fit, Line(), "fit")
-    assert bar._get_train_description(3) == "Epoch 3/-2"
-    compat.show_epochs_without_end(fit)
-    assert bar._get_train_description(3) == "Epoch 3   "
+def test_lightning_gives_wandb_a_setting_about_which_it_warns(tmp_path: Path) -> None:
+    logger = WandbLogger(save_dir=str(tmp_path), offline=True)
+    assert "anonymous" in logger._wandb_init
+    compat.leave_out_anonymous(logger)
+    assert "anonymous" not in logger._wandb_init
 
 
 def test_lightning_repeats_the_end_of_an_epoch_if_the_steps_are_limited(tmp_path: Path) -> None:

@@ -183,7 +183,8 @@ def test_config_fits_tests_and_predicts(config: Path, sets: Path) -> None:
     assert cli.trainer.global_step > 0
     cli.trainer.test(cli.model, cli.datamodule, verbose=False)
     figures = cli.trainer.callback_metrics
-    assert {"test/loss", cli.model.monitor.replace("val/", "test/")} <= figures.keys()
+    split = cli.datamodule.test_split
+    assert {f"{split}/loss", cli.model.monitor.replace("val", split)} <= figures.keys()
     image = next((sets / "data/flowers5/val").rglob("*.jpg"))
     main(["predict", str(run / "last.ckpt"), str(image), "--output", str(sets / "out"), "--device", "cpu"])
     rows = read_csv(sets / "out/predictions.csv")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import socket
 import sys
 import threading
@@ -19,7 +21,7 @@ from lightning.pytorch.loggers import WandbLogger as LightningWandbLogger
 from visiontasks.callbacks.wandb import (
     WandbLogger,
     default_logger,
-    finish_runs,
+    finish_run,
     log_boxes_and_masks,
     log_config,
     log_pictures,
@@ -37,7 +39,7 @@ class FakeRun(SimpleNamespace):
     """Keeps what is logged."""
 
     def __init__(self) -> None:
-        super().__init__(logged={}, finished=False, config=self)
+        super().__init__(logged={}, finished=None, config=self)
 
     def log(self, values: dict[str, Any], **options: Any) -> None:
         self.logged |= values
@@ -45,8 +47,8 @@ class FakeRun(SimpleNamespace):
     def update(self, values: dict[str, Any], allow_val_change: bool) -> None:
         self.logged |= values
 
-    def finish(self) -> None:
-        self.finished = True
+    def finish(self, exit_code: int) -> None:
+        self.finished = exit_code
 
 
 @pytest.fixture
@@ -59,16 +61,23 @@ def loggers(run: FakeRun, tmp_path: Path) -> list:
     return [CSVLogger(str(tmp_path)), LightningWandbLogger(experiment=run)]
 
 
-def test_only_loggers_of_weights_and_biases_get_anything(run: FakeRun, loggers: list) -> None:
+def test_only_loggers_of_weights_and_biases_get_anything(
+    run: FakeRun, loggers: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wandb, "run", run)
     assert wandb_loggers(loggers) == loggers[1:]
     log_config(loggers, {"batch_size": 8})
     log_pictures(loggers, "batch", [IMAGE])
     log_table(loggers, "per_class", ["class", "iou"], [("cat", 0.5)])
-    finish_runs(loggers)
     assert run.logged["batch_size"] == 8
     assert isinstance(run.logged["batch"][0], wandb.Image)
     assert run.logged["per_class"].data == [["cat", 0.5]]
-    assert run.finished
+    finish_run(loggers[:1], None)
+    assert run.finished is None
+    finish_run(loggers, None)
+    assert run.finished == 0
+    finish_run(loggers, KeyboardInterrupt())
+    assert run.finished == 1
 
 
 def test_a_run_is_written_below_the_working_directory_wherever_the_service_was_started(
@@ -185,6 +194,24 @@ def test_a_server_that_answers_anything_is_used(tmp_path: Path, monkeypatch: pyt
     assert begun[0]["settings"].mode != "offline"
 
 
+@pytest.mark.parametrize(("level", "quiet"), [(logging.WARNING, True), (logging.INFO, False)])
+def test_wandb_says_no_more_than_lightning(
+    level: int, quiet: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = begin_with(monkeypatch)
+    lightning = logging.getLogger("lightning.pytorch")
+    monkeypatch.setattr(lightning, "level", level)
+    lightning.manager._clear_cache()
+    monkeypatch.delenv("WANDB_SHOW_INFO", raising=False)
+    _ = WandbLogger(save_dir=str(tmp_path)).experiment
+    assert begun[0]["settings"].quiet is quiet
+    assert os.environ["WANDB_SHOW_INFO"] == str(not quiet)
+    assert "anonymous" not in begun[0]
+    monkeypatch.setenv("WANDB_QUIET", "false")
+    _ = WandbLogger(save_dir=str(tmp_path)).experiment
+    assert begun[1]["settings"].quiet is False
+
+
 def test_wandb_does_not_see_secrets_of_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begun = begin_with(monkeypatch)
     monkeypatch.setattr(sys, "argv", ["visiontasks", "fit", "--data.dataset.token", "canary"])
@@ -216,9 +243,9 @@ def test_a_run_keeps_its_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     for _ in range(2):
         _, logger = run_loggers(True, tmp_path)
         found.append(logger.experiment.id)
-        finish_runs([logger])
+        finish_run([logger], None)
     assert found == [(tmp_path / "wandb_id.txt").read_text()] * 2
     monkeypatch.setenv("WANDB_RUN_ID", "chosen")
     _, logger = run_loggers(True, tmp_path)
     assert logger.experiment.id == "chosen"
-    finish_runs([logger])
+    finish_run([logger], None)

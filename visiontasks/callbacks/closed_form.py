@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.utilities import rank_zero_info
-from rich.progress import track
 from torch import Tensor
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.progress import track
 
 
 class ClosedFormStart(Callback):
@@ -49,12 +49,12 @@ class ClosedFormStart(Callback):
             loader = trainer.datamodule.loader("train", augment=number > 0)  # ty: ignore[missing-attribute]
             loader.sampler.set_epoch(number)
             title = f"Closed-form start {number + 1}/{self.passes}"
-            for batch in track(loader, title, transient=True, disable=not trainer.is_global_zero):
+            for batch in track(loader, title, hidden=not trainer.is_global_zero):
                 features = task.backbone(batch["image"].to(device), task.needs_pyramid)
                 for key, solver in solvers.items():
                     solver.add(features, batch[key], batch["index"])
         for key, solver in solvers.items():
-            values = ", ".join(f"{name} {value:.4g}" for name, value in solver.solve(partial(_gather, trainer)).items())
+            values = ", ".join(f"{name} {value:.3g}" for name, value in solver.solve(partial(_gather, trainer)).items())
             rank_zero_info(f"Closed-form start of {key} on {samples} samples: {values}.")
         task.train()
 

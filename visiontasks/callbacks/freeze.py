@@ -41,6 +41,14 @@ class FreezeBackbone(Callback):
         self.epochs, self.stages, self.lr, self.schedule = epochs, stages, lr, schedule
         self.changes = {"momentum": momentum, "nesterov": nesterov}
 
+    def __str__(self) -> str:
+        """What is frozen, and how long."""
+        stages = "its last stage trains" if self.stages == 1 else f"its last {self.stages} stages train"
+        if self.epochs == 0:
+            return f"only {stages}" if self.stages else ""
+        epochs = "frozen for the first " + ("epoch" if self.epochs == 1 else f"{self.epochs} epochs")
+        return "frozen" if self.epochs < 0 else f"{epochs}, then {stages}" if self.stages else epochs
+
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         if trainer.max_epochs and 0 <= trainer.max_epochs <= self.epochs:
             rank_zero_warn(f"FreezeBackbone: epochs={self.epochs}, but the fit ends after {trainer.max_epochs}.")

@@ -13,8 +13,10 @@ from visiontasks.core.draw import PREDICTED, TRUE, Canvas, grid, legend, object_
 from visiontasks.core.files import atomic_write
 from visiontasks.core.geometry import Frame
 from visiontasks.core.sample import Batch, Sample
+from visiontasks.models.heads.base import Stage
 from visiontasks.targets import find_target, names_of
 from visiontasks.targets.sample import draw_on, draw_sample, predict_sample
+from visiontasks.tasks.figures import split_of
 
 
 class Panel(NamedTuple):
@@ -74,7 +76,7 @@ class Panels(Callback):
         self.worst += [_panel(task, outputs, batch, i, losses[i]) for i in chosen]
         self.worst = sorted(self.worst, key=lambda panel: -panel.loss)[: self.count]
 
-    def _show(self, trainer: Trainer, task: Any, stage: str) -> None:
+    def _show(self, trainer: Trainer, task: Any, stage: Stage) -> None:
         if not self.worst:  # as in all processes but the first
             return
         dense, many = ([key for key in task.heads if getattr(find_target(key), part)] for part in ("dense", "columns"))
@@ -87,7 +89,9 @@ class Panels(Callback):
             with atomic_write(Path(self.directory, f"{stage}_panels.png")) as part:
                 Image.fromarray(np.concatenate(parts)).save(part, "PNG")
         rows = (_layers(panel, task.spec) for panel in self.worst)
-        log_boxes_and_masks(trainer.loggers, f"{stage}/panels", rows, task.spec.get("class_names", []), names)
+        log_boxes_and_masks(
+            trainer.loggers, f"{split_of(trainer, stage)}/panels", rows, task.spec.get("class_names", []), names
+        )
 
 
 def _panel(task: Any, outputs: dict[str, Any], batch: Batch, number: int, loss: float) -> Panel:

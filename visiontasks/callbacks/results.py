@@ -1,6 +1,7 @@
 """Results of a run as tables in the terminal and files in the run directory."""
 
 import math
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,22 @@ from visiontasks.callbacks.checkpoints import checkpoints_of, figures
 from visiontasks.callbacks.wandb import log_pictures, log_table
 from visiontasks.core.files import atomic_write, write_csv
 from visiontasks.core.tables import print_table, shown
+from visiontasks.models.heads.base import Stage
 from visiontasks.targets import find_target
+from visiontasks.tasks.figures import split_of
 
 NAMED, NUMBERED = 100, 20  # maximum number of classes with names and with numbers in the picture
+WORST = 10  # number of classes in the terminal
 
 
 class Results(Callback):
     """Prints the metrics and the baseline (the score of a trivial predictor) after fit, validate and test.
 
-    After a fit it prints the metrics of the last epoch and those of `best.ckpt` (see `Checkpoints`), and those before
-    the first epoch if the trainer's `num_sanity_val_steps` is -1 (the whole validation set). Each validation, also
-    during a fit, writes the results per class to `directory`. After a test it adds the confusion matrix, as a CSV file
-    and a picture, and logs both in W&B.
+    After a fit it prints the metrics of the last epoch and those of `best.ckpt` (see `Checkpoints`), without the
+    `details` of the target kinds, and those before the first epoch if the trainer's `num_sanity_val_steps` is -1 (the
+    whole validation set). The worst classes follow; each validation, also during a fit, writes the results of all
+    classes to `directory`. After a test it adds the confusion matrix, as a CSV file and a picture, and logs both in
+    W&B. Without a test split the names of the metrics of a test begin with `val/`.
 
     Args:
         directory: Folder of the files; if not given, none is written.
@@ -46,20 +51,19 @@ class Results(Callback):
         columns |= {"last epoch": {**figures(trainer, "train"), **self.last}}
         if (kept := checkpoints_of(trainer)) and kept.best:
             columns[f"best (epoch {kept.best_epoch + 1})"] = kept.best
-        self._print("fit", columns)
-        tables = {key: found for key, found in pl_module.tables("val").items() if find_target(key).columns}
-        for _, names, found in _groups(tables, pl_module.spec):  # a mean over classes says little alone
-            _print_classes(_class_rows(found, names))
+        self._print("results", columns, _details(pl_module.heads))
+        for prefix, names, found in _groups(pl_module.tables("val"), pl_module.spec):
+            self._print_classes(_class_rows(found, names), "val", prefix, " (last epoch)")
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         self.last = figures(trainer, "val")
         if trainer.state.fn == "validate":
-            self._print("validate", {"value": self.last})
+            self._print("results", {"value": self.last})
         if not trainer.sanity_checking:
             self._write_tables("val", trainer, pl_module)
 
     def on_test_end(self, trainer: Trainer, pl_module: Any) -> None:
-        self._print("test", {"value": figures(trainer, "test")})
+        self._print("results", {"value": figures(trainer, split_of(trainer, "test"))})
         self._write_tables("test", trainer, pl_module)
 
     def state_dict(self) -> dict[str, Any]:
@@ -69,33 +73,46 @@ class Results(Callback):
         self.before, self.last = state_dict["before"], state_dict["last"]
 
     @rank_zero_only
-    def _print(self, title: str, columns: dict[str, dict[str, float]]) -> None:
+    def _print(self, title: str, columns: dict[str, dict[str, float]], hidden: Collection[str] = ()) -> None:
         values, rows = list(columns.values()), []
         for name in dict.fromkeys(name for column in values for name in column if not name.endswith("_baseline")):
             cells = [shown(column.get(name, "")) for column in values]
             baselines = [shown(column[key]) for column in values if (key := f"{name}_baseline") in column]
-            rows.append([name, *cells, *baselines[:1]])
+            if any(cells) and name.partition("/")[2] not in hidden:
+                rows.append([name, *cells, *baselines[:1]])
         print_table(title, ["metric", *columns, "baseline"], rows)
 
     @rank_zero_only
-    def _write_tables(self, stage: str, trainer: Trainer, task: Any) -> None:
+    def _print_classes(self, rows: list[dict[str, Any]], stage: Stage, prefix: str, when: str = "") -> None:
+        if len(rows) < 2 or len(rows[0]) < 2:  # the figures of one class are those of the set
+            return
+        column = [*rows[0]][1]
+        order = sorted(rows, key=lambda row: (math.isnan(row[column]), row[column]))
+        cells = [[shown(value) for value in row.values()] for row in order]
+        known = [row for row in cells if any(row[1:])]  # the others do not occur
+        print_table(f"{prefix.replace('_', ' ')}classes{when}, worst first", [*rows[0]], known[:WORST])
+        if (left := len(rows) - len(known[:WORST])) and self.directory:
+            print(f"{left} more: {Path(self.directory, f'{stage}_{prefix}per_class.csv')}\n", flush=True)
+
+    @rank_zero_only
+    def _write_tables(self, stage: Stage, trainer: Trainer, task: Any) -> None:
         for prefix, names, found in _groups(task.tables(stage), task.spec):
             self._write(found, names, stage, prefix, trainer)
 
     def _write(
-        self, tables: dict[str, np.ndarray], names: list[str], stage: str, prefix: str, trainer: Trainer
+        self, tables: dict[str, np.ndarray], names: list[str], stage: Stage, prefix: str, trainer: Trainer
     ) -> None:
         matrices = {name: matrix for name, matrix in tables.items() if matrix.ndim == 2}
-        rows = _class_rows(tables, names)
+        rows, split = _class_rows(tables, names), split_of(trainer, stage)
         if trainer.state.fn != "fit":
-            _print_classes(rows)
-            log_table(trainer.loggers, f"{stage}/{prefix}per_class", [*rows[0]], [[*row.values()] for row in rows])
+            self._print_classes(rows, stage, prefix)
+            log_table(trainer.loggers, f"{split}/{prefix}per_class", [*rows[0]], [[*row.values()] for row in rows])
         if self.directory:
             write_csv(Path(self.directory, f"{stage}_{prefix}per_class.csv"), rows)
         for title, matrix in matrices.items():
             titles = _with_background(names) if len(matrix) > len(names) else names
             picture = draw_confusion(matrix, titles)
-            log_pictures(trainer.loggers, f"{stage}/{prefix}{title}", [picture])
+            log_pictures(trainer.loggers, f"{split}/{prefix}{title}", [picture])
             if self.directory:
                 path = Path(self.directory, f"{stage}_{prefix}{title}.csv")
                 pairs = zip(titles, matrix.tolist(), strict=True)
@@ -121,9 +138,10 @@ def _class_rows(tables: dict[str, np.ndarray], names: list[str]) -> list[dict[st
     return [{"class": name, **{k: v[i] for k, v in per_class.items()}} for i, name in enumerate(names)]
 
 
-@rank_zero_only
-def _print_classes(rows: list[dict[str, Any]]) -> None:
-    print_table("per class", [*rows[0]], [[shown(value) for value in row.values()] for row in rows])
+def _details(keys: Iterable[str]) -> set[str]:
+    """Returns the figures that the table of a fit leaves out, also those whose name begins with their key."""
+    pairs = [(key, name) for key in keys for name in find_target(key).details]
+    return {full for key, name in pairs for full in (name, f"{key}_{name}")}
 
 
 def _with_background(names: list[str]) -> list[str]:

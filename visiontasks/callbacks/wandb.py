@@ -1,5 +1,6 @@
 """The only module that uses Weights & Biases: a logger that never blocks, and log functions for the other callbacks."""
 
+import logging
 import os
 import sys
 from collections.abc import Generator, Iterable, Mapping, Sequence
@@ -17,6 +18,7 @@ from lightning.pytorch.loggers import WandbLogger as LightningWandbLogger
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
 from visiontasks.callbacks.checkpoints import checkpoints_of
+from visiontasks.core.compat import leave_out_anonymous
 from visiontasks.core.errors import InputError
 from visiontasks.core.files import write_text
 from visiontasks.core.network import answers
@@ -31,7 +33,8 @@ class WandbLogger(LightningWandbLogger):
     """Lightning's WandbLogger, online if there is an API key (or WANDB_MODE says so), else offline.
 
     If the server does not respond, the run continues offline after at most 10 seconds, and waits up to 15 seconds at
-    the end. Environment variables such as WANDB_PROJECT and WANDB_RUN_ID apply to everything that is not given here.
+    the end. W&B prints only warnings and errors if Lightning does the same, as in commands without `--verbose`.
+    Environment variables such as WANDB_PROJECT and WANDB_RUN_ID apply to everything that is not given here.
 
     Args:
         project: W&B project; by default `visiontasks`.
@@ -51,10 +54,12 @@ class WandbLogger(LightningWandbLogger):
     ) -> None:
         import wandb  # takes a second
 
+        talks = logging.getLogger("lightning.pytorch").isEnabledFor(logging.INFO)
+        os.environ.setdefault("WANDB_SHOW_INFO", str(talks))  # W&B reads it nowhere else
         self.settings = wandb.Settings()
-        for limit, seconds in SECONDS.items():
-            if f"WANDB_{limit.upper()}" not in os.environ:
-                setattr(self.settings, limit, seconds)
+        for setting, value in {**SECONDS, "quiet": not talks}.items():
+            if f"WANDB_{setting.upper()}" not in os.environ:
+                setattr(self.settings, setting, value)
         mode = os.environ.get("WANDB_MODE")
         if mode is not None and mode not in MODES:
             raise InputError(f"WANDB_MODE: {mode!r} is not one of {', '.join(MODES)}. Change or unset it.")
@@ -77,6 +82,7 @@ class WandbLogger(LightningWandbLogger):
         """The W&B run, created at the first use."""
         import wandb
 
+        leave_out_anonymous(self)
         try:
             if self.must_ask and not getattr(rank_zero_only, "rank", 0) and not answers(server()):
                 self._stay_offline(f"no answer from {server()}")
@@ -139,6 +145,12 @@ def wandb_loggers(loggers: Iterable[Logger]) -> list[LightningWandbLogger]:
     return [logger for logger in loggers if isinstance(logger, LightningWandbLogger)]
 
 
+def addresses(loggers: Iterable[Logger]) -> list[str]:
+    """Returns the web pages of the W&B runs that are online."""
+    runs = (logger.experiment for logger in wandb_loggers(loggers))
+    return [run.url for run in runs if not run.offline and run.url]  # an offline run would warn
+
+
 def log_config(loggers: Iterable[Logger], config: dict[str, Any]) -> None:
     """Logs settings to the W&B loggers among these, like all functions below."""
     for logger in wandb_loggers(loggers):
@@ -176,10 +188,12 @@ def log_boxes_and_masks(
             logger.experiment.log({name: pictures})
 
 
-def finish_runs(loggers: Iterable[Logger]) -> None:
-    """Ends the W&B runs, so that a later logger starts a new one."""
-    for logger in wandb_loggers(loggers):
-        logger.experiment.finish()
+def finish_run(loggers: Iterable[Logger], error: BaseException | None) -> None:
+    """Ends the W&B run of these loggers if it has begun, as failed if there is an error, before the next one begins."""
+    import wandb
+
+    if wandb_loggers(loggers) and wandb.run:
+        wandb.run.finish(0 if error is None else 1)
 
 
 def _picture(

@@ -1,6 +1,5 @@
 """The command line, which finds the command before it imports anything heavy."""
 
-import logging
 import sys
 import traceback
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from visiontasks.core.memory import keep_freed_memory
 from visiontasks.core.moved import current_option
 from visiontasks.core.signals import ENDING, Interrupted, end_now, handled
 
-DEBUG = "--debug"
+DEBUG, VERBOSE = "--debug", ("-v", "--verbose")
 BUG, WRONG = 1, 2  # exit status
 LONGEST = 500  # characters of the message of an unexpected error
 
@@ -39,18 +38,18 @@ def main(args: Sequence[str] | None = None) -> None:
         close = get_close_matches(command, COMMANDS, 1)
         hint = f"did you mean {close[0]!r}?" if close else f"the commands are {', '.join(COMMANDS)}."
         _fail(f"no command {command!r}; {hint}")
+    if talks := command not in ARGUMENTS or command == "study":
+        rest = [argument for argument in rest if argument not in VERBOSE]
     if command not in ARGUMENTS and {"-h", "--help"} & {*rest}:
         print(TRAINING.format(command=command, description=COMMANDS[command].partition(":")[0]))
         sys.exit(0)
     if command not in ARGUMENTS and not rest:
         _fail(f"{command} needs a config: give -c CONFIG, such as configs/quickstart.yaml.")
-    # Lightning advertises a service in every run
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "Tip:" not in str(record.msg))
     keep_freed_memory()
     rest = [current_option(argument) for argument in rest]
     try:
         with handled(end_now, *ENDING):
-            _run(command, rest)
+            _run(command, rest, bool({*VERBOSE} & {*given}) if talks else None)
     except Interrupted as interrupted:
         print(interrupted, file=sys.stderr)
         raise
@@ -63,9 +62,11 @@ def main(args: Sequence[str] | None = None) -> None:
         _fail(f"{short}\nThis is a bug in visiontasks. Please report it, with {write_report(error, given)}.", BUG)
 
 
-def _run(command: str, rest: list[str]) -> None:
+def _run(command: str, rest: list[str], verbose: bool | None) -> None:
+    options, more = parse(command, rest) if command in ARGUMENTS else (None, [])  # before anything heavy is imported
+    if verbose is not None:  # a command that trains or tests
+        import_module("visiontasks.cli.chatter").set_chatter(verbose)
     if command in ARGUMENTS:
-        options, more = parse(command, rest)  # before anything heavy is imported
         import_module(f"visiontasks.cli.{command}").main(options, more)
     else:
         rest = ["--help" if argument == "--help_all" else argument for argument in rest]

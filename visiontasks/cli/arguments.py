@@ -45,6 +45,7 @@ Every key of a config is also an argument. Later files and arguments override ea
   --data.dataset.help CLASS, --model.help CLASS   explain the keys of a class
   --print_config               print the complete config
   --help_all                   list every key with its type and default, which takes some seconds
+  -v, --verbose                also show what Lightning and W&B say about themselves
   --debug                      show the traceback of an error
 """
 
@@ -172,6 +173,7 @@ def _detect(parser: Arguments) -> None:
 def _study(parser: Arguments) -> None:
     parser.add_argument("study", type=find_config, help="file of the study, such as studies/cifar10.yaml")
     parser.add_argument("--output", type=Path, help="folder of its runs (default: runs/NAME OF THE FILE)")
+    parser.add_argument("-v", "--verbose", action="store_true", help="also show what Lightning and W&B say")
 
 
 def _inspect(parser: Arguments) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from rich.progress import track
 from torchmetrics.detection import MeanAveragePrecision
 
 from visiontasks.cli import predict
@@ -20,6 +19,7 @@ from visiontasks.core.files import write_csv
 from visiontasks.core.images import reading
 from visiontasks.core.lock import lock
 from visiontasks.core.outputs import OutputFolder
+from visiontasks.core.progress import track
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.data.datasets.windows import BACKGROUND
 from visiontasks.predict.sliding import Detector
@@ -45,7 +45,7 @@ def average_precision(detector: Detector, dataset: VisionDataset) -> dict[str, f
     if dataset.class_names != names:
         raise InputError(f"class_names: the images have {dataset.class_names}, the model {names}. They must agree.")
     metric = MeanAveragePrecision(class_metrics=True)
-    for index in track(range(len(dataset)), "Detecting", transient=True):
+    for index in track(range(len(dataset)), "Detecting"):
         objects = dataset.objects(index)
         found, true = detector.detect(dataset.image(index)), {key: objects[key] for key in ("boxes", "labels")}
         metric.update(*([{key: torch.from_numpy(value) for key, value in one.items()}] for one in (found, true)))
@@ -102,7 +102,7 @@ def main(options: argparse.Namespace, more: Sequence[str]) -> None:
     detector = Detector(task, **{name: value for name, value in given.items() if value is not None})
     sources = find_sources(options.source)
     folder = OutputFolder(options.output, "detections.csv", "overlays/[0-9]*_*.png")
-    shown = track(sources, "Detecting", sources.count(), transient=True)
+    shown = track(sources, "Detecting", sources.count())
     images = ((source.name, source.read(*reading(task.spec))) for source in shown)
     found = ((name, image, detector.detect(image)) for name, image in images)
     with lock(folder.path):

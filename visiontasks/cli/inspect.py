@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from PIL import Image
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
@@ -22,6 +21,7 @@ from visiontasks.core.files import write_csv
 from visiontasks.core.geometry import Frame, height_width
 from visiontasks.core.images import reading
 from visiontasks.core.outputs import OutputFolder
+from visiontasks.core.progress import track
 from visiontasks.core.resize import to_picture
 from visiontasks.core.sample import Sample
 from visiontasks.data import VisionDataModule
@@ -117,7 +117,7 @@ def show_maximize(opened: Opened, options: Any) -> None:
     names = ("steps", "rate", "decay", "blur", "clip", "jitter", "softmax")
     settings = {name: getattr(options, name) for name in names}
     pictures = []
-    for unit, title in track(list(titles.items()), "Climbing", transient=True):
+    for unit, title in track(list(titles.items()), "Climbing"):
         image = maximize(task, unit, options.layer, **settings).permute(1, 2, 0).numpy()
         pictures.append(titled(image, title))
     opened.save(f"maximize-{options.layer or 'classes'}", grid(pictures))
@@ -143,7 +143,7 @@ def show_attack(opened: Opened, options: Any) -> None:
     print(f"{sum(row['before'] != row['after'] for row in rows)} of {len(rows)} predictions changed")
     if opened.data is not None and not options.source:
         loader = opened.data.loader("val")
-        result = accuracy_under_attack(task, track(loader, "Attacking", transient=True), **how)
+        result = accuracy_under_attack(task, track(loader, "Attacking"), **how)
         print(f"{result.images} images: accuracy {result.accuracy:.3f}, under attack {result.under_attack:.3f}")
 
 

@@ -6,13 +6,12 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
-from rich.progress import track
-
 from visiontasks.cli.imports import trust_of
 from visiontasks.core.errors import InputError
 from visiontasks.core.files import make_folder
 from visiontasks.core.images import shown
 from visiontasks.core.lock import lock
+from visiontasks.core.progress import track
 from visiontasks.predict.predictor import Predictions, Predictor
 from visiontasks.predict.sources import Skipped, Sources, Unreadable, find_sources
 from visiontasks.predict.writer import PredictionWriter
@@ -37,11 +36,13 @@ def main(options: argparse.Namespace, more: Sequence[str]) -> None:
         predictions = predictor.stream(sources, *how)
         if not options.skip_errors:
             predictions = naming_all(predictions, sources, predictor.spec.get("page"), options.output, skipped)
-        predictions = track(predictions, "Predicting", sources.count(), transient=True)
+        predictions = track(predictions, "Predicting", sources.count())
         start = time.perf_counter()
         count = writer.write(predictions, chain(sources.ignored, skipped))
     rate = count / (time.perf_counter() - start)
     print(f"{count} predictions in {options.output / 'predictions.csv'} ({rate:.1f} images/s)")
+    for line in writer.tally.lines():
+        print(line)
     if skipped:
         print(f"{len(skipped)} left out:", *(reason for _, reason in skipped), sep="\n  ")
         print(f"listed in {options.output / 'skipped.csv'}")

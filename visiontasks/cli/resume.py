@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from visiontasks.cli.arguments import values_of
 from visiontasks.cli.runs import RUN_DIR, runs_folder
+from visiontasks.cli.written import program
 from visiontasks.core.errors import InputError
 from visiontasks.tasks.checkpoint import VERSION_KEY, read_checkpoint
 
@@ -74,7 +74,6 @@ def reached_limit(checkpoint: dict[str, Any], trainer: Trainer) -> str | None:
 
 def resume_command(args: Sequence[str], run_dir: Path) -> str:
     """Returns the command that continues a fit, whose arguments are given."""
-    program = "python train.py" if Path(sys.argv[0]).name == "train.py" else "visiontasks"
     pairs = zip(["", *args], args, strict=False)
     kept = [argument for before, argument in pairs if "--ckpt_path" not in (before, argument.partition("=")[0])]
-    return shlex.join([*program.split(), "fit", *kept, "--ckpt_path", str(run_dir / "last.ckpt")])
+    return shlex.join([*program(), "fit", *kept, "--ckpt_path", str(run_dir / "last.ckpt")])

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
-from visiontasks.callbacks.wandb import finish_runs
 from visiontasks.cli.parser import read_included, read_yaml
 from visiontasks.cli.training import main as run
 from visiontasks.core.errors import InputError
@@ -80,7 +79,8 @@ def run_study(study: Study, directory: Path, more: Sequence[str] = ()) -> list[d
 
     Returns:
         One row per run: `step`, `seed`, `epochs`, `seconds` of the last fit, and loss and monitored metric of the last
-        weights on the training set and the test set, in eval mode and without augmentation.
+        weights on the training set and the test set (or validation set, if there is none), in eval mode and without
+        augmentation.
 
     Raises:
         InputError: A run with this name was started with other arguments, another process uses the directory, or it
@@ -127,8 +127,7 @@ def _run(step: Step, seed: int, directory: Path, more: Sequence[str]) -> dict[st
     common = ["-c", str(step.config), *changes, "--trainer.devices", "1", *more, "--seed_everything", str(seed)]
     start, last = time.perf_counter(), _last(directory)
     place = ["--trainer.default_root_dir", str(directory / "fit")]
-    fit = run("fit", [*common, *place, *(["--ckpt_path", str(last)] if last else [])])
-    finish_runs(fit.trainer.loggers)  # otherwise the next fit would continue the same one
+    run("fit", [*common, *place, *(["--ckpt_path", str(last)] if last else [])])
     seconds, last = time.perf_counter() - start, _last(directory)
     if last is None:
         raise InputError(f"{directory}: the fit ended before its first checkpoint. Allow more time or steps.")
@@ -139,7 +138,8 @@ def _run(step: Step, seed: int, directory: Path, more: Sequence[str]) -> dict[st
     (train,) = cli.trainer.validate(cli.model, cli.datamodule.loader("train"), verbose=False)
     row = {"epochs": read_checkpoint(last)["epoch"] + 1, "seconds": round(seconds)}
     row |= {f"train/{name}": train[f"val/{name}"] for name in ("loss", metric)}
-    return row | {name: test[name] for name in ("test/loss", f"test/{metric}", f"test/{metric}_baseline")}
+    split = cli.datamodule.test_split
+    return row | {f"{split}/{name}": test[f"{split}/{name}"] for name in ("loss", metric, f"{metric}_baseline")}
 
 
 def _last(directory: Path) -> Path | None:
@@ -175,7 +175,7 @@ def _draw(rows: Sequence[dict[str, Any]], directory: Path) -> Figure:
 def _print(rows: Sequence[dict[str, Any]]) -> None:
     """Prints the figures of each step, averaged over the seeds."""
     lines = []
-    names = dict.fromkeys(name for row in rows for name in row if name.startswith(("train/", "test/")))
+    names = dict.fromkeys(name for row in rows for name in row if name.startswith(("train/", "val/", "test/")))
     for step in dict.fromkeys(row["step"] for row in rows):
         some = [row for row in rows if row["step"] == step]
         cells = []

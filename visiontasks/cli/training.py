@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import sys
-import warnings
 from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
@@ -13,13 +12,17 @@ from typing import Any
 
 from jsonargparse import Namespace
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import Callback, EarlyStopping, WeightAveraging
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ProgressBar, WeightAveraging
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
 from visiontasks.callbacks import Checkpoints, ClosedFormStart, Curves, FiniteCheck, Panels, Results
+from visiontasks.callbacks.progress import ProgressLine
 from visiontasks.callbacks.rates import STEPS, LRFinder
+from visiontasks.callbacks.summary import Summary
+from visiontasks.callbacks.wandb import finish_run
 from visiontasks.cli.arguments import values_of
+from visiontasks.cli.chatter import is_shown
 from visiontasks.cli.configs import with_installed
 from visiontasks.cli.differences import misfit, print_changes
 from visiontasks.cli.flags import check_flags
@@ -28,7 +31,8 @@ from visiontasks.cli.parser import SECTIONS, Parser, check_section, read_config
 from visiontasks.cli.preview import write_preview
 from visiontasks.cli.resume import find_checkpoint, reached_limit, resume_command, resumed_directory
 from visiontasks.cli.runs import RUN_DIR, SaveConfig, run_directory, run_loggers, runs_folder
-from visiontasks.core.compat import leave_signals, show_epochs_without_end
+from visiontasks.cli.written import print_written
+from visiontasks.core.compat import leave_signals
 from visiontasks.core.errors import InputError
 from visiontasks.core.files import atomic_write
 from visiontasks.core.lock import lock
@@ -40,24 +44,11 @@ from visiontasks.tasks.checkpoint import read_checkpoint
 from visiontasks.tasks.restore import check_task
 from visiontasks.tasks.resume import check_fit_state
 
-EXPECTED_WARNINGS = (
-    ".*in eval mode at the start of training",  # frozen, or batch norm with the pretrained statistics
-    "(Checkpoint|Experiment logs) directory .* exists and is not empty",  # config.yaml is there already
-    ".*does not have many workers",  # zero is right if the model keeps the cores busy
-    ".*callbacks used to create the checkpoint need to be provided",
-    ".*is smaller than the logging interval",  # values per epoch are not affected
-    ".*isinstance.treespec, LeafSpec.",
-    ".*It is recommended to use .self.log.*sync_dist=True",  # figures are computed over all processes already
-    ".*no transform to process it",  # color transforms do not move boxes
-)
-
 
 def main(command: str, args: Sequence[str]) -> "VisionCLI":
     """Runs fit, validate, test, probe, preview or lr_find with the arguments of the command line."""
     if "LOCAL_RANK" not in os.environ:
         os.environ.pop(RUN_DIR, None)
-    for message in EXPECTED_WARNINGS:
-        warnings.filterwarnings("ignore", message)
     with ExitStack() as held:
         return VisionCLI(command, args, held)
 
@@ -169,6 +160,14 @@ class VisionCLI(LightningCLI):
         """Adds the callbacks and the CSV logger that every run has."""
         chosen = self.config_init[self._method]
         config = chosen["trainer"]
+        own = config.get("callbacks") or []
+        own = own if isinstance(own, list) else [own]  # Lightning also accepts a single one
+        first: list[Callback] = [Summary(str(self.run_dir))] if self.command in ("fit", "probe") else []
+        if not any(isinstance(callback, ProgressBar) for callback in own):
+            # the learning-rate finder has a bar of its own, which only a terminal can show
+            wanted = config.enable_progress_bar is not False and (self.command != "lr_find" or sys.stderr.isatty())
+            kwargs["enable_progress_bar"] = wanted
+            first += [ProgressLine()] if wanted else []
         callbacks: list[Callback] = [Results(str(self.run_dir)), Panels(str(self.run_dir))]
         if self._method == "fit":
             callbacks += [Curves(), FiniteCheck()]
@@ -176,21 +175,21 @@ class VisionCLI(LightningCLI):
                 callbacks.append(Checkpoints(str(self.run_dir), chosen["save_every"]))
             if patience := chosen["early_stopping"]:
                 callbacks.append(EarlyStopping(self.model.monitor, mode="max", patience=patience))
-        own = config.get("callbacks") or []
-        own = own if isinstance(own, list) else [own]  # Lightning also accepts a single one
         if self.command == "probe":  # an average of no steps would be the weights before the closed form
             own = [callback for callback in own if not isinstance(callback, WeightAveraging)]
             callbacks += [] if any(isinstance(callback, ClosedFormStart) for callback in own) else [ClosedFormStart()]
         elif self.command == "lr_find":  # last, because it ends the fit before later callbacks see the start
             callbacks.append(LRFinder(str(self.run_dir), config.max_steps))
         loggers = run_loggers(config.get("logger"), self.run_dir, self.resumed)
+        self.held.push(lambda kind, error, traceback: finish_run(loggers, error))
         kwargs["default_root_dir"] = str(self.run_dir)
+        if config.enable_model_summary is None:
+            kwargs["enable_model_summary"] = is_shown()
         try:
-            trainer = super().instantiate_trainer(callbacks=[*own, *callbacks], logger=loggers, **kwargs)
+            trainer = super().instantiate_trainer(callbacks=[*first, *own, *callbacks], logger=loggers, **kwargs)
         except (TypeError, ValueError, RuntimeError) as error:
             raise InputError(f"trainer: {error}") from error
         leave_signals(trainer)
-        show_epochs_without_end(trainer)
         return trainer
 
     def fit(self, **kwargs: Any) -> None:
@@ -203,20 +202,20 @@ class VisionCLI(LightningCLI):
             if self.command == "probe":
                 for head in self.model.heads.values():
                     head.solve_alone()
-            if self.command == "fit":
-                rank_zero_info(f"Run directory: {self.run_dir}. To resume it: {self._resume}")
             self._start(self.trainer.fit, **kwargs)
         if self.command == "probe":
             self.model.calibrates = True
             self.trainer.validate(self.model, self.datamodule, verbose=False, weights_only=True)
             self.trainer.save_checkpoint(self.run_dir / "last.ckpt", weights_only=False)
-        rank_zero_info(f"Run directory: {self.run_dir}")
+        rank_zero_only(print_written)(self.run_dir)
 
     def validate(self, **kwargs: Any) -> None:
         self._start(self.trainer.validate, **kwargs, verbose=False)
+        rank_zero_only(print_written)(self.run_dir)
 
     def test(self, **kwargs: Any) -> None:
         self._start(self.trainer.test, **kwargs, verbose=False)
+        rank_zero_only(print_written)(self.run_dir)
 
     def _start(self, method: Callable[..., Any], **kwargs: Any) -> None:
         try:

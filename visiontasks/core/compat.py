@@ -39,13 +39,10 @@ def leave_signals(trainer: Any) -> None:
     trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None
 
 
-def show_epochs_without_end(trainer: Any) -> None:
-    """Makes Lightning's progress bar show the epochs of a fit that only `max_steps` ends."""
-    # lightning 2.6.6. It would show "Epoch 3/-2".
-    from lightning.pytorch.callbacks import RichProgressBar
-
-    if trainer.max_epochs == -1 and isinstance(bar := trainer.progress_bar_callback, RichProgressBar):
-        bar._get_train_description = lambda epoch: f"Epoch {epoch}".ljust(len(bar.validation_description))
+def leave_out_anonymous(logger: Any) -> None:
+    """Keeps Lightning's WandbLogger from giving W&B a setting about which W&B warns in every run."""
+    # lightning 2.6.6, wandb 0.31. Lightning gives `anonymous`, even if it is None, and W&B has deprecated it.
+    logger._wandb_init.pop("anonymous", None)
 
 
 def allow_clipping(optimizer: Any) -> None:

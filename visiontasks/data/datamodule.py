@@ -1,6 +1,5 @@
 """The DataModule of all tasks."""
 
-import math
 from collections.abc import Callable
 from functools import cached_property, partial
 from typing import Any
@@ -8,8 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
-from rich.progress import track
+from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader
 
 from visiontasks.core.depth import is_gray_range
@@ -17,12 +15,15 @@ from visiontasks.core.errors import InputError
 from visiontasks.core.geometry import MAX_PIXELS, Frame, Resize, Size, height_width, is_picture
 from visiontasks.core.headers import is_page
 from visiontasks.core.memory import garbage_kept
+from visiontasks.core.progress import track
+from visiontasks.core.tables import some
 from visiontasks.data.augment import Augment, EvalTransform, Preset
 from visiontasks.data.batches import BatchDataset, BatchLoader, ExactBatchSampler, as_is, count_workers, start_worker
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.data.datasets.copies import warn_of_copies
 from visiontasks.data.mosaic import Mosaic, check_mosaic
 from visiontasks.data.splits import MissingSplit
+from visiontasks.data.statistics import channel_statistics, pixel_statistics
 from visiontasks.targets import Known, find_target, target_kinds
 
 
@@ -131,27 +132,26 @@ class VisionDataModule(LightningDataModule):
         return self._summaries[key]
 
     def check_classes(self, key: str) -> None:
-        """Prints how often the classes of a target occur in training; one that never does is an `InputError`."""
-        kind, names = find_target(key), self.dataset("train").names(key)
-        if not (kind.occurrence and names):
-            return
+        """Raises an `InputError` if a class of a target never occurs in training."""
+        shares, what = self.class_shares(key), "pixel" if find_target(key).dense else "image"
+        if absent := [repr(name) for name, share in shares.items() if not share]:
+            fault = f"{len(absent)} of {len(shares)} classes have no {what} in training: {some(absent)}"
+            fix = f"Add such {what}s, or leave the classes out of `class_names`."
+            raise InputError(f"{find_target(key).names_key}: {fault}. {fix}")
+
+    def class_shares(self, key: str) -> dict[str, float]:
+        """Returns the share of the training images (or pixels) with each class of a target; none without classes."""
+        kind, train = find_target(key), self.dataset("train")
+        if not (kind.occurrence and train.names(key)):
+            return {}
         counts = self.summary(key)[kind.occurrence]
-        what = "pixel" if kind.dense else "image"
-        if absent := [name for name, count in zip(names, counts, strict=True) if not count]:
-            few = ", ".join(map(repr, absent[:5])) + (", ..." if len(absent) > 5 else "")
-            fault = f"{len(absent)} of {len(names)} classes have no {what} in training: {few}"
-            raise InputError(f"{kind.names_key}: {fault}. Add such {what}s, or leave the classes out of `class_names`.")
-        shares = counts / counts.sum() if kind.dense or key == "label" else counts / len(self.dataset("train"))
-        order = np.argsort(-shares, kind="stable")
-        shown = [f"{names[place]} {shares[place]:.1%}" for place in order]
-        if len(shown) > 12:
-            shown = [*shown[:6], "...", *shown[-6:]]
-        rank_zero_info(f"Training {what}s by class ({key}): {', '.join(shown)}.")
+        total = counts.sum() if kind.dense or key == "label" else len(train)
+        return dict(zip(train.names(key), (counts / total).tolist(), strict=True))
 
     def _summary(self, key: str, rank: int, ranks: int) -> dict[str, np.ndarray]:
         train, kind = self.dataset("train"), find_target(key)
         share = range(rank, len(train), ranks)
-        shown = track(share, "Counting pixels", transient=True, disable=rank > 0 or not kind.dense)
+        shown = track(share, "Counting pixels", hidden=rank > 0 or not kind.dense)
         values = ((train.mask(i) if kind.dense else self._targets[i].get(key), i) for i in shown)
         known = (Known(v, partial(self._frame, train, i), train.name(i)) for v, i in values if v is not None)
         return kind.summary(known, train.names(key))
@@ -177,27 +177,13 @@ class VisionDataModule(LightningDataModule):
     @cached_property
     def channel_statistics(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and standard deviation of each channel over all training pixels, float32 (3,), 0..1."""
-        total, squares, pixels = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64), 0
-        for batch in self.loader("train", rank=0, num_replicas=1):
-            images = batch["image"].double() / 255
-            total += images.sum((0, 2, 3))
-            squares += images.square().sum((0, 2, 3))
-            pixels += images[:, 0].numel()
-        mean = total / pixels
-        return mean.float(), (squares / pixels - mean**2).clamp(min=1e-8).sqrt().float()
+        return channel_statistics(self.loader("train", rank=0, num_replicas=1))
 
     @cached_property
     def pixel_statistics(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean training image, float64 (3, H, W), 0..1, and covariance of its pixels, (3 H W, 3 H W)."""
-        size = 3 * math.prod(height_width(self.image_size))
-        total, products = torch.zeros(size, dtype=torch.float64), torch.zeros(size, size, dtype=torch.float64)
-        for batch in track(self.loader("train", rank=0, num_replicas=1), "Covariance of pixels", transient=True):
-            pixels = batch["image"].flatten(1).double() / 255
-            total += pixels.sum(0)
-            products.addmm_(pixels.T, pixels)
-        count = len(self.dataset("train"))
-        mean = total / count
-        return mean.reshape(3, *height_width(self.image_size)), products / count - torch.outer(mean, mean)
+        batches = track(self.loader("train", rank=0, num_replicas=1), "Covariance of pixels")
+        return pixel_statistics(batches, height_width(self.image_size))
 
     def train_dataloader(self) -> DataLoader:
         return self.loader("train", training=True)
@@ -206,11 +192,17 @@ class VisionDataModule(LightningDataModule):
         return self.loader("val")
 
     def test_dataloader(self) -> DataLoader:
+        return self.loader(self.test_split)
+
+    @cached_property
+    def test_split(self) -> str:
+        """The split that a test is about: `test`, or `val` if there is none."""
         try:
-            return self.loader("test")
+            self.dataset("test")
         except MissingSplit as missing:
-            rank_zero_warn(f"No test split ({missing}) Testing on val instead.")
-            return self.loader("val")
+            rank_zero_info(f"No test split ({missing}) The figures are those of val.")
+            return "val"
+        return "test"
 
     def loader(self, split: str, training: bool = False, augment: bool = False, **ranks: int) -> DataLoader:
         """Returns the loader of a split: shuffled, balanced and augmented for `training`, else in order, only resized.

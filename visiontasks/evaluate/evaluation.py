@@ -5,10 +5,10 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-from rich.progress import track
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.geometry import Frame
+from visiontasks.core.progress import track
 from visiontasks.core.sample import Sample
 from visiontasks.data import VisionDataModule
 from visiontasks.data.datasets.base import VisionDataset
@@ -108,7 +108,7 @@ def count(predictor: Predictor, dataset: VisionDataset, **options: Any) -> Count
             what = find_target(key).names_key
             raise InputError(f"{what}: the data has {found}, the model {known}. Use the config of its training.")
     sources = (Source.of(dataset.name(index), partial(dataset.image, index)) for index in range(len(dataset)))
-    stream = track(predictor.stream(sources, **options), "Evaluating", len(dataset), transient=True)
+    stream = track(predictor.stream(sources, **options), "Evaluating", len(dataset))
     return _count(predictor.network.keys, dataset, (prediction for _, prediction in stream))
 
 

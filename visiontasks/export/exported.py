@@ -11,12 +11,12 @@ from timeit import timeit
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from rich.progress import track
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.files import write_json
 from visiontasks.core.geometry import height_width
 from visiontasks.core.outputs import OutputFolder
+from visiontasks.core.progress import track
 from visiontasks.core.resize import to_picture
 from visiontasks.core.serialize import Trusted
 from visiontasks.data.datasets.base import VisionDataset
@@ -153,7 +153,7 @@ def check_options(path: Path, spec: dict[str, Any], kind: Format, resizes: bool,
 
 def calibration_pictures(dataset: VisionDataset, spec: dict[str, Any], whole: bool = False) -> Iterable[np.ndarray]:
     """Yields evenly spaced images as the network sees them, uint8 (1, 3, H, W); `whole` keeps their size."""
-    for index in track(spaced(len(dataset), CALIBRATION), "Calibrating", transient=True):
+    for index in track(spaced(len(dataset), CALIBRATION), "Calibrating"):
         image = dataset.image(index)
         picture = image if whole else to_picture(image, spec)
         yield np.ascontiguousarray(picture.transpose(2, 0, 1)[None])

@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Sized
 from dataclasses import dataclass, field
 
-from rich.progress import track
-
+from visiontasks.core.progress import track
 from visiontasks.predict.predictor import Predictor
 from visiontasks.predict.sources import Source
 from visiontasks.targets import find_target
@@ -35,7 +34,7 @@ def compare(checkpoint: Predictor, exported: Predictor, sources: Iterable[Source
     parity = Parity()
     total = len(sources) if isinstance(sources, Sized) else None
     pairs = zip(checkpoint.stream(sources, batch_size), exported.stream(sources, batch_size), strict=True)
-    for (source, expected), (_, found) in track(pairs, "Comparing", total, transient=True):
+    for (source, expected), (_, found) in track(pairs, "Comparing", total):
         parity.images += 1
         for key in checkpoint.network.keys:
             for name, value, limit in find_target(key).compare(expected, found):

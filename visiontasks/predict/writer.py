@@ -16,6 +16,7 @@ from visiontasks.core.outputs import OutputFolder
 from visiontasks.core.sample import Sample
 from visiontasks.predict.boxes import CocoFile, boxes_of, yolo_lines
 from visiontasks.predict.sources import Skipped, Source
+from visiontasks.predict.tally import Tally
 from visiontasks.targets.sample import draw_sample, record_of, rows_of
 
 NAMES = (
@@ -40,7 +41,7 @@ class PredictionWriter:
     class indices with a palette, `overlays/` the predictions drawn on their images, both named `<number>_<name>.png`.
     Bytes of a file name that are not UTF-8 are escaped. The tables end with `.part` until all images are predicted,
     and keep their rows if the run stops early; every PNG is complete. Results of an earlier run in the folder are
-    removed first; see `OutputFolder`.
+    removed first; see `OutputFolder`. `tally` sums up all predictions.
 
     Args:
         folder: The output folder, which is created if it is missing.
@@ -63,7 +64,7 @@ class PredictionWriter:
         yolo: bool = False,
     ) -> None:
         self.spec, self.overlays, self.probabilities, self.yolo = spec, overlays, probabilities, yolo
-        self.folder = OutputFolder(folder, *NAMES)
+        self.folder, self.tally = OutputFolder(folder, *NAMES), Tally(spec)
 
     def write(self, predictions: Iterable[tuple[Source, Sample]], skipped: Iterable[Skipped] = ()) -> int:
         """Writes all predictions of `Predictor.stream` and returns their number.
@@ -93,16 +94,17 @@ class PredictionWriter:
                         table.row(row)
                     table.row(row.values())
                 height, width = sample["size"]
-                record = files | self._chosen(record_of(sample, self.spec)) | {"height": height, "width": width}
+                self.tally.add(found := record_of(sample, self.spec))
+                record = files | self._chosen(found) | {"height": height, "width": width}
                 objects.write(json.dumps(record, ensure_ascii=False) + "\n")
                 if self.overlays:
                     drawn = draw_sample(source.read(*reading(self.spec)), sample, self.spec)
                     self._save("overlays", name, sample, Image.fromarray(drawn))
                 many |= "objects" in sample
-                if (found := boxes_of(sample)) is not None:
-                    coco.add(name, sample["size"], found)
+                if (boxes := boxes_of(sample)) is not None:
+                    coco.add(name, sample["size"], boxes)
                     if self.yolo:
-                        self._save_yolo(name, sample, found)
+                        self._save_yolo(name, sample, boxes)
             if coco.images:
                 with self.folder.write("predictions.json") as path:
                     write_json(path, coco.content)

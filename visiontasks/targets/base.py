@@ -40,6 +40,7 @@ class Target(ABC):
         names_key: Where a spec lists the names of its classes (or numbers), and the attribute of a dataset.
         monitor: First of the `figures`, the one that chooses the best model; more is better.
         compared: Other figures that are shown beside those of the baseline, if there are such.
+        details: Other figures that the table after a fit leaves out.
         dense: Whether an output has a score for each pixel.
         additive: Whether the counts of images may be summed; if not, the figures need those of each image.
         bounded: Whether all figures are between 0 and 1.
@@ -53,6 +54,7 @@ class Target(ABC):
     names_key: ClassVar[str] = "class_names"
     monitor: ClassVar[str]
     compared: ClassVar[tuple[str, ...]] = ()
+    details: ClassVar[tuple[str, ...]] = ()
     dense: ClassVar[bool] = False
     additive: ClassVar[bool] = True
     bounded: ClassVar[bool] = True

@@ -28,7 +28,7 @@ class BoxTarget(Target):
     Output: float32 (4,), xyxy in 0..1 of the picture; or (6,) with the probability of an object and its threshold.
     """
 
-    key, monitor, compared = "bbox", "iou", ("presence",)
+    key, monitor, compared, details = "bbox", "iou", ("presence",), ("iou75", "iou5095")
 
     def to_augment(self, value: Any) -> dict[str, Any]:
         return {"bboxes": value[None][:0] if is_absent(value) else value[None]}

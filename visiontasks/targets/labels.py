@@ -22,7 +22,7 @@ class LabelsTarget(Target):
     """
 
     key, names_key, monitor, additive = "labels", "labels_names", "map", False
-    occurrence, decides = "positives", True
+    occurrence, decides, details = "positives", True, ("micro_f1",)
     exact_up_to = 50_000_000  # about a second
 
     def missing(self, size: tuple[int, int], names: Sequence[str]) -> np.ndarray:

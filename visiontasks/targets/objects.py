@@ -38,6 +38,7 @@ class ObjectsTarget(Target):
     key, monitor, additive = "objects", "map", False
     occurrence, decides = "counts", True
     columns = ("label", "score", *CORNERS)
+    details = ("map75", *(f"map_{name}" for name in AREAS if name), "mar")
 
     def to_augment(self, value: Any) -> dict[str, Any]:
         count = len(value["labels"])

@@ -24,7 +24,7 @@ from visiontasks.models.network import reads_weights
 from visiontasks.targets import names_of
 from visiontasks.targets.sample import is_spec
 from visiontasks.tasks.checkpoint import VERSION_KEY, provenance, start_from
-from visiontasks.tasks.figures import StageFigures
+from visiontasks.tasks.figures import StageFigures, split_of
 from visiontasks.tasks.optimizer import DefaultAdamW
 from visiontasks.tasks.resume import adapt_checkpoint, add_fit_state, updates_per_epoch
 from visiontasks.tasks.schedules import Cosine, Phase, Schedule, lr_factor
@@ -238,8 +238,9 @@ class VisionTask(Configurable, LightningModule):
         return outputs, total
 
     def _log_figures(self, stage: Stage) -> None:
+        split = split_of(self.trainer, stage)
         for name, value in self.figures[f"{stage}_"].values().items():
-            self.log(f"{stage}/{name}", value, prog_bar=f"val/{name}" == self.monitor)
+            self.log(f"{split}/{name}", value, prog_bar=f"val/{name}" == self.monitor)
 
 
 def step_seed(trainer: Trainer, salt: int = 0) -> int:

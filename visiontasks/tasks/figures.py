@@ -14,6 +14,11 @@ from visiontasks.targets import Target, is_empty, names_of
 from visiontasks.targets.sample import Outputs, predict_samples
 
 
+def split_of(trainer: Any, stage: Stage) -> str:
+    """Returns the split that a stage is about: a test of data without a test split is about `val`."""
+    return getattr(trainer.datamodule, "test_split", stage) if stage == "test" else stage
+
+
 class Tally:
     """Counts of a target kind, summed if it is `additive`, else listed.
 

@@ -63,7 +63,7 @@ class YoloBoxes(ObjectSet):
         content = _content(Path(path))
         names, parts = _names(content, path), _parts(content, path)
         part, divider = find_part(split, splits, parts, path)
-        root = _root(Path(path), content.get("path"))
+        root = _root(Path(path), content.get("path"), split)
         images = _images(parts[part], root, path)
         files = [_label_file(image) for image in images]
         there = [file.is_file() for file in files]
@@ -140,12 +140,13 @@ def _parts(content: dict[str, Any], path: str) -> dict[str, list[str]]:
     return {str(key): value if isinstance(value, list) else [value] for key, value in parts.items()}
 
 
-def _root(path: Path, stated: Any) -> Path:
+def _root(path: Path, stated: Any, split: str) -> Path:
     """Returns the folder that `data.yaml` states, if it exists on this machine, or else its own."""
     if stated is None or stated == "":
         return path.parent
     if not isdir(found := path.parent / str(stated)):
-        rank_zero_info(f"{path}: its `path`, {str(stated)[:200]}, is no folder here, so {path.parent} is used.")
+        if split == "train":  # once is enough
+            rank_zero_info(f"{path}: its `path`, {str(stated)[:200]}, is no folder here, so {path.parent} is used.")
         return path.parent
     return found
 
