@@ -333,14 +333,14 @@ def test_unknown_command_suggests(capsys: pytest.CaptureFixture) -> None:
 
 
 def test_predict_says_what_it_cannot_read(
-    run: Callable[..., Path], capsys: pytest.CaptureFixture, tmp_path: Path
+    run: Callable[..., Path], class_folders: Path, capsys: pytest.CaptureFixture, tmp_path: Path
 ) -> None:
     checkpoint = str(run("probe") / "last.ckpt")
     (tmp_path / "empty").mkdir()
     output = ["--output", str(tmp_path / "out")]
     assert "no images" in error_of(capsys, "predict", checkpoint, str(tmp_path / "empty"), *output)
     assert "no such file" in error_of(capsys, "predict", checkpoint, "nothing.jpg", *output)
-    assert "not a checkpoint" in error_of(capsys, "predict", str(_foreign(tmp_path)), "nothing.jpg", *output)
+    assert "not a checkpoint" in error_of(capsys, "predict", str(_foreign(tmp_path)), str(class_folders), *output)
     assert not (tmp_path / "out").exists()
 
 

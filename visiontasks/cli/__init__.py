@@ -11,6 +11,8 @@ from typing import NoReturn
 import visiontasks
 from visiontasks.cli.arguments import ARGUMENTS, COMMANDS, TRAINING, parse
 from visiontasks.cli.failure import explain, write_report
+from visiontasks.cli.given import check_options, check_training
+from visiontasks.cli.words import check_training_names
 from visiontasks.core.memory import keep_freed_memory
 from visiontasks.core.moved import current_option
 from visiontasks.core.signals import ENDING, Interrupted, end_now, handled
@@ -65,9 +67,12 @@ def main(args: Sequence[str] | None = None) -> None:
 
 def _run(command: str, rest: list[str]) -> None:
     if command in ARGUMENTS:
-        options, more = parse(command, rest)  # before anything heavy is imported
+        options, more = parse(command, rest)
+        check_options(options)
         import_module(f"visiontasks.cli.{command}").main(options, more)
     else:
+        check_training_names(command, rest)
+        check_training(command, rest)
         rest = ["--help" if argument == "--help_all" else argument for argument in rest]
         import_module("visiontasks.cli.training").main(command, rest)
 

@@ -4,7 +4,11 @@ import argparse
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+
+from visiontasks.cli.words import check_names
+from visiontasks.core.compat import option_names
+from visiontasks.core.errors import InputError
 
 COMMANDS = {  # the text before the colon is the description of the command
     "fit": "Train a model: fit -c configs/quickstart.yaml",
@@ -29,7 +33,7 @@ TRAINING = """usage: visiontasks {command} -c CONFIG [-c CONFIG ...] [--KEY VALU
 Every key of a config is also an argument. Later files and arguments override earlier ones. The most important keys:
 
   -c, --config FILE            a config, such as configs/classification/folder.yaml
-  --ckpt_path FILE             the checkpoint to resume or to test
+  --ckpt_path PATH             the checkpoint to resume or to test, or the directory of its run
   --data.dataset.root PATH     the folder of the images
   --data.image_size, --data.batch_size, --data.augment, --data.num_workers
   --model.backbone.name NAME   any network of timm
@@ -85,7 +89,7 @@ COMMON: dict[str, dict[str, Any]] = {
     },
     "--tta": {"nargs": "+", "default": [], "metavar": "VIEW"},
 }
-CHECKPOINT = "best.ckpt or last.ckpt of a run"
+CHECKPOINT = "the directory of a run, or best.ckpt or last.ckpt in it"
 CONFIG_BESIDE = "config of the data (default: the data section of config.yaml in the folder of the model)"
 CHANGES_DATA = "All other arguments change the data of the config, such as --data.dataset.root PATH."
 CHANGES_CONFIG = "All other arguments change the config, such as --data.image_size 64, --trainer.default_root_dir DIR."
@@ -99,6 +103,10 @@ class Arguments(argparse.ArgumentParser):
         for name in names:
             self.add_argument(name, **COMMON[name], **changes)
 
+    def error(self, message: str) -> NoReturn:
+        command = self.prog.removeprefix("visiontasks ")
+        raise InputError(f"{command}: {message.rstrip('.')}. `{self.prog} --help` lists the arguments.")
+
 
 def parse(command: str, args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """Parses the arguments of a command, and returns those that change a config as they are."""
@@ -107,6 +115,7 @@ def parse(command: str, args: Sequence[str]) -> tuple[argparse.Namespace, list[s
     parser = Arguments(prog=f"visiontasks {command}", description=f"{description}.", epilog=epilog, allow_abbrev=False)
     add(parser)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    check_names(command, args, option_names(parser))
     options, more = parser.parse_known_args(args)
     if more and epilog is None:
         parser.error(f"unrecognized arguments: {' '.join(more)}")
@@ -131,7 +140,7 @@ def _predict(parser: Arguments) -> None:
 
 def _evaluate(parser: Arguments) -> None:
     add = parser.add_argument
-    add("model", nargs="+", help="one or two checkpoints or exported files")
+    add("model", nargs="+", help="one or two run directories, checkpoints or exported files")
     add("-c", "--config", type=Path, help=CONFIG_BESIDE)
     add("--split", choices=("val", "test"), default="test", help="(default: test, or val if there is no test split)")
     add("--output", type=Path, help="folder for the tables (default: evaluation/ in the folder of the model)")
@@ -177,7 +186,7 @@ def _inspect(parser: Arguments) -> None:
         options: dict[str, Any] = {"description": text, "epilog": parser.epilog, "allow_abbrev": False}
         new: Arguments = parts.add_parser(name, help=text, **options)
         new.set_defaults(images=images)
-        new.add_argument("model", type=Path, help="a checkpoint, or a config (.yaml)")
+        new.add_argument("model", type=Path, help="a run directory, a checkpoint, or a config (.yaml)")
         if images:
             new.add_argument("source", nargs="*", help="images or folders (default: the validation set of the config)")
             new.add_argument("--count", type=at_least(1), default=8, help="number of validation images (default: 8)")
@@ -222,9 +231,3 @@ ARGUMENTS: dict[str, tuple[Callable[[Arguments], None], str | None]] = {
     "study": (_study, "All other arguments are those of fit, for every run."),
     "inspect": (_inspect, CHANGES_CONFIG),
 }
-
-
-def values_of(args: Sequence[str], *names: str) -> list[str]:
-    """Returns the values of `--name value` and `--name=value`, without a parser."""
-    pairs = ((*arg.partition("=")[::2], after) for arg, after in zip(args, [*args, ""][1:], strict=True))
-    return [own or after for name, own, after in pairs if name in names]

@@ -14,7 +14,7 @@ from visiontasks.core.files import make_folder
 from visiontasks.core.images import shown
 from visiontasks.core.lock import lock
 from visiontasks.predict.predictor import Predictions, Predictor
-from visiontasks.predict.sources import Skipped, Sources, Unreadable, find_sources
+from visiontasks.predict.sources import Skipped, Sources, Unreadable
 from visiontasks.predict.writer import PredictionWriter
 
 SKIPPED = 3  # exit status if some images could not be read
@@ -22,13 +22,14 @@ MANY = 10  # names in an error
 
 
 def main(options: argparse.Namespace, more: Sequence[str]) -> None:
-    """Predicts images and writes the predictions; exits with status 3 if `--skip_errors` left an image out."""
+    """Predicts the `Sources` in `options` and writes the predictions; exits with status 3 if `--skip_errors` left one
+    out."""
     pretrained = True if options.pretrained == "true" else options.pretrained
     trust = trust_of(options, options.model)
     predictor = Predictor.open(options.model, trust, options.device, pretrained, options.threshold)
     if options.tile is not None:
         predictor.check_tile(options.tile)
-    sources = find_sources(options.source, options.every, missing=options.skip_errors)
+    sources = options.source
     skipped: list[Skipped] = []
     how = (options.batch_size, options.num_workers, options.tile, options.tta, skipped if options.skip_errors else None)
     make_folder(options.output)

@@ -10,8 +10,9 @@ from typing import Any
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 
-from visiontasks.cli.arguments import values_of
+from visiontasks.cli.given import BEST, LAST, ckpt_path, find_model
 from visiontasks.cli.runs import RUN_DIR, runs_folder
+from visiontasks.cli.words import values_of
 from visiontasks.core.errors import InputError
 from visiontasks.tasks.checkpoint import VERSION_KEY, read_checkpoint
 
@@ -27,11 +28,11 @@ def find_checkpoint(command: str, args: Sequence[str], configs: Sequence[dict[st
     Raises:
         InputError: There is none for `last`.
     """
-    given = next(reversed(values_of(args, "--ckpt_path")), None)
+    given = ckpt_path(args)
     if command == "fit" and given is None and os.environ.get("SLURM_RESTART_COUNT", "0") != "0":
         given = "auto"  # the job began before
     if command != "fit" or given not in ("auto", "last"):
-        return given
+        return given and find_model(given, LAST if command == "fit" else BEST)
     roots = [trainer.get("default_root_dir") for one in configs if isinstance(trainer := one.get("trainer"), dict)]
     roots += values_of(args, "--trainer.default_root_dir")
     folder = runs_folder(next(filter(None, reversed(roots)), None), values_of(args, "-c", "--config"))

@@ -19,7 +19,6 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
 from visiontasks.callbacks import Checkpoints, ClosedFormStart, Curves, FiniteCheck, Panels, Results
 from visiontasks.callbacks.rates import STEPS, LRFinder
-from visiontasks.cli.arguments import values_of
 from visiontasks.cli.differences import misfit, print_changes
 from visiontasks.cli.flags import check_flags
 from visiontasks.cli.imports import import_modules
@@ -27,6 +26,7 @@ from visiontasks.cli.parser import SECTIONS, Parser, check_section, read_config
 from visiontasks.cli.preview import write_preview
 from visiontasks.cli.resume import find_checkpoint, reached_limit, resume_command, resumed_directory
 from visiontasks.cli.runs import RUN_DIR, SaveConfig, run_directory, run_loggers, runs_folder
+from visiontasks.cli.words import values_of
 from visiontasks.core.compat import leave_signals, show_epochs_without_end
 from visiontasks.core.errors import InputError
 from visiontasks.core.files import atomic_write
