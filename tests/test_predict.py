@@ -77,7 +77,8 @@ def touch(folder: Path, *files: str) -> list[Path]:
 
 
 def test_a_folder_is_listed_in_string_order_and_a_file_is_itself(tmp_path: Path) -> None:
-    touch(tmp_path, "b/2.jpg", "b/10.JPG", "b/c/1.tiff", "b/notes.txt", "b/.hidden.png", "z.webp", "raw.data")
+    touch(tmp_path, "b/2.jpg", "b/10.JPG", "b/c/1.tiff", "b/notes.txt", "b/.hidden.png", "z.webp")
+    Image.new("RGB", (4, 4)).save(tmp_path / "raw.data", "PNG")
     (tmp_path / "b" / "folder.png").mkdir()
     found = find_sources([str(tmp_path / "z.webp"), tmp_path / "b", tmp_path / "raw.data"])
     assert found.paths == [tmp_path / name for name in ("z.webp", "b/10.JPG", "b/2.jpg", "b/c/1.tiff", "raw.data")]
@@ -122,6 +123,22 @@ def test_a_dash_reads_paths_from_standard_input(tmp_path: Path, monkeypatch: pyt
     (path,) = touch(tmp_path, "a.png")
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(f"{path}\n".encode())))
     assert find_sources(["-"]).paths == [path]
+
+
+def test_a_named_file_that_is_no_image_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    touch(tmp_path, "photos.zip", "a.docx", "set/a.tar.gz", "set/b.txt", "photo.heic")
+    message = r"photos\.zip: an archive, not an image\. Unpack it, and give the folder\.$"
+    with pytest.raises(InputError, match=message):
+        find_sources([tmp_path / "photos.zip"])
+    with pytest.raises(InputError, match=r"a\.docx: not an image \(\.jpg, .*\)\. Convert it, or leave it out\.$"):
+        find_sources([tmp_path / "a.docx"])
+    with pytest.raises(InputError, match=r"photo\.heic: not an image \(\.jpg"):
+        find_sources([tmp_path / "photo.heic"])
+    with pytest.raises(InputError, match=r"a\.docx: not an image .* Neither are \S+photo\.heic, \S+photos\.zip\.$"):
+        find_sources([f"{tmp_path}/*.*"])
+    with pytest.raises(InputError, match=r"set: no images \(.*\) in this folder\. Unpack \S+/set/a\.tar\.gz\.$"):
+        find_sources([tmp_path / "set"])
+    assert find_sources([tmp_path / "photos.zip"], missing=True).count() == 1  # left out when it is read
 
 
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from visiontasks.core.text import decode_text
 from visiontasks.predict.video import VIDEOS, frame_count, frames
 
 LISTS = (".txt", ".lst")
+ARCHIVES = (".7z", ".bz2", ".gz", ".rar", ".tar", ".tgz", ".xz", ".zip")
 MANY = 5  # names in a warning
 Given = str | Path | Image.Image | np.ndarray
 
@@ -113,29 +114,20 @@ def find_sources(arguments: Iterable[str | Path], every: int = 1, missing: bool 
         missing: Raise the error of a missing file only when it is read.
 
     Raises:
-        InputError: A source does not exist or has no image.
+        InputError: A source does not exist, is no image or has none.
     """
     found: list[Path] = []
     ignored: list[Skipped] = []
     for argument in arguments:
-        source = Path(argument)
-        if str(argument) == "-":
-            found += _listed(sys.stdin.buffer.read(), "standard input", Path(), missing)
-        elif os.path.isdir(source):
-            images, others = _below(source)
+        if str(argument) != "-" and os.path.isdir(argument):
+            images, others = _below(Path(argument))
             found += images
-            ignored += [Skipped(str(path), InputError(f"not an image ({', '.join(EXTENSIONS)}).")) for path in others]
-        elif os.path.exists(source) and source.suffix.lower() in LISTS:
-            found += _listed(read_bytes(source), shown(source), source.parent, missing)
-        elif os.path.exists(source) or (missing and not has_magic(str(source))):
-            found.append(source)
-        elif matches := sorted(glob(str(argument), recursive=True)):
-            files = [path for path in map(Path, matches) if not os.path.isdir(path)]
-            if not files:
-                raise InputError(f"{argument}: matches only folders. Name a folder itself, or add `/*`.")
-            found += files
+            ignored += [Skipped(str(path), InputError(_advice(path))) for path in others]
         else:
-            raise InputError(f"{shown(source)}: no such file or folder.")
+            named = _named(argument, missing)
+            if not missing:
+                _check_named(named)
+            found += named
     if ignored:
         names = [shown(Path(one.name).name) for one in ignored[:MANY]] + ["..."] * (len(ignored) > MANY)
         print(f"warning: {len(ignored)} files left out, which are no images: {', '.join(names)}", file=sys.stderr)
@@ -177,12 +169,54 @@ def _checked(image: np.ndarray, name: str) -> np.ndarray:
     return image
 
 
+def _named(argument: str | Path, missing: bool) -> list[Path]:
+    """Lists the files that an argument other than a folder names."""
+    source = Path(argument)
+    if str(argument) == "-":
+        return _listed(sys.stdin.buffer.read(), "standard input", Path(), missing)
+    if os.path.exists(source) and source.suffix.lower() in LISTS:
+        return _listed(read_bytes(source), shown(source), source.parent, missing)
+    if os.path.exists(source) or (missing and not has_magic(str(source))):
+        return [source]
+    matches = [Path(path) for path in sorted(glob(str(argument), recursive=True))]
+    if not matches:
+        raise InputError(f"{shown(source)}: no such file or folder.")
+    files = [path for path in matches if not os.path.isdir(path)]
+    if not files:
+        raise InputError(f"{argument}: matches only folders. Name a folder itself, or add `/*`.")
+    return files
+
+
+def _check_named(paths: Sequence[Path]) -> None:
+    """Raises an InputError that names the files without the suffix of an image or video that are no images either."""
+    strange = []
+    for path in {*paths} - {*with_suffix(paths, (*EXTENSIONS, *VIDEOS))}:
+        try:
+            read_size(path)
+        except InputError:
+            strange.append(path)
+    if strange:
+        first, *others = sorted(strange, key=str)
+        names = [shown(path) for path in others[: MANY - 1]] + ["..."] * (len(others) >= MANY)
+        more = f" Neither are {', '.join(names)}." if names else ""
+        raise InputError(f"{shown(first)}: {_advice(first)}{more}")
+
+
+def _advice(path: Path) -> str:
+    """Says why a file is no image, and what to do."""
+    if path.suffix.lower() in ARCHIVES:
+        return "an archive, not an image. Unpack it, and give the folder."
+    return f"not an image ({', '.join(EXTENSIONS)}). Convert it, or leave it out."
+
+
 def _below(folder: Path) -> tuple[list[Path], list[Path]]:
     """Lists the images, also those of formats that are not read, and the other files below a folder."""
     files = walk(folder, checked=False)
     images = with_suffix(files, (*EXTENSIONS, *UNREADABLE))
     if not images:
-        raise InputError(f"{shown(folder)}: no images ({', '.join(EXTENSIONS)}) in this folder.")
+        packed = [shown(path) for path in with_suffix(files, ARCHIVES)[:MANY]]
+        more = f" Unpack {', '.join(packed)}." if packed else ""
+        raise InputError(f"{shown(folder)}: no images ({', '.join(EXTENSIONS)}) in this folder.{more}")
     return sorted(images, key=str), sorted({*files} - {*images}, key=str)
 
 
