@@ -106,6 +106,56 @@ def test_test_writes_the_tables(run: Callable[..., Path]) -> None:
     assert [sum(map(int, row)) for row in confusion] == [3, 3, 3]
 
 
+def test_test_needs_only_the_directory_of_a_run_and_changes_nothing_in_it(
+    run: Callable[..., Path], class_folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    trained = run("fit", "--data.dataset.splits", "{val: 0.2}")
+    before = {path: path.read_bytes() for path in trained.iterdir()}
+    for folder in ("test", "test-1"):
+        main(["test", "--ckpt_path", str(trained)])
+        assert (trained / folder / "test_per_class.csv").is_file()
+    main(["validate", "--ckpt_path", str(trained / "last.ckpt"), "--data.batch_size", "4", "--trainer.logger", "false"])
+    assert yaml.safe_load((trained / "validate/config.yaml").read_text())["data"]["batch_size"] == 4
+    saved = yaml.safe_load((trained / "test-1/config.yaml").read_text())
+    assert saved["data"]["dataset"]["init_args"]["root"] == str(class_folders)
+    files = {path: path.read_bytes() for path in trained.iterdir() if path.is_file()}
+    assert files == before
+    assert {path.name for path in trained.iterdir() if path.is_dir()} == {"test", "test-1", "validate"}
+    main(["test", "--ckpt_path", str(trained), "--trainer.default_root_dir", str(tmp_path / "else")])
+    assert len(list((tmp_path / "else").glob("run/*/test_per_class.csv"))) == 1
+
+
+def test_test_without_a_config_executes_nothing_that_the_config_beside_names(
+    run: Callable[..., Path], capsys: pytest.CaptureFixture
+) -> None:
+    trained = run("fit")
+    text = (trained / "config.yaml").read_text()
+    (trained / "config.yaml").write_text(text.replace("visiontasks.data.ImageFolder", "os.system"))
+    message = error_of(capsys, "test", "--ckpt_path", str(trained))
+    assert f"{trained}/config.yaml: data.dataset: the class 'os.system' is not an allowed class" in message
+    (trained / "config.yaml").write_text(text.replace("imports: []", "imports: [antigravity]"))
+    main(["test", "--ckpt_path", str(trained), "--trainer.logger", "false"])
+    assert "antigravity" not in sys.modules
+    (trained / "config.yaml").unlink()
+    message = error_of(capsys, "test", "--ckpt_path", str(trained))
+    assert f"{trained}/config.yaml: no such config for the data. Give one with `-c CONFIG`." in message
+
+
+def test_a_command_that_fails_early_leaves_no_empty_folders(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    root = tmp_path / "all/runs"
+    args = ["fit", "-c", str(config), "--trainer.logger", "false", "--trainer.default_root_dir", str(root)]
+    assert "no such folder" in error_of(capsys, *args, "--data.dataset.root", "gone")
+    assert not root.parent.exists()
+    (root / "colors").mkdir(parents=True)
+    assert "no such folder" in error_of(capsys, *args, "--data.dataset.root", "gone")
+    assert [*root.rglob("*")] == [root / "colors"]  # which is the user's
+    main(args)
+    assert len([*root.glob("colors/*/best.ckpt")]) == 1
+
+
 def test_probe_solves_the_head_and_saves_it(run: Callable[..., Path], class_folders: Path, tmp_path: Path) -> None:
     directory = run("probe")
     output = tmp_path / "predictions"

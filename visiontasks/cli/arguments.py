@@ -12,8 +12,8 @@ from visiontasks.core.errors import InputError
 
 COMMANDS = {  # the text before the colon is the description of the command
     "fit": "Train a model: fit -c configs/quickstart.yaml",
-    "validate": "Compute metrics on the validation split: validate -c CONFIG --ckpt_path CHECKPOINT",
-    "test": "Compute metrics on the test split, also per class: test -c CONFIG --ckpt_path CHECKPOINT",
+    "validate": "Compute metrics on the validation split: validate --ckpt_path RUN",
+    "test": "Compute metrics on the test split, also per class: test --ckpt_path RUN",
     "probe": "Solve the heads in closed form on the frozen backbone, in one pass: probe -c CONFIG",
     "preview": "Draw augmented training images with their targets: preview -c CONFIG",
     "lr_find": "Try rising learning rates and report where the loss falls fastest: lr_find -c CONFIG",

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from visiontasks.cli.given import BEST, LAST, ckpt_path, find_model
 from visiontasks.cli.runs import RUN_DIR, runs_folder
 from visiontasks.cli.words import values_of
 from visiontasks.core.errors import InputError
+from visiontasks.core.files import atomic_write
 from visiontasks.tasks.checkpoint import VERSION_KEY, read_checkpoint
 
 
@@ -42,6 +44,20 @@ def find_checkpoint(command: str, args: Sequence[str], configs: Sequence[dict[st
     return str(found) if found else None
 
 
+def config_beside(checkpoint: str, args: Sequence[str]) -> Path | None:
+    """Returns the `config.yaml` in the folder of a checkpoint, whose data are read if the arguments name no config.
+
+    Raises:
+        InputError: There is none, and the arguments name no dataset.
+    """
+    path = Path(checkpoint).with_name("config.yaml")
+    if values_of(args, "-c", "--config", "--data"):
+        return None
+    if not path.is_file() and not values_of(args, "--data.dataset"):
+        raise InputError(f"{path}: no such config for the data. Give one with `-c CONFIG`.")
+    return path if path.is_file() else None
+
+
 def newest_checkpoint(folder: Path) -> Path | None:
     """Returns the newest `last.ckpt` of the fits in a folder of runs; warns about each one that is broken."""
     if inherited := os.environ.get(RUN_DIR):  # the first process has chosen
@@ -64,6 +80,14 @@ def resumed_directory(checkpoint: str | None) -> Path | None:
         return None
     folder = Path(checkpoint).parent
     return folder if (folder / "config.yaml").is_file() else None
+
+
+def keep_best(checkpoint: str, run_dir: Path) -> None:
+    """Copies `best.ckpt` beside a checkpoint, which holds its figures, to the directory of a run that starts from it."""
+    best = Path(checkpoint).with_name("best.ckpt")
+    if best.is_file():
+        with atomic_write(run_dir / best.name) as part:
+            shutil.copyfile(best, part)
 
 
 def reached_limit(checkpoint: dict[str, Any], trainer: Trainer) -> str | None:
