@@ -83,7 +83,7 @@ def resumed_directory(checkpoint: str | None) -> Path | None:
 
 
 def keep_best(checkpoint: str, run_dir: Path) -> None:
-    """Copies `best.ckpt` beside a checkpoint, which holds its figures, to the directory of a run that starts from it."""
+    """Copies `best.ckpt`, whose figures a checkpoint beside it holds, to the directory of a run that starts from it."""
     best = Path(checkpoint).with_name("best.ckpt")
     if best.is_file():
         with atomic_write(run_dir / best.name) as part:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Generator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import TextIO
 
@@ -43,6 +44,11 @@ class OutputFolder:
             del self._written[self._name(file)]
         write_text(self._record, "".join(map(_line, self._written.items())))
 
+    @property
+    def has_results(self) -> bool:
+        """Whether an earlier run wrote files under the names of this command."""
+        return bool(self._found())
+
     @contextmanager
     def write(self, name: str) -> Generator[Path]:
         """Yields the path of a new file, which becomes the file `name` at the end; see `atomic_write`."""
@@ -81,6 +87,17 @@ class OutputFolder:
                 f"{path}: would be replaced, but no earlier run wrote it, or it was changed since. Move it, or give "
                 "another --output."
             )
+
+
+def new_results(path: Path, *names: str) -> OutputFolder:
+    """Opens the first of the folders `path`, `path-1`, `path-2` ... that has none of these files from an earlier run.
+
+    Raises:
+        InputError: See `OutputFolder`.
+    """
+    path = path.resolve() if path.name in ("", "..") else path  # `.` has no name
+    paths = (path.with_name(f"{path.name}-{number}") if number else path for number in count())
+    return next(folder for one in paths if not (folder := OutputFolder(one, *names)).has_results)
 
 
 def _stamp(path: Path) -> list[int]:
