@@ -205,6 +205,31 @@ def test_checkpoint_lies_between_defaults_and_configs(
     assert "hidden" not in said
 
 
+def resolved(capsys: pytest.CaptureFixture, *args: str) -> dict[str, Any]:
+    with pytest.raises(SystemExit, match="0"):
+        main(["fit", *args, "--print_config"])
+    return yaml.safe_load(capsys.readouterr().out)
+
+
+def test_another_class_does_not_get_the_options_of_the_one_before(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "table.yaml").write_text("data: {dataset: {class_path: CsvTable, init_args: {path: t.csv}}}")
+    given = ["-c", str(config), "--model.optimizer", "Adam", "--model.head.loss", "Focal", "--model.schedule", "Step"]
+    for more in (["-c", str(tmp_path / "table.yaml")], ["--data.dataset", "CsvTable", "--data.dataset.path", "t.csv"]):
+        found = resolved(capsys, *given, *more)
+        assert found["data"]["dataset"]["init_args"].items() >= {"path": "t.csv", "root": None}.items()
+        assert found["model"]["init_args"]["optimizer"]["init_args"]["lr"] == 0.001  # of Adam
+        assert found["model"]["init_args"]["backbone"]["name"] == "test_resnet"
+    again = resolved(capsys, *given[:2], "--data.dataset", "visiontasks.data.ImageFolder", "--model.optimizer", "SGD")
+    assert again["data"]["dataset"]["init_args"]["root"] == str(tmp_path / "colors")
+    assert again["model"]["init_args"]["optimizer"]["init_args"]["lr"] == 0.05
+    task = resolved(capsys, *given[:2], "--model", "MultilabelTask")["model"]["init_args"]
+    assert (task["backbone"]["name"], task["optimizer"]["init_args"]["lr"]) == ("test_resnet", 0.05)
+    message = error_of(capsys, "fit", *given[:2], "--data.dataset.root", "x", "--data.dataset", "CsvTable")
+    assert "--data.dataset: give it before --data.dataset.root" in message
+
+
 def test_last_is_the_last_epoch_whether_it_was_better_or_not(class_folders: Path, tmp_path: Path) -> None:
     arguments = f"""
         fit --trainer.accelerator cpu --trainer.max_epochs 3 --trainer.logger false

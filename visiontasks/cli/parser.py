@@ -12,7 +12,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from visiontasks.cli.given import check_file
 from visiontasks.core.bounded import check_yaml
-from visiontasks.core.compat import option_names
+from visiontasks.core.compat import forget_options_of_replaced_classes, option_names
 from visiontasks.core.errors import InputError
 from visiontasks.core.moved import current
 from visiontasks.data import VisionDataset
@@ -128,6 +128,7 @@ def load_yaml(text: str) -> Any:
 
 _plain_yaml = get_loader("yaml")
 set_loader("yaml", load_yaml, exceptions=(yaml.YAMLError,))
+forget_options_of_replaced_classes(VisionTask)  # tasks share backbone, optimizer and schedule
 set_parsing_settings(config_read_mode_fsspec_enabled=False)  # Lightning lets `-c http://...` fetch a config
 
 

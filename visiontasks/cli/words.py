@@ -86,6 +86,7 @@ def check_training_names(command: str, args: Sequence[str]) -> None:
         hint = f"-c {first}" if first.endswith(FILES) else f"-c CONFIG --data.dataset.root {first}"
         raise InputError(f"{command}: {first!r} stands alone. Did you mean `{command} {hint}`?")
     check_names(command, args, {"c", "h", *TRAINING})
+    check_order(args)
     for value in values_of(args, "--data"):
         if re.fullmatch(PATH, value) and not value.endswith(FILES):
             hint = f"For the folder of the images, use `--data.dataset.root {value}`."
@@ -94,6 +95,14 @@ def check_training_names(command: str, args: Sequence[str]) -> None:
         if re.fullmatch(NETWORK, value) and not value.endswith(FILES):
             hint = f"For a network of timm, use `--model.backbone.name {value}`."
             raise InputError(f"--model: {value} is not the class of a task, such as ClassificationTask. {hint}")
+
+
+def check_order(args: Sequence[str]) -> None:
+    """Raises an InputError if options of a class come before the class, which would drop them."""
+    names = [arg.partition("=")[0] for arg in args if arg.startswith("--")]
+    for place, name in enumerate(names):
+        if early := [one for one in names[:place] if name.count(".") and one.startswith(f"{name}.")]:
+            raise InputError(f"{name}: give it before {early[0]}, which is an option of the class that it names.")
 
 
 def values_of(args: Sequence[str], *names: str) -> list[str]:
