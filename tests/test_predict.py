@@ -13,6 +13,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,8 @@ from visiontasks.data import Splits
 from visiontasks.data.datasets import CocoBoxes
 from visiontasks.predict import Predictor
 from visiontasks.predict.augmentation import TestTimeAugmentation
-from visiontasks.predict.sources import find_sources, given_sources
+from visiontasks.predict.find import find_sources
+from visiontasks.predict.sources import given_sources
 from visiontasks.targets.mask import restore_mask
 from visiontasks.targets.sample import Outputs, predict_samples
 
@@ -430,6 +432,58 @@ def test_another_run_into_the_same_folder_leaves_nothing_of_the_first(
     ]
     assert not list((tmp_path / "out/overlays").iterdir())
     assert {path.name for path in (tmp_path / "out/masks").iterdir()} == {"mine.png", f"00000_{'x' * 100}.png"}
+
+
+def test_masks_get_the_names_of_their_images_and_the_given_values(
+    predict: Any, shapes_checkpoints: dict[str, Path], tmp_path: Path, capsys: Any
+) -> None:
+    first, second, third, *_ = sorted(shapes_checkpoints["photos"].iterdir())
+    for photo, name in ((first, "in/a/x.y.png"), (second, "in/b/x.png"), (third, "else/[z].png")):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(photo.read_bytes())
+    sources, values = (tmp_path / "in", tmp_path / "else/[z].png"), [0, 50, 100, 150, 255]
+    plain = predict(*sources, model="mask", output="plain")
+    kept = ["--keep_names", "--mask_values", *values]
+    rows = predict(*sources, *kept, model="mask")
+    assert [row["mask"] for row in rows] == ["masks/a/x.y.png", "masks/b/x.png", "masks/[z].png"]
+    for row, before in zip(rows, plain, strict=True):
+        with (
+            Image.open(tmp_path / "out" / row["mask"]) as mask,
+            Image.open(tmp_path / "plain" / before["mask"]) as same,
+        ):
+            assert (mask.mode, same.mode) == ("L", "P")
+            np.testing.assert_array_equal(np.asarray(mask), np.array(values)[np.asarray(same)])
+    predict(f"{tmp_path}/in/*/x.png", "--keep_names", model="mask")  # leaves nothing of the run before
+    assert list((tmp_path / "out/masks").rglob("*.png")) == [tmp_path / "out/masks/b/x.png"]
+    (tmp_path / "out/masks/b/x.png").write_text("mine")
+    message = error_of(capsys, partial(predict, model="mask"), tmp_path / "in", "--keep_names")
+    assert f"{tmp_path}/out/masks/b/x.png: would be replaced, but no earlier run wrote it" in message
+    Image.new("RGB", (40, 40)).save(tmp_path / "in/b/x.jpg")
+    message = error_of(capsys, partial(predict, model="mask"), tmp_path / "in", "--keep_names")
+    assert f"{tmp_path}/in/b/x.jpg and {tmp_path}/in/b/x.png would get the same name." in message
+    message = error_of(capsys, partial(predict, model="mask"), first, "--mask_values", 0, 255)
+    assert (
+        "--mask_values: found 0, 255; expected a number from 0 to 255 for each of the 5 classes: background, "
+        in message
+    )
+    message = error_of(capsys, partial(predict, model="label"), first, "--keep_names")
+    assert "--keep_names: it is for masks, and" in message
+
+
+def test_the_place_of_an_image_is_below_what_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, "set/a/1.jpg", "set/b/2.jpg", "3.jpg")
+    (tmp_path / "set/list.txt").write_text("a/1.jpg\n../3.jpg\n")
+    monkeypatch.chdir(tmp_path)
+    for given, places in {
+        "set": ["a/1", "b/2"],
+        "set/../set": ["a/1", "b/2"],
+        "set/*/*.jpg": ["a/1", "b/2"],
+        "**/*.jpg": ["3", "set/a/1", "set/b/2"],
+        "set/list.txt": ["a/1", "3"],
+        "set/a/1.jpg": ["1"],
+    }.items():
+        assert find_sources([given]).places() == places
+    assert [source.place for source in find_sources([tmp_path / "set"])] == ["a/1", "b/2"]
 
 
 def test_a_folder_that_cannot_be_written_to_is_named(predict: Any, capsys: Any, shapes_checkpoints: Any) -> None:

@@ -131,6 +131,9 @@ def _predict(parser: Arguments) -> None:
     add("--probabilities", action="store_true", help="also write the probability of every class")
     add("--overlays", action="store_true", help="draw each prediction on its image, in overlays/")
     add("--yolo", action="store_true", help="also write objects in the format of YOLO, in labels/")
+    values = "values of the pixels of each class in written masks, such as 0 255 (default: class indices)"
+    add("--mask_values", type=at_least(0), nargs="+", metavar="VALUE", help=values)
+    add("--keep_names", action="store_true", help="name masks exactly like their images, in the same folders")
     add("--num_workers", type=at_least(0), default=1, help="number of threads that read images (default: 1)")
     add("--every", type=at_least(1), default=1, help="use every n-th frame of a video (default: 1)")
     add("--skip_errors", action="store_true", help="skip what cannot be read, and list it")

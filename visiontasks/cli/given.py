@@ -37,7 +37,7 @@ def check_options(options: argparse.Namespace) -> None:
             given[name] = type(model)(find_model(model))
     for name in ("source", "samples"):
         if given.get(name):
-            from visiontasks.predict.sources import find_sources
+            from visiontasks.predict.find import find_sources
 
             given[name] = find_sources(given[name], given.get("every", 1), given.get("skip_errors", False))
 
@@ -47,7 +47,23 @@ def check_training(command: str, args: Sequence[str]) -> None:
     for path in values_of(args, "-c", "--config"):
         check_file(path)
     if (given := ckpt_path(args)) and not (command == "fit" and given in ("auto", "last")):
-        find_model(given, LAST if command == "fit" else BEST)
+        model = find_model(given, LAST if command == "fit" else BEST)
+        if command in ("validate", "test"):
+            config_beside(model, args)
+
+
+def config_beside(checkpoint: str, args: Sequence[str]) -> Path | None:
+    """Returns the `config.yaml` in the folder of a checkpoint, whose data a test takes if the arguments name no config.
+
+    Raises:
+        InputError: There is none, and the arguments name no dataset.
+    """
+    path = Path(checkpoint).with_name("config.yaml")
+    if values_of(args, "-c", "--config", "--data"):
+        return None
+    if not path.is_file() and not values_of(args, "--data.dataset"):
+        raise InputError(f"{path}: no such config for the data. Give one with `-c CONFIG`.")
+    return path if path.is_file() else None
 
 
 def ckpt_path(args: Sequence[str]) -> str | None:

@@ -29,12 +29,18 @@ def main(options: argparse.Namespace, more: Sequence[str]) -> None:
     predictor = Predictor.open(options.model, trust, options.device, pretrained, options.threshold)
     if options.tile is not None:
         predictor.check_tile(options.tile)
+    for name in ("mask_values", "keep_names"):
+        if getattr(options, name) and "mask" not in predictor.network.keys:
+            keys = ", ".join(predictor.network.keys)
+            raise InputError(f"--{name}: it is for masks, and {options.model} predicts {keys}. Leave it out.")
     sources = options.source
+    places = sources.places() if options.keep_names else None
     skipped: list[Skipped] = []
     how = (options.batch_size, options.num_workers, options.tile, options.tta, skipped if options.skip_errors else None)
     make_folder(options.output)
     with lock(options.output):
-        writer = PredictionWriter(options.output, predictor.spec, options.probabilities, options.overlays, options.yolo)
+        also = (options.probabilities, options.overlays, options.yolo, options.mask_values, places)
+        writer = PredictionWriter(options.output, predictor.spec, *also)
         predictions = predictor.stream(sources, *how)
         if not options.skip_errors:
             predictions = naming_all(predictions, sources, predictor.spec.get("page"), options.output, skipped)

@@ -44,20 +44,6 @@ def find_checkpoint(command: str, args: Sequence[str], configs: Sequence[dict[st
     return str(found) if found else None
 
 
-def config_beside(checkpoint: str, args: Sequence[str]) -> Path | None:
-    """Returns the `config.yaml` in the folder of a checkpoint, whose data are read if the arguments name no config.
-
-    Raises:
-        InputError: There is none, and the arguments name no dataset.
-    """
-    path = Path(checkpoint).with_name("config.yaml")
-    if values_of(args, "-c", "--config", "--data"):
-        return None
-    if not path.is_file() and not values_of(args, "--data.dataset"):
-        raise InputError(f"{path}: no such config for the data. Give one with `-c CONFIG`.")
-    return path if path.is_file() else None
-
-
 def newest_checkpoint(folder: Path) -> Path | None:
     """Returns the newest `last.ckpt` of the fits in a folder of runs; warns about each one that is broken."""
     if inherited := os.environ.get(RUN_DIR):  # the first process has chosen

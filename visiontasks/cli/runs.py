@@ -2,8 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -49,16 +49,18 @@ def run_directory(parent: Path, name: str | None = None) -> Path:
     raise InputError(f"{parent}: too many runs are called {name}, or it cannot be created.")
 
 
-def remove_empty(folders: Iterable[Path]) -> None:
-    """Removes folders as long as they are empty, the innermost first."""
-    with suppress(OSError):
-        for folder in folders:
-            folder.rmdir()
-
-
-def above(folder: Path) -> list[Path]:
-    """Returns a folder and those above it that do not exist yet, the innermost first."""
-    return [path for path in (folder, *folder.parents) if not path.exists()]
+@contextmanager
+def new_run(parent: Path, name: str | None = None) -> Generator[Path]:
+    """Yields what `run_directory` creates; at the end, the folders that are still empty are removed."""
+    is_first = RUN_DIR not in os.environ and not getattr(rank_zero_only, "rank", 0)
+    missing = [path for path in (parent, *parent.parents) if not path.exists()]
+    directory = run_directory(parent, name)
+    try:
+        yield directory
+    finally:
+        with suppress(OSError):  # the first one that is not empty keeps those above it
+            for folder in (directory, *missing) if is_first else ():
+                folder.rmdir()
 
 
 class MetricsLogger(CSVLogger):

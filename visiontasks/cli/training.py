@@ -21,19 +21,13 @@ from visiontasks.callbacks import Checkpoints, ClosedFormStart, Curves, FiniteCh
 from visiontasks.callbacks.rates import STEPS, LRFinder
 from visiontasks.cli.differences import misfit, print_changes
 from visiontasks.cli.flags import check_flags
+from visiontasks.cli.given import config_beside
 from visiontasks.cli.imports import import_modules
 from visiontasks.cli.opening import read_data
 from visiontasks.cli.parser import SECTIONS, Parser, check_section, read_config
 from visiontasks.cli.preview import write_preview
-from visiontasks.cli.resume import (
-    config_beside,
-    find_checkpoint,
-    keep_best,
-    reached_limit,
-    resume_command,
-    resumed_directory,
-)
-from visiontasks.cli.runs import RUN_DIR, SaveConfig, above, remove_empty, run_directory, run_loggers, runs_folder
+from visiontasks.cli.resume import find_checkpoint, keep_best, reached_limit, resume_command, resumed_directory
+from visiontasks.cli.runs import RUN_DIR, SaveConfig, new_run, run_loggers, runs_folder
 from visiontasks.cli.words import values_of
 from visiontasks.core.compat import leave_signals, show_epochs_without_end
 from visiontasks.core.errors import InputError
@@ -154,10 +148,8 @@ class VisionCLI(LightningCLI):
         folder, name = runs_folder(trainer.default_root_dir, self.config[self._method].get("config") or []), None
         if self.beside and not trainer.default_root_dir:
             folder, name = Path(self.ckpt_path or "").parent, self.command
-        missing = above(folder)
-        self.run_dir = own or run_directory(folder, name)
+        self.run_dir = own or self.held.enter_context(new_run(folder, name))
         if is_first := not (self.launched or getattr(rank_zero_only, "rank", 0)):
-            self.held.callback(remove_empty, [self.run_dir, *missing])
             self.held.enter_context(lock(self.run_dir))
             os.environ[RUN_DIR] = str(self.run_dir)
         if own and self.ckpt_path and Path(self.ckpt_path).stat().st_mtime_ns != self.written:

@@ -34,9 +34,10 @@ class OutputFolder:
         for file in self._found():
             self._check(file)
 
-    def clear(self) -> None:
-        """Removes the files that earlier runs wrote under the names of this command."""
-        found = self._found()
+    def clear(self, *others: str) -> None:
+        """Removes the files that earlier runs wrote under the names of this command, or under other ones."""
+        more = (file for name in others for file in self.path.glob(name) if file.is_file() and self._is_ours(file))
+        found = dict.fromkeys([*self._found(), *more])
         with cannot_be_written(self.path):
             for file in found:
                 file.unlink()
@@ -55,7 +56,7 @@ class OutputFolder:
         path = self.path / name
         self._check(path)
         with cannot_be_written(path):
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as part:
             yield part
             self._remember(name, part)
@@ -81,8 +82,11 @@ class OutputFolder:
     def _name(self, path: Path) -> str:
         return path.relative_to(self.path).as_posix()
 
+    def _is_ours(self, path: Path) -> bool:
+        return self._written.get(self._name(path)) == _stamp(path)
+
     def _check(self, path: Path) -> None:
-        if path.exists() and self._written.get(self._name(path)) != _stamp(path):
+        if path.exists() and not self._is_ours(path):
             raise InputError(
                 f"{path}: would be replaced, but no earlier run wrote it, or it was changed since. Move it, or give "
                 "another --output."
