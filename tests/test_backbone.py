@@ -70,8 +70,15 @@ def test_bundled_weights_land_tensor_by_tensor() -> None:
 
 
 def test_bundled_weights_are_of_one_network_only() -> None:
-    with pytest.raises(InputError, match=r"bundled weights are for tf_efficientnet_lite0, not 'test_resnet'"):
-        Backbone("test_resnet", "bundled")
+    message = (
+        r"bundled weights are for tf_efficientnet_lite0, not 'resnet18'\. Use `--model.backbone.pretrained true` for"
+    )
+    with pytest.raises(InputError, match=message):
+        Backbone("resnet18", "bundled")
+    with pytest.raises(
+        InputError, match=r"not 'lenet5'\. Use `--model.backbone.pretrained false` to start from random"
+    ):
+        Backbone("lenet5", "bundled")
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])

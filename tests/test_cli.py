@@ -106,6 +106,56 @@ def test_test_writes_the_tables(run: Callable[..., Path]) -> None:
     assert [sum(map(int, row)) for row in confusion] == [3, 3, 3]
 
 
+def test_test_needs_only_the_directory_of_a_run_and_changes_nothing_in_it(
+    run: Callable[..., Path], class_folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    trained = run("fit", "--data.dataset.splits", "{val: 0.2}")
+    before = {path: path.read_bytes() for path in trained.iterdir()}
+    for folder in ("test", "test-1"):
+        main(["test", "--ckpt_path", str(trained)])
+        assert (trained / folder / "test_per_class.csv").is_file()
+    main(["validate", "--ckpt_path", str(trained / "last.ckpt"), "--data.batch_size", "4", "--trainer.logger", "false"])
+    assert yaml.safe_load((trained / "validate/config.yaml").read_text())["data"]["batch_size"] == 4
+    saved = yaml.safe_load((trained / "test-1/config.yaml").read_text())
+    assert saved["data"]["dataset"]["init_args"]["root"] == str(class_folders)
+    files = {path: path.read_bytes() for path in trained.iterdir() if path.is_file()}
+    assert files == before
+    assert {path.name for path in trained.iterdir() if path.is_dir()} == {"test", "test-1", "validate"}
+    main(["test", "--ckpt_path", str(trained), "--trainer.default_root_dir", str(tmp_path / "else")])
+    assert len(list((tmp_path / "else").glob("run/*/test_per_class.csv"))) == 1
+
+
+def test_test_without_a_config_executes_nothing_that_the_config_beside_names(
+    run: Callable[..., Path], capsys: pytest.CaptureFixture
+) -> None:
+    trained = run("fit")
+    text = (trained / "config.yaml").read_text()
+    (trained / "config.yaml").write_text(text.replace("visiontasks.data.ImageFolder", "os.system"))
+    message = error_of(capsys, "test", "--ckpt_path", str(trained))
+    assert f"{trained}/config.yaml: data.dataset: the class 'os.system' is not an allowed class" in message
+    (trained / "config.yaml").write_text(text.replace("imports: []", "imports: [antigravity]"))
+    main(["test", "--ckpt_path", str(trained), "--trainer.logger", "false"])
+    assert "antigravity" not in sys.modules
+    (trained / "config.yaml").unlink()
+    message = error_of(capsys, "test", "--ckpt_path", str(trained))
+    assert f"{trained}/config.yaml: no such config for the data. Give one with `-c CONFIG`." in message
+
+
+def test_a_command_that_fails_early_leaves_no_empty_folders(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    root = tmp_path / "all/runs"
+    args = ["fit", "-c", str(config), "--trainer.logger", "false", "--trainer.default_root_dir", str(root)]
+    assert "no such folder" in error_of(capsys, *args, "--data.dataset.root", "gone")
+    assert not root.parent.exists()
+    (root / "colors").mkdir(parents=True)
+    assert "no such folder" in error_of(capsys, *args, "--data.dataset.root", "gone")
+    assert [*root.rglob("*")] == [root / "colors"]  # which is the user's
+    main(args)
+    assert len([*root.glob("colors/*/best.ckpt")]) == 1
+
+
 def test_probe_solves_the_head_and_saves_it(run: Callable[..., Path], class_folders: Path, tmp_path: Path) -> None:
     directory = run("probe")
     output = tmp_path / "predictions"
@@ -153,6 +203,31 @@ def test_checkpoint_lies_between_defaults_and_configs(
     assert "model.backbone_lr_ratio: 0.5 in the checkpoint, 0.2 from now on." in said
     assert "model.optimizer.lr: 0.3 in the checkpoint, 0.05 from now on." in said
     assert "hidden" not in said
+
+
+def resolved(capsys: pytest.CaptureFixture, *args: str) -> dict[str, Any]:
+    with pytest.raises(SystemExit, match="0"):
+        main(["fit", *args, "--print_config"])
+    return yaml.safe_load(capsys.readouterr().out)
+
+
+def test_another_class_does_not_get_the_options_of_the_one_before(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "table.yaml").write_text("data: {dataset: {class_path: CsvTable, init_args: {path: t.csv}}}")
+    given = ["-c", str(config), "--model.optimizer", "Adam", "--model.head.loss", "Focal", "--model.schedule", "Step"]
+    for more in (["-c", str(tmp_path / "table.yaml")], ["--data.dataset", "CsvTable", "--data.dataset.path", "t.csv"]):
+        found = resolved(capsys, *given, *more)
+        assert found["data"]["dataset"]["init_args"].items() >= {"path": "t.csv", "root": None}.items()
+        assert found["model"]["init_args"]["optimizer"]["init_args"]["lr"] == 0.001  # of Adam
+        assert found["model"]["init_args"]["backbone"]["name"] == "test_resnet"
+    again = resolved(capsys, *given[:2], "--data.dataset", "visiontasks.data.ImageFolder", "--model.optimizer", "SGD")
+    assert again["data"]["dataset"]["init_args"]["root"] == str(tmp_path / "colors")
+    assert again["model"]["init_args"]["optimizer"]["init_args"]["lr"] == 0.05
+    task = resolved(capsys, *given[:2], "--model", "MultilabelTask")["model"]["init_args"]
+    assert (task["backbone"]["name"], task["optimizer"]["init_args"]["lr"]) == ("test_resnet", 0.05)
+    message = error_of(capsys, "fit", *given[:2], "--data.dataset.root", "x", "--data.dataset", "CsvTable")
+    assert "--data.dataset: give it before --data.dataset.root" in message
 
 
 def test_last_is_the_last_epoch_whether_it_was_better_or_not(class_folders: Path, tmp_path: Path) -> None:
@@ -333,14 +408,14 @@ def test_unknown_command_suggests(capsys: pytest.CaptureFixture) -> None:
 
 
 def test_predict_says_what_it_cannot_read(
-    run: Callable[..., Path], capsys: pytest.CaptureFixture, tmp_path: Path
+    run: Callable[..., Path], class_folders: Path, capsys: pytest.CaptureFixture, tmp_path: Path
 ) -> None:
     checkpoint = str(run("probe") / "last.ckpt")
     (tmp_path / "empty").mkdir()
     output = ["--output", str(tmp_path / "out")]
     assert "no images" in error_of(capsys, "predict", checkpoint, str(tmp_path / "empty"), *output)
     assert "no such file" in error_of(capsys, "predict", checkpoint, "nothing.jpg", *output)
-    assert "not a checkpoint" in error_of(capsys, "predict", str(_foreign(tmp_path)), "nothing.jpg", *output)
+    assert "not a checkpoint" in error_of(capsys, "predict", str(_foreign(tmp_path)), str(class_folders), *output)
     assert not (tmp_path / "out").exists()
 
 

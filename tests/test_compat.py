@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
+from inspect import unwrap
 from pathlib import Path
 from typing import Any
 
@@ -262,3 +263,37 @@ def test_the_hub_asks_nobody(tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError):
             hf_hub_download("nobody/nothing", "file", cache_dir=tmp_path, endpoint="http://127.0.0.1:9")
     assert is_offline_mode() is before
+
+
+class Old:
+    def __init__(self, both: int = 1, old: int = 1) -> None:
+        pass
+
+
+class New(Old):
+    def __init__(self, both: int = 2, new: int = 2) -> None:
+        pass
+
+
+class Kept(Old):
+    def __init__(self, both: int = 3) -> None:
+        pass
+
+
+def test_the_options_of_a_replaced_class_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    from jsonargparse import _typehints
+
+    def parsed(*args: str) -> dict[str, Any]:
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_argument("--one", type=Old, default={"class_path": f"{__name__}.Old"})
+        config = {"one": {"class_path": f"{__name__}.Old", "init_args": {"both": 7, "old": 7}}}
+        return parser.parse_args(list(args), namespace=parser.parse_object(config)).one.init_args.as_dict()
+
+    name = "discard_init_args_on_class_path_change"
+    monkeypatch.setattr(_typehints, name, unwrap(getattr(_typehints, name)))
+    assert parsed(f"--one={__name__}.New") == {"both": 7, "new": 2}  # otherwise nothing needs to be dropped any more
+    compat.forget_options_of_replaced_classes(Kept)
+    assert parsed(f"--one={__name__}.New") == {"both": 2, "new": 2}
+    assert parsed(f"--one={__name__}.New", "--one.both=5") == {"both": 5, "new": 2}
+    assert parsed(f"--one={__name__}.Old", "--one.old=5") == {"both": 7, "old": 5}
+    assert parsed(f"--one={__name__}.Kept") == {"both": 7}

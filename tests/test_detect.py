@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,16 @@ import torch
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.strategies import DDPStrategy
 from onnx import helper
-from PIL import Image
+from PIL import Image, ImageFont
 from pycocotools import mask as rle
 from pycocotools.coco import COCO
 
 import visiontasks
 from visiontasks.callbacks import Results
-from visiontasks.callbacks.panels import Panel, _layers, _picture
+from visiontasks.callbacks.panels import LARGEST, Panel, _cell, _layers, draw_panels
 from visiontasks.callbacks.wandb import _picture as wandb_picture
 from visiontasks.cli import main
-from visiontasks.core.draw import Canvas, object_colors
+from visiontasks.core.draw import PREDICTED, TRUE, Canvas, captioned, object_colors, shortened
 from visiontasks.core.errors import InputError
 from visiontasks.core.files import read_csv
 from visiontasks.core.geometry import box_iou
@@ -227,7 +228,10 @@ def test_panels_and_wandb_have_the_boxes_with_class_and_score() -> None:
     image = np.zeros((64, 64, 3), np.uint8)
     truth, found = make_objects([[4, 30, 24, 50]], [1]), predicted((5, 30, 24, 50, 1, 0.75), (0, 0, 9, 9, 0, 0.1))
     panel = Panel(1.0, image, {"objects": truth}, {"objects": found})
-    assert _picture(panel, SPEC, side_by_side=True).shape == (64, 3 * 64, 3)
+    plain, true, drawn = np.split(_cell(panel, SPEC, True, 64)[:64], 3, axis=1)
+    assert not plain.any()
+    assert (true[40, 4] == object_colors()[1]).all()
+    assert (drawn[40, 5] == object_colors()[1]).all()
     layers = _layers(panel, SPEC)[2]
     assert [(one["label"], one["caption"], one["score"]) for one in layers["target"]["boxes"]] == [(1, "dog", None)]
     (box,) = layers["prediction"]["boxes"]
@@ -236,6 +240,30 @@ def test_panels_and_wandb_have_the_boxes_with_class_and_score() -> None:
     assert [(one["class_id"], one["box_caption"], one["scores"]) for one in logged] == [
         (1, "dog 0.75", {"score": 0.75})
     ]
+
+
+def test_panels_say_what_is_true_and_predicted_below_each_picture() -> None:
+    truth, found = {"label": 0}, {"label": 1, "score": 0.75}
+    lines = ("true: cat", TRUE), ("predicted: dog 0.75", PREDICTED), ("pets/cat.jpg", (0, 0, 0))
+    image = np.full((64, 64, 3), 128, np.uint8)
+    cell = _cell(Panel(1.0, image, truth, found, "pets/cat.jpg"), SPEC, False, 240)
+    np.testing.assert_array_equal(cell, captioned(image, lines, 240))
+    for number, (_, color) in enumerate(lines):
+        line = cell[242 + 15 * number : 257 + 15 * number].reshape(-1, 3)
+        assert (line == color).all(1).any()
+    font = ImageFont.load_default(12)
+    assert shortened("short", 100, font) == "short"
+    long = shortened(f"first{'x' * 100}last", 100, font)
+    assert long.startswith("first")
+    assert long.endswith("last")
+    assert font.getlength(long) <= 100 < font.getlength(f"{long}xx")
+
+
+def test_a_file_of_panels_is_not_too_large() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (16, 240, 240, 3), dtype=np.uint8)
+    content = draw_panels([Panel(1.0, image, {"label": 0}, {"label": 1}) for image in noise], SPEC, False, [])
+    assert LARGEST / 2 < len(content) <= LARGEST
+    assert Image.open(BytesIO(content)).width == 4 * 200 + 12
 
 
 # figures

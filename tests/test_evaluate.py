@@ -172,6 +172,9 @@ def test_the_command_writes_one_model(shapes_checkpoints: dict[str, Path], tmp_p
     assert next(float(row["baseline"]) for row in whole if row["metric"] == "accuracy") < 0.6
     content = json.loads((tmp_path / "evaluation.json").read_text(), parse_constant=lambda name: pytest.fail(name))
     assert (content["split"], content["images"], len(content["figures"])) == ("test", 12, len(found))
+    main(["evaluate", str(shapes_checkpoints["all"]), "--output", str(tmp_path), "--draws", "5", "--split", "val"])
+    assert capsys.readouterr().out.endswith(f"written to {tmp_path}-1\n")
+    assert rows(tmp_path) == found
 
 
 def test_the_command_compares_two(shapes_checkpoints: dict[str, Path], tmp_path: Path, capsys: Any) -> None:

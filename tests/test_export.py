@@ -27,7 +27,7 @@ from visiontasks.export.gate import compare
 from visiontasks.export.graph import OutputGraph, describe_graph, write_onnx, write_pt2
 from visiontasks.models import Backbone, FCNHead
 from visiontasks.predict import Predictor
-from visiontasks.predict.sources import find_sources
+from visiontasks.predict.find import find_sources
 from visiontasks.predict.torch_network import TorchNetwork
 from visiontasks.tasks import RegressionTask, SegmentationTask
 from visiontasks.tasks.restore import restore_task

@@ -21,7 +21,7 @@ from visiontasks.core.errors import InputError
 from visiontasks.core.headers import MAX_PIXELS, has_pages
 from visiontasks.core.images import decode_image, read_image, read_size
 from visiontasks.data.masks import MaskEncoding
-from visiontasks.predict.sources import find_sources
+from visiontasks.predict.find import find_sources
 
 YS, XS = np.mgrid[:24, :36]
 COLOR = np.stack([XS * 7, YS * 10, 255 - XS * 3 - YS * 4], -1).astype(np.uint8)  # smooth: JPEG keeps it nearly

@@ -338,7 +338,8 @@ def test_localization_learns_shapes_and_counts_what_is_right(tmp_path: Path) -> 
     worst = batch["image"][int(np.argmax(losses))].permute(1, 2, 0)
     np.testing.assert_array_equal(panels.worst[0].image, worst)
     for stage in ("val", "test"):
-        assert np.asarray(Image.open(tmp_path / f"{stage}_panels.png")).shape == (68, 140, 3)
+        assert np.asarray(Image.open(tmp_path / f"{stage}_panels.png")).shape == (2 * (240 + 49) + 4, 4 * 240 + 12, 3)
+    assert panels.worst[0].name == data.dataset("test").name(int(np.argmax(losses)))
 
 
 def test_half_of_the_boxes_may_be_missing(tmp_path: Path) -> None:

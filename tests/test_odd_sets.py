@@ -36,7 +36,7 @@ from visiontasks.data import (
 from visiontasks.data.datasets.base import check_class_names
 from visiontasks.data.datasets.copies import same_files
 from visiontasks.data.splits import MissingSplit, split_of
-from visiontasks.predict.sources import find_sources
+from visiontasks.predict.find import find_sources
 
 ALL = Splits(val=0.0)
 BOX = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>7</ymax></bndbox>"

@@ -13,7 +13,7 @@ import pytest
 from visiontasks.cli import main
 from visiontasks.core.errors import InputError
 from visiontasks.core.files import read_csv, write_csv
-from visiontasks.core.outputs import RECORD, OutputFolder
+from visiontasks.core.outputs import RECORD, OutputFolder, new_results
 
 NAMES = ("table.csv", "masks/[0-9]*_*.png")
 
@@ -35,6 +35,20 @@ def test_only_what_an_earlier_run_wrote_is_removed(tmp_path: Path) -> None:
     assert files(tmp_path) == [RECORD, "masks/mine.png", "other.txt"]
     write(OutputFolder(tmp_path, *NAMES), "table.csv", "other.txt", "masks/2_c.png")
     assert files(tmp_path) == [RECORD, "masks/2_c.png", "masks/mine.png", "other.txt", "table.csv"]
+
+
+def test_new_results_never_replace_earlier_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in ("", "-1", "-2"):
+        folder = new_results(tmp_path / "out", "table.csv")
+        assert folder.path == tmp_path / f"out{number}"
+        write(folder, "table.csv")
+    (tmp_path / "out-1/table.csv").unlink()
+    assert new_results(tmp_path / "out", "table.csv").path == tmp_path / "out-1"
+    monkeypatch.chdir(tmp_path / "out")
+    assert new_results(Path(), "table.csv").path == tmp_path / "out-1"
+    (tmp_path / "out-1/table.csv").write_text("mine")
+    with pytest.raises(InputError, match="no earlier run wrote it"):
+        new_results(Path(), "table.csv")
 
 
 def edit(path: Path) -> None:

@@ -13,6 +13,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,8 @@ from visiontasks.data import Splits
 from visiontasks.data.datasets import CocoBoxes
 from visiontasks.predict import Predictor
 from visiontasks.predict.augmentation import TestTimeAugmentation
-from visiontasks.predict.sources import find_sources, given_sources
+from visiontasks.predict.find import find_sources
+from visiontasks.predict.sources import given_sources
 from visiontasks.targets.mask import restore_mask
 from visiontasks.targets.sample import Outputs, predict_samples
 
@@ -77,7 +79,8 @@ def touch(folder: Path, *files: str) -> list[Path]:
 
 
 def test_a_folder_is_listed_in_string_order_and_a_file_is_itself(tmp_path: Path) -> None:
-    touch(tmp_path, "b/2.jpg", "b/10.JPG", "b/c/1.tiff", "b/notes.txt", "b/.hidden.png", "z.webp", "raw.data")
+    touch(tmp_path, "b/2.jpg", "b/10.JPG", "b/c/1.tiff", "b/notes.txt", "b/.hidden.png", "z.webp")
+    Image.new("RGB", (4, 4)).save(tmp_path / "raw.data", "PNG")
     (tmp_path / "b" / "folder.png").mkdir()
     found = find_sources([str(tmp_path / "z.webp"), tmp_path / "b", tmp_path / "raw.data"])
     assert found.paths == [tmp_path / name for name in ("z.webp", "b/10.JPG", "b/2.jpg", "b/c/1.tiff", "raw.data")]
@@ -122,6 +125,22 @@ def test_a_dash_reads_paths_from_standard_input(tmp_path: Path, monkeypatch: pyt
     (path,) = touch(tmp_path, "a.png")
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(f"{path}\n".encode())))
     assert find_sources(["-"]).paths == [path]
+
+
+def test_a_named_file_that_is_no_image_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    touch(tmp_path, "photos.zip", "a.docx", "set/a.tar.gz", "set/b.txt", "photo.heic")
+    message = r"photos\.zip: an archive, not an image\. Unpack it, and give the folder\.$"
+    with pytest.raises(InputError, match=message):
+        find_sources([tmp_path / "photos.zip"])
+    with pytest.raises(InputError, match=r"a\.docx: not an image \(\.jpg, .*\)\. Convert it, or leave it out\.$"):
+        find_sources([tmp_path / "a.docx"])
+    with pytest.raises(InputError, match=r"photo\.heic: not an image \(\.jpg"):
+        find_sources([tmp_path / "photo.heic"])
+    with pytest.raises(InputError, match=r"a\.docx: not an image .* Neither are \S+photo\.heic, \S+photos\.zip\.$"):
+        find_sources([f"{tmp_path}/*.*"])
+    with pytest.raises(InputError, match=r"set: no images \(.*\) in this folder\. Unpack \S+/set/a\.tar\.gz\.$"):
+        find_sources([tmp_path / "set"])
+    assert find_sources([tmp_path / "photos.zip"], missing=True).count() == 1  # left out when it is read
 
 
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
@@ -413,6 +432,58 @@ def test_another_run_into_the_same_folder_leaves_nothing_of_the_first(
     ]
     assert not list((tmp_path / "out/overlays").iterdir())
     assert {path.name for path in (tmp_path / "out/masks").iterdir()} == {"mine.png", f"00000_{'x' * 100}.png"}
+
+
+def test_masks_get_the_names_of_their_images_and_the_given_values(
+    predict: Any, shapes_checkpoints: dict[str, Path], tmp_path: Path, capsys: Any
+) -> None:
+    first, second, third, *_ = sorted(shapes_checkpoints["photos"].iterdir())
+    for photo, name in ((first, "in/a/x.y.png"), (second, "in/b/x.png"), (third, "else/[z].png")):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(photo.read_bytes())
+    sources, values = (tmp_path / "in", tmp_path / "else/[z].png"), [0, 50, 100, 150, 255]
+    plain = predict(*sources, model="mask", output="plain")
+    kept = ["--keep_names", "--mask_values", *values]
+    rows = predict(*sources, *kept, model="mask")
+    assert [row["mask"] for row in rows] == ["masks/a/x.y.png", "masks/b/x.png", "masks/[z].png"]
+    for row, before in zip(rows, plain, strict=True):
+        with (
+            Image.open(tmp_path / "out" / row["mask"]) as mask,
+            Image.open(tmp_path / "plain" / before["mask"]) as same,
+        ):
+            assert (mask.mode, same.mode) == ("L", "P")
+            np.testing.assert_array_equal(np.asarray(mask), np.array(values)[np.asarray(same)])
+    predict(f"{tmp_path}/in/*/x.png", "--keep_names", model="mask")  # leaves nothing of the run before
+    assert list((tmp_path / "out/masks").rglob("*.png")) == [tmp_path / "out/masks/b/x.png"]
+    (tmp_path / "out/masks/b/x.png").write_text("mine")
+    message = error_of(capsys, partial(predict, model="mask"), tmp_path / "in", "--keep_names")
+    assert f"{tmp_path}/out/masks/b/x.png: would be replaced, but no earlier run wrote it" in message
+    Image.new("RGB", (40, 40)).save(tmp_path / "in/b/x.jpg")
+    message = error_of(capsys, partial(predict, model="mask"), tmp_path / "in", "--keep_names")
+    assert f"{tmp_path}/in/b/x.jpg and {tmp_path}/in/b/x.png would get the same name." in message
+    message = error_of(capsys, partial(predict, model="mask"), first, "--mask_values", 0, 255)
+    assert (
+        "--mask_values: found 0, 255; expected a number from 0 to 255 for each of the 5 classes: background, "
+        in message
+    )
+    message = error_of(capsys, partial(predict, model="label"), first, "--keep_names")
+    assert "--keep_names: it is for masks, and" in message
+
+
+def test_the_place_of_an_image_is_below_what_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, "set/a/1.jpg", "set/b/2.jpg", "3.jpg")
+    (tmp_path / "set/list.txt").write_text("a/1.jpg\n../3.jpg\n")
+    monkeypatch.chdir(tmp_path)
+    for given, places in {
+        "set": ["a/1", "b/2"],
+        "set/../set": ["a/1", "b/2"],
+        "set/*/*.jpg": ["a/1", "b/2"],
+        "**/*.jpg": ["3", "set/a/1", "set/b/2"],
+        "set/list.txt": ["a/1", "3"],
+        "set/a/1.jpg": ["1"],
+    }.items():
+        assert find_sources([given]).places() == places
+    assert [source.place for source in find_sources([tmp_path / "set"])] == ["a/1", "b/2"]
 
 
 def test_a_folder_that_cannot_be_written_to_is_named(predict: Any, capsys: Any, shapes_checkpoints: Any) -> None:

@@ -421,8 +421,8 @@ def test_segmentation_learns_photos_and_counts_what_is_right(tmp_path: Path, res
     np.testing.assert_allclose(worst, sorted(losses)[:0:-1], rtol=1e-3)
     for stage in ("val", "test"):  # two in a row, each three pictures wide, and a legend below
         height, width, _ = np.asarray(Image.open(tmp_path / f"{stage}_panels.png")).shape
-        assert width == 2 * 3 * 64 + 4
-        assert height > 3 * 64 + 2 * 4
+        assert width == 2 * 3 * 240 + 4
+        assert height > 3 * 240 + 2 * 4
 
 
 @pytest.mark.parametrize("resize", ["stretch", "letterbox"])

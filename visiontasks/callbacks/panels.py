@@ -1,5 +1,7 @@
 """Pictures of the images with the highest loss."""
 
+from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,31 +11,37 @@ from lightning.pytorch import Callback, Trainer
 from PIL import Image
 
 from visiontasks.callbacks.wandb import log_boxes_and_masks
-from visiontasks.core.draw import PREDICTED, TRUE, Canvas, grid, legend, object_colors
+from visiontasks.core.draw import PREDICTED, TRUE, Canvas, captioned, grid, legend, object_colors
 from visiontasks.core.files import atomic_write
 from visiontasks.core.geometry import Frame
 from visiontasks.core.sample import Batch, Sample
 from visiontasks.models.heads.base import Stage
 from visiontasks.targets import find_target, names_of
-from visiontasks.targets.sample import draw_on, draw_sample, predict_sample
+from visiontasks.targets.sample import draw_on, predict_sample
 from visiontasks.tasks.figures import split_of
+
+LARGEST = 2_000_000  # bytes of a file
+WIDTHS = (240, 200, 160, 120, 80, 60)  # of a picture in pixels; the first that makes the file small enough
+INK = (0, 0, 0)
 
 
 class Panel(NamedTuple):
-    """An image as the network sees it, with its loss, target and prediction (in pixels of this image)."""
+    """An image as the network sees it, with its loss, target and prediction (in pixels of this image), and its name."""
 
     loss: float
     image: np.ndarray
     target: Sample
     prediction: Sample
+    name: str = ""
 
 
 class Panels(Callback):
     """Draws the worst images of the last validation or of a test, with target (green) and prediction (vermilion).
 
-    They are images of the first process as the network sees them, sorted by the loss of the first head. With masks or
-    several objects, the image, its target and its prediction are side by side, with a legend below. The files are
-    `val_panels.png` and `test_panels.png`; W&B can switch boxes and masks on and off.
+    They are images of the first process as the network sees them, sorted by the loss of the first head. Below each are
+    its target and prediction in words, and the name of its file. With masks or several objects, the image, its target
+    and its prediction are side by side, with a legend of the classes at the end. The files are `val_panels.png` and
+    `test_panels.png`, of 2 MB at most; W&B can switch boxes and masks on and off.
 
     Args:
         directory: Folder of the pictures; if not given, none is written.
@@ -53,7 +61,7 @@ class Panels(Callback):
         self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         if trainer.is_global_zero:
-            self._keep(pl_module, outputs, batch)
+            self._keep(trainer, pl_module, outputs, batch)
 
     on_test_batch_end = on_validation_batch_end
 
@@ -68,12 +76,14 @@ class Panels(Callback):
         self._show(trainer, pl_module, "test")
 
     @torch.no_grad()
-    def _keep(self, task: Any, outputs: dict[str, Any], batch: Batch) -> None:
+    def _keep(self, trainer: Trainer, task: Any, outputs: dict[str, Any], batch: Batch) -> None:
         key, head = next(iter(task.heads.items()))
         losses = [float(head.loss(outputs[key][i : i + 1], batch[key][i : i + 1])) for i in range(len(batch["index"]))]
         limit = self.worst[-1].loss if len(self.worst) == self.count else 0.0
         chosen = [i for i in np.argsort(losses)[::-1][: self.count].tolist() if losses[i] > limit]
-        self.worst += [_panel(task, outputs, batch, i, losses[i]) for i in chosen]
+        panels = [_panel(task, outputs, batch, i, losses[i]) for i in chosen]
+        names = _names(trainer, batch["index"][chosen].tolist())
+        self.worst += [panel._replace(name=name) for panel, name in zip(panels, names, strict=True)]
         self.worst = sorted(self.worst, key=lambda panel: -panel.loss)[: self.count]
 
     def _show(self, trainer: Trainer, task: Any, stage: Stage) -> None:
@@ -82,12 +92,10 @@ class Panels(Callback):
         dense, many = ([key for key in task.heads if getattr(find_target(key), part)] for part in ("dense", "columns"))
         names = [name for key in dense for name in names_of(task.spec, key)]
         if self.directory:
-            apart = bool(dense or many)
-            sheet = grid([_picture(panel, task.spec, apart) for panel in self.worst], columns=2 if apart else 4)
-            parts = [sheet, *([legend(names, sheet.shape[1])] if dense else [])]
-            parts += [legend(names_of(task.spec, key), sheet.shape[1], object_colors()) for key in many]
+            legends = [(names, None)] if dense else []
+            legends += [(names_of(task.spec, key), object_colors()) for key in many]
             with atomic_write(Path(self.directory, f"{stage}_panels.png")) as part:
-                Image.fromarray(np.concatenate(parts)).save(part, "PNG")
+                part.write_bytes(draw_panels(self.worst, task.spec, bool(dense or many), legends))
         rows = (_layers(panel, task.spec) for panel in self.worst)
         log_boxes_and_masks(
             trainer.loggers, f"{split_of(trainer, stage)}/panels", rows, task.spec.get("class_names", []), names
@@ -105,14 +113,51 @@ def _panel(task: Any, outputs: dict[str, Any], batch: Batch, number: int, loss: 
     return Panel(loss, image, target, predict_sample(found, Frame(*size, size), task.spec))
 
 
-def _picture(panel: Panel, spec: dict[str, Any], side_by_side: bool) -> np.ndarray:
-    """Draws target and prediction on the image, or side by side with it."""
-    if side_by_side:
-        pairs = ((panel.target, TRUE), (panel.prediction, PREDICTED))
-        return np.hstack([panel.image, *(draw_sample(panel.image, part, spec, color) for part, color in pairs)])
-    canvas = Canvas(panel.image, TRUE)
-    draw_on(canvas, panel.target, spec)
-    return draw_sample(canvas.picture(caption=False), panel.prediction, spec)
+def _names(trainer: Trainer, indices: list[int]) -> list[str]:
+    """Returns the file names of images of the split that is evaluated, each with its folder."""
+    data = getattr(trainer, "datamodule", None)
+    if data is None:
+        return [str(index) for index in indices]
+    dataset = data.dataset("test" if trainer.testing else "val")
+    return ["/".join(Path(dataset.name(index)).parts[-2:]) for index in indices]
+
+
+def draw_panels(panels: Sequence[Panel], spec: dict[str, Any], apart: bool, legends: Sequence[tuple]) -> bytes:
+    """Draws panels in rows, with legends of names and colors below, as a PNG file that is not too large.
+
+    Args:
+        panels: Images of one size.
+        spec: The spec of the model.
+        apart: Draw target and prediction beside the image, not on it.
+        legends: Arguments of `legend`: names and colors.
+    """
+    content = b""
+    for width in WIDTHS:
+        sheet = grid([_cell(panel, spec, apart, width) for panel in panels], columns=2 if apart else 4)
+        parts = [sheet, *(legend(names, sheet.shape[1], colors) for names, colors in legends)]
+        file = BytesIO()
+        Image.fromarray(np.concatenate(parts)).save(file, "PNG")
+        if len(content := file.getvalue()) <= LARGEST:
+            break
+    return content
+
+
+def _cell(panel: Panel, spec: dict[str, Any], apart: bool, width: int) -> np.ndarray:
+    """Draws target and prediction on the image, or side by side with it, above what they are in words."""
+    true = Canvas(panel.image, TRUE)
+    draw_on(true, panel.target, spec)
+    drawn = true.picture(caption=False)
+    found = Canvas(panel.image if apart else drawn, PREDICTED)
+    draw_on(found, panel.prediction, spec)
+    lines = [(panel.name, INK), (_words("true", true.text), TRUE), (_words("predicted", found.text), PREDICTED)]
+    if not apart:
+        return captioned(found.picture(caption=False), [*lines[1:], lines[0]], width)
+    pictures = (panel.image, drawn, found.picture(caption=False))
+    return np.hstack([captioned(one, [line], width) for one, line in zip(pictures, lines, strict=True)])
+
+
+def _words(title: str, text: str) -> str:
+    return f"{title}: {text}" if text else title
 
 
 class _Recorder(Canvas):

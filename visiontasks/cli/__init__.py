@@ -8,8 +8,11 @@ from importlib import import_module
 from typing import NoReturn
 
 import visiontasks
-from visiontasks.cli.arguments import ARGUMENTS, COMMANDS, TRAINING, parse
+from visiontasks.cli.arguments import ARGUMENTS, parse
+from visiontasks.cli.commands import COMMANDS, TRAINING
 from visiontasks.cli.failure import explain, write_report
+from visiontasks.cli.given import check_options, check_training
+from visiontasks.cli.words import check_training_names
 from visiontasks.core.memory import keep_freed_memory
 from visiontasks.core.moved import current_option
 from visiontasks.core.signals import ENDING, Interrupted, end_now, handled
@@ -64,9 +67,14 @@ def main(args: Sequence[str] | None = None) -> None:
 
 def _run(command: str, rest: list[str], verbose: bool | None) -> None:
     options, more = parse(command, rest) if command in ARGUMENTS else (None, [])  # before anything heavy is imported
+    if options:
+        check_options(options)
+    else:
+        check_training_names(command, rest)
+        check_training(command, rest)
     if verbose is not None:  # a command that trains or tests
         import_module("visiontasks.cli.chatter").set_chatter(verbose)
-    if command in ARGUMENTS:
+    if options:
         import_module(f"visiontasks.cli.{command}").main(options, more)
     else:
         rest = ["--help" if argument == "--help_all" else argument for argument in rest]

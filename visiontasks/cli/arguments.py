@@ -1,53 +1,16 @@
-"""Commands and their arguments; nothing heavy is imported here, so that `--help` is quick."""
+"""The arguments of the commands; nothing heavy is imported here, so that `--help` is quick."""
 
 import argparse
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from visiontasks.cli.commands import COMMANDS
 from visiontasks.cli.configs import find_config
-
-COMMANDS = {  # the text before the colon is the description of the command
-    "init": "Look at a folder of images and write a config that trains on it: init FOLDER",
-    "fit": "Train a model: fit -c configs/quickstart.yaml",
-    "validate": "Compute metrics on the validation split: validate -c CONFIG --ckpt_path CHECKPOINT",
-    "test": "Compute metrics on the test split, also per class: test -c CONFIG --ckpt_path CHECKPOINT",
-    "probe": "Solve the heads in closed form on the frozen backbone, in one pass: probe -c CONFIG",
-    "preview": "Draw augmented training images with their targets: preview -c CONFIG",
-    "lr_find": "Try rising learning rates and report where the loss falls fastest: lr_find -c CONFIG",
-    "study": "Train several configs in turn and compare them: study STUDY.yaml",
-    "inspect": "Look inside a network: inspect layers|features|filters|maximize|attack|explain CHECKPOINT_OR_CONFIG",
-    "predict": "Predict images with a trained model: predict MODEL FILE_OR_FOLDER... --output DIR",
-    "evaluate": "Compute metrics with intervals for one model, or compare two: evaluate MODEL [MODEL] -c CONFIG",
-    "export": "Write a checkpoint as one file and check its predictions: export CHECKPOINT --format onnx|pt2",
-    "detect": "Find all objects with a model trained on Windows, or predict: detect CHECKPOINT FILE... --output DIR",
-    "configs": "List the configs that are installed with the package, or copy one: configs --copy NAME",
-}
-
-
-TRAINING = """usage: visiontasks {command} -c CONFIG [-c CONFIG ...] [--KEY VALUE ...]
-
-{description}.
-
-Every key of a config is also an argument. Later files and arguments override earlier ones. The most important keys:
-
-  -c, --config FILE            a config, such as configs/classification/folder.yaml
-  --ckpt_path FILE             the checkpoint to resume or to test
-  --data.dataset.root PATH     the folder of the images
-  --data.image_size, --data.batch_size, --data.augment, --data.num_workers
-  --model.backbone.name NAME   any network of timm
-  --model.backbone.pretrained  true, bundled, false or a file of weights
-  --model.optimizer.lr, --model.schedule, --model.weights
-  --trainer.max_epochs, --trainer.devices, --trainer.precision, --trainer.logger false
-  --early_stopping, --seed_everything, --imports MODULE
-
-  --data.dataset.help CLASS, --model.help CLASS   explain the keys of a class
-  --print_config               print the complete config
-  --help_all                   list every key with its type and default, which takes some seconds
-  -v, --verbose                also show what Lightning and W&B say about themselves
-  --debug                      show the traceback of an error
-"""
+from visiontasks.cli.words import check_names
+from visiontasks.core.compat import option_names
+from visiontasks.core.errors import InputError
 
 
 def at_least(minimum: int) -> Callable[[str], int]:
@@ -90,7 +53,7 @@ COMMON: dict[str, dict[str, Any]] = {
     },
     "--tta": {"nargs": "+", "default": [], "metavar": "VIEW"},
 }
-CHECKPOINT = "best.ckpt or last.ckpt of a run"
+CHECKPOINT = "the directory of a run, or best.ckpt or last.ckpt in it"
 CONFIG_BESIDE = "config of the data (default: the data section of config.yaml in the folder of the model)"
 CHANGES_DATA = "All other arguments change the data of the config, such as --data.dataset.root PATH."
 CHANGES_CONFIG = "All other arguments change the config, such as --data.image_size 64, --trainer.default_root_dir DIR."
@@ -104,6 +67,10 @@ class Arguments(argparse.ArgumentParser):
         for name in names:
             self.add_argument(name, **COMMON[name], **changes)
 
+    def error(self, message: str) -> NoReturn:
+        command = self.prog.removeprefix("visiontasks ")
+        raise InputError(f"{command}: {message.rstrip('.')}. `{self.prog} --help` lists the arguments.")
+
 
 def parse(command: str, args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """Parses the arguments of a command, and returns those that change a config as they are."""
@@ -112,6 +79,7 @@ def parse(command: str, args: Sequence[str]) -> tuple[argparse.Namespace, list[s
     parser = Arguments(prog=f"visiontasks {command}", description=f"{description}.", epilog=epilog, allow_abbrev=False)
     add(parser)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    check_names(command, args, option_names(parser))
     options, more = parser.parse_known_args(args)
     if more and epilog is None:
         parser.error(f"unrecognized arguments: {' '.join(more)}")
@@ -127,6 +95,9 @@ def _predict(parser: Arguments) -> None:
     add("--probabilities", action="store_true", help="also write the probability of every class")
     add("--overlays", action="store_true", help="draw each prediction on its image, in overlays/")
     add("--yolo", action="store_true", help="also write objects in the format of YOLO, in labels/")
+    values = "values of the pixels of each class in written masks, such as 0 255 (default: class indices)"
+    add("--mask_values", type=at_least(0), nargs="+", metavar="VALUE", help=values)
+    add("--keep_names", action="store_true", help="name masks exactly like their images, in the same folders")
     add("--num_workers", type=at_least(0), default=1, help="number of threads that read images (default: 1)")
     add("--every", type=at_least(1), default=1, help="use every n-th frame of a video (default: 1)")
     add("--skip_errors", action="store_true", help="skip what cannot be read, and list it")
@@ -136,7 +107,7 @@ def _predict(parser: Arguments) -> None:
 
 def _evaluate(parser: Arguments) -> None:
     add = parser.add_argument
-    add("model", nargs="+", help="one or two checkpoints or exported files")
+    add("model", nargs="+", help="one or two run directories, checkpoints or exported files")
     add("-c", "--config", type=find_config, help=CONFIG_BESIDE)
     add("--split", choices=("val", "test"), default="test", help="(default: test, or val if there is no test split)")
     add("--output", type=Path, help="folder for the tables (default: evaluation/ in the folder of the model)")
@@ -183,7 +154,7 @@ def _inspect(parser: Arguments) -> None:
         options: dict[str, Any] = {"description": text, "epilog": parser.epilog, "allow_abbrev": False}
         new: Arguments = parts.add_parser(name, help=text, **options)
         new.set_defaults(images=images)
-        new.add_argument("model", type=find_config, help="a checkpoint, or a config (.yaml)")
+        new.add_argument("model", type=find_config, help="a run directory, a checkpoint, or a config (.yaml)")
         if images:
             new.add_argument("source", nargs="*", help="images or folders (default: the validation set of the config)")
             new.add_argument("--count", type=at_least(1), default=8, help="number of validation images (default: 8)")
@@ -242,9 +213,3 @@ ARGUMENTS: dict[str, tuple[Callable[[Arguments], None], str | None]] = {
     "init": (_init, None),
     "configs": (_configs, None),
 }
-
-
-def values_of(args: Sequence[str], *names: str) -> list[str]:
-    """Returns the values of `--name value` and `--name=value`, without a parser."""
-    pairs = ((*arg.partition("=")[::2], after) for arg, after in zip(args, [*args, ""][1:], strict=True))
-    return [own or after for name, own, after in pairs if name in names]

@@ -22,6 +22,11 @@ def installed() -> Path:
     return inside if inside.is_dir() else PACKAGE.parent / "configs"
 
 
+def installed_names() -> list[str]:
+    """Returns the short names of the installed configs."""
+    return sorted(file.relative_to(installed()).as_posix() for file in installed().rglob("*.yaml"))
+
+
 def find_config(name: str) -> Path:
     """Returns the path of a config: a file of the user, or else the installed config of this name.
 
@@ -77,8 +82,7 @@ def main(options: argparse.Namespace, more: Sequence[str]) -> None:
     if options.copy:
         print(*copy_config(options.copy, Path()), sep="\n")
         return
-    names = {file.relative_to(installed()).as_posix(): file for file in sorted(installed().rglob("*.yaml"))}
-    shown = {name: _described(file) for name, file in names.items() if not name.startswith(PARTS)}
+    shown = {name: _described(installed() / name) for name in installed_names() if not name.startswith(PARTS)}
     width = max(map(len, shown)) + 2
     for name, text in shown.items():
         print(f"{name:{width}}{textwrap.shorten(text, WIDTH - width, placeholder=' ...')}".rstrip())

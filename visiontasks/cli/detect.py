@@ -23,7 +23,6 @@ from visiontasks.core.progress import track
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.data.datasets.windows import BACKGROUND
 from visiontasks.predict.sliding import Detector
-from visiontasks.predict.sources import find_sources
 from visiontasks.predict.torch_network import find_device
 from visiontasks.targets.sample import draw_sample, rows_of
 from visiontasks.tasks.restore import restore_task
@@ -85,11 +84,13 @@ def predict_objects(options: argparse.Namespace) -> None:
         raise InputError(
             f"detect: {options.checkpoint} was trained on whole images, without windows. Leave out --scales and --iou."
         )
-    args = [options.checkpoint, *options.source, "--output", str(options.output), "--device", options.device]
+    args = [options.checkpoint, "-", "--output", str(options.output), "--device", options.device]
     args += [f"--imports={module}" for module in options.imports]
     args += [] if options.threshold is None else ["--threshold", str(options.threshold)]
     print(f"{options.checkpoint} was trained on whole images: this is `visiontasks predict --overlays`.")
-    predict.main(*parse("predict", [*args, "--overlays"]))
+    chosen, more = parse("predict", [*args, "--overlays"])
+    chosen.source = options.source
+    predict.main(chosen, more)
 
 
 def main(options: argparse.Namespace, more: Sequence[str]) -> None:
@@ -100,7 +101,7 @@ def main(options: argparse.Namespace, more: Sequence[str]) -> None:
         return
     given = {name: getattr(options, name) for name in ("scales", "threshold", "iou")}
     detector = Detector(task, **{name: value for name, value in given.items() if value is not None})
-    sources = find_sources(options.source)
+    sources = options.source
     folder = OutputFolder(options.output, "detections.csv", "overlays/[0-9]*_*.png")
     shown = track(sources, "Detecting", sources.count())
     images = ((source.name, source.read(*reading(task.spec))) for source in shown)

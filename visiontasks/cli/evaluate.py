@@ -8,8 +8,10 @@ from visiontasks.cli.imports import import_modules, trust_of
 from visiontasks.cli.opening import open_data
 from visiontasks.core.errors import InputError
 from visiontasks.core.files import write_csv, write_json
-from visiontasks.core.outputs import OutputFolder
+from visiontasks.core.lock import lock
+from visiontasks.core.outputs import OutputFolder, new_results
 from visiontasks.core.tables import print_table, shown
+from visiontasks.data import VisionDataModule
 from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.data.splits import MissingSplit
 from visiontasks.evaluate import Counts, bootstrap, count, count_baseline, describe_intervals
@@ -26,11 +28,20 @@ def main(options: argparse.Namespace, more: Sequence[str]) -> None:
     first, trust = Path(options.model[0]), import_modules(options.imports)
     data = open_data(options.config or first.parent / "config.yaml", more, options.config is None, trust)
     try:
-        split, dataset = options.split, data.dataset(options.split)
+        split = options.split
+        data.dataset(split)
     except MissingSplit as missing:
         print(f"No test split ({missing}) Evaluating on val instead.")
-        split, dataset = "val", data.dataset("val")
-    folder = OutputFolder(options.output or first.parent / "evaluation", "evaluation.csv", "evaluation.json")
+        split = "val"
+    folder = new_results(options.output or first.parent / "evaluation", "evaluation.csv", "evaluation.json")
+    with lock(folder.path):
+        write_evaluation(folder, options, data, split)
+    print(f"written to {folder.path}")
+
+
+def write_evaluation(folder: OutputFolder, options: argparse.Namespace, data: VisionDataModule, split: str) -> None:
+    """Predicts a split, and writes and prints the metrics."""
+    dataset = data.dataset(split)
     how = {"batch_size": options.batch_size, "tile": options.tile}
     how_open = {"device": options.device, "threshold": options.threshold}
     models = [Predictor.open(path, trust_of(options, path), **how_open) for path in options.model]
@@ -51,7 +62,6 @@ def main(options: argparse.Namespace, more: Sequence[str]) -> None:
         write_json(path, {**about, "intervals": intervals, "figures": rows})
     _print(rows, f"{split}, {len(dataset)} images")
     print(intervals)
-    print(f"written to {folder.path}")
 
 
 def figure_rows(

@@ -9,7 +9,6 @@ from visiontasks.cli.opening import open_data
 from visiontasks.core.errors import InputError
 from visiontasks.core.serialize import Trusted
 from visiontasks.export.exported import Exported, ValidationImages, dataset_sources, export
-from visiontasks.predict.sources import find_sources
 
 
 def main(options: argparse.Namespace, more: Sequence[str]) -> None:
@@ -23,7 +22,7 @@ def main(options: argparse.Namespace, more: Sequence[str]) -> None:
 
 
 def _validation_images(options: argparse.Namespace, more: Sequence[str], trust: Trusted) -> ValidationImages:
-    samples = find_sources(options.samples) if options.samples else None
+    samples = options.samples
     if samples and not (options.resize or options.int8):
         if more:
             raise InputError(f"export: unrecognized arguments: {' '.join(more)}.")

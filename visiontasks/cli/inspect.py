@@ -30,7 +30,6 @@ from visiontasks.inspect.explain import choose_object, draw_heat, explain
 from visiontasks.inspect.features import draw_filters, draw_maps, features, filters, find_layer
 from visiontasks.inspect.layers import layers
 from visiontasks.inspect.maximize import maximize
-from visiontasks.predict.sources import find_sources
 from visiontasks.targets import names_of
 from visiontasks.targets.sample import draw_sample, predict_sample
 from visiontasks.tasks import VisionTask
@@ -50,7 +49,7 @@ class Opened(NamedTuple):
     def images(self, options: Any) -> Iterable[tuple[str, Tensor]]:
         """Yields name and pixels, uint8 (1, 3, H, W), of each given image, or else the first of the validation set."""
         if options.source:
-            for source in find_sources(options.source):
+            for source in options.source:
                 pixels = source.read(*reading(self.task.spec))
                 image = torch.from_numpy(to_picture(pixels, self.task.spec)).permute(2, 0, 1)
                 yield Path(source.name).stem, image[None]

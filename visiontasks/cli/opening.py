@@ -32,13 +32,18 @@ def open_data(config: Path, more: Sequence[str] = (), beside: bool = False, trus
     Raises:
         InputError: The file, a key or an argument is wrong.
     """
+    return _open({"data": read_data(config, beside, trust)}, more).data
+
+
+def read_data(config: Path, beside: bool = False, trust: Trusted = ()) -> dict[str, Any]:
+    """Returns the section `data` of a config; see `open_data`."""
     section = _read(config, beside).get("data")
     if not isinstance(section, dict):
         raise InputError(f"{config}: no section `data`; expected a config of `fit`.")
     if beside:
         whole = {"class_path": public_path(VisionDataModule), "init_args": section}
         section = check(whole, VisionDataModule, data_classes(trust), f"{config}: data")["init_args"]
-    return _open({"data": section}, more).data
+    return section
 
 
 def open_task(config: Path, more: Sequence[str] = ()) -> tuple[VisionTask, VisionDataModule, Path]:

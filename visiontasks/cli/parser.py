@@ -10,8 +10,9 @@ import yaml
 from jsonargparse import get_loader, set_loader, set_parsing_settings
 from lightning.pytorch.cli import LightningArgumentParser
 
+from visiontasks.cli.given import check_file
 from visiontasks.core.bounded import check_yaml
-from visiontasks.core.compat import option_names
+from visiontasks.core.compat import forget_options_of_replaced_classes, option_names
 from visiontasks.core.errors import InputError
 from visiontasks.core.moved import current
 from visiontasks.data import VisionDataset
@@ -105,8 +106,7 @@ def _included(value: Any, above: tuple[Path, ...]) -> Any:
 
 def read_yaml(path: Path) -> Any:
     """Reads a YAML file by `load_yaml`; raises an InputError if it is missing or not YAML."""
-    if not _is_file(path):
-        raise InputError(f"{path}: {'not a regular file' if os.path.exists(path) else 'no such file'}.")
+    check_file(path)
     try:
         return load_yaml(path.read_text("utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, InputError) as error:
@@ -128,6 +128,7 @@ def load_yaml(text: str) -> Any:
 
 _plain_yaml = get_loader("yaml")
 set_loader("yaml", load_yaml, exceptions=(yaml.YAMLError,))
+forget_options_of_replaced_classes(VisionTask)  # tasks share backbone, optimizer and schedule
 set_parsing_settings(config_read_mode_fsspec_enabled=False)  # Lightning lets `-c http://...` fetch a config
 
 

@@ -13,7 +13,7 @@ from visiontasks.core.images import shown
 from visiontasks.core.lock import lock
 from visiontasks.core.progress import track
 from visiontasks.predict.predictor import Predictions, Predictor
-from visiontasks.predict.sources import Skipped, Sources, Unreadable, find_sources
+from visiontasks.predict.sources import Skipped, Sources, Unreadable
 from visiontasks.predict.writer import PredictionWriter
 
 SKIPPED = 3  # exit status if some images could not be read
@@ -21,18 +21,25 @@ MANY = 10  # names in an error
 
 
 def main(options: argparse.Namespace, more: Sequence[str]) -> None:
-    """Predicts images and writes the predictions; exits with status 3 if `--skip_errors` left an image out."""
+    """Predicts the `Sources` in `options` and writes the predictions; exits with status 3 if `--skip_errors` left one
+    out."""
     pretrained = True if options.pretrained == "true" else options.pretrained
     trust = trust_of(options, options.model)
     predictor = Predictor.open(options.model, trust, options.device, pretrained, options.threshold)
     if options.tile is not None:
         predictor.check_tile(options.tile)
-    sources = find_sources(options.source, options.every, missing=options.skip_errors)
+    for name in ("mask_values", "keep_names"):
+        if getattr(options, name) and "mask" not in predictor.network.keys:
+            keys = ", ".join(predictor.network.keys)
+            raise InputError(f"--{name}: it is for masks, and {options.model} predicts {keys}. Leave it out.")
+    sources = options.source
+    places = sources.places() if options.keep_names else None
     skipped: list[Skipped] = []
     how = (options.batch_size, options.num_workers, options.tile, options.tta, skipped if options.skip_errors else None)
     make_folder(options.output)
     with lock(options.output):
-        writer = PredictionWriter(options.output, predictor.spec, options.probabilities, options.overlays, options.yolo)
+        also = (options.probabilities, options.overlays, options.yolo, options.mask_values, places)
+        writer = PredictionWriter(options.output, predictor.spec, *also)
         predictions = predictor.stream(sources, *how)
         if not options.skip_errors:
             predictions = naming_all(predictions, sources, predictor.spec.get("page"), options.output, skipped)

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 
-from visiontasks.cli.arguments import values_of
+from visiontasks.cli.given import BEST, LAST, ckpt_path, find_model
 from visiontasks.cli.runs import RUN_DIR, runs_folder
+from visiontasks.cli.words import values_of
 from visiontasks.cli.written import program
 from visiontasks.core.errors import InputError
+from visiontasks.core.files import atomic_write
 from visiontasks.tasks.checkpoint import VERSION_KEY, read_checkpoint
 
 
@@ -27,11 +30,11 @@ def find_checkpoint(command: str, args: Sequence[str], configs: Sequence[dict[st
     Raises:
         InputError: There is none for `last`.
     """
-    given = next(reversed(values_of(args, "--ckpt_path")), None)
+    given = ckpt_path(args)
     if command == "fit" and given is None and os.environ.get("SLURM_RESTART_COUNT", "0") != "0":
         given = "auto"  # the job began before
     if command != "fit" or given not in ("auto", "last"):
-        return given
+        return given and find_model(given, LAST if command == "fit" else BEST)
     roots = [trainer.get("default_root_dir") for one in configs if isinstance(trainer := one.get("trainer"), dict)]
     roots += values_of(args, "--trainer.default_root_dir")
     folder = runs_folder(next(filter(None, reversed(roots)), None), values_of(args, "-c", "--config"))
@@ -63,6 +66,14 @@ def resumed_directory(checkpoint: str | None) -> Path | None:
         return None
     folder = Path(checkpoint).parent
     return folder if (folder / "config.yaml").is_file() else None
+
+
+def keep_best(checkpoint: str, run_dir: Path) -> None:
+    """Copies `best.ckpt`, whose figures a checkpoint beside it holds, to the directory of a run that starts from it."""
+    best = Path(checkpoint).with_name("best.ckpt")
+    if best.is_file():
+        with atomic_write(run_dir / best.name) as part:
+            shutil.copyfile(best, part)
 
 
 def reached_limit(checkpoint: dict[str, Any], trainer: Trainer) -> str | None:

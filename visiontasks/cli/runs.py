@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -28,24 +29,38 @@ def runs_folder(root: str | None, configs: Sequence[Any]) -> Path:
     return Path(root or "runs", Path(str(configs[0])).stem if configs else "run")
 
 
-def run_directory(parent: Path) -> Path:
-    """Creates a directory `parent/<time>`; raises an InputError on failure."""
+def run_directory(parent: Path, name: str | None = None) -> Path:
+    """Creates a directory `parent/<time>`, or of a given name or with a number; raises an InputError on failure."""
     if inherited := os.environ.get(RUN_DIR):
         return Path(inherited)
-    time = datetime.now().strftime("%Y%m%d-%H%M%S")
+    name = name or datetime.now().strftime("%Y%m%d-%H%M%S")
     if getattr(rank_zero_only, "rank", 0):  # torchrun or SLURM: rank 0 creates it and broadcasts the checkpoint path
-        return parent / time
+        return parent / name
     for number in range(1000):
-        path = parent / (f"{time}-{number}" if number else time)
+        path = parent / (f"{name}-{number}" if number else name)
         try:
             path.mkdir(parents=True)
-        except FileExistsError:
+        except (FileExistsError, FileNotFoundError):  # another run may have removed the empty parent just now
             continue
         except OSError as error:
             raise InputError(f"{path}: the run directory cannot be created ({error.strerror}).") from None
         os.environ[RUN_DIR] = str(path)
         return path
-    raise InputError(f"{parent}: too many runs at {time}.")
+    raise InputError(f"{parent}: too many runs are called {name}, or it cannot be created.")
+
+
+@contextmanager
+def new_run(parent: Path, name: str | None = None) -> Generator[Path]:
+    """Yields what `run_directory` creates; at the end, the folders that are still empty are removed."""
+    is_first = RUN_DIR not in os.environ and not getattr(rank_zero_only, "rank", 0)
+    missing = [path for path in (parent, *parent.parents) if not path.exists()]
+    directory = run_directory(parent, name)
+    try:
+        yield directory
+    finally:
+        with suppress(OSError):  # the first one that is not empty keeps those above it
+            for folder in (directory, *missing) if is_first else ():
+                folder.rmdir()
 
 
 class MetricsLogger(CSVLogger):

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
@@ -10,6 +9,7 @@ from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
+import yaml
 from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ProgressBar, WeightAveraging
@@ -21,20 +21,21 @@ from visiontasks.callbacks.progress import ProgressLine
 from visiontasks.callbacks.rates import STEPS, LRFinder
 from visiontasks.callbacks.summary import Summary
 from visiontasks.callbacks.wandb import finish_run
-from visiontasks.cli.arguments import values_of
 from visiontasks.cli.chatter import is_shown
 from visiontasks.cli.configs import with_installed
 from visiontasks.cli.differences import misfit, print_changes
 from visiontasks.cli.flags import check_flags
+from visiontasks.cli.given import config_beside
 from visiontasks.cli.imports import import_modules
+from visiontasks.cli.opening import read_data
 from visiontasks.cli.parser import SECTIONS, Parser, check_section, read_config
 from visiontasks.cli.preview import write_preview
-from visiontasks.cli.resume import find_checkpoint, reached_limit, resume_command, resumed_directory
-from visiontasks.cli.runs import RUN_DIR, SaveConfig, run_directory, run_loggers, runs_folder
+from visiontasks.cli.resume import find_checkpoint, keep_best, reached_limit, resume_command, resumed_directory
+from visiontasks.cli.runs import RUN_DIR, SaveConfig, new_run, run_loggers, runs_folder
+from visiontasks.cli.words import values_of
 from visiontasks.cli.written import print_written
 from visiontasks.core.compat import leave_signals
 from visiontasks.core.errors import InputError
-from visiontasks.core.files import atomic_write
 from visiontasks.core.lock import lock
 from visiontasks.core.signals import Interrupted
 from visiontasks.data import VisionDataModule
@@ -57,7 +58,7 @@ class VisionCLI(LightningCLI):
     """Parses the config and arguments of one command, builds its objects and runs it."""
 
     def __init__(self, command: str, args: Sequence[str], held: ExitStack) -> None:
-        self.command, self.held, self.typed = command, held, [*args]
+        self.command, self.held, self.typed, self.beside = command, held, [*args], False
         self.launched = RUN_DIR in os.environ  # by the first process, for another device
         args = self._prepare(args)
         super().__init__(
@@ -115,6 +116,9 @@ class VisionCLI(LightningCLI):
             self.checkpoint = check_task(self.content["hyper_parameters"], modules, f"{self.ckpt_path}: model")
             if self.command == "fit":
                 check_fit_state(self.content, self.ckpt_path)
+            elif beside := config_beside(self.ckpt_path, args):
+                self.beside, section = True, read_data(beside, True, modules)
+                args = [f"--data={yaml.safe_dump(section, allow_unicode=True)}", *args]
         elif self.command in ("validate", "test") and not {"-h", "--help"} & {*args}:
             raise InputError(f"{self.command} needs a trained model: give --ckpt_path CHECKPOINT.")
         found = [f"--imports={json.dumps([module.__name__ for module in modules])}"] if modules else []
@@ -133,18 +137,18 @@ class VisionCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         trainer = self._section("trainer")
         own = resumed_directory(self.ckpt_path) if self.command == "fit" else None
-        folder = runs_folder(trainer.default_root_dir, self.config[self._method].get("config") or [])
-        self.run_dir = own or run_directory(folder)
+        folder, name = runs_folder(trainer.default_root_dir, self.config[self._method].get("config") or []), None
+        if self.beside and not trainer.default_root_dir:
+            folder, name = Path(self.ckpt_path or "").parent, self.command
+        self.run_dir = own or self.held.enter_context(new_run(folder, name))
         if is_first := not (self.launched or getattr(rank_zero_only, "rank", 0)):
             self.held.enter_context(lock(self.run_dir))
             os.environ[RUN_DIR] = str(self.run_dir)
         if own and self.ckpt_path and Path(self.ckpt_path).stat().st_mtime_ns != self.written:
             self.content = read_checkpoint(self.ckpt_path)  # another fit wrote it before it gave up the lock
         self.resumed = self.content if own else None
-        best = Path(self.ckpt_path or "none").with_name("best.ckpt")
-        if is_first and self.command == "fit" and self.ckpt_path and not own and best.is_file():
-            with atomic_write(self.run_dir / best.name) as part:
-                shutil.copyfile(best, part)  # its figures are in the other checkpoint
+        if is_first and self.command == "fit" and self.ckpt_path and not own:
+            keep_best(self.ckpt_path, self.run_dir)
         if self.command == "probe":
             trainer.max_epochs = 0
         elif self.command == "lr_find":

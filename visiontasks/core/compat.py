@@ -6,7 +6,7 @@ tests/test_compat.py that fails when the library changes.
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from functools import partial
+from functools import partial, wraps
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -164,3 +164,21 @@ def option_names(parser: Any) -> set[str]:
     # argparse of Python 3.11, jsonargparse 4.53. `get_defaults` omits subcommands and options without a default.
     commands = [sub for action in parser._actions for sub in getattr(action, "_name_parser_map", {}).values()]
     return {option.lstrip("-") for one in [parser, *commands] for option in one._option_string_actions}
+
+
+def forget_options_of_replaced_classes(kept: type) -> None:
+    """Makes jsonargparse drop the options of a class that a config or an argument replaces, but not those of `kept`."""
+    # jsonargparse 4.53. It keeps the options that the new class has too, and has no setting for that.
+    from jsonargparse import Namespace, _typehints
+
+    original = _typehints.discard_init_args_on_class_path_change
+
+    @wraps(original)
+    def discard(parser: Any, before: Any, value: Any) -> None:
+        if isinstance(before, Namespace) and before.get("class_path") and before.get("init_args"):
+            old, new = (_typehints.import_object(one["class_path"]) for one in (before, value))
+            if old is not new and not (isinstance(new, type) and issubclass(new, kept)):
+                before["init_args"] = Namespace()
+        original(parser, before, value)
+
+    _typehints.discard_init_args_on_class_path_change = discard  # ty: ignore[invalid-assignment]

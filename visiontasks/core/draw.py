@@ -75,11 +75,15 @@ class Canvas:
         """Adds text to the caption."""
         self._captions += [text] if text else []
 
+    @property
+    def text(self) -> str:
+        """The caption."""
+        return ", ".join(self._captions)
+
     def picture(self, caption: bool = True) -> np.ndarray:
-        """Returns the picture, uint8 (H, W, 3), with or without captions."""
-        if caption:
-            self._caption_objects()
-        if caption and (text := ", ".join(self._captions)):
+        """Returns the picture, uint8 (H, W, 3), with the captions of the objects, and with or without its own."""
+        self._caption_objects()
+        if caption and (text := self.text):
             pen, font = ImageDraw.Draw(self._image), ImageFont.load_default(self._line)
             left, top, right, bottom = pen.textbbox(self._corner, text, font)
             shift = min(0, self._image.width - right - 2)
@@ -97,6 +101,27 @@ def titled(image: np.ndarray, title: str, color: Color = PREDICTED) -> np.ndarra
     canvas = Canvas(image, color)
     canvas.caption(title)
     return canvas.picture()
+
+
+def captioned(image: np.ndarray, lines: Sequence[tuple[str, Color]], width: int) -> np.ndarray:
+    """Scales an image, uint8 (H, W, 3), to a width in pixels, and writes lines of text below it on white."""
+    height = round(width * image.shape[0] / image.shape[1])
+    how = Image.Resampling.NEAREST if width > image.shape[1] else Image.Resampling.BOX
+    picture = Image.new("RGB", (width, height + 4 + 15 * len(lines)), "white")
+    picture.paste(Image.fromarray(image).resize((width, height), how))
+    pen, font = ImageDraw.Draw(picture), ImageFont.load_default(12)
+    for number, (text, color) in enumerate(lines):
+        pen.text((1, height + 2 + 15 * number), shortened(text, width - 2, font), color, font)
+    return np.asarray(picture)
+
+
+def shortened(text: str, width: int, font: Any) -> str:
+    """Returns a text that fits into a width in pixels, with dots for its middle if it is longer."""
+    short, kept = text, len(text)
+    while font.getlength(short) > width and kept > 2:
+        kept -= 1
+        short = f"{text[: kept - kept // 2]}...{text[-(kept // 2) :]}"
+    return short
 
 
 @cache

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Generator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import TextIO
 
@@ -33,9 +34,10 @@ class OutputFolder:
         for file in self._found():
             self._check(file)
 
-    def clear(self) -> None:
-        """Removes the files that earlier runs wrote under the names of this command."""
-        found = self._found()
+    def clear(self, *others: str) -> None:
+        """Removes the files that earlier runs wrote under the names of this command, or under other ones."""
+        more = (file for name in others for file in self.path.glob(name) if file.is_file() and self._is_ours(file))
+        found = dict.fromkeys([*self._found(), *more])
         with cannot_be_written(self.path):
             for file in found:
                 file.unlink()
@@ -43,13 +45,18 @@ class OutputFolder:
             del self._written[self._name(file)]
         write_text(self._record, "".join(map(_line, self._written.items())))
 
+    @property
+    def has_results(self) -> bool:
+        """Whether an earlier run wrote files under the names of this command."""
+        return bool(self._found())
+
     @contextmanager
     def write(self, name: str) -> Generator[Path]:
         """Yields the path of a new file, which becomes the file `name` at the end; see `atomic_write`."""
         path = self.path / name
         self._check(path)
         with cannot_be_written(path):
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as part:
             yield part
             self._remember(name, part)
@@ -75,12 +82,26 @@ class OutputFolder:
     def _name(self, path: Path) -> str:
         return path.relative_to(self.path).as_posix()
 
+    def _is_ours(self, path: Path) -> bool:
+        return self._written.get(self._name(path)) == _stamp(path)
+
     def _check(self, path: Path) -> None:
-        if path.exists() and self._written.get(self._name(path)) != _stamp(path):
+        if path.exists() and not self._is_ours(path):
             raise InputError(
                 f"{path}: would be replaced, but no earlier run wrote it, or it was changed since. Move it, or give "
                 "another --output."
             )
+
+
+def new_results(path: Path, *names: str) -> OutputFolder:
+    """Opens the first of the folders `path`, `path-1`, `path-2` ... that has none of these files from an earlier run.
+
+    Raises:
+        InputError: See `OutputFolder`.
+    """
+    path = path.resolve() if path.name in ("", "..") else path  # `.` has no name
+    paths = (path.with_name(f"{path.name}-{number}") if number else path for number in count())
+    return next(folder for one in paths if not (folder := OutputFolder(one, *names)).has_results)
 
 
 def _stamp(path: Path) -> list[int]:

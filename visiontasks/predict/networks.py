@@ -56,6 +56,12 @@ def read_description(text: str | None, path: str) -> tuple[dict[str, Any], tuple
     return spec, tuple(keys), described["any_size"], described["resizes"]
 
 
+def is_name(model: str) -> bool:
+    """Returns whether a model is given by the name of a timm network, not by a path."""
+    path = Path(model)
+    return path.suffix.lower() not in (".ckpt", ".onnx", ".pt2") and "/" not in model and not path.exists()
+
+
 def open_network(
     model: str, trust: bool | Trusted = False, device: str = "auto", pretrained: bool | str | None = None
 ) -> Network:
@@ -73,8 +79,7 @@ def open_network(
         InputError: The model is none of these, or cannot be used.
     """
     suffix = Path(model).suffix.lower()
-    is_path = suffix in (".ckpt", ".onnx", ".pt2") or "/" in model or Path(model).is_file()
-    if is_path and pretrained is not None:
+    if not is_name(model) and pretrained is not None:
         raise InputError(f"--pretrained {pretrained}: {model} already has weights. Leave it out.")
     if suffix == ".onnx":
         if device not in ("auto", "cpu"):
@@ -82,16 +87,16 @@ def open_network(
         from visiontasks.predict.onnx_network import OnnxNetwork
 
         return OnnxNetwork(model)
-    from visiontasks.predict.torch_network import ExportedNetwork, TorchNetwork
-    from visiontasks.tasks.restore import pretrained_task, restore_task
-
-    if not is_path:
-        return TorchNetwork(pretrained_task(model, True if pretrained is None else pretrained), device)
-    if suffix != ".pt2":
-        return TorchNetwork(restore_task(model, () if isinstance(trust, bool) else trust), device)
-    if trust is not True:
+    if suffix == ".pt2" and trust is not True:
         raise InputError(
             f"{model}: reading a .pt2 file can run code that is in it. If you made it, pass `--trust` "
             "(`trust=True` in Python); otherwise ask for the .onnx file."
         )
+    from visiontasks.predict.torch_network import ExportedNetwork, TorchNetwork
+    from visiontasks.tasks.restore import pretrained_task, restore_task
+
+    if is_name(model):
+        return TorchNetwork(pretrained_task(model, True if pretrained is None else pretrained), device)
+    if suffix != ".pt2":
+        return TorchNetwork(restore_task(model, () if isinstance(trust, bool) else trust), device)
     return ExportedNetwork(model, device)

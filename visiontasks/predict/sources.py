@@ -1,10 +1,8 @@
-"""Images to predict: from files, folders, patterns, lists, videos and Python objects."""
+"""Images to predict: from files, videos and Python objects."""
 
 import os
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from glob import glob, has_magic
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -13,14 +11,10 @@ from PIL import Image
 
 from visiontasks.core.depth import GrayRange
 from visiontasks.core.errors import InputError
-from visiontasks.core.folders import UNREADABLE, walk, with_suffix
 from visiontasks.core.headers import choose_page
-from visiontasks.core.images import EXTENSIONS, decoding, read_bytes, read_image, read_size, shown, to_rgb
-from visiontasks.core.text import decode_text
+from visiontasks.core.images import decoding, read_image, read_size, shown, to_rgb
 from visiontasks.predict.video import VIDEOS, frame_count, frames
 
-LISTS = (".txt", ".lst")
-MANY = 5  # names in a warning
 Given = str | Path | Image.Image | np.ndarray
 
 
@@ -31,15 +25,17 @@ class Source(NamedTuple):
         name: Its path, or another name.
         read: Returns uint8 (H, W, 3), RGB, upright, or raises `InputError`. It takes the `gray_range` and `page` of
             `read_image`.
+        place: Its path below the given folder, without suffix; empty for what is no file.
     """
 
     name: str
     read: Callable[..., np.ndarray]
+    place: str = ""
 
     @classmethod
-    def of(cls, name: str, pixels: Callable[[], np.ndarray]) -> Self:
+    def of(cls, name: str, pixels: Callable[[], np.ndarray], place: str = "") -> Self:
         """Makes a source of a function that returns 8-bit pixels, which have no `gray_range` or `page`."""
-        return cls(name, lambda gray_range=None, page=None: pixels())
+        return cls(name, lambda gray_range=None, page=None: pixels(), place)
 
 
 class Skipped(NamedTuple):
@@ -60,20 +56,22 @@ class Unreadable(InputError):
 class Sources:
     """Images and every n-th frame of videos, in the given order; videos are decoded during the iteration.
 
-    `ignored` are the other files of the folders that were given.
+    `ignored` are the other files of the folders that were given, and `folders` those from which `place` counts.
     """
 
-    def __init__(self, paths: Iterable[Path], every: int = 1, ignored: Sequence[Skipped] = ()) -> None:
-        self.paths, self.every, self.ignored = list(paths), every, ignored
+    def __init__(
+        self, paths: Iterable[Path], every: int = 1, ignored: Sequence[Skipped] = (), folders: Sequence[Path] = ()
+    ) -> None:
+        self.paths, self.every, self.ignored, self.folders = list(paths), every, ignored, folders
 
     def __iter__(self) -> Iterator[Source]:
         for path in self.paths:
             if path.suffix.lower() not in VIDEOS:
-                yield Source(str(path), partial(read_image, path))
+                yield Source(str(path), partial(read_image, path), self.place(path))
                 continue
             try:
                 for number, read in frames(path, self.every):
-                    yield Source.of(f"{path}#{number:06d}", read)
+                    yield Source.of(f"{path}#{number:06d}", read, f"{self.place(path)}#{number:06d}")
             except InputError as error:
                 yield Source.of(str(path), partial(_raise, error))
 
@@ -84,6 +82,22 @@ class Sources:
         except InputError:  # raised when the video is read
             return None
         return None if None in counts else sum(count or 0 for count in counts)
+
+    def place(self, path: Path) -> str:
+        """Returns the path of a file below the first given folder that holds it, without suffix; else its name."""
+        below = (os.path.relpath(path, folder) for folder in self.folders)
+        return (
+            Path(next((place for place in below if not place.startswith("..")), path.name)).with_suffix("").as_posix()
+        )
+
+    def places(self) -> list[str]:
+        """Returns the `place` of each file; raises an InputError if two files have the same."""
+        found: dict[str, Path] = {}
+        for path in self.paths:
+            if (other := found.setdefault(self.place(path), path)) is not path:
+                names = f"{shown(other)} and {shown(path)}"
+                raise InputError(f"--keep_names: {names} would get the same name. Predict them into separate folders.")
+        return list(found)
 
     def unreadable_after(self, name: str, page: int | None = None) -> list[Skipped]:
         """Returns the images after the one of this name that cannot be read, as far as their headers show it."""
@@ -97,49 +111,6 @@ class Sources:
                 except InputError as error:
                     found.append(Skipped(str(path), error))
         return found
-
-
-def find_sources(arguments: Iterable[str | Path], every: int = 1, missing: bool = False) -> Sources:
-    """Finds the images that command-line arguments name.
-
-    An argument is a file; a folder, for all images below it, sorted by name, while a note on stderr names the other
-    files, except those whose name begins with a dot; a pattern (`*`, `?`, `[...]`, and `**` for
-    folders at any depth), for all matches, sorted; a list (.txt) of one path per line, relative to its folder; or `-`
-    for a list on standard input, relative to the working directory.
-
-    Args:
-        arguments: Arguments of the command line.
-        every: Use every n-th frame of a video.
-        missing: Raise the error of a missing file only when it is read.
-
-    Raises:
-        InputError: A source does not exist or has no image.
-    """
-    found: list[Path] = []
-    ignored: list[Skipped] = []
-    for argument in arguments:
-        source = Path(argument)
-        if str(argument) == "-":
-            found += _listed(sys.stdin.buffer.read(), "standard input", Path(), missing)
-        elif os.path.isdir(source):
-            images, others = _below(source)
-            found += images
-            ignored += [Skipped(str(path), InputError(f"not an image ({', '.join(EXTENSIONS)}).")) for path in others]
-        elif os.path.exists(source) and source.suffix.lower() in LISTS:
-            found += _listed(read_bytes(source), shown(source), source.parent, missing)
-        elif os.path.exists(source) or (missing and not has_magic(str(source))):
-            found.append(source)
-        elif matches := sorted(glob(str(argument), recursive=True)):
-            files = [path for path in map(Path, matches) if not os.path.isdir(path)]
-            if not files:
-                raise InputError(f"{argument}: matches only folders. Name a folder itself, or add `/*`.")
-            found += files
-        else:
-            raise InputError(f"{shown(source)}: no such file or folder.")
-    if ignored:
-        names = [shown(Path(one.name).name) for one in ignored[:MANY]] + ["..."] * (len(ignored) > MANY)
-        print(f"warning: {len(ignored)} files left out, which are no images: {', '.join(names)}", file=sys.stderr)
-    return Sources(found, every, ignored)
 
 
 def given_sources(images: Given | Iterable[Given]) -> Iterator[Source]:
@@ -175,25 +146,3 @@ def _checked(image: np.ndarray, name: str) -> np.ndarray:
         what = f"{image.dtype} {image.shape}" if is_array else type(image).__name__
         raise InputError(f"{name}: expected a path, a Pillow image or an array, uint8 (H, W, 3); found {what}.")
     return image
-
-
-def _below(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Lists the images, also those of formats that are not read, and the other files below a folder."""
-    files = walk(folder, checked=False)
-    images = with_suffix(files, (*EXTENSIONS, *UNREADABLE))
-    if not images:
-        raise InputError(f"{shown(folder)}: no images ({', '.join(EXTENSIONS)}) in this folder.")
-    return sorted(images, key=str), sorted({*files} - {*images}, key=str)
-
-
-def _listed(content: bytes, name: str, folder: Path, missing: bool) -> list[Path]:
-    found = []
-    for number, line in enumerate(decode_text(content, name, "surrogateescape").split("\n"), 1):
-        if line.strip():
-            path = folder / line.strip()
-            if not (missing or os.path.isfile(path)):
-                raise InputError(f"{name}, line {number}: no such file: {shown(path)!r}. Expected one path per line.")
-            found.append(path)
-    if not found:
-        raise InputError(f"{name}: empty; expected the path of one image per line.")
-    return found

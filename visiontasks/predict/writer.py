@@ -1,14 +1,17 @@
 """Writes predictions as files."""
 
 import json
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from visiontasks.core.draw import palette
+from visiontasks.core.errors import InputError
 from visiontasks.core.files import CsvWriter, write_csv, write_json
 from visiontasks.core.images import reading, shown
 from visiontasks.core.objects import Objects
@@ -50,9 +53,12 @@ class PredictionWriter:
         overlays: Draw each prediction on its image.
         yolo: Write the objects of each image as `labels/<name>.txt`, a line `class cx cy w h score` for each, in shares
             of the image.
+        mask_values: The value, 0..255, of the pixels of each class in the PNGs of masks, which have no palette then.
+        places: If given, masks are named after the `place` of their source; these are all of them.
 
     Raises:
-        InputError: The folder cannot be written to, or holds files of these names that no earlier run wrote.
+        InputError: The folder cannot be written to, or holds files of these names that no earlier run wrote; or the
+            values of the masks are not those of all classes.
     """
 
     def __init__(
@@ -62,9 +68,19 @@ class PredictionWriter:
         probabilities: bool = False,
         overlays: bool = False,
         yolo: bool = False,
+        mask_values: Sequence[int] | None = None,
+        places: Sequence[str] | None = None,
     ) -> None:
         self.spec, self.overlays, self.probabilities, self.yolo = spec, overlays, probabilities, yolo
-        self.folder, self.tally = OutputFolder(folder, *NAMES), Tally(spec)
+        self.mask_values, self.keeps_names = mask_values, places is not None
+        names = spec.get("mask_names", [])
+        if mask_values is not None and (len(mask_values) != len(names) or not {*mask_values} <= {*range(256)}):
+            raise InputError(
+                f"--mask_values: found {', '.join(map(str, mask_values))}; expected a number from 0 to 255 for each of "
+                f"the {len(names)} classes: {', '.join(names)}."
+            )
+        self.tally = Tally(spec)
+        self.folder = OutputFolder(folder, *NAMES, *(escape(f"masks/{place}.png") for place in places or ()))
 
     def write(self, predictions: Iterable[tuple[Source, Sample]], skipped: Iterable[Skipped] = ()) -> int:
         """Writes all predictions of `Predictor.stream` and returns their number.
@@ -76,7 +92,7 @@ class PredictionWriter:
         Raises:
             InputError: A file cannot be written, for example because the disk is full.
         """
-        self.folder.clear()
+        self.folder.clear("masks/**/*.png")
         self._texts: set[str] = set()
         coco, count, many = CocoFile(self.spec.get("class_names", [])), 0, False
         with (
@@ -87,7 +103,7 @@ class PredictionWriter:
             table = CsvWriter(rows)
             for count, (source, sample) in enumerate(predictions, 1):
                 name = shown(source.name)
-                files = {"path": name, **self._files(name, sample)}
+                files = {"path": name, **self._files(source, sample)}
                 for number, row in enumerate(rows_of(sample, self.spec)):
                     row = files | self._chosen(row)
                     if count == 1 and number == 0:
@@ -99,7 +115,7 @@ class PredictionWriter:
                 objects.write(json.dumps(record, ensure_ascii=False) + "\n")
                 if self.overlays:
                     drawn = draw_sample(source.read(*reading(self.spec)), sample, self.spec)
-                    self._save("overlays", name, sample, Image.fromarray(drawn))
+                    self._save(_numbered("overlays", name, sample), Image.fromarray(drawn))
                 many |= "objects" in sample
                 if (boxes := boxes_of(sample)) is not None:
                     coco.add(name, sample["size"], boxes)
@@ -123,15 +139,18 @@ class PredictionWriter:
                 with self.folder.write("skipped.csv") as path:
                     write_csv(path, rows)
 
-    def _files(self, name: str, sample: Sample) -> dict[str, Any]:
-        return {"mask": self._save("masks", name, sample, _index_image(sample))} if "mask" in sample else {}
+    def _files(self, source: Source, sample: Sample) -> dict[str, Any]:
+        if "mask" not in sample:
+            return {}
+        picture = _index_image(sample["mask"], self.mask_values)
+        file = f"masks/{source.place}.png" if self.keeps_names else _numbered("masks", shown(source.name), sample)
+        return {"mask": self._save(file, picture)}
 
     def _chosen(self, row: dict[str, Any]) -> dict[str, Any]:
         return row if self.probabilities else {k: v for k, v in row.items() if not k.startswith("probability of ")}
 
-    def _save(self, kind: str, name: str, sample: Sample, picture: Image.Image) -> str:
+    def _save(self, file: str, picture: Image.Image) -> str:
         """Saves a PNG and returns its path relative to the folder."""
-        file = f"{kind}/{sample['index']:05d}_{_stem(name)}.png"
         with self.folder.write(file) as path:
             picture.save(path, "PNG")
         return file
@@ -151,7 +170,14 @@ def _stem(name: str) -> str:
     return "".join(c if c.isalnum() or c in "-_." else "_" for c in stem)
 
 
-def _index_image(sample: Sample) -> Image.Image:
-    image = Image.fromarray(sample["mask"], "P")
+def _numbered(kind: str, name: str, sample: Sample) -> str:
+    return f"{kind}/{sample['index']:05d}_{_stem(name)}.png"
+
+
+def _index_image(mask: np.ndarray, values: Sequence[int] | None) -> Image.Image:
+    """Returns an image of class indices with a palette, or with a value for each class."""
+    if values is not None:
+        return Image.fromarray(np.array(values, np.uint8)[mask])
+    image = Image.fromarray(mask, "P")
     image.putpalette(palette().ravel().tolist())
     return image
