@@ -24,6 +24,7 @@ import yaml
 from PIL import Image
 
 from visiontasks.cli import main
+from visiontasks.cli.configs import find_config
 from visiontasks.cli.parser import read_config
 from visiontasks.cli.training import main as train
 from visiontasks.core.files import read_csv
@@ -373,7 +374,7 @@ def _run_a_fit(name: str, args: list[str]) -> None:
         "CONFIG": "configs/classification/flowers5.yaml",
     }
     args = [data.get(part, part) for part in args]
-    config = ROOT / args[1]
+    config = ROOT / args[1] if args[1].startswith("configs/") else find_config(args[1])
     args = [str(ROOT / part) if part.startswith("configs/") else part for part in args]
     named, small = "--model.backbone.name" in args, config.stem.startswith("cifar10")
     size = shrunk(config) if small or not named else ["--data.image_size", "96"]
