@@ -264,6 +264,16 @@ def test_names_with_brackets_are_printed_as_they_are(capsys: pytest.CaptureFixtu
     assert all(part in text for part in ("[red]title", "[bold]cat[/x]", ":dog:"))
 
 
+def test_names_that_do_not_fit_the_encoding_end_no_command() -> None:
+    code = "from visiontasks.cli import main; main(['--version'])"
+    code += "; from visiontasks.core.tables import print_pairs, print_table"
+    code += "; print_pairs([('a', '\\u82b1\\udc80')]); print_table('b', ['\\u82b1'], [['\\udc80']])"
+    env = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}
+    run = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert r"a  \u82b1\udc80" in run.stdout
+
+
 def test_only_files_that_exist_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     (tmp_path / "test_mask_confusion.png").touch()
     print_written(tmp_path)
