@@ -303,7 +303,8 @@ def test_a_fit_prints_the_figures_of_each_class_and_none_of_training(tmp_path: P
     assert "train/map" not in fit.callback_metrics
     assert "train/map" not in text
     assert "val/map50" in text
-    assert text.count("per class") == 1
+    assert text.count("classes (last epoch), worst first") == 1
+    assert "val/mar" not in text
     assert "triangle" in text
     assert len(read_csv(tmp_path / "val_per_class.csv")) == 4
 

@@ -167,6 +167,23 @@ def test_a_fit_that_fails_leaves_the_terminal_clean(
     assert stream.getvalue().endswith("\r\x1b[K")
 
 
+def test_what_is_logged_replaces_the_line_and_keeps_no_model(
+    fit: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Talking(Callback):
+        def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
+            line._draw(lambda: "line")
+            handler.handle(logging.makeLogRecord({"msg": "text"}))
+
+    monkeypatch.setattr("visiontasks.callbacks.progress.INTERVAL", 0)
+    monkeypatch.setattr(sys, "stderr", stream := Terminal())
+    monkeypatch.setattr("visiontasks.callbacks.progress.HANDLERS", [handler := logging.StreamHandler(stream)])
+    line = ProgressLine()
+    fit(line, Talking(), max_epochs=1)
+    assert stream.getvalue().endswith("\r\x1b[Kline\r\r\x1b[Ktext\n")
+    assert handler.filters == []
+
+
 @pytest.mark.parametrize(("seconds", "text"), [(0.4, "0 s"), (89, "89 s"), (90, "2 min"), (7500, "2 h 5 min")])
 def test_durations_are_short(seconds: float, text: str) -> None:
     assert duration(seconds) == text
@@ -245,6 +262,16 @@ def test_names_with_brackets_are_printed_as_they_are(capsys: pytest.CaptureFixtu
     print_table("[red]title", ["class", "value"], [["[bold]cat[/x]", "1"], [":dog:", "2"]])
     text = capsys.readouterr().out
     assert all(part in text for part in ("[red]title", "[bold]cat[/x]", ":dog:"))
+
+
+def test_names_that_do_not_fit_the_encoding_end_no_command() -> None:
+    code = "from visiontasks.cli import main; main(['--version'])"
+    code += "; from visiontasks.core.tables import print_pairs, print_table"
+    code += "; print_pairs([('a', '\\u82b1\\udc80')]); print_table('b', ['\\u82b1'], [['\\udc80']])"
+    env = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}
+    run = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert r"a  \u82b1\udc80" in run.stdout
 
 
 def test_only_files_that_exist_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -17,6 +17,7 @@ from visiontasks.core.progress import duration
 CLEAR, GAP = "\r\x1b[K", "   "  # CLEAR erases the line
 INTERVAL = 0.2  # seconds between two updates
 TIMED = 5  # steps after the first one, from which on the time that is left is known
+HANDLERS = logging.getLogger("lightning.pytorch").handlers  # print what we log too
 
 
 class ProgressLine(ProgressBar):
@@ -49,8 +50,12 @@ class ProgressLine(ProgressBar):
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
-        for handler in logging.getLogger("lightning.pytorch").handlers:
+        for handler in HANDLERS:
             handler.addFilter(self._make_room)
+
+    def teardown(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+        for handler in HANDLERS:
+            handler.removeFilter(self._make_room)  # which would keep the model in memory
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         self.begun, self.total = time.monotonic(), trainer.estimated_stepping_batches
@@ -90,6 +95,7 @@ class ProgressLine(ProgressBar):
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         self._clear()
+        self.teardown(trainer, pl_module, "")
 
     def _text(self, trainer: Any, task: Any) -> str:
         parts = [self._place(trainer), self._left(trainer.global_step)]

@@ -5,6 +5,7 @@ import traceback
 from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
+from io import TextIOWrapper
 from typing import NoReturn
 
 import visiontasks
@@ -29,6 +30,8 @@ def main(args: Sequence[str] | None = None) -> None:
         SystemExit: With status 2 and a message if the arguments, the config or the data are wrong; with status 1 and
             the name of a report after an unexpected error. With `--debug`, the message follows the traceback.
     """
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files and classes may not fit its encoding
     given = [*(sys.argv[1:] if args is None else args)]
     command, *rest = [argument for argument in given if argument != DEBUG] or ["--help"]
     if command in ("-h", "--help"):

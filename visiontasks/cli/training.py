@@ -167,11 +167,8 @@ class VisionCLI(LightningCLI):
         own = config.get("callbacks") or []
         own = own if isinstance(own, list) else [own]  # Lightning also accepts a single one
         first: list[Callback] = [Summary(str(self.run_dir))] if self.command in ("fit", "probe") else []
-        if not any(isinstance(callback, ProgressBar) for callback in own):
-            # the learning-rate finder has a bar of its own, which only a terminal can show
-            wanted = config.enable_progress_bar is not False and (self.command != "lr_find" or sys.stderr.isatty())
-            kwargs["enable_progress_bar"] = wanted
-            first += [ProgressLine()] if wanted else []
+        if config.enable_progress_bar is not False and not any(isinstance(one, ProgressBar) for one in own):
+            first.append(ProgressLine())
         callbacks: list[Callback] = [Results(str(self.run_dir)), Panels(str(self.run_dir))]
         if self._method == "fit":
             callbacks += [Curves(), FiniteCheck()]
