@@ -107,22 +107,22 @@ def test_test_writes_the_tables(run: Callable[..., Path]) -> None:
 
 
 def test_test_needs_only_the_directory_of_a_run_and_changes_nothing_in_it(
-    run: Callable[..., Path], class_folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., Path], class_folders: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("WANDB_MODE", "disabled")
+    quiet = ["--trainer.logger", "false"]
     trained = run("fit", "--data.dataset.splits", "{val: 0.2}")
     before = {path: path.read_bytes() for path in trained.iterdir()}
     for folder in ("test", "test-1"):
-        main(["test", "--ckpt_path", str(trained)])
+        main(["test", "--ckpt_path", str(trained), *quiet])
         assert (trained / folder / "test_per_class.csv").is_file()
-    main(["validate", "--ckpt_path", str(trained / "last.ckpt"), "--data.batch_size", "4", "--trainer.logger", "false"])
+    main(["validate", "--ckpt_path", str(trained / "last.ckpt"), "--data.batch_size", "4", *quiet])
     assert yaml.safe_load((trained / "validate/config.yaml").read_text())["data"]["batch_size"] == 4
     saved = yaml.safe_load((trained / "test-1/config.yaml").read_text())
     assert saved["data"]["dataset"]["init_args"]["root"] == str(class_folders)
     files = {path: path.read_bytes() for path in trained.iterdir() if path.is_file()}
     assert files == before
     assert {path.name for path in trained.iterdir() if path.is_dir()} == {"test", "test-1", "validate"}
-    main(["test", "--ckpt_path", str(trained), "--trainer.default_root_dir", str(tmp_path / "else")])
+    main(["test", "--ckpt_path", str(trained), "--trainer.default_root_dir", str(tmp_path / "else"), *quiet])
     assert len(list((tmp_path / "else").glob("run/*/test_per_class.csv"))) == 1
 
 

@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from pycocotools.coco import COCO
 
 import visiontasks
 from visiontasks.callbacks import Results
-from visiontasks.callbacks.panels import LARGEST, Panel, _cell, _layers, draw_panels
+from visiontasks.callbacks.panels import LARGEST, Panel, _cell, _layers, write_panels
 from visiontasks.callbacks.wandb import _picture as wandb_picture
 from visiontasks.cli import main
 from visiontasks.core.draw import PREDICTED, TRUE, Canvas, captioned, object_colors, shortened
@@ -259,11 +258,12 @@ def test_panels_say_what_is_true_and_predicted_below_each_picture() -> None:
     assert font.getlength(long) <= 100 < font.getlength(f"{long}xx")
 
 
-def test_a_file_of_panels_is_not_too_large() -> None:
+def test_a_file_of_panels_is_not_too_large(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (16, 240, 240, 3), dtype=np.uint8)
-    content = draw_panels([Panel(1.0, image, {"label": 0}, {"label": 1}) for image in noise], SPEC, False, [])
-    assert LARGEST / 2 < len(content) <= LARGEST
-    assert Image.open(BytesIO(content)).width == 4 * 200 + 12
+    panels = [Panel(1.0, image, {"label": 0}, {"label": 1}) for image in noise]
+    write_panels(path := tmp_path / "panels.png", panels, SPEC, False, [])
+    assert LARGEST / 2 < path.stat().st_size <= LARGEST
+    assert Image.open(path).width == 4 * 200 + 12
 
 
 # figures

@@ -68,6 +68,10 @@ QUICK = {  # a command: what its error says
     "inspect layers gone.yaml": "gone.yaml: no such config",
     "inspect layer some.yaml": "inspect: argument WHAT: invalid choice: 'layer' (choose from",
     "inspect layers some.yaml --ckpt_path gone.ckpt": "gone.ckpt: no such checkpoint",
+    "fit -c classification/flower5.yaml": "Did you mean classification/flowers5.yaml",
+    "init gone": "gone: no such folder.",
+    "init folder --output some.yaml/x.yaml": "--output some.yaml: the folder cannot be written to",
+    "init folder --laoyut masks": "init: there is no argument --laoyut. Did you mean `--layout masks`?",
     "study gone.yaml": "gone.yaml: no such config.",
     "study some.yaml --epochs 3": "Did you mean `--trainer.max_epochs 3`?",
 }
@@ -103,6 +107,11 @@ def test_mistakes_are_named_before_anything_heavy_is_imported(tmp_path: Path, wr
         assert line.startswith("error: ")
         assert expected in line
     assert not (tmp_path / "out").exists()
+
+
+def test_a_command_without_arguments_is_no_mistake(capsys: pytest.CaptureFixture) -> None:
+    main(["configs"])
+    assert "quickstart.yaml" in capsys.readouterr().out
 
 
 def test_every_name_that_is_suggested_exists(tmp_path: Path) -> None:

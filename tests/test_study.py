@@ -64,6 +64,14 @@ def test_a_study_has_a_row_for_each_step_and_seed(write: Any, capsys: Any) -> No
     assert "mean over the seeds" in capsys.readouterr().out
 
 
+def test_a_class_keeps_the_options_that_earlier_steps_gave(write: Any) -> None:
+    path = write(steps={"rate": {"model.optimizer.lr": 0.25}, "class": {"model.optimizer": "SGD"}}, cumulative=True)
+    main(["study", str(path), "--trainer.max_epochs", "1"])
+    (file,) = (path.parent / "runs/rates/class-0").glob("fit/*/*/config.yaml")
+    optimizer = yaml.safe_load(file.read_text())["model"]["init_args"]["optimizer"]
+    assert (optimizer["class_path"], optimizer["init_args"]["lr"]) == ("torch.optim.SGD", 0.25)
+
+
 def test_the_figures_are_those_of_the_last_weights_in_eval_mode(write: Any) -> None:
     path = write(steps={"only": {}})
     main(["study", str(path)])

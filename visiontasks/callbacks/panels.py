@@ -1,7 +1,6 @@
 """Pictures of the images with the highest loss."""
 
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -94,8 +93,8 @@ class Panels(Callback):
         if self.directory:
             legends = [(names, None)] if dense else []
             legends += [(names_of(task.spec, key), object_colors()) for key in many]
-            with atomic_write(Path(self.directory, f"{stage}_panels.png")) as part:
-                part.write_bytes(draw_panels(self.worst, task.spec, bool(dense or many), legends))
+            path = Path(self.directory, f"{stage}_panels.png")
+            write_panels(path, self.worst, task.spec, bool(dense or many), legends)
         rows = (_layers(panel, task.spec) for panel in self.worst)
         log_boxes_and_masks(
             trainer.loggers, f"{split_of(trainer, stage)}/panels", rows, task.spec.get("class_names", []), names
@@ -122,24 +121,25 @@ def _names(trainer: Trainer, indices: list[int]) -> list[str]:
     return ["/".join(Path(dataset.name(index)).parts[-2:]) for index in indices]
 
 
-def draw_panels(panels: Sequence[Panel], spec: dict[str, Any], apart: bool, legends: Sequence[tuple]) -> bytes:
-    """Draws panels in rows, with legends of names and colors below, as a PNG file that is not too large.
+def write_panels(
+    path: Path, panels: Sequence[Panel], spec: dict[str, Any], apart: bool, legends: Sequence[tuple]
+) -> None:
+    """Draws panels in rows, with legends of names and colors below, and writes a PNG file that is not too large.
 
     Args:
+        path: The file.
         panels: Images of one size.
         spec: The spec of the model.
         apart: Draw target and prediction beside the image, not on it.
         legends: Arguments of `legend`: names and colors.
     """
-    content = b""
-    for width in WIDTHS:
-        sheet = grid([_cell(panel, spec, apart, width) for panel in panels], columns=2 if apart else 4)
-        parts = [sheet, *(legend(names, sheet.shape[1], colors) for names, colors in legends)]
-        file = BytesIO()
-        Image.fromarray(np.concatenate(parts)).save(file, "PNG")
-        if len(content := file.getvalue()) <= LARGEST:
-            break
-    return content
+    with atomic_write(path) as part:
+        for width in WIDTHS:
+            sheet = grid([_cell(panel, spec, apart, width) for panel in panels], columns=2 if apart else 4)
+            parts = [sheet, *(legend(names, sheet.shape[1], colors) for names, colors in legends)]
+            Image.fromarray(np.concatenate(parts)).save(part, "PNG")
+            if part.stat().st_size <= LARGEST:
+                break
 
 
 def _cell(panel: Panel, spec: dict[str, Any], apart: bool, width: int) -> np.ndarray:

@@ -40,13 +40,15 @@ def run_directory(parent: Path, name: str | None = None) -> Path:
         path = parent / (f"{name}-{number}" if number else name)
         try:
             path.mkdir(parents=True)
-        except (FileExistsError, FileNotFoundError):  # another run may have removed the empty parent just now
+        except FileExistsError:
             continue
         except OSError as error:
+            if isinstance(error, FileNotFoundError) and not number:
+                continue  # another run may have removed the empty parent just now
             raise InputError(f"{path}: the run directory cannot be created ({error.strerror}).") from None
         os.environ[RUN_DIR] = str(path)
         return path
-    raise InputError(f"{parent}: too many runs are called {name}, or it cannot be created.")
+    raise InputError(f"{parent}: too many runs are called {name}.")
 
 
 @contextmanager

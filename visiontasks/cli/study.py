@@ -122,7 +122,8 @@ def _remember(directory: Path, step: Step, more: Sequence[str]) -> None:
 
 def _run(step: Step, seed: int, directory: Path, more: Sequence[str]) -> dict[str, Any]:
     """Fits, starting from the last checkpoint if there is one, and evaluates the weights."""
-    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in step.arguments.items()}
+    items = sorted(step.arguments.items(), key=lambda item: item[0].count("."))  # a class before its options
+    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in items}
     changes = [part for key, text in texts.items() for part in (f"--{key}", text)]
     common = ["-c", str(step.config), *changes, "--trainer.devices", "1", *more, "--seed_everything", str(seed)]
     start, last = time.perf_counter(), _last(directory)

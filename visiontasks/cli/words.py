@@ -66,7 +66,7 @@ def check_names(command: str, args: Sequence[str], own: Iterable[str]) -> None:
         InputError: There is no argument of such a name; the message names the one that was probably meant.
     """
     known = {*own, *SECTIONS.get(command, ())}
-    for argument, after in zip(args, [*args[1:], ""], strict=True):
+    for argument, after in zip(args, [*args, ""][1:], strict=True):
         found = re.match(r"--?([a-zA-Z][\w.-]*)", argument)
         if found and found[1].partition(".")[0] not in known:
             value = argument.partition("=")[2] or after
