@@ -382,7 +382,7 @@ def _run_a_fit(name: str, args: list[str]) -> None:
     steps = {"fit": ["--trainer.max_steps", "2"], "lr_find": ["--trainer.max_steps", "14"]}.get(name, [])
     one = ["--trainer.devices", "1", "--trainer.num_nodes", "1"]
     main([name, *args[:2], *FEW, *size, *steps, *args[2:], *one])
-    (run,) = (Path("runs") / config.stem).iterdir()
+    (run,) = Path("runs").glob(f"{config.stem}*/*")
     assert any(run.glob("*.ckpt" if name in ("fit", "probe") else "*.png"))
 
 

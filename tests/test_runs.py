@@ -18,6 +18,7 @@ import yaml
 
 from visiontasks.callbacks import Checkpoints
 from visiontasks.cli import main
+from visiontasks.cli.runs import runs_folder
 from visiontasks.core.errors import InputError
 from visiontasks.core.lock import lock
 from visiontasks.tasks.checkpoint import read_checkpoint
@@ -386,3 +387,18 @@ def test_checkpoints_come_after_a_time_or_a_number_of_steps(every: str | int, tm
 def test_other_times_are_refused(every: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=f"save_every: {every!r} is not a time such as 30s, 10min or 2h, nor a number"):
         Checkpoints(str(tmp_path), every)
+
+
+def test_a_run_is_named_after_the_config_and_the_data_that_an_argument_names(tmp_path: Path) -> None:
+    config, photos = "configs/classification/folder.yaml", tmp_path / "my photos.v2"
+    photos.mkdir()
+    for args, name in (
+        (["-c", config], "folder"),
+        (["-c", config, "-c", "other.yaml"], "folder"),
+        (["-c", config, "--data.dataset.root", str(photos)], "folder-my_photos.v2"),
+        (["-c", config, f"--data.dataset.init_args.root={photos}/"], "folder-my_photos.v2"),
+        (["--config=csv.yaml", "--data.dataset.path", "tables/labels.csv"], "csv-labels"),
+        ([], "run"),
+    ):
+        assert runs_folder(None, args) == Path("runs", name)
+        assert runs_folder("elsewhere", args) == Path("elsewhere", name)

@@ -55,7 +55,8 @@ def open_task(config: Path, more: Sequence[str] = ()) -> tuple[VisionTask, Visio
     seed_everything(seed if type(seed) is int else 0, verbose=False)
     given |= {key: content[key] for key in ("data", "model") if key in content}
     opened = _open(given, more, model=True)
-    return opened.model, opened.data, run_directory(runs_folder(opened.trainer.default_root_dir, [config]))
+    folder = runs_folder(opened.trainer.default_root_dir, ["-c", str(config), *more])
+    return opened.model, opened.data, run_directory(folder)
 
 
 def data_classes(trust: Trusted = ()) -> dict[str, type]:

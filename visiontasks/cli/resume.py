@@ -37,7 +37,7 @@ def find_checkpoint(command: str, args: Sequence[str], configs: Sequence[dict[st
         return given and find_model(given, LAST if command == "fit" else BEST)
     roots = [trainer.get("default_root_dir") for one in configs if isinstance(trainer := one.get("trainer"), dict)]
     roots += values_of(args, "--trainer.default_root_dir")
-    folder = runs_folder(next(filter(None, reversed(roots)), None), values_of(args, "-c", "--config"))
+    folder = runs_folder(next(filter(None, reversed(roots)), None), args)
     found = newest_checkpoint(folder)
     if found is None and given == "last":
         raise InputError(f"--ckpt_path last: no run in {folder} has a last.ckpt. `auto` would start one.")

@@ -1,6 +1,7 @@
 """Run directories: where they are, what resumes from them, and the loggers that every run has."""
 
 import os
+import re
 import shutil
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
@@ -15,6 +16,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from visiontasks.callbacks.wandb import WandbLogger, default_logger, log_config
+from visiontasks.cli.words import values_of
 from visiontasks.core.errors import InputError
 from visiontasks.core.files import atomic_write, read_csv, set_aside, sweep, write_text
 from visiontasks.core.redact import redact
@@ -24,9 +26,15 @@ from visiontasks.tasks.resume import is_within_epoch, is_within_validation
 RUN_DIR = "VISIONTASKS_RUN_DIR"  # the processes that Lightning starts for other devices inherit it
 
 
-def runs_folder(root: str | None, configs: Sequence[Any]) -> Path:
-    """Returns the folder of the runs of a config: `root/<config>`, named after the first file."""
-    return Path(root or "runs", Path(str(configs[0])).stem if configs else "run")
+def runs_folder(root: str | None, args: Sequence[str]) -> Path:
+    """Returns the folder of the runs of a command with these arguments: `root/<config>`, named after the first config,
+    or `root/<config>-<data>` if an argument names the data."""
+    name = Path(next(iter(values_of(args, "-c", "--config")), "run")).stem
+    keys = [f"--data.dataset.{part}{key}" for key in ("root", "path", "annotations") for part in ("", "init_args.")]
+    if given := values_of(args, *keys):
+        data = Path(os.path.abspath(given[-1]))
+        name += "-" + re.sub(r"[^\w.-]+", "_", data.name if data.is_dir() else data.stem).strip("_.")
+    return Path(root or "runs", name)
 
 
 def run_directory(parent: Path, name: str | None = None) -> Path:

@@ -137,7 +137,7 @@ class VisionCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         trainer = self._section("trainer")
         own = resumed_directory(self.ckpt_path) if self.command == "fit" else None
-        folder, name = runs_folder(trainer.default_root_dir, self.config[self._method].get("config") or []), None
+        folder, name = runs_folder(trainer.default_root_dir, self.typed), None
         if self.beside and not trainer.default_root_dir:
             folder, name = Path(self.ckpt_path or "").parent, self.command
         self.run_dir = own or self.held.enter_context(new_run(folder, name))
