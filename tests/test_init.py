@@ -243,6 +243,17 @@ def roboflow_xml(root: Path) -> None:
             (root / "all" / folder / f"{number}{suffix}").rename(root / split / f"{number}{suffix}")
 
 
+def named_files(root: Path) -> None:
+    for number in range(COUNT):
+        save(photo(number), root / "train" / f"{('red', 'light_blue')[number % 2]}_{number}.jpg")
+
+
+def listed_masks(root: Path) -> None:
+    two_folders(root, (0, 1))
+    write(root / "ImageSets" / "train.txt", "\n".join(map(str, range(8))))
+    write(root / "ImageSets" / "val.txt", "\n".join(map(str, range(8, COUNT))))
+
+
 def two_folders(root: Path, values: Any = (0, 255)) -> None:
     for number in range(COUNT):
         save(photo(number), root / "images" / f"{number}.jpg")
@@ -351,6 +362,8 @@ LAYOUTS: dict[str, tuple[Callable[[Path], None], str, dict[str, Any]]] = {
     ),
     "images in two folders": (two_parts, "table", {"pattern": "**/{path}.jpg", "label_column": "dx"}),
     "VOC of Roboflow": (roboflow_xml, "voc", {"root": "{split}"}),
+    "classes in file names": (named_files, "names", {"root": "train", "pattern": "{label}_{number}"}),
+    "lists of images with masks": (listed_masks, "masks", {"lists": "ImageSets/{split}.txt"}),
     "JPEG masks": (jpeg_masks, "masks", {"threshold": 128}),
     "masks of numbered objects": (
         numbered_objects,

@@ -23,6 +23,7 @@ from visiontasks.data import (
     InstanceFolder,
     LabelMe,
     MaskFolder,
+    NamedFiles,
     Splits,
     VisionDataset,
     VocBoxes,
@@ -903,3 +904,33 @@ def test_images_are_found_in_any_folder_below_the_table(tmp_path: Path) -> None:
     (tmp_path / "part1" / "2.png").write_bytes((tmp_path / "part1" / "0.png").read_bytes())
     with pytest.raises(InputError, match=r"part1/2.png and part2/more/2.png have the same name"):
         CsvTable("train", str(tmp_path / "t.csv"), **options)
+
+
+def test_classes_are_read_from_file_names(tmp_path: Path) -> None:
+    names = ["cat.1", "cat.22", "cat.3", "big dog.1", "big dog.2", "big dog.10"]
+    for number, name in enumerate(names):
+        Image.new("RGB", (8, 8), (number * 30, 0, 0)).save(tmp_path / f"{name}.png")
+    root = str(tmp_path)
+    found = [NamedFiles(split, root, "{label}.{number}", splits={"val": 0.34}) for split in ("train", "val")]
+    assert all(part.class_names == ["big dog", "cat"] for part in found)
+    seen = {path.stem: part.target(i)["label"] for part in found for i, path in enumerate(part.paths)}
+    assert seen == {name: int(name.startswith("cat")) for name in names}
+    assert NamedFiles("train", root, "{label}.*", keep=["cat", "big dog"]).class_names == ["cat", "big dog"]
+    with pytest.raises(InputError, match=r"big dog.1.png: its name has not the form '\{label\}_\{number\}'"):
+        NamedFiles("train", root, "{label}_{number}")
+    with pytest.raises(InputError, match=r"must have \{label\} once"):
+        NamedFiles("train", root, "{number}")
+
+
+def test_folders_of_splits_have_classes_in_file_names(tmp_path: Path) -> None:
+    for split, labels in (("train", "ab"), ("test", "a")):
+        (tmp_path / split).mkdir()
+        for number in range(4):
+            name = f"{labels[number % len(labels)]}_{number}.png"
+            Image.new("RGB", (8, 8), (number * 30, 0, len(split))).save(tmp_path / split / name)
+    parts = [NamedFiles(split, str(tmp_path / "{split}"), "{label}_{number}") for split in ("train", "test")]
+    assert [part.class_names for part in parts] == [["a", "b"], ["a", "b"]]
+    assert len(parts[1]) == 4
+    Image.new("RGB", (8, 8)).save(tmp_path / "test" / "c_9.png")
+    with pytest.raises(InputError, match="class 'c' is not in train"):
+        NamedFiles("test", str(tmp_path / "{split}"), "{label}_{number}")

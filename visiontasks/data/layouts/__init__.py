@@ -10,6 +10,7 @@ from visiontasks.data.layouts.coco import find_coco
 from visiontasks.data.layouts.cvat import find_cvat
 from visiontasks.data.layouts.labelme import find_labelme
 from visiontasks.data.layouts.masks import find_masks
+from visiontasks.data.layouts.named import find_named
 from visiontasks.data.layouts.published import find_published
 from visiontasks.data.layouts.table import find_table
 from visiontasks.data.layouts.voc import find_voc
@@ -25,6 +26,7 @@ FINDERS: dict[str, Callable[[Listing], Layout | None]] = {  # what is most certa
     "table": find_table,
     "masks": find_masks,
     "folders": find_class_folders,
+    "names": find_named,
 }
 
 __all__ = ["FINDERS", "Layout", "Listing", "find_layouts"]

@@ -8,9 +8,10 @@ from os.path import commonpath
 from pathlib import Path
 from typing import Any, Literal
 
+from visiontasks.core.errors import InputError
 from visiontasks.core.folders import walk, with_suffix
 from visiontasks.core.images import EXTENSIONS
-from visiontasks.core.text import normal
+from visiontasks.core.text import normal, read_text
 
 Certainty = Literal["certain", "likely", "a guess"]
 LOOKED_AT = 200  # files or rows of a kind that are opened to recognize it
@@ -98,6 +99,14 @@ def folder_above(files: Listing, names: Iterable[str]) -> str | None:
         known = files.by_name.get(name.rpartition("/")[2], [])
         above += [one[: -len(name)].rstrip("/") for one in known if f"/{one}".endswith(f"/{name}")]
     return most_common(above)
+
+
+def read_lines(files: Listing, name: str) -> list[str]:
+    """Returns the lines of a text file that are not empty; none if it cannot be read."""
+    try:
+        return [line.strip() for line in read_text(files.path(name)).splitlines() if line.strip()]
+    except InputError:
+        return []
 
 
 def joined(*parts: str) -> str:

@@ -9,10 +9,11 @@ import numpy as np
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.images import read_image
-from visiontasks.data.layouts.base import Layout, Listing, counted, joined, listed
+from visiontasks.data.layouts.base import Layout, Listing, counted, joined, listed, read_lines, stem
 from visiontasks.data.layouts.names import named_colors, names_beside
 from visiontasks.data.layouts.pairs import Kind, Pair, find_pairs
 from visiontasks.data.masks import read_values
+from visiontasks.data.splits import without_split
 
 WORD = re.compile(r"mask|label|seg|annot|ground|gt|manual|matte|trimap", re.IGNORECASE)
 SAMPLE, FIRST = 1000, 3  # masks that are read, and those that show whether it is worth it
@@ -88,7 +89,7 @@ def _are_objects(values: Sequence[set[int]]) -> bool:
 
 def _layout(files: Listing, pair: Pair, place: int, codes: Codes) -> Layout:
     images, masks = pair.kinds[1 - place], pair.kinds[place]
-    options: dict[str, Any] = {"root": str(files.root), **_places(images, masks)}
+    options: dict[str, Any] = {"root": str(files.root), **_places(images, masks), **_lists(files, pair, place)}
     pairs = f"{counted(len(pair.names), 'pair')} of an image, {images.pattern}, and a mask, {masks.pattern}"
     if codes.how == "objects" and not names_beside(files):
         note = "if the values of the masks are classes and not numbers of objects, use MaskFolder with class_names"
@@ -104,6 +105,19 @@ def _places(images: Kind, masks: Kind) -> dict[str, Any]:
     if images.folder == masks.folder or any((images.start, images.end, masks.start, masks.end)):
         return {"images": images.pattern, "masks": masks.pattern}
     return {"images": images.folder or ".", "masks": masks.folder or "."}
+
+
+def _lists(files: Listing, pair: Pair, place: int) -> dict[str, Any]:
+    """Returns the lists that divide the images, if their folders do not."""
+    if any("{split}" in kind.pattern for kind in pair.kinds):
+        return {}
+    stems = {stem(names[1 - place]).partition(".")[0] for names in pair.names}
+    for name in files.ending(".txt"):
+        pattern, split = without_split(name)
+        words = [line.split()[0].rpartition("/")[2] for line in read_lines(files, name)]
+        if split == "train" and words and {word.partition(".")[0] for word in words} <= stems:
+            return {"lists": pattern}
+    return {}
 
 
 def _by_value(files: Listing, codes: Codes) -> tuple[dict[str, Any], list[str]]:

@@ -9,7 +9,7 @@ import yaml
 from visiontasks.core.bounded import check_yaml
 from visiontasks.core.errors import InputError
 from visiontasks.core.text import read_text
-from visiontasks.data.layouts.base import LOOKED_AT, Layout, Listing, counted, listed, stem
+from visiontasks.data.layouts.base import LOOKED_AT, Layout, Listing, counted, listed, read_lines, stem
 from visiontasks.data.splits import split_of
 
 NAMES = re.compile(r"(^|/)(classes|_?darknet|obj|[^/]*names)[^/]*\.(txt|labels|names)$", re.IGNORECASE)
@@ -59,14 +59,6 @@ def _label_of(image: str) -> str:
     if places:
         folders[places[-1]] = "labels"
     return "/".join([*folders, f"{stem(file)}.txt"])
-
-
-def read_lines(files: Listing, name: str) -> list[str]:
-    """Returns the lines of a text file that are not empty; none if it cannot be read."""
-    try:
-        return [line.strip() for line in read_text(files.path(name)).splitlines() if line.strip()]
-    except InputError:
-        return []
 
 
 def _content(files: Listing, name: str) -> Any:
