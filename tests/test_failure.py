@@ -26,6 +26,7 @@ from visiontasks.core.redact import is_secret, redact, redact_arguments, redact_
 def fail(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture) -> Callable[..., tuple]:
     """Runs a command that raises an error; returns the exit status and what is printed."""
     monkeypatch.chdir(tmp_path)
+    Path("study.yaml").touch()
 
     def run(error: BaseException, *more: str) -> tuple[Any, str]:
         def raise_it(*_: Any) -> None:

@@ -188,6 +188,15 @@ ENTRIES: dict[str, Callable[[str, str], list[str]]] = {  # each ends with an err
 }
 
 
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with the files of the errors that come after the checkpoint."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("no.png", "no.ckpt"):
+        (tmp_path / name).write_bytes(b"neither image nor checkpoint")
+    return tmp_path
+
+
 def error_of(args: list[str], capsys: pytest.CaptureFixture) -> str:
     """The message of a command, which must end with one."""
     if args[0] == "load":
@@ -221,14 +230,13 @@ def test_no_description_of_a_model_runs_or_imports_anything(good: Any, canary: P
 
 
 def test_every_command_refuses_hostile_checkpoints(
-    good: Any, canary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    good: Any, canary: Path, folder: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config()))
+    (folder / "config.yaml").write_text(yaml.safe_dump(config()))
     cases = list(hostile_descriptions(good[0], canary))
     chosen = [*cases[:: len(cases) // 45], *cases[-6:]]
-    files = [save(tmp_path / f"{number}.ckpt", hostile) for number, (_, hostile) in enumerate(chosen)]
-    files.append(save_deep(tmp_path / "deep.ckpt"))
+    files = [save(folder / f"{number}.ckpt", hostile) for number, (_, hostile) in enumerate(chosen)]
+    files.append(save_deep(folder / "deep.ckpt"))
     assert len(files) >= 50
     for entry, args in ENTRIES.items():
         for file in files:
@@ -237,15 +245,12 @@ def test_every_command_refuses_hostile_checkpoints(
             assert not any(after in message for after in ("no.png", "wrong.suffix", "no.ckpt", "--layer")), message
 
 
-def test_every_command_opens_a_good_checkpoint(
-    good: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
+def test_every_command_opens_a_good_checkpoint(good: Any, folder: Path, capsys: pytest.CaptureFixture) -> None:
     """What the test before takes as refused is so for its content, and what is not needed is ignored."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config()))
+    (folder / "config.yaml").write_text(yaml.safe_dump(config()))
     description = changed(good[0], ("weights",), "imported.touch")
     description = changed(description, ("backbone", "init_args", "pretrained"), "imported.touch")
-    file = str(save(tmp_path / "good.ckpt", description, good[1]))
+    file = str(save(folder / "good.ckpt", description, good[1]))
     assert visiontasks.load(file, device="cpu").class_names == ["a", "b"]
     found = {entry: error_of(ENTRIES[entry](file, "config.yaml"), capsys) for entry in list(ENTRIES)[:5]}
     expected = {"predict": "no.png", "export": "wrong.suffix", "evaluate": "no.ckpt", "inspect": "--layer"}
@@ -295,10 +300,9 @@ def hostile_configs() -> Iterator[tuple[str, str, bool]]:
 
 
 def test_every_command_refuses_hostile_configs_beside_a_checkpoint(
-    good: Any, canary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    good: Any, canary: Path, folder: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    model, place = str(save(tmp_path / "good.ckpt", *good)), tmp_path / "config.yaml"
+    model, place = str(save(folder / "good.ckpt", *good)), folder / "config.yaml"
     cases = list(hostile_configs())
     for name, text, refused in cases:
         place.write_text(text)

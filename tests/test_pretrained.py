@@ -132,7 +132,7 @@ def test_class_names_are_timms_and_all_differ() -> None:
         ("test_resnet", None, "the weights of test_resnet could not be fetched"),
         ("test_resnet", "nowhere.pth", "no such file: 'nowhere.pth'"),
         ("runs/best.ckpt", None, "no such checkpoint"),
-        ("runs/best.ckpt", "bundled", "already has weights. Leave it out"),
+        ("best.ckpt", "bundled", "already has weights. Leave it out"),
     ],
 )
 def test_what_cannot_be_had_is_an_error(
@@ -141,8 +141,11 @@ def test_what_cannot_be_had_is_an_error(
     message: str,
     tmp_path: Path,
     photos: list[np.ndarray],
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "best.ckpt").touch()
     Image.fromarray(photos[0]).save(tmp_path / "photo.png")
     more = ["--pretrained", pretrained] if pretrained else []
     with pytest.raises(SystemExit):

@@ -117,7 +117,7 @@ def _names(trainer: Trainer, indices: list[int]) -> list[str]:
     data = getattr(trainer, "datamodule", None)
     if data is None:
         return [str(index) for index in indices]
-    dataset = data.dataset("test" if trainer.testing else "val")
+    dataset = data.dataset(split_of(trainer, "test" if trainer.testing else "val"))
     return ["/".join(Path(dataset.name(index)).parts[-2:]) for index in indices]
 
 
