@@ -283,7 +283,11 @@ def commands(text: str) -> list[str]:
 
 def page_commands() -> list[str]:
     """Every command of the pages, one each, but those tested above; of several machines what one process runs."""
-    found = dict.fromkeys(command for page in PAGES for command in commands(page.read_text("utf-8")))
+    found = dict.fromkeys(
+        re.sub(r"runs/\S+/TIME/best.ckpt", "best.ckpt", command)
+        for page in PAGES
+        for command in commands(page.read_text("utf-8"))
+    )
     return [command for command in found if not re.fullmatch(TESTED, command)]
 
 

@@ -208,7 +208,7 @@ def test_what_is_no_config_is_named(fit: Any, tmp_path: Path) -> None:
         assert "empty.yaml: expected sections such as trainer, model and data; found nothing." in fit(
             "-c", "empty.yaml"
         )
-    assert "no such config" in fit("-c", "x" * 5000)
+    assert "no such file" in fit("-c", "x" * 5000)
     for name in ("trainer", "data"):
         for value in ("null", "3"):
             (tmp_path / "wrong.yaml").write_text(f"{name}: {value}")

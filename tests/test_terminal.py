@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -290,8 +291,6 @@ def test_only_files_that_exist_are_listed(tmp_path: Path, capsys: pytest.Capture
 def test_a_test_without_a_test_split_is_about_val(
     class_folders: Path, tmp_path: Path, capfd: pytest.CaptureFixture
 ) -> None:
-    import shutil
-
     shutil.rmtree(class_folders / "test")
     args = f"""
         --model ClassificationTask --model.backbone.name test_resnet --model.backbone.pretrained false
@@ -299,11 +298,11 @@ def test_a_test_without_a_test_split_is_about_val(
         --trainer.accelerator cpu --trainer.logger false --trainer.default_root_dir {tmp_path / "runs"}
     """.split()
     main(["fit", *args, "--trainer.max_epochs", "1"])
-    (run,) = (tmp_path / "runs/run").iterdir()
+    (run,) = (tmp_path / "runs").glob("run-*/*")
     first = capfd.readouterr()
     main(["test", *args, "--ckpt_path", str(run / "last.ckpt")])
     said = capfd.readouterr()
-    tested = max((tmp_path / "runs/run").iterdir())
+    tested = max((tmp_path / "runs").glob("run-*/*"))
     header = (tested / "metrics.csv").read_text().splitlines()[0]
     assert "val/auroc" in header
     assert "test/" not in header

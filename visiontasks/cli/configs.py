@@ -1,6 +1,7 @@
 """The configs that are installed with the package: how they are found, listed and copied."""
 
 import argparse
+import os
 import re
 import textwrap
 from collections.abc import Sequence
@@ -36,7 +37,8 @@ def find_config(name: str) -> Path:
     own, short = Path(name), name.removeprefix("configs/").removesuffix(".yaml")
     file = installed() / f"{short}.yaml"
     is_inside = short != "" and not own.is_absolute() and ".." not in own.parts
-    return file if is_inside and not own.exists() and file.is_file() else own
+    # unlike the methods of Path, these give False for a text that is too long for a path
+    return file if is_inside and not os.path.exists(own) and os.path.isfile(file) else own
 
 
 def with_installed(args: Sequence[str]) -> list[str]:
