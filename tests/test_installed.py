@@ -111,3 +111,17 @@ def test_a_config_is_copied_with_what_it_includes(
     with pytest.raises(SystemExit):
         main(["configs", "--copy", "../pyproject"])
     assert "no installed config '../pyproject'" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_enough_is_no_error(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", "from visiontasks.cli import main; main(['configs'])"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 141

@@ -1,5 +1,7 @@
 """The command line, which finds the command before it imports anything heavy."""
 
+import os
+import select
 import sys
 import traceback
 from collections.abc import Sequence
@@ -19,7 +21,7 @@ from visiontasks.core.moved import current_option
 from visiontasks.core.signals import ENDING, Interrupted, end_now, handled
 
 DEBUG, VERBOSE = "--debug", ("-v", "--verbose")
-BUG, WRONG = 1, 2  # exit status
+BUG, WRONG, UNREAD = 1, 2, 141  # exit status; the last one is that of SIGPIPE
 LONGEST = 500  # characters of the message of an unexpected error
 
 
@@ -60,6 +62,8 @@ def main(args: Sequence[str] | None = None) -> None:
         print(interrupted, file=sys.stderr)
         raise
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _is_unread():
+            sys.exit(UNREAD)
         if DEBUG in given:
             traceback.print_exc()
         if message := explain(error):
@@ -82,6 +86,16 @@ def _run(command: str, rest: list[str], verbose: bool | None) -> None:
     else:
         rest = ["--help" if argument == "--help_all" else argument for argument in rest]
         import_module("visiontasks.cli.training").main(command, rest)
+
+
+def _is_unread() -> bool:
+    """Returns whether nobody reads what is printed any more, as after `| head`; it is then no longer written."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), select.POLLOUT)
+    if not any(event & select.POLLERR for _, event in poll.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return True
 
 
 def _fail(message: str, status: int = WRONG) -> NoReturn:
