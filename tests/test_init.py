@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -460,3 +461,17 @@ def test_digits_and_letters_are_not_mirrored(tmp_path: Path, monkeypatch: pytest
     text = Path("digits.yaml").read_text()
     assert "augment:  # without mirroring, because '0' may mean something else in a mirror\n" in text
     main(["preview", "-c", "digits.yaml", "--trainer.logger", "false"])
+
+
+def test_init_estimates_time_and_memory_and_leaves_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class_folders(tmp_path / "photos")
+    monkeypatch.chdir(tmp_path)
+    main(["init", "photos"])
+    said = capsys.readouterr()
+    assert re.search(
+        r"\nA fit will take about \d+ (seconds|minutes) on this machine, and \d\.\d GB of memory\.\n", said.out
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["photos", "photos.yaml"]
+    assert said.out.count("\n") == 4

@@ -3,7 +3,7 @@
 import json
 import logging
 import math
-import resource
+import sys
 import tempfile
 from contextlib import ExitStack, redirect_stdout
 from io import StringIO
@@ -25,7 +25,7 @@ def estimate(config: Path, data: VisionDataModule) -> tuple[float, float]:
     """Trains a few steps in a temporary folder.
 
     Returns:
-        The seconds that the whole fit will take, and the memory in bytes that it needed so far.
+        The seconds that the whole fit will take, and the memory in bytes that it needed so far, NaN if not known.
     """
     trainer = read_config(config)["trainer"]
     callbacks = [one for one in trainer.get("callbacks", []) if one["class_path"] != "ClosedFormStart"]
@@ -67,4 +67,10 @@ def _steps(trainer: dict[str, Any], data: VisionDataModule, closed_form: bool) -
 
 
 def _memory() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
+    """Returns the most memory that this process has used, in bytes; NaN on Windows, where Python does not know it."""
+    try:
+        import resource
+    except ImportError:
+        return math.nan
+    unit = 1 if sys.platform == "darwin" else 1024
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)

@@ -47,7 +47,8 @@ def main(options: argparse.Namespace, more: Sequence[str]) -> None:
     print(f"Images: {', '.join(f'{count:,} in {split}' for split, count in counts.items())}.")
     if options.estimate:
         seconds, memory = estimate(output, open_data(output))
-        print(f"A fit will take about {_duration(seconds)} on this machine, and {memory / 1e9:.1f} GB of memory.")
+        space = f", and {memory / 1e9:.1f} GB of memory" if memory == memory else ""
+        print(f"A fit will take about {_duration(seconds)} on this machine{space}.")
     print(f"Wrote {output}. Next: visiontasks fit -c {output}")
 
 
