@@ -413,8 +413,7 @@ def test_test_without_a_test_split_uses_val_and_says_so(class_folders: Path, cap
     with caplog.at_level("INFO"):
         loader = data.test_dataloader()
     (line,) = caplog.messages
-    assert line.startswith("No test split (")
-    assert line.endswith("The figures are those of val.")
+    assert line == "There is no test split, so the figures are those of val."
     assert data.test_split == "val"
     assert_equal(list(loader), list(data.val_dataloader()))
     with pytest.raises(MissingSplit):

@@ -447,7 +447,11 @@ def test_a_folder_without_a_layout_is_an_error_that_lists_the_known_ones(
     for folder in ("nothing", "photos"):
         (tmp_path / folder).mkdir()
     save(photo(0), tmp_path / "photos" / "a.jpg")
-    for folder, text in (("nothing", "no images"), ("photos", "no layout"), ("missing", "no such folder")):
+    for folder, text in (
+        ("nothing", "no images"),
+        ("photos", "no labels of the images"),
+        ("missing", "no such folder"),
+    ):
         with pytest.raises(SystemExit):
             main(["init", str(tmp_path / folder), "--output", str(tmp_path / "out.yaml")])
         assert text in capsys.readouterr().err

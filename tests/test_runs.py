@@ -402,3 +402,15 @@ def test_a_run_is_named_after_the_config_and_the_data_that_an_argument_names(tmp
     ):
         assert runs_folder(None, args) == Path("runs", name)
         assert runs_folder("elsewhere", args) == Path("elsewhere", name)
+
+
+def test_a_fit_that_is_shorter_than_the_interval_of_validations_is_validated(tmp_path: Path) -> None:
+    (tmp_path / "short.yaml").write_text(CONFIG)
+    interval = ["--trainer.check_val_every_n_epoch", "null", "--trainer.val_check_interval", "50"]
+    short = ["--trainer.max_epochs", "-1", "--trainer.max_steps", "3", "--trainer.default_root_dir", str(tmp_path)]
+    main(["fit", "-c", str(tmp_path / "short.yaml"), *interval, *short])
+    (run,) = tmp_path.glob("short/*")
+    assert (run / "best.ckpt").is_file()
+    assert [step for step, _ in rows(run, "val/loss")] == [2]
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert config["trainer"]["val_check_interval"] == 3

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from PIL import Image
 
 from visiontasks.callbacks.checkpoints import checkpoints_of, figures
@@ -54,6 +54,10 @@ class Results(Callback):
         self._print("results", columns, _details(pl_module.heads))
         for prefix, names, found in _groups(pl_module.tables("val"), pl_module.spec):
             self._print_classes(_class_rows(found, names), "val", prefix, " (last epoch)")
+        value, baseline = (self.last.get(f"{pl_module.monitor}{end}", math.nan) for end in ("", "_baseline"))
+        if value <= baseline:
+            advice = "Train longer, or look at the data with `visiontasks preview`."
+            rank_zero_info(f"{pl_module.monitor} is not better than the baseline. {advice}")
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         self.last = figures(trainer, "val")

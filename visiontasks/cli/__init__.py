@@ -46,13 +46,14 @@ def main(args: Sequence[str] | None = None) -> None:
         close = get_close_matches(command, COMMANDS, 1)
         hint = f"did you mean {close[0]!r}?" if close else f"the commands are {', '.join(COMMANDS)}."
         _fail(f"no command {command!r}; {hint}")
-    if talks := command not in ARGUMENTS or command == "study":
+    if talks := command not in ARGUMENTS or command in ("study", "init"):
         rest = [argument for argument in rest if argument not in VERBOSE]
     if command not in ARGUMENTS and {"-h", "--help"} & {*rest}:
         print(TRAINING.format(command=command, description=COMMANDS[command].partition(":")[0]))
         sys.exit(0)
     if command not in ARGUMENTS and not rest:
-        _fail(f"{command} needs a config: give -c CONFIG, such as configs/quickstart.yaml.")
+        advice = "give -c CONFIG, such as quickstart.yaml. `visiontasks init FOLDER` writes one for your photos."
+        _fail(f"{command} needs a config: {advice}")
     keep_freed_memory()
     rest = [current_option(argument) for argument in rest]
     try:

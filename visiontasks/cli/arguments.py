@@ -53,6 +53,7 @@ COMMON: dict[str, dict[str, Any]] = {
     },
     "--tta": {"nargs": "+", "default": [], "metavar": "VIEW"},
 }
+LAYOUTS = "one of several: published, yolo, coco, voc, labelme, cvat, table, masks, folders, names"
 CHECKPOINT = "the directory of a run, or best.ckpt or last.ckpt in it"
 CONFIG_BESIDE = "config of the data (default: the data section of config.yaml in the folder of the model)"
 CHANGES_DATA = "All other arguments change the data of the config, such as --data.dataset.root PATH."
@@ -195,7 +196,7 @@ def _init(parser: Arguments) -> None:
     add = parser.add_argument
     add("folder", type=Path, help="folder with images and, perhaps, tables, boxes or masks")
     add("--output", type=Path, help="path of the config (default: the name of the folder with .yaml)")
-    add("--layout", metavar="NAME", help="use this layout, if several are recognized")
+    add("--layout", metavar="NAME", help=LAYOUTS)
     add("--no_estimate", dest="estimate", action="store_false", help="do not time a few steps")
 
 

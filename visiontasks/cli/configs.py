@@ -5,6 +5,7 @@ import os
 import re
 import textwrap
 from collections.abc import Sequence
+from difflib import get_close_matches
 from itertools import takewhile
 from pathlib import Path
 
@@ -62,7 +63,9 @@ def copy_config(name: str, folder: Path) -> list[Path]:
     """
     source = installed() / f"{name.removeprefix('configs/').removesuffix('.yaml')}.yaml"
     if ".." in Path(name).parts or not source.is_file():
-        raise InputError(f"no installed config {name!r}. `visiontasks configs` lists all.")
+        close = get_close_matches(name, installed_names(), 1)
+        hint = f"Did you mean {close[0]!r}?" if close else "`visiontasks configs` lists all."
+        raise InputError(f"no installed config {name!r}. {hint}")
     copied = []
 
     def included(found: re.Match[str]) -> str:

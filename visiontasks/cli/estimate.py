@@ -5,6 +5,7 @@ import logging
 import math
 import sys
 import tempfile
+import warnings
 from contextlib import ExitStack, redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -31,6 +32,7 @@ def estimate(config: Path, data: VisionDataModule) -> tuple[float, float]:
     callbacks = [one for one in trainer.get("callbacks", []) if one["class_path"] != "ClosedFormStart"]
     with tempfile.TemporaryDirectory() as folder, ExitStack() as quiet:
         quiet.enter_context(redirect_stdout(StringIO()))
+        quiet.enter_context(warnings.catch_warnings(action="ignore"))
         logging.disable(logging.CRITICAL)
         quiet.callback(logging.disable, logging.NOTSET)
         settings = {

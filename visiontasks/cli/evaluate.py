@@ -30,8 +30,10 @@ def main(options: argparse.Namespace, more: Sequence[str]) -> None:
     try:
         split = options.split
         data.dataset(split)
-    except MissingSplit as missing:
-        print(f"No test split ({missing}) Evaluating on val instead.")
+    except MissingSplit:
+        if options.split == "val":
+            raise
+        print("There is no test split, so the figures are those of val.")
         split = "val"
     folder = new_results(options.output or first.parent / "evaluation", "evaluation.csv", "evaluation.json")
     with lock(folder.path):

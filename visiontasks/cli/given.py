@@ -15,6 +15,7 @@ BEST = ("best.ckpt", "last.ckpt")  # what is taken from a run directory, the fir
 LAST = ("last.ckpt",)
 KINDS = {".ckpt": "checkpoint", ".yaml": "config", ".yml": "config"}
 FEW = 5  # names in an error
+PARTS_OF_SETS = ("data_batch", "train-labels", "train-images")  # of published sets, whose images are in one file
 
 
 def check_options(options: argparse.Namespace) -> None:
@@ -29,10 +30,10 @@ def check_options(options: argparse.Namespace) -> None:
     for name in ("config", "study"):
         if path := given.get(name):
             check_file(path, KINDS.get(path.suffix, "file"))
-    if (folder := given.get("folder")) and not os.path.isdir(folder):
-        raise InputError(f"{folder}: {'not a folder' if os.path.exists(folder) else 'no such folder'}.")
     if path := given.get("output"):
         check_place(path.parent if {"format", "folder"} & {*given} else path)
+    if folder := given.get("folder"):
+        given["output"] = check_folder(folder, given["output"])
     for name in ("model", "checkpoint", "ckpt_path"):
         if isinstance(model := given.get(name), list):
             given[name] = [find_model(one) for one in model]
@@ -48,11 +49,35 @@ def check_options(options: argparse.Namespace) -> None:
 def check_training(command: str, args: Sequence[str]) -> None:
     """Checks the files that the arguments of a training command name; raises an InputError if one is missing."""
     for path in values_of(args, "-c", "--config"):
-        check_file(find_config(path))
+        if os.path.isdir(path) and find_config(path) == Path(path):
+            raise InputError(f"{path}: a folder, not a config. `visiontasks init {path}` writes a config for it.")
+        folder = os.path.splitext(path)[0]
+        hint = f" `visiontasks init {folder}` writes it." if os.path.isdir(folder) else ""
+        check_file(find_config(path), note=hint and f" yet.{hint}")
     if (given := ckpt_path(args)) and not (command == "fit" and given in ("auto", "last")):
         model = find_model(given, LAST if command == "fit" else BEST)
         if command in ("validate", "test"):
             config_beside(model, args)
+
+
+def check_folder(folder: Path, output: Path | None) -> Path:
+    """Checks the folder for which a config is written, and returns the path of the config.
+
+    Raises:
+        InputError: There is no such folder, it has no images, or the config is there already.
+    """
+    from visiontasks.core.folders import walk, with_suffix  # imports numpy
+    from visiontasks.core.images import EXTENSIONS
+
+    if not os.path.isdir(folder):
+        raise InputError(f"{folder}: {'not a folder' if os.path.exists(folder) else 'no such folder'}.")
+    output = output or Path(f"{folder.resolve().name}.yaml")
+    if output.exists():
+        raise InputError(f"{output}: a file of this name is there already. Give another with --output.")
+    found = walk(folder, checked=False)
+    if not with_suffix(found, EXTENSIONS) and not any(path.name.startswith(PARTS_OF_SETS) for path in found):
+        raise InputError(f"{folder}: no images in this folder ({', '.join(EXTENSIONS)}).")
+    return output
 
 
 def config_beside(checkpoint: str, args: Sequence[str]) -> Path | None:
@@ -89,6 +114,8 @@ def find_model(given: str | Path, names: Sequence[str] = BEST) -> str:
             print(f"{folder} has no {names[0]}: {name} is taken.", file=sys.stderr)
         return str(folder / name)
     runs = [path for name in names for depth in ("*", "*/*") for path in folder.glob(f"{depth}/{name}")]
+    if len({path.parent for path in runs}) == 1:
+        return str(runs[0])
     if not runs:
         raise InputError(f"{folder}: a folder without {' and '.join(names)}. Give a run directory or a checkpoint.")
     newest = max(runs, key=lambda path: path.stat().st_mtime).parent
@@ -102,6 +129,8 @@ def check_file(path: str | Path, kind: str = "file", note: str = "") -> None:
     if os.path.exists(path):
         raise InputError(f"{path}: not a regular file.")
     near = similar(Path(path))
+    if kind == "checkpoint":
+        near = near or sorted(map(str, Path(path).parent.glob("*.ckpt")))[:FEW]
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
     raise InputError(f"{path}: no such {kind}{note}.{hint}")
 

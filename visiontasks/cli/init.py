@@ -15,11 +15,14 @@ from visiontasks.cli.opening import open_data
 from visiontasks.cli.recipe import Facts, write_recipe
 from visiontasks.core.errors import InputError
 from visiontasks.core.files import write_text
+from visiontasks.core.folders import walk, with_suffix
+from visiontasks.core.images import EXTENSIONS
 from visiontasks.data import VisionDataModule
 from visiontasks.data.layouts import Layout, find_layouts
 from visiontasks.data.splits import SPLITS, MissingSplit
 from visiontasks.targets import find_target
 
+LEAST = 0.4  # share of the images in a folder that a set has at least; masks are images too
 SAMPLED = 200  # images whose sizes are read
 READ = {
     "class folders": "train/CLASS/PHOTO.jpg or CLASS/PHOTO.jpg",
@@ -32,15 +35,15 @@ READ = {
 def main(options: argparse.Namespace, more: Sequence[str]) -> None:
     """Recognizes the layout of a folder, writes a config and prints what was found."""
     folder: Path = options.folder
-    output: Path = options.output or Path(f"{folder.resolve().name}.yaml")
-    if output.exists():
-        raise InputError(f"{output}: a file of this name is there already. Give another with --output.")
+    output: Path = options.output
     found = find_layouts(folder)
     name, layout = choose(found, options.layout, folder)
     print(f"Found: {layout.found} ({layout.certainty}).")
     for other in found.keys() - {name}:
         print(f"Also possible: {found[other].found}. Use it with --layout {other}.")
     layout, facts, counts = check(layout)
+    if (used := sum(counts.values())) < LEAST * (total := len(with_suffix(walk(folder, checked=False), EXTENSIONS))):
+        print(f"Note: only {used:,} of {total:,} images are used. If the folder holds several sets, give one of them.")
     for note in layout.notes:
         print(f"Note: {note}.")
     write_text(output, write_recipe(layout, facts, str(output)))
@@ -59,7 +62,8 @@ def choose(found: dict[str, Layout], wanted: str | None, folder: Path) -> tuple[
         raise InputError(f"{folder}: the layout {wanted!r} was not recognized. {advice}")
     if not found:
         known = "; ".join(f"{what}: {how}" for what, how in READ.items())
-        raise InputError(f"{folder}: no layout of a data set was recognized. Known are {known}. See docs/data.md.")
+        advice = "Sort the images into a folder per class, or add a table, boxes or masks"
+        raise InputError(f"{folder}: no labels of the images were recognized. {advice}. Known are {known}.")
     name = wanted or next(iter(found))
     return name, found[name]
 

@@ -149,6 +149,9 @@ class VisionCLI(LightningCLI):
         self.resumed = self.content if own else None
         if is_first and self.command == "fit" and self.ckpt_path and not own:
             keep_best(self.ckpt_path, self.run_dir)
+        batches = trainer.max_steps * trainer.accumulate_grad_batches
+        if 0 < batches < (trainer.val_check_interval or 0):  # or there would be no validation
+            trainer.val_check_interval = batches
         if self.command == "probe":
             trainer.max_epochs = 0
         elif self.command == "lr_find":

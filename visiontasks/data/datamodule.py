@@ -199,8 +199,8 @@ class VisionDataModule(LightningDataModule):
         """The split that a test is about: `test`, or `val` if there is none."""
         try:
             self.dataset("test")
-        except MissingSplit as missing:
-            rank_zero_info(f"No test split ({missing}) The figures are those of val.")
+        except MissingSplit:
+            rank_zero_info("There is no test split, so the figures are those of val.")
             return "val"
         return "test"
 
