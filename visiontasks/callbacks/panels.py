@@ -14,6 +14,7 @@ from visiontasks.core.draw import PREDICTED, TRUE, Canvas, captioned, grid, lege
 from visiontasks.core.files import atomic_write
 from visiontasks.core.geometry import Frame
 from visiontasks.core.sample import Batch, Sample
+from visiontasks.data.batches import BatchDataset
 from visiontasks.models.heads.base import Stage
 from visiontasks.targets import find_target, names_of
 from visiontasks.targets.sample import draw_on, predict_sample
@@ -113,12 +114,12 @@ def _panel(task: Any, outputs: dict[str, Any], batch: Batch, number: int, loss: 
 
 
 def _names(trainer: Trainer, indices: list[int]) -> list[str]:
-    """Returns the file names of images of the split that is evaluated, each with its folder."""
-    data = getattr(trainer, "datamodule", None)
-    if data is None:
+    """Returns the file names of images of the loader that is evaluated, each with its folder."""
+    loader: Any = trainer.test_dataloaders if trainer.testing else trainer.val_dataloaders
+    batches = getattr(loader, "dataset", None)
+    if not isinstance(batches, BatchDataset):  # a loader of the user
         return [str(index) for index in indices]
-    dataset = data.dataset(split_of(trainer, "test" if trainer.testing else "val"))
-    return ["/".join(Path(dataset.name(index)).parts[-2:]) for index in indices]
+    return ["/".join(Path(batches.dataset.name(index)).parts[-2:]) for index in indices]
 
 
 def write_panels(
