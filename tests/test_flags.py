@@ -196,8 +196,8 @@ def test_what_is_no_config_is_named(fit: Any, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "latin.yaml").write_bytes("a: caf\xe9".encode("latin1"))
     (tmp_path / "list.yaml").write_text("[1, 2]")
-    for name in ("folder", "pipe"):
-        assert f"{name}: not a regular file" in fit("-c", name)
+    for name, fault in (("folder", "a folder, not a config"), ("pipe", "not a regular file")):
+        assert f"{name}: {fault}" in fit("-c", name)
         assert f"--data: {name} is not a file of settings" in fit("--data", name)
         (tmp_path / "section.yaml").write_text(f"data: {name}")
         assert f"section.yaml: data: {name} is not a file of settings" in fit("-c", "section.yaml")
