@@ -190,7 +190,7 @@ def test_hidden_files_do_not_shift_the_lists(voc: Callable, caplog: Any) -> None
     (root / "ImageSets/Main/val.txt").write_text("b")
     with caplog.at_level("INFO"):
         assert VocBoxes("train", str(root), splits=ALL).name(0) == "a.jpg"
-    assert "ImageSets/Main has the splits, so Splits(val=0.0" in caplog.text
+    assert "ImageSets/Main has the splits, so `splits: {val: 0.0" in caplog.text
     assert VocBoxes("val", str(root)).name(0) == "b.jpg"
 
 

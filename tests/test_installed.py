@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from visiontasks.cli import main
 from visiontasks.cli.configs import find_config, installed
@@ -73,6 +74,14 @@ def test_the_wheel_works_alone_on_each_python(version: str, wheel: Path, tmp_pat
         accuracy = [float(row["val/accuracy"]) for row in csv.DictReader(file) if row["val/accuracy"]]
     assert accuracy[-1] >= 0.95
     call(visiontasks, "export", run / "best.ckpt", cwd=empty)
+    for number in range(20):
+        (photo := empty / "photos" / "ab"[number % 2] / f"{number}.png").parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (32, 32), (number * 10, 255 * (number % 2), 0)).save(photo)
+    said = call(visiontasks, "init", "photos", cwd=empty)
+    assert "Found: class folders: 2 classes (a, b) (likely)." in said
+    assert "A fit will take about" in said
+    call(visiontasks, "fit", "-c", "photos.yaml", "--trainer.max_epochs", "1", cwd=empty)
+    assert len([*empty.glob("runs/photos/*/best.ckpt")]) == 1
     shutil.copy(ROOT / "docs/predictions.png", empty / "photo.png")
     call(visiontasks, "predict", run / "best.onnx", "photo.png", "--output", "out", cwd=empty)
     assert (empty / "out/predictions.csv").is_file()

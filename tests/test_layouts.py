@@ -383,7 +383,7 @@ def test_train_is_divided_if_there_is_no_val(without_val: dict, kind: str, caplo
     assert stems["val"] == sorted(order[::4])
     assert stems["test"] == ["u0", "u1"]
     assert stems["train"] == sorted({*order} - {*stems["val"], "t7"})
-    assert caplog.text.count("has no val, so Splits(") == 1
+    assert caplog.text.count("has no val, so `splits: {") == 1
     with pytest.raises(InputError, match=r"splits\.test: 0\.2, but .* has a test part of its own\. Set `splits"):
         make("train", splits=Splits(test=0.2))
 

@@ -277,7 +277,7 @@ def test_folders_of_a_split_say_what_belongs_to_it(write_pairs: Callable, caplog
     with caplog.at_level("INFO"):
         found = [names(MaskFolder(s, root, NAMES, **places, splits=Splits(val=0.5))) for s in ("train", "val")]
     assert found == [["train/photos/train1.jpg"], ["val/photos/val1.jpg"]]
-    assert "{split}/photos has the splits, so Splits(val=0.5" in caplog.text
+    assert "{split}/photos has the splits, so `splits: {val: 0.5" in caplog.text
     with pytest.raises(MissingSplit, match=r"\{split\}/photos: no 'test'; there are train, val"):
         MaskFolder("test", root, NAMES, **places)
 

@@ -16,19 +16,23 @@ import torch
 
 from visiontasks.cli.parser import read_config
 from visiontasks.cli.training import main as train
-from visiontasks.data import VisionDataModule
 
 STEPS, WARM_UP = 6, 2  # steps that are timed, of which the first ones take longer
 FORWARD = 1 / 3  # share of a step that a prediction takes
 
 
-def estimate(config: Path, data: VisionDataModule) -> tuple[float, float]:
+def estimate(config: Path, counts: dict[str, int]) -> tuple[float, float]:
     """Trains a few steps in a temporary folder.
+
+    Args:
+        config: The config.
+        counts: The number of images of each split.
 
     Returns:
         The seconds that the whole fit will take, and the memory in bytes that it needed so far, NaN if not known.
     """
-    trainer = read_config(config)["trainer"]
+    content = read_config(config)
+    trainer = content["trainer"]
     callbacks = [one for one in trainer.get("callbacks", []) if one["class_path"] != "ClosedFormStart"]
     with tempfile.TemporaryDirectory() as folder, ExitStack() as quiet:
         quiet.enter_context(redirect_stdout(StringIO()))
@@ -50,7 +54,9 @@ def estimate(config: Path, data: VisionDataModule) -> tuple[float, float]:
         run: Any = train("fit", ["-c", str(config), *args]).trainer
         step = _seconds_per_step(run.profiler.recorded_durations)
         memory = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else _memory()
-    return step * _steps(trainer, data, len(callbacks) < len(trainer.get("callbacks", []))), memory
+    batch_size, has_closed_form = content["data"]["batch_size"], len(callbacks) < len(trainer.get("callbacks", []))
+    batches = {split: math.ceil(count / batch_size) for split, count in counts.items()}
+    return step * _steps(trainer, batches, has_closed_form), memory
 
 
 def _seconds_per_step(durations: dict[str, list[float]]) -> float:
@@ -58,14 +64,13 @@ def _seconds_per_step(durations: dict[str, list[float]]) -> float:
     return sum(median(seconds[WARM_UP:] or seconds) for seconds in parts)
 
 
-def _steps(trainer: dict[str, Any], data: VisionDataModule, closed_form: bool) -> float:
+def _steps(trainer: dict[str, Any], batches: dict[str, int], closed_form: bool) -> float:
     """Returns the steps of a fit, where a prediction of a batch counts as a part of a step."""
-    train_batches, val_batches = (math.ceil(len(data.dataset(split)) / data.batch_size) for split in ("train", "val"))
     epochs = trainer.get("max_epochs", -1)
-    steps = trainer["max_steps"] if epochs < 0 else epochs * train_batches
+    steps = trainer["max_steps"] if epochs < 0 else epochs * batches["train"]
     interval = trainer.get("val_check_interval")
     validations = steps / interval if interval else epochs / trainer.get("check_val_every_n_epoch", 1)
-    return steps + FORWARD * (validations * val_batches + closed_form * train_batches)
+    return steps + FORWARD * (validations * batches["val"] + closed_form * batches["train"])
 
 
 def _memory() -> float:

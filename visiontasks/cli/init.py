@@ -11,7 +11,6 @@ import numpy as np
 
 from visiontasks import data
 from visiontasks.cli.estimate import estimate
-from visiontasks.cli.opening import open_data
 from visiontasks.cli.recipe import Facts, write_recipe
 from visiontasks.core.errors import InputError
 from visiontasks.core.files import write_text
@@ -49,7 +48,7 @@ def main(options: argparse.Namespace, more: Sequence[str]) -> None:
     write_text(output, write_recipe(layout, facts, str(output)))
     print(f"Images: {', '.join(f'{count:,} in {split}' for split, count in counts.items())}.")
     if options.estimate:
-        seconds, memory = estimate(output, open_data(output))
+        seconds, memory = estimate(output, counts)
         space = f", and {memory / 1e9:.1f} GB of memory" if memory == memory else ""
         print(f"A fit will take about {_duration(seconds)} on this machine{space}.")
     print(f"Wrote {output}. Next: visiontasks fit -c {output}")

@@ -49,6 +49,12 @@ class Splits:
         if self.fold is not None and not 0 <= self.fold < self.folds:
             raise InputError(f"splits.fold: {self.fold} is not in 0..{self.folds - 1}, folds is {self.folds}.")
 
+    def __str__(self) -> str:
+        """What decides, as it stands in a config."""
+        keys = ("val", "test") if self.fold is None else ("fold", "folds")
+        parts = {key: getattr(self, key) for key in keys if getattr(self, key) or key == keys[0]}
+        return f"`splits: {{{', '.join(f'{key}: {value}' for key, value in parts.items())}}}`"
+
     def indices(self, split: str, labels: Sequence[int], groups: Sequence[str] | None = None) -> np.ndarray:
         """Returns the samples of a split: int64 indices, ascending.
 
