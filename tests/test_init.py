@@ -15,6 +15,7 @@ from PIL import Image
 from visiontasks.cli import main
 from visiontasks.cli.init import check
 from visiontasks.data.layouts import find_layouts
+from visiontasks.data.splits import without_split
 
 COUNT = 12
 Box = tuple[int, int, int, int]
@@ -475,7 +476,20 @@ def test_init_estimates_time_and_memory_and_leaves_nothing_else(
     main(["init", "photos"])
     said = capsys.readouterr()
     assert re.search(
-        r"\nA fit will take about \d+ (seconds|minutes) on this machine, and \d\.\d GB of memory\.\n", said.out
+        r"\nIt will take about \d+ (seconds|minutes) on this machine, and \d\.\d GB of memory\.\n", said.out
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photos", "photos.yaml"]
     assert said.out.count("\n") == 4
+
+
+def test_what_is_found_names_the_classes_alone(tmp_path: Path) -> None:
+    roboflow(tmp_path / "boxes")  # with a category that only groups the others
+    assert "boxes of 2 classes (red, blue)" in find_layouts(tmp_path / "boxes")["coco"].found
+    for number in range(COUNT):
+        save(photo(number), tmp_path / "vehicles" / ("bus", "car", "train")[number % 3] / f"{number}.jpg")
+    assert "3 classes (bus, car, train)" in find_layouts(tmp_path / "vehicles")["folders"].found
+
+
+def test_a_word_within_another_is_no_split() -> None:
+    assert without_split("train/constraint.json") == ("{split}/constraint.json", "train")
+    assert without_split("restrain/a.json") == ("restrain/a.json", None)

@@ -79,7 +79,7 @@ def test_the_wheel_works_alone_on_each_python(version: str, wheel: Path, tmp_pat
         Image.new("RGB", (32, 32), (number * 10, 255 * (number % 2), 0)).save(photo)
     said = call(visiontasks, "init", "photos", cwd=empty)
     assert "Found: class folders: 2 classes (a, b) (likely)." in said
-    assert "A fit will take about" in said
+    assert "It will take about" in said
     call(visiontasks, "fit", "-c", "photos.yaml", "--trainer.max_epochs", "1", cwd=empty)
     assert len([*empty.glob("runs/photos/*/best.ckpt")]) == 1
     shutil.copy(ROOT / "docs/predictions.png", empty / "photo.png")

@@ -17,7 +17,7 @@ import torch
 from visiontasks.cli.parser import read_config
 from visiontasks.cli.training import main as train
 
-STEPS, WARM_UP = 6, 2  # steps that are timed, of which the first ones take longer
+STEPS, WARM_UP = 6, 2  # number of steps, and of those at the start that are slower and not timed
 FORWARD = 1 / 3  # share of a step that a prediction takes
 
 

@@ -38,7 +38,7 @@ def main(options: argparse.Namespace, more: Sequence[str]) -> None:
     found = find_layouts(folder)
     name, layout = choose(found, options.layout, folder)
     print(f"Found: {layout.found} ({layout.certainty}).")
-    for other in found.keys() - {name}:
+    for other in (key for key in found if key != name):
         print(f"Also possible: {found[other].found}. Use it with --layout {other}.")
     layout, facts, counts = check(layout)
     if (used := sum(counts.values())) < LEAST * (total := len(with_suffix(walk(folder, checked=False), EXTENSIONS))):
@@ -47,11 +47,11 @@ def main(options: argparse.Namespace, more: Sequence[str]) -> None:
         print(f"Note: {note}.")
     write_text(output, write_recipe(layout, facts, str(output)))
     print(f"Images: {', '.join(f'{count:,} in {split}' for split, count in counts.items())}.")
+    print(f"Wrote {output}. Next: visiontasks fit -c {output}")
     if options.estimate:
         seconds, memory = estimate(output, counts)
         space = f", and {memory / 1e9:.1f} GB of memory" if memory == memory else ""
-        print(f"A fit will take about {_duration(seconds)} on this machine{space}.")
-    print(f"Wrote {output}. Next: visiontasks fit -c {output}")
+        print(f"It will take about {_duration(seconds)} on this machine{space}.")
 
 
 def choose(found: dict[str, Layout], wanted: str | None, folder: Path) -> tuple[str, Layout]:

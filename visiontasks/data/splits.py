@@ -50,7 +50,7 @@ class Splits:
             raise InputError(f"splits.fold: {self.fold} is not in 0..{self.folds - 1}, folds is {self.folds}.")
 
     def __str__(self) -> str:
-        """What decides, as it stands in a config."""
+        """Shows the values that apply, as in a config."""
         keys = ("val", "test") if self.fold is None else ("fold", "folds")
         parts = {key: getattr(self, key) for key in keys if getattr(self, key) or key == keys[0]}
         return f"`splits: {{{', '.join(f'{key}: {value}' for key, value in parts.items())}}}`"
@@ -167,7 +167,7 @@ def without_split(name: str) -> tuple[str, str | None]:
     found = _WORD.search(name)
     if found is None:
         return name, None
-    return name.replace(found[0], "{split}"), SPLITS[(found.lastindex or 0) - 1]
+    return _WORD.sub(lambda one: "{split}" if one[0] == found[0] else one[0], name), SPLITS[(found.lastindex or 0) - 1]
 
 
 def alike_but_split(names: Iterable[str]) -> list[str]:

@@ -110,7 +110,7 @@ def read_lines(files: Listing, name: str) -> list[str]:
 
 
 def joined(*parts: str) -> str:
-    """Joins the parts of a path, of which some may be empty."""
+    """Joins the parts of a path and leaves out empty ones."""
     return "/".join(part for part in parts if part)
 
 

@@ -22,10 +22,11 @@ def find_class_folders(files: Listing) -> Layout | None:
         pattern, classes = _inside(files, top, alike)
         what = f"class folders in {listed(alike)}: {counted(len(classes), 'class')} ({listed(sorted(classes))})"
         return Layout("label", "ImageFolder", {"root": str(files.path(pattern))}, what, "likely")
+    classes, splits = Counter[str](), []
     if "train" in parts.values():
         (train,) = [name for name, split in parts.items() if split == "train"][:1]
         classes, splits = _folders(files, joined(top, train)), sorted({*parts.values()})
-    else:
+    if not classes:  # also where train is a class, as beside bus and car
         classes, splits = inner, []
     if len(classes) < 2 or files.folders.get(top) or {name.lower() for name in classes} & OTHERS:
         return None

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from visiontasks.core.errors import InputError
-from visiontasks.data.datasets.coco_json import read_content
+from visiontasks.data.datasets.coco_json import read_content, to_id
 from visiontasks.data.layouts.base import LOOKED_AT, Layout, Listing, counted, folder_above, listed
 from visiontasks.data.splits import without_split
 
@@ -31,15 +31,15 @@ def find_coco(files: Listing) -> Layout | None:
     if folder is None:
         return None
     polygons = _have_polygons(content["annotations"])
-    names = [row.get("name") for row in content["categories"]]
-    used = {row.get("category_id") for row in content["annotations"]}
+    used = {to_id(row.get("category_id")) for row in content["annotations"]}  # others may only group these
+    names = [row.get("name") for row in content["categories"] if to_id(row.get("id")) in used]
     options: dict[str, Any] = {
         "annotations": str(files.path(pattern)),
         "images": str(files.path(folder)),
         "objects": "all",
         **({"masks": True} if polygons else {}),
     }
-    what = f"{'polygons' if polygons else 'boxes'} of {counted(len(used), 'class')} ({listed(names)})"
+    what = f"{'polygons' if polygons else 'boxes'} of {counted(len(names), 'class')} ({listed(names)})"
     splits = f"; splits: {', '.join(sorted(parts))}" if split else ""
     others = [f"the COCO files {listed(sorted(sets.keys() - {pattern}))} are not used"] if len(sets) > 1 else []
     return Layout("objects", "CocoBoxes", options, f"COCO, {pattern}: {what}{splits}", "certain", others, polygons)
@@ -59,4 +59,7 @@ def _have_polygons(annotations: Sequence[dict[str, Any]]) -> bool:
     shapes: list[Any] = [row.get("segmentation") for row in annotations[:LOOKED_AT] if not row.get("iscrowd")]
     if not shapes or not all(shapes):
         return False
-    return any(isinstance(shape, dict) or any(len(part) > CORNERS for part in shape) for shape in shapes)
+    return any(
+        isinstance(shape, dict) or any(isinstance(part, list) and len(part) > CORNERS for part in shape)
+        for shape in shapes
+    )

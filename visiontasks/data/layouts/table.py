@@ -51,7 +51,7 @@ class Column(NamedTuple):
 
 
 def find_table(files: Listing) -> Layout | None:
-    """Recognizes a table with a column of images; the first one of which something can be learned."""
+    """Recognizes the first table that names images and has something to learn."""
     for table in tables(files):
         names = table.header or _names(table)
         columns = [
@@ -71,8 +71,8 @@ def find_table(files: Listing) -> Layout | None:
             kind, more, what = found
             where = f"table, {table.name}: {counted(len(table.columns[0]), 'row')}"
             chosen = more.get("label_column", "label")
-            others = [one.name for one in rest if one.may_be_classes and one.name != chosen] if kind == "label" else []
-            notes = [f"the class is in the column {chosen}; {listed(others)} could be classes too"] if others else []
+            also = [one.name for one in rest if one.may_be_classes and one.name != chosen] if kind == "label" else []
+            notes = [f"the class is in the column {chosen}; {listed(also)} could be classes too"] if also else []
             return Layout(kind, "CsvTable", options | special | more, f"{where}, {what}", "likely", notes)
     return None
 
@@ -152,7 +152,7 @@ def _target(
         return (
             "labels",
             {"labels_columns": names},
-            f"columns of 0 and 1 of {counted(len(names), 'class')} ({listed(names)})",
+            f"columns of 0 and 1 for {counted(len(names), 'class')} ({listed(names)})",
         )
     value = next((column for column in numbers if VALUE.fullmatch(column.name)), None)
     if value and not named:
