@@ -59,7 +59,5 @@ def _have_polygons(annotations: Sequence[dict[str, Any]]) -> bool:
     shapes: list[Any] = [row.get("segmentation") for row in annotations[:LOOKED_AT] if not row.get("iscrowd")]
     if not shapes or not all(shapes):
         return False
-    return any(
-        isinstance(shape, dict) or any(isinstance(part, list) and len(part) > CORNERS for part in shape)
-        for shape in shapes
-    )
+    parts = [part for shape in shapes if isinstance(shape, list) for part in shape if isinstance(part, list)]
+    return any(isinstance(shape, dict) for shape in shapes) or any(len(part) > CORNERS for part in parts)
