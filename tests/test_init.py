@@ -322,6 +322,14 @@ def split_masks(root: Path) -> None:
             save(mask(number, (3, 7)), root / split / "label" / f"{number}.png")
 
 
+def segnet_camvid(root: Path) -> None:
+    for split, numbers in (("train", range(8)), ("val", range(8, COUNT))):
+        for number in numbers:
+            name = f"0001TP_00{6690 + 30 * number}"
+            save(photo(number), root / split / f"{name}.png")
+            save(mask(number, (3, 11)), root / f"{split}annot" / f"{name}.png")
+
+
 COLUMNS = ["path", "xmin", "ymin", "xmax", "ymax", "label"]
 COLORS = [[10, 20, 30], [200, 0, 0]]
 LAYOUTS: dict[str, tuple[Callable[[Path], None], str, dict[str, Any]]] = {
@@ -374,6 +382,7 @@ LAYOUTS: dict[str, tuple[Callable[[Path], None], str, dict[str, Any]]] = {
     ),
     "masks of train alone": (masks_of_train_alone, "masks", {"images": "train/{stem}.jpg"}),
     "cities": (cities, "masks", {"images": "leftImg8bit/{split}/{stem}_leftImg8bit.png"}),
+    "CamVid": (segnet_camvid, "published", {"masks": "{split}annot", "ignore": [11]}),
     "masks in folders of splits": (split_masks, "masks", {"images": "{split}/image", "values": [3, 7]}),
 }
 PATHS = ("root", "path", "annotations", "images")
