@@ -14,7 +14,8 @@ from PIL import Image
 
 from visiontasks.cli import main
 from visiontasks.cli.init import check
-from visiontasks.data.layouts import find_layouts
+from visiontasks.cli.recipe import Facts, write_recipe
+from visiontasks.data.layouts import Layout, find_layouts
 from visiontasks.data.splits import without_split
 
 COUNT = 12
@@ -475,6 +476,35 @@ def test_digits_and_letters_are_not_mirrored(tmp_path: Path, monkeypatch: pytest
     text = Path("digits.yaml").read_text()
     assert "augment:  # without mirroring, because '0' may mean something else in a mirror\n" in text
     main(["preview", "-c", "digits.yaml", "--trainer.logger", "false"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "mirrored"),
+    [
+        ("label", "stop sign", False),
+        ("objects", "stop sign", True),
+        ("objects", "left hand", False),
+        ("mask", "sign", True),
+        ("label", "7", False),
+        ("label", "handbag", True),
+        ("label", "Rose", True),
+    ],
+)
+def test_signs_are_mirrored_where_they_are_a_part_of_a_scene(kind: str, name: str, mirrored: bool) -> None:
+    facts = Facts(100, np.array([[480, 640]]), [name, "other"], np.empty(0), np.empty(0))
+    text = write_recipe(Layout(kind, "CsvTable", {"root": "photos"}, "a table", "certain"), facts, "one.yaml")
+    assert ("without mirroring" not in text) == mirrored
+
+
+def test_masks_are_trained_on_parts_of_images_in_their_shape() -> None:
+    layout = Layout("mask", "MaskFolder", {"root": "photos"}, "masks", "certain")
+    sizes = {(360, 480): ("[352, 480]", "[256, 352]"), (2000, 1000): ("[576, 288]", "[416, 192]")}
+    sizes |= {(200, 200): ("192", None), (4000, 4000): ("416", "288")}
+    for size, (whole, part) in sizes.items():
+        facts = Facts(100, np.array([size]), ["background", "road"], np.empty(0), np.empty(0))
+        data = write_recipe(layout, facts, "one.yaml").partition("\ndata:")[2]
+        assert f"image_size: {whole}  #" in data
+        assert (f"train_size: {part}  #" in data) == bool(part), data
 
 
 def test_init_estimates_time_and_memory_and_leaves_nothing_else(

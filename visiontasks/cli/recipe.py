@@ -23,8 +23,12 @@ BASES = {
 SAMPLES = {"label": 5500, "labels": 5500, "value": 11000, "mask": 7400}  # images of a training, each time it is seen
 EPOCHS = (3, 60)
 RARE = 4  # times that the most frequent class occurs as often as the rarest, from which on classes get weights
+WHOLE, PART = 416, 288  # root of the pixels of an image that is predicted as a whole, and of a part that is trained on
+LEAST_BATCH = {"mask": 4}  # of batches whose statistics normalize
 SMALL_OBJECT = 16  # pixels of the side that three quarters of the objects should have at least
-NOT_MIRRORED = re.compile(r"\d|[a-z]|.*\b(left|right|hand|finger|sign|letter|digit|text|plate|arrow|clock).*", re.I)
+SIGN = re.compile(r"\d|[a-z]|.*\b(left|right|arrow)s?\b.*", re.IGNORECASE)  # has another meaning in a mirror
+PICTURE = re.compile(r".*\b(hand|finger|sign|letter|digit|text|plate|clock)s?\b.*", re.IGNORECASE)  # may have one
+HEAD = re.compile(r"^    head: .*\n", re.MULTILINE)
 UNMIRRORED = """\
   augment:  # without mirroring, because {why}
     - {{class_path: ObjectCrop, init_args: {{scale: [0.5, 1.0]}}}}
@@ -57,6 +61,7 @@ def write_recipe(layout: Layout, facts: Facts, name: str) -> str:
     trainer, _, rest = base[base.index("trainer:") :].partition("model:")
     model, _, data = rest.partition("data:\n")
     size, why = image_size(layout.kind, facts)
+    part = part_size(size) if layout.kind == "mask" else None
     kept = re.search(r"^  augment: (\w+)$", data, re.MULTILINE)
     batch = batch_size(layout.kind, facts.count)
     dataset = {"class_path": layout.dataset, "init_args": layout.options}
@@ -65,14 +70,15 @@ def write_recipe(layout: Layout, facts: Facts, name: str) -> str:
         f"# visiontasks fit -c {name}",
         *(f"# {line}" for text in (layout.found, *layout.notes) for line in textwrap.wrap(_sentence(text), WIDTH)),
         _with_epochs(trainer, layout.kind, facts.count).rstrip(),
-        f"model:{model.rstrip()}",
+        f"model:{(HEAD.sub('', model) if head else model).rstrip()}",
         *([_section("head", head, 4)] if head else []),
         "data:",
         _section("dataset", dataset, 2),
         f"  image_size: {size}  # {why}",
+        *([f"  train_size: {part}  # parts of this size are trained on"] if part else []),
         f"  batch_size: {batch}",
     ]
-    mirrored = _mirrored(facts.names)
+    mirrored = _mirrored(layout.kind, facts.names)
     augment = f"  augment: {kept[1] if kept else 'light'}\n" if not mirrored else UNMIRRORED.format(why=mirrored)
     return "\n".join(lines) + "\n" + augment
 
@@ -86,16 +92,29 @@ def image_size(kind: str, facts: Facts) -> tuple[int | list[int], str]:
         wanted = int(np.clip(np.ceil(SMALL_OBJECT / lower / 32) * 32, 320, 512))
         return min(wanted, max(320, 32 * (max(height, width) // 32))), f"{median}; larger sizes find smaller objects"
     if kind == "mask":
-        scale = min(1.0, 288 / np.sqrt(height * width))
-        sides = [max(64, round(side * scale / 32) * 32) for side in (height, width)]
-        return (sides[0] if sides[0] == sides[1] else sides), median
+        return _scaled(height, width, WHOLE), median
     return (96 if small < 64 else 128 if small < 112 else 224), median
+
+
+def part_size(size: int | list[int]) -> int | list[int] | None:
+    """Chooses the size of the parts of images of this size on which masks are trained; None for whole images."""
+    height, width = (size, size) if isinstance(size, int) else size
+    part = _scaled(height, width, PART)
+    return None if part == size else part
+
+
+def _scaled(height: int, width: int, largest: int) -> int | list[int]:
+    """Returns sides about as long as these, multiples of 32 pixels, of an area of at most about `largest` squared."""
+    scale = min(1.0, largest / np.sqrt(height * width))
+    sides = [max(64, round(side * scale / 32) * 32) for side in (height, width)]
+    return sides[0] if sides[0] == sides[1] else sides
 
 
 def batch_size(kind: str, count: int) -> int:
     """Chooses a batch size that leaves at least eight batches per epoch."""
     largest = {"mask": 8, "objects": 4}.get(kind, 32)
-    return int(min(largest, max(2, 2 ** int(np.log2(max(1, count / 8))))))
+    least = LEAST_BATCH.get(kind, 2)
+    return int(min(largest, max(least, 2 ** int(np.log2(max(1, count / 8))))))
 
 
 def _with_epochs(trainer: str, kind: str, count: int) -> str:
@@ -112,7 +131,7 @@ def _head(layout: Layout, facts: Facts) -> Any:
     if layout.kind == "mask" and len(facts.names) > 2:
         losses = [_weighted("sqrt_median_frequency"), {"class_path": "Dice"}]
         loss: Any = {"class_path": "WeightedSum", "init_args": {"weights": [1.0, 1.0], "losses": losses}}
-        return {"class_path": "SMPHead", "init_args": {"loss": loss}}
+        return {"class_path": "SMPHead", "init_args": {"width": 0.5, "loss": loss}}
     if layout.kind == "label" and len(facts.counts) and facts.counts.max() >= RARE * max(1, facts.counts.min()):
         return {"class_path": "LabelHead", "init_args": {"loss": _weighted("sqrt_median_frequency")}}
     return None
@@ -122,9 +141,13 @@ def _weighted(rule: str) -> dict[str, Any]:
     return {"class_path": "CrossEntropy", "init_args": {"class_weights": rule}}
 
 
-def _mirrored(names: Sequence[str]) -> str:
-    """Returns why images of these classes must not be mirrored; empty if they may."""
-    odd = [name for name in names if NOT_MIRRORED.fullmatch(name)]
+def _mirrored(kind: str, names: Sequence[str]) -> str:
+    """Returns why images of these classes must not be mirrored; empty if they may.
+
+    A sign among the things of a scene is the same sign in a mirror; one that is the whole image may be another one.
+    """
+    patterns = [SIGN] if kind in ("mask", "objects") else [SIGN, PICTURE]
+    odd = [name for name in names if any(pattern.fullmatch(name) for pattern in patterns)]
     return f"{odd[0]!r} may mean something else in a mirror" if odd else ""
 
 
