@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from base64 import b64encode
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +204,29 @@ def labelme(root: Path) -> None:
         write(root / f"{number}.json", json.dumps(content))
 
 
+def labelme_masks(root: Path) -> None:
+    for number in range(COUNT):
+        save(photo(number), root / f"{number}.jpg")
+        x1, y1, x2, y2 = box(number)
+        file = BytesIO()
+        mask(number).crop((x1, y1, x2, y2)).save(file, "PNG")
+        shape = {"label": ("red", "blue")[number % 2], "points": [[x1, y1], [x2 - 1, y2 - 1]], "shape_type": "mask"}
+        shape |= {"group_id": None, "mask": b64encode(file.getvalue()).decode()}
+        content = {"shapes": [shape], "imagePath": f"{number}.jpg", "imageData": None}
+        write(root / f"{number}.json", json.dumps(content))
+
+
+def cvat_masks(root: Path) -> None:
+    images = []
+    for number in range(COUNT):
+        save(photo(number), root / f"{number}.jpg")
+        x1, y1, x2, y2 = box(number)
+        place = f'left="{x1}" top="{y1}" width="{x2 - x1}" height="{y2 - y1}"'
+        shape = f'<mask label="{("red", "blue")[number % 2]}" rle="2, {(x2 - x1) * (y2 - y1) - 2}" {place}/>'
+        images.append(f'<image id="{number}" name="{number}.jpg" width="48" height="40">{shape}</image>')
+    write(root / "annotations.xml", f"<annotations><version>1.1</version>{''.join(images)}</annotations>")
+
+
 def other_split_names(root: Path) -> None:
     for split in ("train", "test"):
         class_folders(root / f"seg_{split}" / f"seg_{split}")
@@ -345,6 +370,8 @@ LAYOUTS: dict[str, tuple[Callable[[Path], None], str, dict[str, Any]]] = {
     "XML of CVAT": (cvat_xml, "cvat", {"path": "annotations.xml", "images": "images"}),
     "COCO of Label Studio": (label_studio, "coco", {"annotations": "result.json"}),
     "LabelMe": (labelme, "labelme", {"root": "", "masks": True}),
+    "masks of LabelMe": (labelme_masks, "labelme", {"root": "", "masks": True}),
+    "masks of CVAT": (cvat_masks, "cvat", {"images": "", "masks": True}),
     "VOC": (voc, "voc", {"images": "pictures", "annotations": "xml"}),
     "masks of 0 and 255": (two_folders, "masks", {"values": [0, 255]}),
     "masks with another end": (suffix_masks, "masks", {"masks": "mask/{stem}_mask.gif"}),
