@@ -142,8 +142,12 @@ def test_box_columns_hold_what_their_format_says(table: Callable, form: str, box
         ("path,label,x1,y1,x2,y2,X1,a,b,c", {}, "x1, y1, x2, y2 and X1, y1, x2, y2 are both"),
         ("path,label,xmin,ymin,xmax,a,b,c,d,e", {}, "xmin, ymin, xmax are only a part of .*`box_columns: .*"),
         ("path,label,x1,y1,x2,y2,x3,y3,x4,y4", {}, "'x3' looks like a corner of a polygon"),
-        ("path,label,a,b,c,d,e,f,g,h", {"box_columns": ["a", "b", "c"]}, "expected the names of four columns; found"),
-        ("path,label,a,b,c,d,e,f,g,h", {"box_columns": ["a", "b", "c", "c"]}, "expected the names of four columns"),
+        (
+            "path,label,a,b,c,d,e,f,g,h",
+            {"box_columns": ["a", "b", "c"]},
+            "the names of four columns, or of one .*; found",
+        ),
+        ("path,label,a,b,c,d,e,f,g,h", {"box_columns": ["a", "b", "c", "c"]}, "the names of four columns, or of one"),
         ("path,label,a,b,c,d,e,f,g,h", {"box_columns": ["a", "b", "c", "z"]}, "box_columns: no column 'z'; there are"),
         ("path,label,a,b,c,d,e,f,g,h", {"box_columns": ["a", "b", "c", "d"]}, "do not say .*Set `box_format`"),
         ("path,label,a,b,c,d,e,f,g,h", {"objects": "all"}, "no column 'xmin', which .*Name .* in `box_columns`"),
@@ -152,6 +156,57 @@ def test_box_columns_hold_what_their_format_says(table: Callable, form: str, box
 def test_boxes_that_cannot_be_told_are_an_error(table: Callable, header: str, options: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         table(header, "a.png,cat,1,2,9,8,1,2,8,6", **options)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['"[4.0, 6.0, 10.0, 12.0]"', '"(4, 6, 10, 12)"', '"4,6,10,12"', "[4. 6. 10. 12.]", "4 6 10 12", " [ 4;6; 10; 12 ]"],
+)
+@pytest.mark.parametrize(("form", "box"), [("xywh", [4, 6, 14, 18]), ("xyxy", [4, 6, 10, 12])])
+def test_one_column_may_hold_a_box_as_text(table: Callable, text: str, form: str, box: list[float]) -> None:
+    lines = "path,label,bbox", f"a.png,cat,{text}", 'a.png,dog,"[1, 2, 30, 28]"', "b.png,,"
+    for columns in ("bbox", ["bbox"]):
+        dataset = table(*lines, box_columns=columns, box_format=form, objects="all")
+        assert objects_of(dataset)["a.png"][0] == ("cat", box)
+        assert objects_of(dataset)["b.png"] == []
+
+
+@pytest.mark.parametrize(
+    ("cell", "options", "message"),
+    [
+        (
+            "4 6 10",
+            {},
+            r"line 2: bbox must be four numbers, such as \[1, 2, 3, 4\], or empty; found \['4', '6', '10'\]",
+        ),
+        ('"[4, 6, 10, x]"', {}, r"line 2: bbox must be four numbers, .*'x'\]"),
+        ('"[4, 6, 10, 12)"', {}, r"line 2: bbox must be four numbers"),
+        ('"[4, 6, 10, nan]"', {}, r"line 2: box \[4, 6, 14, nan\] has values that are not finite"),
+        ("4 6 10 12", {"box_format": None}, r"\['bbox'\] do not say what they hold. Set `box_format` to xyxy"),
+        ("4 6 10 12", {"box_columns": ["bbox", "path"]}, "the names of four columns, or of one"),
+        ("4 6 10 12", {"label_column": None}, r"label_column: null is for boxes of one class; found class_names: None"),
+    ],
+)
+def test_an_odd_box_in_one_column_is_an_error(table: Callable, cell: str, options: dict, message: str) -> None:
+    options = {"box_columns": "bbox", "box_format": "xywh", "objects": "all", **options}
+    with pytest.raises(InputError, match=message):
+        table("path,label,bbox", f"a.png,cat,{cell}", **options)
+
+
+@pytest.mark.parametrize("objects", ["all", "largest"])
+def test_boxes_without_a_column_of_classes_are_of_one_class(table: Callable, objects: str) -> None:
+    lines = "path,bbox,source", "a.png,1 2 10 12,x", "a.png,20 2 10 12,x", "b.png,,y", "c.png,3 4 5 6,y"
+    options = {"label_column": None, "class_names": ["wheat"], "box_columns": "bbox", "box_format": "xywh"}
+    dataset = table(*lines, **options, objects=objects)
+    found = {"a.png": [("wheat", [1, 2, 11, 14]), ("wheat", [20, 2, 30, 14])], "b.png": []}
+    found["c.png"] = [("wheat", [3, 4, 8, 10])]
+    if objects == "largest":
+        del found["b.png"]
+    assert objects_of(dataset) == found
+    with pytest.raises(InputError, match=r"found class_names: \['a', 'b'\]. Give one name"):
+        table(*lines, **{**options, "class_names": ["a", "b"]})
+    with pytest.raises(InputError, match="label_column: null is for boxes, and there are none"):
+        table(*lines, **{**options, "box_columns": []})
 
 
 def test_parts_of_a_box_may_be_no_box(table: Callable) -> None:
