@@ -558,7 +558,7 @@ def test_what_boxes_as_text_hold_is_decided_by_their_images(tmp_path: Path) -> N
     assert (layout.found, layout.certainty) == ("table, train.csv: 36 rows, boxes of one class", "likely")
     why, one_class, unlisted = layout.notes
     assert why == (
-        "bbox is read as xywh, the upper left corner and the size: of the boxes, 75 % as xyxy and 67 % as cxcywh are "
+        "bbox is read as xywh, the upper left corner and the size: of 36 boxes, 75 % as xyxy and 66.7 % as cxcywh are "
         "impossible"
     )
     assert one_class == (

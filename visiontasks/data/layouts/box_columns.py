@@ -94,10 +94,10 @@ def _form(name: str, boxes: np.ndarray, sizes: np.ndarray) -> TextBox | None:
         other = f"the numbers also fit xywh, {FORMS['xywh']}"
         return TextBox(name, best, "a guess", f"{what}, but {other}; look at the boxes with `visiontasks preview`")
     worse = [form for form in FORMS if wrong[form] > wrong[best]]
-    others = " and ".join(f"{100 * wrong[form]:.2g} % as {form}" for form in worse)
+    others = " and ".join(f"{100 * wrong[form]:.3g} % as {form}" for form in worse)
     same = [form for form, share in wrong.items() if form != best and share == wrong[best]]
     also = f"; {same[0]}, {FORMS[same[0]]}, fits too, but is rare" if same else ""
-    return TextBox(name, best, "likely", f"{what}: of the boxes, {others} are impossible{also}")
+    return TextBox(name, best, "likely", f"{what}: of {len(boxes)} boxes, {others} are impossible{also}")
 
 
 def _impossible(corners: np.ndarray, sizes: np.ndarray) -> float:

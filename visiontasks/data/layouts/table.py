@@ -8,7 +8,7 @@ from visiontasks.core.text import is_missing
 from visiontasks.data.layouts.base import Layout, Listing, counted, listed
 from visiontasks.data.layouts.box_columns import find_boxes
 from visiontasks.data.layouts.names import names_beside
-from visiontasks.data.layouts.rows import Table, first_line, tables
+from visiontasks.data.layouts.rows import ROWS, Table, first_line, tables
 from visiontasks.data.splits import split_of, without_split
 
 LABEL = re.compile(r".*(label|class|categor|target|species|breed|kind|type|diagnos|tag).*|name|y", re.IGNORECASE)
@@ -63,7 +63,8 @@ def find_table(files: Listing) -> Layout | None:
         others = [column for place, column in enumerate(columns) if place != table.path and column.distinct]
         special = _splits(others)
         used = {names[table.path], *special.values()}
-        where = f"table, {table.name}: {counted(len(table.columns[0]), 'row')}"
+        count = len(table.columns[0])
+        where = f"table, {table.name}: {'the first ' if count >= ROWS else ''}{counted(count, 'row')}"
         box, text = find_boxes(files, table, names, used)
         rest = [one for one in others if one.name not in used and one.name not in box]
         if box and (found := _objects(files, table, names, rest)):
