@@ -39,6 +39,7 @@ from visiontasks.export.int8 import names_of_ends
 from visiontasks.inspect.explain import choose_object, explain
 from visiontasks.models import Backbone, DetectionHead, InstanceHead
 from visiontasks.predict import Predictor
+from visiontasks.predict.segmentation import SEGMENTATIONS, polygons
 from visiontasks.predict.sources import Source, given_sources
 from visiontasks.predict.tiles import tiled_objects
 from visiontasks.predict.torch_network import TorchNetwork
@@ -158,6 +159,41 @@ def test_pycocotools_reads_the_coco_files(tmp_path: Path) -> None:
     assert results == [{"image_id": 1, "category_id": 2, "bbox": [2, 1, 5, 4], "segmentation": one["segmentation"],
                         "score": 0.75}]  # fmt: skip
     assert len(coco.loadRes(results).anns) == 1
+
+
+def test_every_form_of_pixels_is_read_by_pycocotools(tmp_path: Path) -> None:
+    masks = np.random.default_rng(0).random((3, 12, 9)) < np.array([0.3, 0.5, 0.9])[:, None, None]
+    masks[2, 1:4, 1:8] = True
+    masks[2, 2, 2:7] = False  # a hole
+    objects = {**predicted(*[(0, 0, 9, 12, 1, 0.75)] * 3), "masks": masks}
+    pairs = [(Source.of("a.png", lambda: None), {"index": 0, "size": (12, 9), "objects": objects})]
+    for form, kind in SEGMENTATIONS.items():
+        PredictionWriter(tmp_path, SPEC, coco=form).write(pairs)
+        coco = COCO(tmp_path / "predictions.json")
+        results = coco.loadRes(json.loads((tmp_path / "coco_results.json").read_text()))
+        for mask, one in zip(masks, results.anns.values(), strict=True):
+            assert one["segmentation"] == kind(mask)
+            np.testing.assert_array_equal(coco.annToMask(one), mask)
+            assert one["id"] in coco.anns
+            assert coco.anns[one["id"]]["area"] == mask.sum()
+    with pytest.raises(InputError, match="--coco: it is for pixels, and the boxes of this model have none"):
+        PredictionWriter(tmp_path, SPEC, coco="rle").write([(pairs[0][0], pairs[0][1] | {"objects": predicted()})])
+
+
+def test_polygons_run_along_the_edges_of_pixels_and_have_no_holes() -> None:
+    mask = np.zeros((5, 6), bool)
+    mask[1:4, 1:4] = True
+    mask[4, 4] = True  # touches the square at a corner
+    assert [sorted(zip(one[::2], one[1::2], strict=True)) for one in polygons(mask)] == [
+        [(1, 1), (1, 4), (4, 1), (4, 4), (4, 4), (4, 5), (5, 4), (5, 5)]
+    ]
+    mask[2, 2] = mask[4, 4] = False
+    upper, lower = polygons(mask)
+    assert set(zip(upper[::2], upper[1::2], strict=True)) == {
+        (1, 1), (4, 1), (4, 3), (3, 3), (3, 2), (2, 2), (2, 3), (1, 3),
+    }  # fmt: skip
+    assert sorted(zip(lower[::2], lower[1::2], strict=True)) == [(1, 3), (1, 4), (4, 3), (4, 4)]
+    assert polygons(np.zeros((3, 3), bool)) == []
 
 
 def test_a_threshold_replaces_those_of_the_model(checkpoint: Path, photos: list[np.ndarray]) -> None:

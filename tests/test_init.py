@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from base64 import b64encode
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from PIL import Image
 from visiontasks.cli import main
 from visiontasks.cli.init import check
 from visiontasks.cli.recipe import Facts, write_recipe
+from visiontasks.data import CsvTable, Splits
 from visiontasks.data.layouts import Layout, find_layouts
 from visiontasks.data.splits import without_split
 
@@ -86,6 +89,26 @@ def tensorflow_boxes(root: Path) -> None:
     for number in range(COUNT):
         save(photo(number), root / "images" / f"{number}.png")
         lines.append(",".join(map(str, [f"{number}.png", 48, 40, ("red", "blue")[number % 2], *box(number)])))
+    write(root / "boxes.csv", "\n".join(lines) + "\n")
+
+
+def wheat(root: Path) -> None:
+    """One column of boxes and none of classes, the size and the source of the image; two images have no object."""
+    lines = ["image_id,width,height,bbox,source"]
+    for number in range(COUNT + 2):
+        save(photo(number), root / "train" / f"b{number}a.jpg")
+        for x, y in [(22 + number, 20), (30, 4), (2, 3 + number)] if number < COUNT else []:
+            lines.append(f'b{number}a,48,40,"[{x}.0, {y}.0, 9.0, 12.0]",{("usask_1", "arvalis_1")[number % 2]}')
+    write(root / "train.csv", "\n".join(lines) + "\n")
+    write(root / "sample_submission.csv", "image_id,PredictionString\nb0a,\nb1a,\nb2a,\n")
+
+
+def corners_as_text(root: Path) -> None:
+    lines = ["file;width;height;kind;rect"]
+    for number in range(COUNT):
+        save(photo(number), root / f"{number}.png")
+        x1, y1, x2, y2 = box(number)
+        lines.append(f"{number}.png;48;40;{('red', 'blue')[number % 2]};({x1 + 12}, {y1 + 8}, {x2 + 12}, {y2 + 8})")
     write(root / "boxes.csv", "\n".join(lines) + "\n")
 
 
@@ -201,6 +224,29 @@ def labelme(root: Path) -> None:
             "imageWidth": 48,
         }
         write(root / f"{number}.json", json.dumps(content))
+
+
+def labelme_masks(root: Path) -> None:
+    for number in range(COUNT):
+        save(photo(number), root / f"{number}.jpg")
+        x1, y1, x2, y2 = box(number)
+        file = BytesIO()
+        mask(number).crop((x1, y1, x2, y2)).save(file, "PNG")
+        shape = {"label": ("red", "blue")[number % 2], "points": [[x1, y1], [x2 - 1, y2 - 1]], "shape_type": "mask"}
+        shape |= {"group_id": None, "mask": b64encode(file.getvalue()).decode()}
+        content = {"shapes": [shape], "imagePath": f"{number}.jpg", "imageData": None}
+        write(root / f"{number}.json", json.dumps(content))
+
+
+def cvat_masks(root: Path) -> None:
+    images = []
+    for number in range(COUNT):
+        save(photo(number), root / f"{number}.jpg")
+        x1, y1, x2, y2 = box(number)
+        place = f'left="{x1}" top="{y1}" width="{x2 - x1}" height="{y2 - y1}"'
+        shape = f'<mask label="{("red", "blue")[number % 2]}" rle="2, {(x2 - x1) * (y2 - y1) - 2}" {place}/>'
+        images.append(f'<image id="{number}" name="{number}.jpg" width="48" height="40">{shape}</image>')
+    write(root / "annotations.xml", f"<annotations><version>1.1</version>{''.join(images)}</annotations>")
 
 
 def other_split_names(root: Path) -> None:
@@ -343,6 +389,20 @@ LAYOUTS: dict[str, tuple[Callable[[Path], None], str, dict[str, Any]]] = {
     ),
     "ids beside a names file": (ids_and_names, "table", {"label_names": {"0": "red thing", "1": "blue thing"}}),
     "boxes as TensorFlow writes them": (tensorflow_boxes, "table", {"label_column": "class", "objects": "all"}),
+    "boxes as text in one column": (
+        wheat,
+        "table",
+        {
+            **{"path": "train.csv", "root": "train", "pattern": "{path}.jpg", "path_column": "image_id"},
+            **{"label_column": None, "class_names": ["object"], "objects": "all"},
+            **{"box_columns": "bbox", "box_format": "xywh"},
+        },
+    ),
+    "corners as text": (
+        corners_as_text,
+        "table",
+        {"box_columns": "rect", "box_format": "xyxy", "label_column": "kind"},
+    ),
     "numbers": (numbers, "table", {"value_columns": ["height in cm"], "group_column": "patient"}),
     "columns of 0 and 1": (zeros_and_ones, "table", {"labels_columns": ["cloudy", "rain", "sun"]}),
     "lists of labels": (label_lists, "table", {"labels_separator": " ", "label_column": "tags"}),
@@ -354,6 +414,8 @@ LAYOUTS: dict[str, tuple[Callable[[Path], None], str, dict[str, Any]]] = {
     "XML of CVAT": (cvat_xml, "cvat", {"path": "annotations.xml", "images": "images"}),
     "COCO of Label Studio": (label_studio, "coco", {"annotations": "result.json"}),
     "LabelMe": (labelme, "labelme", {"root": "", "masks": True}),
+    "masks of LabelMe": (labelme_masks, "labelme", {"root": "", "masks": True}),
+    "masks of CVAT": (cvat_masks, "cvat", {"images": "", "masks": True}),
     "VOC": (voc, "voc", {"images": "pictures", "annotations": "xml"}),
     "masks of 0 and 255": (two_folders, "masks", {"values": [0, 255]}),
     "masks with another end": (suffix_masks, "masks", {"masks": "mask/{stem}_mask.gif"}),
@@ -527,6 +589,61 @@ def test_what_is_found_names_the_classes_alone(tmp_path: Path) -> None:
     for number in range(COUNT):
         save(photo(number), tmp_path / "vehicles" / ("bus", "car", "train")[number % 3] / f"{number}.jpg")
     assert "3 classes (bus, car, train)" in find_layouts(tmp_path / "vehicles")["folders"].found
+
+
+def test_what_boxes_as_text_hold_is_decided_by_their_images(tmp_path: Path) -> None:
+    wheat(tmp_path / "wheat")
+    layout = find_layouts(tmp_path / "wheat")["table"]
+    assert (layout.found, layout.certainty) == ("table, train.csv: 36 rows, boxes of one class", "likely")
+    why, one_class, unlisted = layout.notes
+    assert why == (
+        "bbox is read as xywh, the upper left corner and the size: of 36 boxes, 75 % as xyxy and 66.7 % as cxcywh are "
+        "impossible"
+    )
+    assert one_class == (
+        "no column has the class of a box, so that all are called object; change `class_names` "
+        "(source is the same in all rows of an image, as no class of a box is)"
+    )
+    assert unlisted.startswith("images that are not in the table are not used; for one without an object, add a row")
+    dataset = CsvTable("train", **layout.options, splits=Splits(val=0))
+    assert (len(dataset), dataset.class_names) == (COUNT, ["object"])
+    assert dataset.objects(0)["boxes"].tolist() == [[22, 20, 31, 32], [30, 4, 39, 16], [2, 3, 11, 15]]
+
+
+@pytest.mark.parametrize(
+    ("texts", "form", "certainty"),
+    [
+        (["[30, 5, 10, 9]", "[2, 5, 10, 9]"], "xywh", "likely"),  # no corners
+        (["[30, 20, 40, 39]", "[2, 5, 10, 9]"], "xyxy", "likely"),  # would end outside as corner and size
+        (["[4, 5, 20, 10]", "[2, 5, 10, 9]"], "xyxy", "a guess"),
+        (["[40, 30, 15, 19]", "[2, 5, 4, 9]"], "cxcywh", "likely"),  # as corner and size outside
+        (["[.4, .5, .2, .1]", "[.4, .5, .2, .1]"], None, None),  # shares
+        (["[30, 5, 10, 9]", "[2, 5, 10]"], None, None),
+        (["[99, 99, 99, 99]", "[2, 5, 10, 9]"], None, None),
+    ],
+)
+def test_the_form_of_boxes_as_text_is_what_fits_the_images(
+    tmp_path: Path, texts: list[str], form: str | None, certainty: str | None
+) -> None:
+    rows = []
+    for number, text in enumerate(texts * 4):
+        save(photo(number, (40, 48)), tmp_path / f"{number}.png")
+        rows.append(f'{number}.png,{("red", "blue")[number % 2]},"{text}"')
+    write(tmp_path / "table.csv", "\n".join(["path,label,place", *rows]))
+    layout = find_layouts(tmp_path)["table"]
+    assert layout.options.get("box_format") == form
+    assert layout.kind == ("objects" if form else "label")
+    assert layout.certainty == (certainty or "likely")
+    if certainty == "a guess":
+        assert "but the numbers also fit xywh, the upper left corner and the size; look at the boxes" in layout.notes[0]
+
+
+def test_classes_of_0_and_1_in_a_table_of_boxes_are_classes(tmp_path: Path) -> None:
+    tensorflow_boxes(tmp_path)
+    text = (tmp_path / "boxes.csv").read_text().replace("red", "0").replace("blue", "1")
+    write(tmp_path / "boxes.csv", text)
+    layout = find_layouts(tmp_path)["table"]
+    assert (layout.kind, layout.options["label_column"]) == ("objects", "class")
 
 
 def test_a_word_within_another_is_no_split() -> None:

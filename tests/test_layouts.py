@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import zlib
+from base64 import b64encode
 from collections.abc import Callable
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -139,8 +142,12 @@ def test_box_columns_hold_what_their_format_says(table: Callable, form: str, box
         ("path,label,x1,y1,x2,y2,X1,a,b,c", {}, "x1, y1, x2, y2 and X1, y1, x2, y2 are both"),
         ("path,label,xmin,ymin,xmax,a,b,c,d,e", {}, "xmin, ymin, xmax are only a part of .*`box_columns: .*"),
         ("path,label,x1,y1,x2,y2,x3,y3,x4,y4", {}, "'x3' looks like a corner of a polygon"),
-        ("path,label,a,b,c,d,e,f,g,h", {"box_columns": ["a", "b", "c"]}, "expected the names of four columns; found"),
-        ("path,label,a,b,c,d,e,f,g,h", {"box_columns": ["a", "b", "c", "c"]}, "expected the names of four columns"),
+        (
+            "path,label,a,b,c,d,e,f,g,h",
+            {"box_columns": ["a", "b", "c"]},
+            "the names of four columns, or of one .*; found",
+        ),
+        ("path,label,a,b,c,d,e,f,g,h", {"box_columns": ["a", "b", "c", "c"]}, "the names of four columns, or of one"),
         ("path,label,a,b,c,d,e,f,g,h", {"box_columns": ["a", "b", "c", "z"]}, "box_columns: no column 'z'; there are"),
         ("path,label,a,b,c,d,e,f,g,h", {"box_columns": ["a", "b", "c", "d"]}, "do not say .*Set `box_format`"),
         ("path,label,a,b,c,d,e,f,g,h", {"objects": "all"}, "no column 'xmin', which .*Name .* in `box_columns`"),
@@ -149,6 +156,57 @@ def test_box_columns_hold_what_their_format_says(table: Callable, form: str, box
 def test_boxes_that_cannot_be_told_are_an_error(table: Callable, header: str, options: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         table(header, "a.png,cat,1,2,9,8,1,2,8,6", **options)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['"[4.0, 6.0, 10.0, 12.0]"', '"(4, 6, 10, 12)"', '"4,6,10,12"', "[4. 6. 10. 12.]", "4 6 10 12", " [ 4;6; 10; 12 ]"],
+)
+@pytest.mark.parametrize(("form", "box"), [("xywh", [4, 6, 14, 18]), ("xyxy", [4, 6, 10, 12])])
+def test_one_column_may_hold_a_box_as_text(table: Callable, text: str, form: str, box: list[float]) -> None:
+    lines = "path,label,bbox", f"a.png,cat,{text}", 'a.png,dog,"[1, 2, 30, 28]"', "b.png,,"
+    for columns in ("bbox", ["bbox"]):
+        dataset = table(*lines, box_columns=columns, box_format=form, objects="all")
+        assert objects_of(dataset)["a.png"][0] == ("cat", box)
+        assert objects_of(dataset)["b.png"] == []
+
+
+@pytest.mark.parametrize(
+    ("cell", "options", "message"),
+    [
+        (
+            "4 6 10",
+            {},
+            r"line 2: bbox must be four numbers, such as \[1, 2, 3, 4\], or empty; found \['4', '6', '10'\]",
+        ),
+        ('"[4, 6, 10, x]"', {}, r"line 2: bbox must be four numbers, .*'x'\]"),
+        ('"[4, 6, 10, 12)"', {}, r"line 2: bbox must be four numbers"),
+        ('"[4, 6, 10, nan]"', {}, r"line 2: box \[4, 6, 14, nan\] has values that are not finite"),
+        ("4 6 10 12", {"box_format": None}, r"\['bbox'\] do not say what they hold. Set `box_format` to xyxy"),
+        ("4 6 10 12", {"box_columns": ["bbox", "path"]}, "the names of four columns, or of one"),
+        ("4 6 10 12", {"label_column": None}, r"label_column: null is for boxes of one class; found class_names: None"),
+    ],
+)
+def test_an_odd_box_in_one_column_is_an_error(table: Callable, cell: str, options: dict, message: str) -> None:
+    options = {"box_columns": "bbox", "box_format": "xywh", "objects": "all", **options}
+    with pytest.raises(InputError, match=message):
+        table("path,label,bbox", f"a.png,cat,{cell}", **options)
+
+
+@pytest.mark.parametrize("objects", ["all", "largest"])
+def test_boxes_without_a_column_of_classes_are_of_one_class(table: Callable, objects: str) -> None:
+    lines = "path,bbox,source", "a.png,1 2 10 12,x", "a.png,20 2 10 12,x", "b.png,,y", "c.png,3 4 5 6,y"
+    options = {"label_column": None, "class_names": ["wheat"], "box_columns": "bbox", "box_format": "xywh"}
+    dataset = table(*lines, **options, objects=objects)
+    found = {"a.png": [("wheat", [1, 2, 11, 14]), ("wheat", [20, 2, 30, 14])], "b.png": []}
+    found["c.png"] = [("wheat", [3, 4, 8, 10])]
+    if objects == "largest":
+        del found["b.png"]
+    assert objects_of(dataset) == found
+    with pytest.raises(InputError, match=r"found class_names: \['a', 'b'\]. Give one name"):
+        table(*lines, **{**options, "class_names": ["a", "b"]})
+    with pytest.raises(InputError, match="label_column: null is for boxes, and there are none"):
+        table(*lines, **{**options, "box_columns": []})
 
 
 def test_parts_of_a_box_may_be_no_box(table: Callable) -> None:
@@ -561,6 +619,77 @@ def test_shapes_of_labelme_are_objects_with_boxes_and_pixels(labelme: Callable) 
     assert dataset.size(0) == (32, 40)
 
 
+def png(pixels: Any, kind: str = "PNG", mode: str | None = None) -> str:
+    """A picture in base64, as LabelMe stores masks."""
+    image = Image.fromarray(np.asarray(pixels, np.uint8))
+    file = BytesIO()
+    (image.convert(mode) if mode else image).save(file, kind)
+    return b64encode(file.getvalue()).decode()
+
+
+RING = [[0, 1, 1, 0], [1, 0, 0, 1], [0, 1, 1, 0]]
+
+
+@pytest.mark.parametrize("high", [1, 255])
+def test_masks_of_labelme_are_objects_with_their_pixels(labelme: Callable, high: int) -> None:
+    """The last point is that of the last pixel, as in LabelMe's own drawing of a mask."""
+    loose = np.pad(RING, 1)
+    shapes = [
+        shape("cat", [[4, 5], [7, 7]], "mask", mask=png(np.multiply(RING, high))),
+        shape("dog", [[10.0, 20.0], [15.0, 24.0]], "mask", mask=png(np.multiply(loose, high))),
+        shape("dog", [[36, 29], [39, 31]], "mask", mask=png(RING), group_id=3),
+        shape("dog", [[0, 0], [4, 0], [4, 4], [0, 4]], group_id=3),
+    ]
+    dataset = labelme(shapes, masks=True)
+    found = [("cat", [4, 5, 8, 8]), ("dog", [11, 21, 15, 24]), ("dog", [0, 0, 40, 32])]
+    assert objects_of(dataset) == {"a.png": found}
+    expected = np.zeros((3, 32, 40), bool)
+    expected[0, 5:8, 4:8] = expected[1, 21:24, 11:15] = expected[2, 29:32, 36:40] = np.array(RING, bool)
+    expected[2, :4, :4] = True
+    np.testing.assert_array_equal(dataset[0]["objects"]["masks"], expected)
+    assert objects_of(labelme(shapes)) == {"a.png": found}  # without the pixels
+
+
+def test_a_mask_of_labelme_is_cut_at_the_frame(labelme: Callable) -> None:
+    shapes = [shape("cat", [[38, -1], [41, 1]], "mask", mask=png(RING))]
+    with pytest.raises(InputError, match=r"shape 1: box \[38, -1, 42, 2\] .* is outside the image"):
+        labelme(shapes)
+    dataset = labelme(shapes, masks=True, boxes="clip")
+    assert objects_of(dataset) == {"a.png": [("cat", [38, 0, 40, 2])]}
+    assert np.argwhere(dataset[0]["objects"]["masks"][0]).tolist() == [[0, 38], [1, 39]]
+
+
+def bomb() -> str:
+    """The header of a PNG file of 65,536 x 65,536 pixels."""
+    chunks = (b"IHDR" + (65536).to_bytes(4, "big") * 2 + b"\x08\0\0\0\0", b"IDAT" + zlib.compress(b"0"), b"IEND")
+    parts = ((len(chunk) - 4).to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big") for chunk in chunks)
+    return b64encode(b"\x89PNG\r\n\x1a\n" + b"".join(parts)).decode()
+
+
+@pytest.mark.parametrize(
+    ("points", "mask", "message"),
+    [
+        ([[4, 5], [7, 7]], None, "'mask' must be a PNG file in base64; found None"),
+        ([[4, 5], [7, 7]], "no base64!", "'mask' must be a PNG file in base64; found 'no base64!'"),
+        ([[4, 5], [7, 7]], "", "the file is empty"),
+        ([[4, 5], [7, 7]], b64encode(b"text").decode(), "broken or truncated mask .*not an image"),
+        ([[4, 5], [7, 7]], png(RING)[:-40], "broken or truncated mask"),
+        ([[4, 5], [7, 7]], png(RING, "JPEG"), "must be a gray PNG file; found JPEG of mode L"),
+        ([[4, 5], [7, 7]], png(RING, mode="RGBA"), "must be a gray PNG file; found PNG of mode RGBA"),
+        ([[4, 5], [8, 8]], png(RING), r"the mask has 4 x 3 pixels, its points \[\[4, 5\], \[8, 8\]\] have 5 x 4"),
+        ([[7, 7], [4, 5]], png(RING), "the mask has 4 x 3 pixels, its points .* have -2 x -1"),
+        ([[0, 0], [65535, 65535]], bomb(), "65536x65536 pixels, more than the limit|more pixels than the limit"),
+        ([[4, 5], [7, 7]], png(np.zeros((3, 4))), "no pixel of the mask is inside"),
+        ([[4, 5], [7, 7], [1, 1]], png(RING), "a mask must have 2 points"),
+    ],
+)
+def test_an_odd_mask_of_labelme_is_an_error_that_names_it(
+    labelme: Callable, points: Any, mask: Any, message: str
+) -> None:
+    with pytest.raises(InputError, match=rf"a\.json, shape 1: .*({message})"):
+        labelme([shape("cat", points, "mask", mask=mask)])
+
+
 def test_shapes_of_a_group_are_one_object(labelme: Callable) -> None:
     """Parts of one object, as LabelMe's own conversion to COCO joins them."""
     far = [[x + 20, y + 10] for x, y in TRIANGLE]
@@ -786,6 +915,21 @@ def test_shapes_of_cvat_are_objects_with_boxes_and_pixels(cvat: Callable) -> Non
     assert masks[2].sum() == pytest.approx(np.pi * 20, abs=10)
 
 
+def mask_of_cvat(rle: str = "1, 2, 1, 1, 2, 1, 1, 2, 1", left: Any = 4, top: Any = 5, size: Any = (4, 3)) -> str:
+    place = f'left="{left}" top="{top}" width="{size[0]}" height="{size[1]}"'
+    return f'<mask label="dog" source="manual" occluded="0" rle="{rle}" {place} z_order="0"></mask>'
+
+
+def test_masks_of_cvat_are_objects_with_their_pixels(cvat: Callable) -> None:
+    full = mask_of_cvat("0, 6", 38, 29, (2, 3))
+    dataset = cvat(("", mask_of_cvat() + full), masks=True)
+    assert objects_of(dataset) == {"a.png": [("dog", [4, 5, 8, 8]), ("dog", [38, 29, 40, 32])]}
+    expected = np.zeros((2, 32, 40), bool)
+    expected[0, 5:8, 4:8], expected[1, 29:, 38:] = np.array(RING, bool), True
+    np.testing.assert_array_equal(dataset[0]["objects"]["masks"], expected)
+    assert objects_of(cvat(("", mask_of_cvat("5, 1, 6"))))["a.png"] == [("dog", [5, 6, 6, 7])]
+
+
 def test_a_rotation_of_cvat_is_clockwise_about_the_center(cvat: Callable) -> None:
     quarter = CAT.replace("z_order", 'rotation="90.00" z_order')
     assert objects_of(cvat(("", quarter)))["a.png"] == [("cat", pytest.approx([13, 7, 17, 17], abs=1e-4))]
@@ -827,6 +971,19 @@ def test_shapes_of_cvat_that_are_there_twice_count_once(cvat: Callable) -> None:
         ),
         ('<polygon label="cat" points="1,2;3,4;5"></polygon>', "a polygon must have 3 or more points"),
         ('<polygon label="cat"></polygon>', "<polygon> must have finite numbers"),
+        ('<mask label="cat"></mask>', "<mask> must have whole numbers in rle, left, top, height, width; found ''"),
+        (mask_of_cvat("1, x"), "<mask> must have whole numbers in rle, .*; found '1, x', '4', '5', '3', '4'"),
+        (mask_of_cvat(left="1.5"), "<mask> must have whole numbers"),
+        (mask_of_cvat("5, 6"), r"the sum 4 x 3 = 12; found '5, 6', the sum 11"),
+        (mask_of_cvat("5, 8"), r"the sum 4 x 3 = 12; found '5, 8', the sum 13"),
+        (mask_of_cvat("5, -1, 8"), r"the sum 4 x 3 = 12; found '5, -1, 8'"),
+        (mask_of_cvat("0, 0", size=(0, 3)), "<mask> must have between 1 and .* pixels; found 0 x 3"),
+        (
+            mask_of_cvat(f"0, {10**12}", size=(10**6, 10**6)),
+            "<mask> must have between 1 and .* found 1000000 x 1000000",
+        ),
+        (mask_of_cvat("12"), "no pixel of the mask is inside"),
+        (mask_of_cvat(left=37), r"box \[37, 5, 41, 8\] .* is outside the image"),
         ('<box label="cat" xtl="1" ytl="1" xbr="41" ybr="9"></box>', r"box \[1, 1, 41, 9\] .* is outside the image"),
     ],
 )

@@ -21,19 +21,22 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from pycocotools.coco import COCO
 
 import visiontasks
 from visiontasks.cli import main
+from visiontasks.cli.arguments import parse
 from visiontasks.core.errors import InputError
 from visiontasks.core.files import read_csv
 from visiontasks.core.geometry import Frame
 from visiontasks.core.lock import lock
 from visiontasks.core.outputs import RECORD
 from visiontasks.data import Splits
-from visiontasks.data.datasets import CocoBoxes
+from visiontasks.data.datasets import CocoBoxes, CocoMasks
 from visiontasks.predict import Predictor
 from visiontasks.predict.augmentation import TestTimeAugmentation
 from visiontasks.predict.find import find_sources
+from visiontasks.predict.segmentation import SEGMENTATIONS
 from visiontasks.predict.sources import given_sources
 from visiontasks.targets.mask import restore_mask
 from visiontasks.targets.sample import Outputs, predict_samples
@@ -468,6 +471,47 @@ def test_masks_get_the_names_of_their_images_and_the_given_values(
     )
     message = error_of(capsys, partial(predict, model="label"), first, "--keep_names")
     assert "--keep_names: it is for masks, and" in message
+
+
+def test_masks_are_written_as_coco_files_too(
+    predict: Any, capsys: Any, shapes_checkpoints: dict[str, Path], tmp_path: Path
+) -> None:
+    photos = shapes_checkpoints["photos"]
+    for form in SEGMENTATIONS:
+        rows = predict(photos, "--coco", form, model="mask")
+        coco = COCO(tmp_path / "out/predictions.json")
+        found = coco.loadRes(json.loads((tmp_path / "out/coco_results.json").read_text()))
+        assert [image["file_name"] for image in coco.imgs.values()] == [row["path"] for row in rows]
+        assert "background" not in [one["name"] for one in coco.cats.values()]
+        for image, row in zip(coco.imgs.values(), rows, strict=True):
+            with Image.open(tmp_path / "out" / row["mask"]) as picture:
+                mask = np.asarray(picture)
+            marks = found.imgToAnns[image["id"]]
+            assert [one["category_id"] for one in marks] == [value for value in np.unique(mask).tolist() if value]
+            for one in marks:
+                np.testing.assert_array_equal(found.annToMask(one), mask == one["category_id"])
+                x, y, width, height = map(int, one["bbox"])
+                rows_of, columns = np.nonzero(mask == one["category_id"])
+                assert (x, y) == (columns.min(), rows_of.min())
+                assert (x + width - 1, y + height - 1) == (columns.max(), rows_of.max())
+                assert coco.anns[one["id"]]["area"] == (mask == one["category_id"]).sum()
+        again = CocoMasks("train", str(tmp_path / "out/predictions.json"), "/", splits=Splits(val=0.0))
+        np.testing.assert_array_equal(again.mask(len(rows) - 1), mask)
+    predict(photos, model="mask")  # leaves nothing of the run before
+    assert not [*(tmp_path / "out").glob("*.json")]
+    for model, keys in (("label", "label"), ("all", "label, bbox, mask")):
+        message = error_of(capsys, partial(predict, model=model), photos, "--coco", "rle")
+        assert "--coco: it is for objects or masks, and" in message
+        assert f"predicts {keys}. Leave it out." in message
+
+
+def test_the_forms_of_pixels_are_those_of_the_flag() -> None:
+    options, _ = parse("predict", ["model", "photo", "--output", "out"])
+    assert options.coco is None
+    for form in SEGMENTATIONS:
+        assert parse("predict", ["model", "photo", "--output", "out", "--coco", form])[0].coco == form
+    with pytest.raises(InputError, match="--coco: invalid choice: 'other'"):
+        parse("predict", ["model", "photo", "--output", "out", "--coco", "other"])
 
 
 def test_the_place_of_an_image_is_below_what_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

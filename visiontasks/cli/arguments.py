@@ -96,6 +96,8 @@ def _predict(parser: Arguments) -> None:
     add("--probabilities", action="store_true", help="also write the probability of every class")
     add("--overlays", action="store_true", help="draw each prediction on its image, in overlays/")
     add("--yolo", action="store_true", help="also write objects in the format of YOLO, in labels/")
+    pixels = "also write masks in the format of COCO; this form is also that of objects with pixels (uncompressed_rle)"
+    add("--coco", choices=("uncompressed_rle", "rle", "polygons"), help=pixels)
     values = "values of the pixels of each class in written masks, such as 0 255 (default: class indices)"
     add("--mask_values", type=at_least(0), nargs="+", metavar="VALUE", help=values)
     add("--keep_names", action="store_true", help="name masks exactly like their images, in the same folders")

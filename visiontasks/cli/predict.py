@@ -32,13 +32,16 @@ def main(options: argparse.Namespace, more: Sequence[str]) -> None:
         if getattr(options, name) and "mask" not in predictor.network.keys:
             keys = ", ".join(predictor.network.keys)
             raise InputError(f"--{name}: it is for masks, and {options.model} predicts {keys}. Leave it out.")
+    if options.coco and {*predictor.network.keys} & {"objects", "bbox", "mask"} not in ({"objects"}, {"mask"}):
+        keys = ", ".join(predictor.network.keys)
+        raise InputError(f"--coco: it is for objects or masks, and {options.model} predicts {keys}. Leave it out.")
     sources = options.source
     places = sources.places() if options.keep_names else None
     skipped: list[Skipped] = []
     how = (options.batch_size, options.num_workers, options.tile, options.tta, skipped if options.skip_errors else None)
     make_folder(options.output)
     with lock(options.output):
-        also = (options.probabilities, options.overlays, options.yolo, options.mask_values, places)
+        also = (options.probabilities, options.overlays, options.yolo, options.mask_values, places, options.coco)
         writer = PredictionWriter(options.output, predictor.spec, *also)
         predictions = predictor.stream(sources, *how)
         if not options.skip_errors:

@@ -18,6 +18,7 @@ Batch = dict[str, Any]
 
 COMMON_KEYS = ("image", "index", "size", "truth")
 IGNORE_LABEL = -100  # the default ignore_index of torch's losses
+BACKGROUND = "background"  # the class of pixels that belong to none
 IGNORE_MASK = 255  # the class of a mask is uint8
 FILL = 114  # gray level around an image that does not fill its picture
 PRIOR_GRID = 64  # rows and columns of the grid on which the classes of masks are counted by position

@@ -17,7 +17,7 @@ from visiontasks.core.images import reading, shown
 from visiontasks.core.objects import Objects
 from visiontasks.core.outputs import OutputFolder
 from visiontasks.core.sample import Sample
-from visiontasks.predict.boxes import CocoFile, boxes_of, yolo_lines
+from visiontasks.predict.boxes import CocoFile, boxes_of, categories, regions_of, yolo_lines
 from visiontasks.predict.sources import Skipped, Source
 from visiontasks.predict.tally import Tally
 from visiontasks.targets.sample import draw_sample, record_of, rows_of
@@ -40,8 +40,9 @@ class PredictionWriter:
     empty cells. `predictions.jsonl` has the same values as JSON objects, one per image, with the height and width of
     the image and a list of the objects. `predictions.json` has the boxes as a complete COCO file. With `objects`
     there are also `coco_results.json`, the boxes in COCO's format of results, and on request `labels/`, the boxes in
-    the format of YOLO. `skipped.csv` names what was left out or could not be read, and why. `masks/` has PNGs of
-    class indices with a palette, `overlays/` the predictions drawn on their images, both named `<number>_<name>.png`.
+    the format of YOLO. On request both COCO files are written for masks too, with the pixels of each class in an image
+    as one annotation. `skipped.csv` names what was left out or could not be read, and why. `masks/` has PNGs of class
+    indices with a palette, `overlays/` the predictions drawn on their images, both named `<number>_<name>.png`.
     Bytes of a file name that are not UTF-8 are escaped. The tables end with `.part` until all images are predicted,
     and keep their rows if the run stops early; every PNG is complete. Results of an earlier run in the folder are
     removed first; see `OutputFolder`. `tally` sums up all predictions.
@@ -54,6 +55,7 @@ class PredictionWriter:
         yolo: Write the objects of each image as `labels/<name>.txt`, a line `class cx cy w h score` for each, in shares
             of the image.
         mask_values: The value, 0..255, of the pixels of each class in the PNGs of masks, which have no palette then.
+        coco: If given, how pixels are written in COCO files, see `SEGMENTATIONS`, also those of masks.
         places: If given, masks are named after the `place` of their source; these are all of them.
 
     Raises:
@@ -70,9 +72,10 @@ class PredictionWriter:
         yolo: bool = False,
         mask_values: Sequence[int] | None = None,
         places: Sequence[str] | None = None,
+        coco: str | None = None,
     ) -> None:
         self.spec, self.overlays, self.probabilities, self.yolo = spec, overlays, probabilities, yolo
-        self.mask_values, self.keeps_names = mask_values, places is not None
+        self.mask_values, self.keeps_names, self.coco = mask_values, places is not None, coco
         names = spec.get("mask_names", [])
         if mask_values is not None and (len(mask_values) != len(names) or not {*mask_values} <= {*range(256)}):
             raise InputError(
@@ -94,7 +97,8 @@ class PredictionWriter:
         """
         self.folder.clear("masks/**/*.png")
         self._texts: set[str] = set()
-        coco, count, many = CocoFile(self.spec.get("class_names", [])), 0, False
+        coco: CocoFile | None = None
+        count, results = 0, False
         with (
             self._skipped(skipped),
             self.folder.write_lines("predictions.csv") as rows,
@@ -116,15 +120,16 @@ class PredictionWriter:
                 if self.overlays:
                     drawn = draw_sample(source.read(*reading(self.spec)), sample, self.spec)
                     self._save(_numbered("overlays", name, sample), Image.fromarray(drawn))
-                many |= "objects" in sample
-                if (boxes := boxes_of(sample)) is not None:
-                    coco.add(name, sample["size"], boxes)
-                    if self.yolo:
-                        self._save_yolo(name, sample, boxes)
-            if coco.images:
+                if (regions := self._regions(sample)) is not None:
+                    results = "objects" in sample or "bbox" not in sample
+                    coco = coco or CocoFile(self._categories(sample), self.coco or "uncompressed_rle")
+                    coco.add(name, sample["size"], regions)
+                if self.yolo and (boxes := boxes_of(sample)) is not None:
+                    self._save_yolo(name, sample, boxes)
+            if coco:
                 with self.folder.write("predictions.json") as path:
                     write_json(path, coco.content)
-            if many:
+            if coco and results:
                 with self.folder.write("coco_results.json") as path:
                     write_json(path, coco.results)
         return count
@@ -145,6 +150,18 @@ class PredictionWriter:
         picture = _index_image(sample["mask"], self.mask_values)
         file = f"masks/{source.place}.png" if self.keeps_names else _numbered("masks", shown(source.name), sample)
         return {"mask": self._save(file, picture)}
+
+    def _regions(self, sample: Sample) -> Iterable[Objects] | None:
+        """Returns what a COCO file has of an image: its boxes, or, on request, the classes of its mask."""
+        if (boxes := boxes_of(sample)) is None:
+            return regions_of(sample, self.spec["mask_names"]) if self.coco and "mask" in sample else None
+        if self.coco and "masks" not in boxes:
+            raise InputError("--coco: it is for pixels, and the boxes of this model have none. Leave it out.")
+        return [boxes]
+
+    def _categories(self, sample: Sample) -> list[str]:
+        is_mask = boxes_of(sample) is None
+        return categories(self.spec["mask_names"]) if is_mask else self.spec.get("class_names", [])
 
     def _chosen(self, row: dict[str, Any]) -> dict[str, Any]:
         return row if self.probabilities else {k: v for k, v in row.items() if not k.startswith("probability of ")}

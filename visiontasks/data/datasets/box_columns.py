@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Sequence
 from itertools import product
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from lightning.pytorch.utilities import rank_zero_warn
 
@@ -25,24 +25,43 @@ OF_OTHERS = {"x", "y", "w", "h", "width", "height", "left", "right", "top", "bot
 LIKE_A_BOX = re.compile(r".*(bbox|bndbox|bounding_?box).*|box|box_.+|c_?[xy]|[xy]_?c|[xy]_?center|center_?[xy]")
 
 
+BRACKETS = ("[]", "()")
+
+
 class BoxColumns(NamedTuple):
-    """The four columns of a box, and what they hold: corners, or a corner or the center, width and height."""
+    """The four columns of a box, or one with all four numbers as text, and what they hold: corners, or a corner or the
+    center, width and height."""
 
     names: tuple[str, ...]
     form: BoxFormat
 
     def box(self, row: Row, where: str) -> Box | None:
-        """Returns the box of a row, xyxy in pixels; None if the four cells are empty."""
+        """Returns the box of a row, xyxy in pixels; None if the cells are empty."""
         texts = [row[name] for name in self.names]
         if not any(texts):
             return None
         expected = f"{', '.join(self.names)} must be numbers, or all be empty"
-        first, second, third, fourth = four_numbers(texts, where, expected)
-        if self.form == "xyxy":
-            return first, second, third, fourth
-        if self.form == "cxcywh":
-            first, second = first - third / 2, second - fourth / 2
-        return first, second, first + third, second + fourth
+        if len(texts) == 1:
+            expected = f"{self.names[0]} must be four numbers, such as [1, 2, 3, 4], or empty"
+            texts = divided(texts[0])
+        return corners_of(four_numbers(texts, where, expected), self.form)
+
+
+def divided(text: str) -> list[str]:
+    """Returns the parts of a text such as `[1, 2, 3, 4]`, `(1, 2, 3, 4)` or `1 2 3 4`."""
+    plain = text.strip()
+    plain = plain[1:-1] if plain[:1] + plain[-1:] in BRACKETS else plain
+    return re.split(r"\s*[,;]\s*|\s+", plain.strip())
+
+
+def corners_of(box: tuple[Any, Any, Any, Any], form: BoxFormat) -> tuple[Any, Any, Any, Any]:
+    """Returns the corners of a box that is written in a form: numbers, or arrays of many boxes."""
+    first, second, third, fourth = box
+    if form == "xyxy":
+        return box
+    if form == "cxcywh":
+        first, second = first - third / 2, second - fourth / 2
+    return first, second, first + third, second + fourth
 
 
 def find_box(
@@ -58,7 +77,8 @@ def find_box(
         path: The table, for messages.
 
     Raises:
-        InputError: The given columns are not four columns of the table, or several or only parts of boxes are found.
+        InputError: The given columns are neither four columns of the table nor one, or several or only parts of boxes
+            are found.
     """
     if given is not None:
         return _given(header, given, form, path)
@@ -86,8 +106,9 @@ def _given(header: Sequence[str], given: list[str], form: BoxFormat | None, path
         return None
     if missing := [name for name in given if name not in header]:
         raise InputError(f"{path}: box_columns: no column {missing[0]!r}; there are {[*header]}.")
-    if len(given) != 4 or len({*given}) < 4:
-        raise InputError(f"{path}: box_columns: expected the names of four columns; found {given}.")
+    if len(given) not in (1, 4) or len({*given}) < len(given):
+        expected = "the names of four columns, or of one that holds all four numbers"
+        raise InputError(f"{path}: box_columns: expected {expected}; found {given}.")
     form = form or SPELLINGS.get(tuple(name.casefold() for name in given))
     if form is None:
         advice = "Set `box_format` to xyxy (corners), xywh (corner and size) or cxcywh (center and size)"
@@ -109,4 +130,4 @@ def _check_others(header: Sequence[str], path: str) -> None:
     pair = [name for name in header if name.casefold() in ("x", "y")]
     if odd := odd or (pair if len(pair) > 1 else []):
         fault = f"the columns {odd[:4]} look like a box and are not used"
-        rank_zero_warn(f"{path}: {fault}. Name the four columns of the box in `box_columns`.")
+        rank_zero_warn(f"{path}: {fault}. Name the columns of the box in `box_columns`.")

@@ -6,14 +6,12 @@ import numpy as np
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.images import read_size
-from visiontasks.core.sample import IGNORE_MASK
+from visiontasks.core.sample import BACKGROUND, IGNORE_MASK
 from visiontasks.data.datasets.base import FileSet
 from visiontasks.data.datasets.coco import CocoImage, count_crowds, read_coco
 from visiontasks.data.datasets.regions import Shape, read_shape, shape_runs
 from visiontasks.data.masks import MAX_CLASSES
 from visiontasks.data.splits import Splits, SplitsLike
-
-BACKGROUND = "background"
 
 
 class Region(NamedTuple):

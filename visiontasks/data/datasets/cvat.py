@@ -1,4 +1,4 @@
-"""Boxes, polygons and ellipses in the XML files of CVAT."""
+"""Boxes, polygons, ellipses and masks in the XML files of CVAT."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -9,6 +9,7 @@ import numpy as np
 from lightning.pytorch.utilities import rank_zero_warn
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.geometry import MAX_PIXELS
 from visiontasks.core.text import normal
 from visiontasks.data.datasets.base import check_class_names
 from visiontasks.data.datasets.copies import divide_records
@@ -19,14 +20,21 @@ from visiontasks.data.datasets.records import (
     ellipse,
     files_inside,
     outlined,
+    patched,
     stated_size,
     without_repeats,
 )
+from visiontasks.data.datasets.regions import Patch
 from visiontasks.data.datasets.xml import read_xml
 from visiontasks.data.splits import Splits, SplitsLike, find_part, split_of
 
 MAX_BYTES = 300_000_000
-SHAPES = {"box": ("xtl", "ytl", "xbr", "ybr"), "polygon": (), "ellipse": ("cx", "cy", "rx", "ry")}
+SHAPES = {
+    "box": ("xtl", "ytl", "xbr", "ybr"),
+    "polygon": (),
+    "ellipse": ("cx", "cy", "rx", "ry"),
+    "mask": ("left", "top", "height", "width"),
+}
 
 
 class CvatImages(ObjectSet):
@@ -36,8 +44,9 @@ class CvatImages(ObjectSet):
     train. Otherwise the images in string order of their names are divided by `splits`. The classes are the labels that
     occur, sorted. An image in the file without a shape has no object.
 
-    A box is the smallest around a box, a polygon or an ellipse, which may be rotated. Other shapes, such as points and
-    skeletons, are an error, unless `keep` leaves out their label; tags of images are not read.
+    A box is the smallest around a box, a polygon, an ellipse, which may be rotated, or the pixels of a mask. Other
+    shapes, such as points and skeletons, are an error, unless `keep` leaves out their label; tags of images are not
+    read.
 
     Args:
         split: train, val or test.
@@ -121,7 +130,31 @@ def _object(shape: Element, where: str, keep: Sequence[str] | None) -> Annotatio
     if shape.tag not in SHAPES:
         advice = "Draw it as one of these, remove it, or leave its label out of `keep`"
         raise InputError(f"{where}: <{shape.tag[:40]}> is not one of {', '.join(SHAPES)}. {advice}.")
+    if shape.tag == "mask":
+        return patched(label, _patch(shape, where), where)
     return outlined(label, _outline(shape, where), where)
+
+
+def _patch(shape: Element, where: str) -> Patch:
+    """Reads a mask: its rectangle, and the lengths of runs in it, row by row, the first of pixels outside."""
+    texts = [shape.get(name, "") for name in SHAPES["mask"]]
+    runs = shape.get("rle", "")
+    try:
+        left, top, height, width = map(int, texts)
+        lengths = tuple(map(int, runs.split(",")))
+    except ValueError:
+        expected = f"<mask> must have whole numbers in rle, {', '.join(SHAPES['mask'])}"
+        found = f"{runs!r:.100}, {str(texts)[1:-1]:.100}"
+        raise InputError(f"{where}: {expected}; found {found}. Correct or remove it.") from None
+    if min(height, width) < 1 or max(height * width, abs(left), abs(top)) > MAX_PIXELS:
+        limit = f"between 1 and {MAX_PIXELS:,} pixels"
+        found = f"{width} x {height} at {left}, {top}"
+        raise InputError(f"{where}: <mask> must have {limit}; found {found:.100}. Correct or remove it.")
+    if min(lengths) < 0 or sum(lengths) != height * width:
+        expected = f"lengths of runs with the sum {width} x {height} = {height * width}"
+        found = f"{runs!r:.100}, the sum {sum(lengths)!s:.20}"
+        raise InputError(f"{where}: rle must be {expected}; found {found}. Export it again.")
+    return Patch(left, top, height, width, lengths)
 
 
 def _outline(shape: Element, where: str) -> np.ndarray:

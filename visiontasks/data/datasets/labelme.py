@@ -1,8 +1,10 @@
-"""Polygons, rectangles and circles in LabelMe's JSON files."""
+"""Polygons, rectangles, circles and masks in LabelMe's JSON files."""
 
 import reprlib
+from base64 import b64decode
 from collections.abc import Sequence
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +12,20 @@ import numpy as np
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.folders import images_below, walk, with_suffix
+from visiontasks.core.headers import opened
+from visiontasks.core.images import decoding
 from visiontasks.core.text import normal, read_json
 from visiontasks.data.datasets.base import check_class_names
 from visiontasks.data.datasets.beside import ImageFiles, read_all
 from visiontasks.data.datasets.copies import divide_records
 from visiontasks.data.datasets.objects import ObjectSet, OnInvalidBox, OnSeveralObjects
-from visiontasks.data.datasets.records import Annotation, Record, ellipse, outlined, stated_size
+from visiontasks.data.datasets.records import Annotation, Record, ellipse, outlined, patched, stated_size
+from visiontasks.data.datasets.regions import Patch
 from visiontasks.data.splits import Splits, SplitsLike, find_part, split_path, split_paths
 
 MAX_BYTES = 200_000_000  # most of them are the copy of the image in it
-SHAPES = ("polygon", "rectangle", "circle")
-COUNTS = {"rectangle": (2, 4), "circle": (2,)}  # of points
+SHAPES = ("polygon", "rectangle", "circle", "mask")
+COUNTS = {"rectangle": (2, 4), "circle": (2,), "mask": (2,)}  # of points
 
 
 class LabelMe(ObjectSet):
@@ -31,10 +36,10 @@ class LabelMe(ObjectSet):
     extension, or else the `imagePath` in it, without its folders; `imageData` is not used. The classes are the labels
     (of train), sorted.
 
-    A box is the smallest around a polygon, a rectangle or a circle. Shapes of the same label and `group_id` are one
-    object. Other shapes, such as points and lines, are an error, unless `keep` leaves out their label. LabelMe writes a
-    file for each image that was saved: images without one are not annotated; they are counted and left out. A file
-    without a shape says that there is no object.
+    A box is the smallest around a polygon, a rectangle, a circle or the pixels of a mask. Shapes of the same label and
+    `group_id` are one object. Other shapes, such as points and lines, are an error, unless `keep` leaves out their
+    label. LabelMe writes a file for each image that was saved: images without one are not annotated; they are counted
+    and left out. A file without a shape says that there is no object.
 
     Args:
         split: train, val or test.
@@ -122,7 +127,10 @@ def _object(shape: dict[str, Any], where: str, keep: Sequence[str] | None) -> An
         raise InputError(
             f"{where}: shape_type must be one of {', '.join(SHAPES)}; found {reprlib.repr(kind)}. {advice}."
         )
-    return outlined(label, _outline(kind, _points(shape.get("points"), kind, where)), where)
+    points = _points(shape.get("points"), kind, where)
+    if kind == "mask":
+        return patched(label, _patch(shape.get("mask"), points, where), where)
+    return outlined(label, _outline(kind, points), where)
 
 
 def _points(value: Any, kind: str, where: str) -> np.ndarray:
@@ -137,6 +145,26 @@ def _points(value: Any, kind: str, where: str) -> np.ndarray:
         fault = f"a {kind} must have {expected} points, x and y; found {reprlib.repr(value)}"
         raise InputError(f"{where}: {fault}. Correct or remove it.")
     return points.astype(np.float64)
+
+
+def _patch(text: Any, points: np.ndarray, where: str) -> Patch:
+    """Decodes the PNG file of a mask, whose first and last pixel are at two points: float64 (2, 2)."""
+    x1, y1, x2, y2 = map(int, points.ravel().tolist())
+    try:
+        data = b64decode(text, validate=True)
+    except (TypeError, ValueError):
+        found = reprlib.repr(text)
+        raise InputError(f"{where}: 'mask' must be a PNG file in base64; found {found}. Remove the shape.") from None
+    with decoding(where, "mask"), opened(BytesIO(data)) as image:
+        if image.format != "PNG" or image.mode not in ("1", "L"):
+            raise InputError(
+                f"the mask must be a gray PNG file; found {image.format} of mode {image.mode}. Save it again."
+            )
+        if image.size != (x2 - x1 + 1, y2 - y1 + 1):
+            found = f"{image.size[0]} x {image.size[1]} pixels"
+            fault = f"the mask has {found}, its points {[[x1, y1], [x2, y2]]} have {x2 - x1 + 1} x {y2 - y1 + 1}"
+            raise InputError(f"{fault}. Save it again in LabelMe.")
+        return Patch.of(np.asarray(image) > 0, x1, y1)
 
 
 def _outline(kind: str, points: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from visiontasks.core.errors import InputError
 from visiontasks.core.folders import images_below
 from visiontasks.core.text import normal
 from visiontasks.data.datasets.files import Files
+from visiontasks.data.datasets.regions import Patch
 
 OnInvalidBox = Literal["error", "clip"]
 Box = tuple[float, float, float, float]
@@ -81,6 +82,17 @@ def outlined(label: str, outline: np.ndarray, where: str) -> Annotation:
     """Returns an object with the smallest box around its outline, x and y of corners: float64 (N, 2)."""
     (x1, y1), (x2, y2) = outline.min(0).tolist(), outline.max(0).tolist()
     return Annotation(label, (x1, y1, x2, y2), where, shape=[outline.ravel().tolist()])
+
+
+def patched(label: str, patch: Patch, where: str) -> Annotation:
+    """Returns an object with the smallest box around the pixels of a patch; without any, that is an InputError."""
+    pixels = patch.pixels
+    rows, columns = (np.flatnonzero(pixels.any(axis)) for axis in (1, 0))
+    if not len(rows):
+        raise InputError(f"{where}: no pixel of the mask is inside. Draw or remove it.")
+    x1, y1, x2, y2 = (int(end) for end in (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1))
+    left, top = patch.left, patch.top
+    return Annotation(label, (x1 + left, y1 + top, x2 + left, y2 + top), where, shape=[patch])
 
 
 def ellipse(center: np.ndarray, radii: Any) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import re
 import reprlib
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -14,6 +14,36 @@ Shape = list[np.ndarray] | np.ndarray
 """Polygons, float64 (x, y, x, y, ...), or the lengths of runs, int64, column by column, the first outside."""
 
 
+class Patch(NamedTuple):
+    """Pixels of an object in a rectangle of its image: the lengths of runs, row by row, the first of pixels outside."""
+
+    left: int
+    top: int
+    height: int
+    width: int
+    runs: tuple[int, ...]
+
+    @classmethod
+    def of(cls, pixels: np.ndarray, left: int, top: int) -> Self:
+        """Makes a patch of its pixels, bool (height, width)."""
+        flat = np.r_[False, pixels.ravel()]
+        ends = np.flatnonzero(flat[1:] != flat[:-1])
+        return cls(left, top, *pixels.shape, tuple(np.diff(np.r_[0, ends, pixels.size]).tolist()))
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """Whether each pixel is inside, bool (height, width)."""
+        return np.repeat(np.arange(len(self.runs)) % 2 == 1, self.runs).reshape(self.height, self.width)
+
+    def places(self, size: tuple[int, int]) -> np.ndarray:
+        """Returns the places of its pixels in an image (height, width), column by column, without those outside."""
+        columns, rows = (
+            part + start for part, start in zip(self.pixels.T.nonzero(), (self.left, self.top), strict=True)
+        )
+        inside = (columns >= 0) & (columns < size[1]) & (rows >= 0) & (rows < size[0])
+        return columns[inside] * size[0] + rows[inside]
+
+
 def read_shape(value: Any, size: tuple[int, int], where: str) -> Shape:
     """Checks COCO's `segmentation` of an object without drawing it; `size` is (height, width) of the image.
 
@@ -22,6 +52,8 @@ def read_shape(value: Any, size: tuple[int, int], where: str) -> Shape:
     """
     if isinstance(value, dict):
         return _run_lengths(value, size, where)
+    if isinstance(value, list) and any(isinstance(part, Patch) for part in value):
+        return _joined(value, size, where)
     if isinstance(value, list) and value:
         return [_polygon(polygon, size, where) for polygon in value]
     fault = f"segmentation must be a list of polygons, or an RLE with size and counts; found {value!r}"
@@ -83,6 +115,19 @@ def _run_lengths(rle: dict[str, Any], size: tuple[int, int], where: str) -> np.n
         found = reprlib.repr(counts)
         raise InputError(f"{where}: the RLE's counts must be {expected}; found {found}. Export it again.")
     return runs.astype(np.int64)
+
+
+def _joined(parts: list[Any], size: tuple[int, int], where: str) -> np.ndarray:
+    """Returns the lengths of the runs of an object that has patches, and perhaps polygons."""
+    places = [
+        part.places(size)
+        if isinstance(part, Patch)
+        else shape_pixels([_polygon(part, size, where)], *size).T.ravel().nonzero()[0]
+        for part in parts
+    ]
+    found = np.unique(np.concatenate(places))
+    starts, ends = found[np.diff(found, prepend=-2) > 1], found[np.diff(found, append=size[0] * size[1] + 1) > 1]
+    return np.diff(np.r_[0, np.stack([starts, ends + 1], 1).ravel(), size[0] * size[1]])
 
 
 def _numbers(value: Any) -> np.ndarray:

@@ -15,6 +15,8 @@ from visiontasks.data.datasets.records import BELOW, Record, below, files_inside
 from visiontasks.data.datasets.rows import Row, parts, read_rows, sorted_labels
 from visiontasks.data.splits import Splits, SplitsLike, find_part, split_path, split_paths
 
+ONE_CLASS = "label_column: null"  # the name of the column that is added for it
+
 
 class CsvTable(ObjectSet):
     """Images listed in a CSV file, with their labels and, in further columns, boxes or numbers.
@@ -23,9 +25,10 @@ class CsvTable(ObjectSet):
     the classes are the labels that occur, in alphabetical (or numerical) order. Four columns are a box in pixels, empty
     if there is no box; several rows of one image are then its objects. They are found by their names, in any case:
     xmin, ymin, xmax, ymax; x_min, y_min, x_max, y_max; x1, y1, x2, y2; left, top, right, bottom; or x, y (the upper
-    left corner) and w, h or width, height; all also with `bbox_` in front. Without boxes, an image has one label, and
-    it is an error if two rows contradict each other. `value_columns` are numbers per image, empty if unknown.
-    Several labels per image are columns of 0 and 1 or a list in the label column. With either, a label is optional.
+    left corner) and w, h or width, height; all also with `bbox_` in front. With `box_columns`, one column may hold the
+    four numbers as text, such as `[10, 20, 30, 40]`. Without boxes, an image has one label, and it is an error if two
+    rows contradict each other. `value_columns` are numbers per image, empty if unknown. Several labels per image are
+    columns of 0 and 1 or a list in the label column. With either, a label is optional.
     With `objects: all` or `absent`, an image whose only row has neither label nor box has no object; one with a label
     but no box is not annotated.
 
@@ -35,7 +38,7 @@ class CsvTable(ObjectSet):
         root: Folder that image paths are relative to; by default the folder of the CSV file. `{split}` stands for the
             split if `path` has it too.
         path_column: Column of the image path.
-        label_column: Column of the label.
+        label_column: Column of the label; None if every box is of the one class in `class_names`.
         split_column: Column with train, val or test, in any spelling; by default `split` if the table has it.
         group_column: If given, column of a group (patient, video ...) that is never in two splits.
         splits: How a table without a split column is divided.
@@ -49,9 +52,10 @@ class CsvTable(ObjectSet):
         keep: If given, the classes to use and their order; objects of other classes are dropped and counted.
         absent: Keep images without an object, whose box is then known to be absent; else they are left out.
         columns: The names of the columns, for a table whose first line does not have them.
-        box_columns: The four columns of the box, if they have other names; `[]` if there is no box.
-        box_format: What the four columns hold: two corners (xyxy), the upper left corner and the size (xywh), or the
-            center and the size (cxcywh); by default what their names say.
+        box_columns: The four columns of the box, if they have other names, or the one that holds the four numbers as
+            text; `[]` if there is no box.
+        box_format: What the columns of the box hold: two corners (xyxy), the upper left corner and the size (xywh), or
+            the center and the size (cxcywh); by default what the names of four columns say.
         label_names: If given, the class of each label in the table, such as `{'0': cat, '1': dog}`; the classes are in
             this order, and any other label is an error.
         pattern: If given, the path of an image, such as `images/{path}.jpg`; `{path}` stands for the cell. With `**/`
@@ -64,7 +68,7 @@ class CsvTable(ObjectSet):
         path: str,
         root: str | None = None,
         path_column: str = "path",
-        label_column: str = "label",
+        label_column: str | None = "label",
         split_column: str | None = None,
         group_column: str | None = None,
         splits: SplitsLike = Splits(),
@@ -77,7 +81,7 @@ class CsvTable(ObjectSet):
         keep: list[str] | None = None,
         absent: bool = False,
         columns: list[str] | None = None,
-        box_columns: list[str] | None = None,
+        box_columns: list[str] | str | None = None,
         box_format: BoxFormat | None = None,
         label_names: dict[str, str] | None = None,
         pattern: str | None = None,
@@ -92,16 +96,21 @@ class CsvTable(ObjectSet):
             raise InputError(f"{path}: labels_columns, labels_separator and `objects: labels` exclude each other.")
         if class_names and label_names:
             raise InputError(f"{path}: class_names and label_names exclude each other. Remove class_names.")
+        if label_column is None and (len(class_names or ()) != 1 or by_objects or labels_columns or labels_separator):
+            fault = f"label_column: null is for boxes of one class; found class_names: {class_names}"
+            raise InputError(f"{path}: {fault}. Give one name in `class_names`, or the column of the classes.")
         others = [*value_columns, *labels_columns]
-        optional = bool(others or labels_separator or may_be_empty)
-        required = [path_column] if optional else [path_column, label_column]
-        has_names = [label_column] if labels_separator or label_names else []
+        optional = bool(others or labels_separator or may_be_empty or label_column is None)
+        required = [path_column] if label_column is None or optional else [path_column, label_column]
+        has_names = [label_column] if label_column and (labels_separator or label_names) else []
         special = [name for name in (split_column, group_column) if name]
         placed = read_rows(path, [*required, *special], [*others, *has_names], columns)
         _make_paths(placed, path_column, pattern)
         rows = list(placed.values())
         used = {path_column, label_column, split_column or "split", group_column, *others}
-        box = find_box([*rows[0]], used, box_columns, box_format, path)
+        chosen_columns = [box_columns] if isinstance(box_columns, str) else box_columns
+        box = find_box([*rows[0]], used, chosen_columns, box_format, path)
+        label_column = label_column or _one_class(rows, box, class_names, path)
         if may_be_empty:
             _check_objects(placed, path, label_column, box, "absent" if absent else "`objects: all`", labels_separator)
         labels = {normal(str(label)): name for label, name in (label_names or {}).items()}
@@ -150,6 +159,15 @@ def _make_paths(rows: dict[str, Row], column: str, pattern: str | None) -> None:
         raise InputError(f"pattern: {pattern!r} has no {{path}}, which stands for the cell, as in images/{{path}}.jpg.")
     for row in rows.values():
         row[column] = pattern.removeprefix(BELOW).replace("{path}", row[column])
+
+
+def _one_class(rows: list[Row], box: BoxColumns | None, class_names: list[str] | None, path: str) -> str:
+    """Adds a column with the one class of each row that has a box, and returns its name."""
+    if box is None:
+        raise InputError(f"{path}: label_column: null is for boxes, and there are none. Name them in `box_columns`.")
+    for row in rows:
+        row[ONE_CLASS] = class_names[0] if class_names and any(row[name] for name in box.names) else ""
+    return ONE_CLASS
 
 
 def _check_objects(

@@ -4,12 +4,11 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from visiontasks.core.errors import InputError
 from visiontasks.core.text import is_missing
-from visiontasks.data.datasets.box_columns import find_box
 from visiontasks.data.layouts.base import Layout, Listing, counted, listed
+from visiontasks.data.layouts.box_columns import find_boxes
 from visiontasks.data.layouts.names import names_beside
-from visiontasks.data.layouts.rows import Table, first_line, tables
+from visiontasks.data.layouts.rows import ROWS, Table, first_line, tables
 from visiontasks.data.splits import split_of, without_split
 
 LABEL = re.compile(r".*(label|class|categor|target|species|breed|kind|type|diagnos|tag).*|name|y", re.IGNORECASE)
@@ -18,6 +17,8 @@ GROUP = re.compile(
     r"(patient|subject|group|video|scene|case|person|series|study|clip|sequence)([_ ]?(id|no))?", re.IGNORECASE
 )
 BOX = ["xmin", "ymin", "xmax", "ymax"]
+SIZES = {"width", "height", "w", "h", "image_width", "image_height", "img_width", "img_height"}
+OBJECT = "object"  # the class of boxes without one
 SEPARATORS = "|;, "
 MOST_CLASSES = 0.5  # of the rows: more different texts are no classes
 FEW_NUMBERS = 30  # different whole numbers that can be classes
@@ -62,14 +63,18 @@ def find_table(files: Listing) -> Layout | None:
         others = [column for place, column in enumerate(columns) if place != table.path and column.distinct]
         special = _splits(others)
         used = {names[table.path], *special.values()}
-        try:
-            box = find_box(names, used, None, None, table.name)
-        except InputError:
-            box = None
-        rest = [one for one in others if one.name not in used and one.name not in (box.names if box else ())]
-        if found := _target(files, table, rest, bool(box)):
-            kind, more, what = found
-            where = f"table, {table.name}: {counted(len(table.columns[0]), 'row')}"
+        count = len(table.columns[0])
+        where = f"table, {table.name}: {'the first ' if count >= ROWS else ''}{counted(count, 'row')}"
+        box, text = find_boxes(files, table, names, used)
+        rest = [one for one in others if one.name not in used and one.name not in box]
+        if box and (found := _objects(files, table, names, rest)):
+            more, what, notes = found
+            more |= {"box_columns": text.column, "box_format": text.form} if text else {}
+            notes = [*([text.reason] if text else []), *notes]
+            certainty = text.certainty if text else "likely"
+            return Layout("objects", "CsvTable", options | special | more, f"{where}, {what}", certainty, notes)
+        if target := _target(files, rest):
+            kind, more, what = target
             chosen = more.get("label_column", "label")
             also = [one.name for one in rest if one.may_be_classes and one.name != chosen] if kind == "label" else []
             notes = [f"the class is in the column {chosen}; {listed(also)} could be classes too"] if also else []
@@ -131,17 +136,47 @@ def _splits(columns: Sequence[Column]) -> dict[str, Any]:
     return found
 
 
-def _target(
-    files: Listing, table: Table, columns: Sequence[Column], has_box: bool
-) -> tuple[str, dict[str, Any], str] | None:
+def _objects(
+    files: Listing, table: Table, names: Sequence[str], columns: Sequence[Column]
+) -> tuple[dict[str, Any], str, list[str]] | None:
+    """Returns the options that name the class of each box, what it is in words, and notes; None if each image has one
+    row, with something else to learn."""
+    images = table.columns[table.path]
+    several = len({*images}) < len(images)
+    of_images = [one.name for one in columns if one.name.casefold() in SIZES]
+    if several:
+        pairs = {one.name: {*zip(images, table.columns[names.index(one.name)], strict=True)} for one in columns}
+        of_images += [one.name for one in columns if not one.is_named_label and len(pairs[one.name]) == len({*images})]
+    rest = [one for one in columns if one.name not in of_images]
+    classes = [one for one in rest if one.may_be_classes and (one.is_named_label or not one.are_decisions)]
+    notes = _unlisted(files, table)
+    if label := next(iter([one for one in classes if one.is_named_label] or classes), None):
+        options, found = _label(files, label)
+        return options | {"objects": "all"}, f"boxes of {counted(len(found), 'class')} ({listed(found)})", notes
+    if rest and not several:
+        return None
+    note = f"no column has the class of a box, so that all are called {OBJECT}; change `class_names`"
+    doubtful = [name for name in dict.fromkeys(of_images) if name.casefold() not in SIZES]
+    if doubtful:
+        note += f" ({listed(doubtful)} is the same in all rows of an image, as no class of a box is)"
+    return {"label_column": None, "class_names": [OBJECT], "objects": "all"}, "boxes of one class", [note, *notes]
+
+
+def _unlisted(files: Listing, table: Table) -> list[str]:
+    """Returns a note if some images beside those of a table are not in it, which may have no object."""
+    folder = table.folder.removesuffix("**").rstrip("/")
+    beside = [name for name in files.images if name.startswith(f"{folder}/" if folder else "")]
+    if len(beside) <= len({*table.columns[table.path]}):
+        return []
+    return ["images that are not in the table are not used; for one without an object, add a row with its path alone"]
+
+
+def _target(files: Listing, columns: Sequence[Column]) -> tuple[str, dict[str, Any], str] | None:
     """Returns the kind of the target, the options that name its columns, and what it is in words."""
     decisions = [column for column in columns if column.are_decisions]
     classes = [column for column in columns if column.may_be_classes and column not in decisions]
     named = [column for column in classes if column.is_named_label]
     numbers = [column for column in columns if column.has_numbers and not column.may_be_classes]
-    if has_box and (label := next(iter(named or classes), None)):
-        options, names = _label(files, label)
-        return "objects", options | {"objects": "all"}, f"boxes of {counted(len(names), 'class')} ({listed(names)})"
     if separator := next((sign for column in named for sign in SEPARATORS if _is_list(column, sign)), None):
         label = next(column for column in named if _is_list(column, separator))
         names = sorted({part.strip() for cell in label.distinct for part in cell.split(separator) if part.strip()})
