@@ -67,6 +67,30 @@ def test_lightning_ends_the_fit_after_its_rates(tmp_path: Path) -> None:
     assert fit.global_step == 0  # the rates' steps are taken back, and none follows
 
 
+def test_lightning_shows_its_rates_in_another_bar(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    class Bar:
+        done, closed = 0, False
+
+        def update(self) -> None:
+            self.done += 1
+
+        def close(self) -> None:
+            self.closed = True
+
+    bars: list[tuple[int, Bar]] = []
+
+    def make(desc: str, total: int) -> Bar:
+        bars.append((total, Bar()))
+        return bars[-1][1]
+
+    finder = LearningRateFinder(num_training_steps=3, update_attr=False, early_stop_threshold=None)
+    with compat.bar_of_rates(make):
+        trainer(tmp_path, callbacks=[finder], max_epochs=1).fit(Line(), batches())
+    ((total, bar),) = bars
+    assert (total, bar.done) == (3, 3)
+    assert "Finding best" not in capfd.readouterr().err
+
+
 def test_lightning_loads_the_training_data_before_the_optimizers_are_made(tmp_path: Path) -> None:
     class Counting(Line):
         def configure_optimizers(self) -> Any:

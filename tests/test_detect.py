@@ -23,9 +23,10 @@ from pycocotools.coco import COCO
 import visiontasks
 from visiontasks.callbacks import Results
 from visiontasks.callbacks.panels import LARGEST, Panel, _cell, _layers, write_panels
+from visiontasks.callbacks.verdict import judge_all
 from visiontasks.callbacks.wandb import _picture as wandb_picture
 from visiontasks.cli import main
-from visiontasks.core.draw import PREDICTED, TRUE, Canvas, captioned, object_colors, shortened
+from visiontasks.core.draw import PREDICTED, TRUE, Canvas, captioned, object_colors, palette, shortened
 from visiontasks.core.errors import InputError
 from visiontasks.core.files import read_csv
 from visiontasks.core.geometry import box_iou
@@ -45,7 +46,7 @@ from visiontasks.predict.tiles import tiled_objects
 from visiontasks.predict.torch_network import TorchNetwork
 from visiontasks.predict.writer import PredictionWriter
 from visiontasks.targets import find_target
-from visiontasks.targets.sample import rows_of
+from visiontasks.targets.sample import draw_sample, rows_of
 from visiontasks.tasks import DetectionTask
 from visiontasks.tasks.checkpoint import read_checkpoint
 from visiontasks.tasks.restore import restore_task
@@ -279,10 +280,14 @@ def test_panels_and_wandb_have_the_boxes_with_class_and_score() -> None:
 
 def test_panels_say_what_is_true_and_predicted_below_each_picture() -> None:
     truth, found = {"label": 0}, {"label": 1, "score": 0.75}
-    lines = ("true: cat", TRUE), ("predicted: dog 0.75", PREDICTED), ("pets/cat.jpg", (0, 0, 0))
+    lines = ("true: cat", TRUE), ("predicted: dog 0.75 (wrong)", PREDICTED), ("pets/cat.jpg", (0, 0, 0))
     image = np.full((64, 64, 3), 128, np.uint8)
     cell = _cell(Panel(1.0, image, truth, found, "pets/cat.jpg"), SPEC, False, 240)
-    np.testing.assert_array_equal(cell, captioned(image, lines, 240))
+    np.testing.assert_array_equal(cell, captioned(image, lines, 240, PREDICTED))
+    assert (cell[[0, 239], :240] == PREDICTED).all()
+    right = _cell(Panel(1.0, image, truth, {"label": 0, "score": 0.75}), SPEC, False, 240)
+    assert (right[:240, [0, 239]] == TRUE).all()
+    assert (right[10:230, 10:230] == 128).all()
     for number, (_, color) in enumerate(lines):
         line = cell[242 + 15 * number : 257 + 15 * number].reshape(-1, 3)
         assert (line == color).all(1).any()
@@ -292,6 +297,69 @@ def test_panels_say_what_is_true_and_predicted_below_each_picture() -> None:
     assert long.startswith("first")
     assert long.endswith("last")
     assert font.getlength(long) <= 100 < font.getlength(f"{long}xx")
+
+
+@pytest.mark.parametrize(
+    ("target", "prediction", "expected"),
+    [
+        ({"label": 0}, {"label": 0}, ("right", True)),
+        ({"label": 0}, {"label": 1}, ("wrong", False)),
+        ({"label": -100}, {"label": 1}, ("", None)),
+        ({"value": np.array([3.0])}, {"value": np.array([1.0])}, ("mean error 2", None)),
+        ({"bbox": np.array([0, 0, 4, 4])}, {"bbox": np.array([0, 0, 4, 3])}, ("IoU 0.75", None)),
+        ({"mask": np.array([[0, 1], [1, 255]])}, {"mask": np.array([[0, 1], [0, 1]])}, ("mIoU 0.5", None)),
+        ({"label": 0, "bbox": np.array([0, 0, 4, 4])}, {"label": 1, "bbox": np.array([0, 0, 4, 3])},
+         ("wrong, IoU 0.75", False)),
+        ({"objects": make_objects([[0, 0, 9, 9], [20, 0, 29, 9]], [0, 1])},
+         {"objects": predicted((0, 0, 9, 9, 0, 0.9), (40, 0, 50, 9, 0, 0.9))}, ("1 of 2 found, 1 extra", False)),
+        ({"objects": make_objects([[0, 0, 9, 9]], [0])}, {"objects": predicted((0, 0, 9, 9, 0, 0.9))},
+         ("1 of 1 found", True)),
+    ],
+)  # fmt: skip
+def test_a_prediction_is_right_or_wrong_or_has_a_figure(target: Any, prediction: Any, expected: Any) -> None:
+    assert judge_all(target, prediction, {**SPEC, "mask_names": ["a", "b"], "value_names": ["age"]}) == expected
+
+
+def test_a_decision_on_several_labels_or_on_presence_is_right_or_wrong() -> None:
+    spec = {"class_names": ["a"], "labels_names": ["b", "c"]}
+    shares = {"labels_probabilities": np.array([0.9, 0.2]), "labels_thresholds": np.array([0.5, 0.5])}
+    found = {"labels": np.array([1.0, 0.0]), **shares}
+    assert judge_all({"labels": np.array([1, np.nan])}, found, spec) == ("right", True)
+    assert judge_all({"labels": np.array([1.0, 1.0])}, found, spec) == ("wrong", False)
+    box = np.array([0, 0, 4, 4], np.float32)
+    absent = {"bbox": np.zeros(4), "bbox_guess": box, "presence": 0.2, "presence_threshold": 0.5}
+    assert judge_all({"bbox": box}, absent, spec) == ("wrong", False)
+    assert judge_all({"bbox": np.zeros(4)}, absent, spec) == ("right", True)
+
+
+def test_a_small_image_is_enlarged_before_it_is_drawn_on() -> None:
+    image, mask = np.full((16, 24, 3), 90, np.uint8), np.zeros((16, 24), np.uint8)
+    mask[4:12, 4:12] = 1
+    spec = {"class_names": ["cat"], "mask_names": ["ground", "thing"]}
+    sample = {"bbox": np.array([2, 3, 20, 14], np.float32), "mask": mask}
+    drawn = draw_sample(image, sample, spec, side=320)
+    assert drawn.shape == (320, 480, 3)
+    ys, xs = np.nonzero((drawn == PREDICTED).all(2))
+    assert (xs.min(), ys.min(), xs.max(), ys.max()) == (40, 60, 400, 280)
+    assert (drawn[90:230, 90:230] == (90 + palette()[1].astype(int)) // 2).all()
+    assert draw_sample(np.zeros((400, 500, 3), np.uint8), {}, spec, side=320).shape == (400, 500, 3)
+    captioned = draw_sample(image, {"objects": predicted((4, 4, 12, 12, 0, 0.5))}, spec, side=320)
+    assert (captioned[80, 80:240] == object_colors()[0]).all()
+    assert (captioned[60:78, 82:120] != 90).any()
+
+
+def test_a_region_is_visible_on_its_own_color() -> None:
+    image, mask = np.full((60, 60, 3), palette()[2], np.uint8), np.zeros((60, 60), np.uint8)
+    mask[20:40, 20:40], mask[:8] = 2, 255
+    truth = {**make_objects([[20, 20, 40, 40]], [1]), "masks": mask[None] == 2}
+    spec = {"class_names": NAMES, "mask_names": ["a", "b", "c"]}
+    for canvas_of in ({"mask": mask}, {"objects": truth}):
+        drawn = draw_sample(image, canvas_of, spec)
+        left = drawn[30, 16:24]
+        assert (left == 0).all(1).any()
+        assert (drawn[30, 16:24].max(1) == 255).any() or "objects" in canvas_of  # a box covers the white line
+        assert (drawn[25:35, 25:35] == palette()[2]).all()
+    assert (draw_sample(image, {"mask": mask}, spec)[:15] == palette()[2]).all()  # ignored pixels have no outline
 
 
 def test_a_file_of_panels_is_not_too_large(tmp_path: Path) -> None:

@@ -583,6 +583,42 @@ def test_init_estimates_time_and_memory_and_leaves_nothing_else(
     assert said.out.count("\n") == 4
 
 
+def test_a_config_stands_if_its_first_steps_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class_folders(tmp_path / "photos")
+    for path in tmp_path.glob("photos/*/*.jpg"):
+        path.write_bytes(path.read_bytes()[:-200])  # the header is whole
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(["init", "photos"])
+    said = capsys.readouterr()
+    assert ended.value.code == 2
+    assert "Wrote photos.yaml." in said.out
+    assert "It will take" not in said.out
+    first, second = said.err.strip().splitlines()[-2:]
+    assert first == "photos.yaml is written, but the first steps of its fit failed:"
+    assert re.match(r"error: photos/\w+/\d+\.jpg", second)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["photos", "photos.yaml"]
+    assert Path("photos.yaml").read_text().startswith("# visiontasks fit -c photos.yaml\n")
+
+
+def test_what_the_data_says_is_printed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    voc(tmp_path / "photos")
+    for number in range(0, COUNT, 2):  # copies, some of which are held out
+        (tmp_path / f"photos/pictures/{number}.jpg").write_bytes((tmp_path / "photos/pictures/0.jpg").read_bytes())
+    outside = tmp_path / "photos/xml/3.xml"
+    outside.write_text(outside.read_text().replace("<xmin>7<", "<xmin>-2<"))  # so that the data is opened twice
+    monkeypatch.chdir(tmp_path)
+    with caplog.at_level("INFO"):
+        main(["init", "photos", "--no_estimate"])
+    said = [record.getMessage() for record in caplog.records if "left out" in record.getMessage()]
+    assert len(said) == 1
+    assert "boxes: clip" in Path("photos.yaml").read_text()
+
+
 def test_what_is_found_names_the_classes_alone(tmp_path: Path) -> None:
     roboflow(tmp_path / "boxes")  # with a category that only groups the others
     assert "boxes of 2 classes (red, blue)" in find_layouts(tmp_path / "boxes")["coco"].found

@@ -690,9 +690,11 @@ def test_a_mask_is_drawn_over_its_image() -> None:
     image, mask = np.full((20, 30, 3), 100, np.uint8), np.zeros((20, 30), np.uint8)
     mask[5:10], mask[15:] = 1, 255
     picture = draw_sample(image, {"mask": mask}, {"class_names": [], "mask_names": []})
-    assert (picture[5:10] == [114, 50, 50]).all()
-    assert (picture[:5] == 100).all()
-    assert (picture[15:] == 100).all()
+    assert (picture[7:9] == [114, 50, 50]).all()
+    assert picture[3:8, 7, 0].tolist() == [100, 0, 255, 0, 114]  # the outline
+    assert picture[8:13, 7, 0].tolist() == [114, 0, 255, 0, 100]
+    assert (picture[:4] == 100).all()
+    assert (picture[12:] == 100).all()
     assert (image == 100).all()
 
 

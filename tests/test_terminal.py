@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import logging
 import os
+import pty
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,12 +24,14 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from visiontasks.callbacks import FreezeBackbone, Results
 from visiontasks.callbacks.progress import ProgressLine
+from visiontasks.callbacks.rates import LRFinder
 from visiontasks.callbacks.summary import Summary
 from visiontasks.cli import main
 from visiontasks.cli.chatter import is_shown, set_chatter
 from visiontasks.cli.written import print_written
+from visiontasks.core.live import loading
 from visiontasks.core.progress import duration
-from visiontasks.core.tables import print_table, some
+from visiontasks.core.tables import print_pairs, print_table, some
 from visiontasks.data import Shapes, VisionDataModule
 from visiontasks.models import Backbone
 from visiontasks.predict.tally import Tally
@@ -116,6 +120,65 @@ def test_a_fit_prints_what_the_readme_shows(tmp_path: Path) -> None:
     assert not re.search(r"[\x00-\x09\x0b-\x1f]", run.stdout)
 
 
+# The first line
+
+
+def typed(*args: str) -> str:
+    """Runs a command whose stderr is a terminal, and returns what is written there."""
+    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "TERM": "xterm"}
+    reader, writer = pty.openpty()
+    command = [sys.executable, "-X", "importtime", "-m", "visiontasks.cli", *args]
+    run = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=writer, stdin=subprocess.DEVNULL)
+    os.close(writer)
+    parts = []
+    with suppress(OSError):  # which a terminal raises at the end
+        while part := os.read(reader, 1 << 16):
+            parts.append(part)
+    os.close(reader)
+    run.wait()
+    return b"".join(parts).decode()
+
+
+def test_a_terminal_shows_at_once_that_a_fit_has_begun(tmp_path: Path) -> None:
+    config = str(ROOT / "configs/classification/folder.yaml")
+    err = typed("fit", "-c", config, "--data.dataset.root", str(tmp_path))  # which has no images
+    before, shown, after = err.partition("Loading ...\r")
+    assert shown
+    assert not re.search(r"\| +(torch|lightning|rich|numpy)\r?$", before, re.MULTILINE)
+    assert re.search(r"\| +torch\r?$", after, re.MULTILINE)
+    assert "Loading" not in after
+    assert re.search(r"\r\x1b\[Kerror: ", after)
+
+
+@pytest.mark.parametrize("args", [["fit", "--help"], ["fit", "-c", "none.yaml"], ["fit"], ["init", "none"]])
+def test_help_and_mistakes_have_no_first_line(args: list[str]) -> None:
+    assert "Loading" not in typed(*args)
+
+
+@pytest.mark.parametrize("case", [{"LOCAL_RANK": "1"}, {"RANK": "3"}, {"SLURM_PROCID": "1"}, {"TERM": "dumb"}, {}])
+def test_a_pipe_and_other_ranks_have_no_first_line(case: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    for name, value in case.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "stderr", stream := Terminal() if case else io.StringIO())
+    with loading():
+        pass
+    assert stream.getvalue() == ""
+
+
+def test_the_summary_and_tables_replace_the_first_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    for show in (lambda: print_pairs([("a", "b")]), lambda: print_table("a", ["b"], [])):
+        monkeypatch.setattr(sys, "stderr", stream := Terminal())
+        monkeypatch.setenv("TERM", "xterm")
+        with loading():
+            assert stream.getvalue() == "Loading ...\r"
+            show()
+            assert stream.getvalue() == "Loading ...\r\r\x1b[K"
+        assert stream.getvalue() == "Loading ...\r\r\x1b[K"  # once
+
+
 # The line of progress
 
 
@@ -152,6 +215,25 @@ def test_a_terminal_has_one_line_which_is_erased_at_the_end(
     assert any(re.match(r"epoch 1/2    50%   validation 1/1", part) for part in parts)
     assert any(re.match(r"epoch 2/2   100%   \d s in all   train/loss .* \(baseline", part) for part in parts)
     assert max(map(len, parts)) < 100
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_the_learning_rates_are_counted_in_the_same_line(
+    is_terminal: bool, fit: Callable[..., Trainer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("visiontasks.callbacks.progress.INTERVAL", 0)
+    monkeypatch.setattr(sys, "stderr", stream := Terminal() if is_terminal else io.StringIO())
+    fit(ProgressLine(), LRFinder(str(tmp_path), 14), max_epochs=-1, max_steps=14, check_val_every_n_epoch=14)
+    lines = [line.rstrip("\r") for line in stream.getvalue().split("\r\x1b[K")]
+    shown = [line for line in lines if "learning rate" in line]
+    if is_terminal:
+        assert shown[0] == "learning rate 1/14   ..."
+        assert re.fullmatch(r"learning rate 12/14   \d s left", shown[11])
+        assert len(shown) == 14
+        assert lines[-1] == "" or "falls fastest" in lines[-1]
+    else:
+        assert shown == []
+    assert "Finding" not in stream.getvalue()
 
 
 def test_a_fit_that_fails_leaves_the_terminal_clean(

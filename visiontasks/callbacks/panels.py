@@ -9,8 +9,9 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from PIL import Image
 
+from visiontasks.callbacks.verdict import judge_all
 from visiontasks.callbacks.wandb import log_boxes_and_masks
-from visiontasks.core.draw import PREDICTED, TRUE, Canvas, captioned, grid, legend, object_colors
+from visiontasks.core.draw import PREDICTED, TRUE, Canvas, captioned, enlarged, grid, legend, object_colors
 from visiontasks.core.files import atomic_write
 from visiontasks.core.geometry import Frame
 from visiontasks.core.sample import Batch, Sample
@@ -39,7 +40,8 @@ class Panels(Callback):
     """Draws the worst images of the last validation or of a test, with target (green) and prediction (vermilion).
 
     They are images of the first process as the network sees them, sorted by the loss of the first head. Below each are
-    its target and prediction in words, and the name of its file. With masks or several objects, the image, its target
+    its target and prediction in words, whether it is right or a figure (see `judge`), and the name of its file. A
+    wrong one has a vermilion frame, a right one a green one. With masks or several objects, the image, its target
     and its prediction are side by side, with a legend of the classes at the end. The files are `val_panels.png` and
     `test_panels.png`, of 2 MB at most; W&B can switch boxes and masks on and off.
 
@@ -145,16 +147,20 @@ def write_panels(
 
 def _cell(panel: Panel, spec: dict[str, Any], apart: bool, width: int) -> np.ndarray:
     """Draws target and prediction on the image, or side by side with it, above what they are in words."""
-    true = Canvas(panel.image, TRUE)
+    image, times = enlarged(panel.image, width)
+    true = Canvas(image, TRUE, times)
     draw_on(true, panel.target, spec)
     drawn = true.picture(caption=False)
-    found = Canvas(panel.image if apart else drawn, PREDICTED)
+    found = Canvas(image if apart else drawn, PREDICTED, times)
     draw_on(found, panel.prediction, spec)
-    lines = [(panel.name, INK), (_words("true", true.text), TRUE), (_words("predicted", found.text), PREDICTED)]
+    verdict = judge_all(panel.target, panel.prediction, spec)
+    mark = f" ({verdict.text})" if verdict.text else ""
+    frame = None if verdict.is_right is None else TRUE if verdict.is_right else PREDICTED
+    lines = [(panel.name, INK), (_words("true", true.text), TRUE), (_words("predicted", found.text) + mark, PREDICTED)]
     if not apart:
-        return captioned(found.picture(caption=False), [*lines[1:], lines[0]], width)
-    pictures = (panel.image, drawn, found.picture(caption=False))
-    return np.hstack([captioned(one, [line], width) for one, line in zip(pictures, lines, strict=True)])
+        return captioned(found.picture(caption=False), [*lines[1:], lines[0]], width, frame)
+    pictures = zip((image, drawn, found.picture(caption=False)), lines, (None, None, frame), strict=True)
+    return np.hstack([captioned(one, [line], width, edge) for one, line, edge in pictures])
 
 
 def _words(title: str, text: str) -> str:

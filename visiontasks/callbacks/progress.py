@@ -2,7 +2,6 @@
 
 import logging
 import math
-import os
 import shutil
 import sys
 import time
@@ -12,9 +11,10 @@ from typing import Any
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ProgressBar
 
+from visiontasks.core.live import CLEAR, is_live
 from visiontasks.core.progress import duration
 
-CLEAR, GAP = "\r\x1b[K", "   "  # CLEAR erases the line
+GAP = "   "
 INTERVAL = 0.2  # seconds between two updates
 TIMED = 5  # steps after the first one, from which on the time that is left is known
 HANDLERS = logging.getLogger("lightning.pytorch").handlers  # print what we log too
@@ -36,7 +36,7 @@ class ProgressLine(ProgressBar):
     @property
     def is_live(self) -> bool:
         """Whether stderr is a terminal where a line can be replaced."""
-        return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        return is_live()
 
     def disable(self) -> None:
         self.enabled = False
@@ -45,7 +45,7 @@ class ProgressLine(ProgressBar):
         self.enabled = True
 
     def print(self, *args: Any, **kwargs: Any) -> None:
-        self._clear()
+        self.clear()
         print(*args, **kwargs)
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
@@ -58,8 +58,17 @@ class ProgressLine(ProgressBar):
             handler.removeFilter(self._make_room)  # which would keep the model in memory
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        self.begun, self.total = time.monotonic(), trainer.estimated_stepping_batches
+        self.begin(trainer.estimated_stepping_batches)
+
+    def begin(self, total: float) -> None:
+        """Starts to measure the time of so many steps."""
+        self.begun, self.total = time.monotonic(), total
         self.first, self.is_timed = None, False
+
+    def count(self, title: str, step: int) -> None:
+        """Shows how many of the steps are done that `begin` has begun."""
+        self.first = self.first or (time.monotonic(), step)
+        self._draw(lambda: GAP.join([f"{title} {step}/{self.total:.0f}", self._left(step)]))
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         self.first = self.first or (time.monotonic(), trainer.global_step)
@@ -85,16 +94,16 @@ class ProgressLine(ProgressBar):
         if trainer.state.fn == "fit" and not trainer.sanity_checking and not self.is_live:
             self._tell(self._text(trainer, pl_module))
         elif trainer.state.fn != "fit" or trainer.sanity_checking:
-            self._clear()
+            self.clear()
 
     def on_test_end(self, trainer: Any, pl_module: Any) -> None:
-        self._clear()
+        self.clear()
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        self._clear()
+        self.clear()
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        self._clear()
+        self.clear()
         self.teardown(trainer, pl_module, "")
 
     def _text(self, trainer: Any, task: Any) -> str:
@@ -134,11 +143,12 @@ class ProgressLine(ProgressBar):
         if self.enabled:
             print(line, file=sys.stderr, flush=True)
 
-    def _clear(self) -> None:
+    def clear(self) -> None:
+        """Erases the line."""
         if self.is_drawn:
             print(CLEAR, end="", file=sys.stderr, flush=True)
             self.is_drawn = False
 
     def _make_room(self, record: logging.LogRecord) -> bool:
-        self._clear()
+        self.clear()
         return True

@@ -9,7 +9,8 @@ from lightning.pytorch.callbacks import LearningRateFinder
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 
 from visiontasks.callbacks.freeze import FreezeBackbone
-from visiontasks.core.compat import end_fit_after_rates
+from visiontasks.callbacks.progress import ProgressLine
+from visiontasks.core.compat import bar_of_rates, end_fit_after_rates
 from visiontasks.core.errors import InputError
 from visiontasks.core.files import atomic_write, write_csv
 
@@ -51,10 +52,12 @@ class LRFinder(Callback):
         # not as a callback of the trainer, because Lightning would run it before ClosedFormStart
         finder = LearningRateFinder(*RANGE, num_training_steps=self.steps, update_attr=False)
         end_fit_after_rates(finder)
+        bar = _Bar(trainer)
         try:
-            with trainer.optimizers[0].register_step_pre_hook(keep_ratio):
+            with trainer.optimizers[0].register_step_pre_hook(keep_ratio), bar_of_rates(bar.start):
                 finder.lr_find(trainer, pl_module)
         finally:
+            bar.close()
             pl_module.backbone.unfreeze()
             if finder.optimal_lr is not None:
                 self._write(np.array(finder.optimal_lr.results["lr"]), np.array(finder.optimal_lr.results["loss"]))
@@ -84,6 +87,29 @@ class LRFinder(Callback):
             )
         else:
             rank_zero_info(f"The loss falls fastest at --model.optimizer.lr {rate:.1e} ({plot})")
+
+
+class _Bar:
+    """The bar of Lightning's finder, which shows its steps in the line of progress, if the trainer has one."""
+
+    def __init__(self, trainer: Any) -> None:
+        line, self.step = trainer.progress_bar_callback, 0
+        self.line = line if isinstance(line, ProgressLine) and line.enabled else None
+
+    def start(self, desc: str, total: int) -> "_Bar":
+        if self.line:
+            self.line.enable()  # the finder disables it
+            self.line.begin(total)
+        return self
+
+    def update(self) -> None:
+        self.step += 1
+        if self.line:
+            self.line.count("learning rate", self.step)
+
+    def close(self) -> None:
+        if self.line:
+            self.line.clear()
 
 
 def suggested_rate(rates: np.ndarray, losses: np.ndarray) -> float | None:

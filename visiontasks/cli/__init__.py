@@ -5,6 +5,7 @@ import select
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import nullcontext
 from difflib import get_close_matches
 from importlib import import_module
 from io import TextIOWrapper
@@ -16,6 +17,7 @@ from visiontasks.cli.commands import COMMANDS, TRAINING
 from visiontasks.cli.failure import explain, write_report
 from visiontasks.cli.given import check_options, check_training
 from visiontasks.cli.words import check_training_names
+from visiontasks.core.live import loading
 from visiontasks.core.memory import keep_freed_memory
 from visiontasks.core.moved import current_option
 from visiontasks.core.signals import ENDING, Interrupted, end_now, handled
@@ -80,13 +82,15 @@ def _run(command: str, rest: list[str], verbose: bool | None) -> None:
     else:
         check_training_names(command, rest)
         check_training(command, rest)
-    if verbose is not None:  # a command that trains or tests
-        import_module("visiontasks.cli.chatter").set_chatter(verbose)
-    if options:
-        import_module(f"visiontasks.cli.{command}").main(options, more)
-    else:
-        rest = ["--help" if argument == "--help_all" else argument for argument in rest]
-        import_module("visiontasks.cli.training").main(command, rest)
+    trains = verbose is not None  # or tests
+    with loading() if trains and "--help_all" not in rest else nullcontext():
+        if trains:
+            import_module("visiontasks.cli.chatter").set_chatter(verbose)
+        if options:
+            import_module(f"visiontasks.cli.{command}").main(options, more)
+        else:
+            rest = ["--help" if argument == "--help_all" else argument for argument in rest]
+            import_module("visiontasks.cli.training").main(command, rest)
 
 
 def _is_unread() -> bool:

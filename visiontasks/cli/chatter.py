@@ -2,6 +2,8 @@
 
 import logging
 import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import lightning
@@ -43,6 +45,24 @@ def set_chatter(verbose: bool) -> None:
 def is_shown() -> bool:
     """Tells whether Lightning may talk about itself."""
     return logging.getLogger(LIGHTNING[0]).isEnabledFor(logging.INFO)
+
+
+@contextmanager
+def said_once() -> Generator[None]:
+    """Drops what visiontasks has logged before within the block."""
+    shared, known = logging.getLogger(RANK_ZERO), set()
+
+    def is_new(record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        is_known = text in known
+        known.add(text)
+        return not is_known
+
+    shared.addFilter(is_new)
+    try:
+        yield
+    finally:
+        shared.removeFilter(is_new)
 
 
 def _is_of_others(record: logging.LogRecord) -> bool:

@@ -1,6 +1,7 @@
 """The command `visiontasks init`, which looks at a folder and writes a config that trains on it."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -10,12 +11,14 @@ from typing import Any
 import numpy as np
 
 from visiontasks import data
+from visiontasks.cli.chatter import said_once
 from visiontasks.cli.estimate import estimate
 from visiontasks.cli.recipe import Facts, write_recipe
 from visiontasks.core.errors import InputError
 from visiontasks.core.files import write_text
 from visiontasks.core.folders import walk, with_suffix
 from visiontasks.core.images import EXTENSIONS
+from visiontasks.core.live import hide_loading
 from visiontasks.data import VisionDataModule
 from visiontasks.data.layouts import Layout, find_layouts
 from visiontasks.data.splits import SPLITS, MissingSplit
@@ -37,10 +40,12 @@ def main(options: argparse.Namespace, more: Sequence[str]) -> None:
     output: Path = options.output
     found = find_layouts(folder)
     name, layout = choose(found, options.layout, folder)
+    hide_loading()
     print(f"Found: {layout.found} ({layout.certainty}).")
     for other in (key for key in found if key != name):
         print(f"Also possible: {found[other].found}. Use it with --layout {other}.")
-    layout, facts, counts = check(layout)
+    with said_once():
+        layout, facts, counts = check(layout)
     if (used := sum(counts.values())) < LEAST * (total := len(with_suffix(walk(folder, checked=False), EXTENSIONS))):
         print(f"Note: only {used:,} of {total:,} images are used. If the folder holds several sets, give one of them.")
     for note in layout.notes:
@@ -49,7 +54,11 @@ def main(options: argparse.Namespace, more: Sequence[str]) -> None:
     print(f"Images: {', '.join(f'{count:,} in {split}' for split, count in counts.items())}.")
     print(f"Wrote {output}. Next: visiontasks fit -c {output}")
     if options.estimate:
-        seconds, memory = estimate(output, counts)
+        try:
+            seconds, memory = estimate(output, counts)
+        except Exception:
+            print(f"{output} is written, but the first steps of its fit failed:", file=sys.stderr)
+            raise
         space = f", and {memory / 1e9:.1f} GB of memory" if memory == memory else ""
         print(f"It will take about {_duration(seconds)} on this machine{space}.")
 

@@ -20,6 +20,24 @@ def end_fit_after_rates(finder: Any) -> None:
     finder._early_exit = True
 
 
+@contextmanager
+def bar_of_rates(make_bar: Any) -> Generator[None]:
+    """Replaces the progress bar of Lightning's LearningRateFinder.
+
+    Args:
+        make_bar: Called with a description, `desc`, and the number of rates, `total`; returns an object with the
+            methods `update` and `close`.
+    """
+    # lightning 2.6.6. It always shows a bar of tqdm.
+    from lightning.pytorch.tuner import lr_finder
+
+    original, lr_finder.tqdm = lr_finder.tqdm, make_bar
+    try:
+        yield
+    finally:
+        lr_finder.tqdm = original
+
+
 def load_training_data(trainer: Any) -> None:
     """Creates Lightning's training loader, so that the number of batches is known before the optimizers exist."""
     # lightning 2.6.6. `estimated_stepping_batches` does the same, but not if only `max_steps` is given.

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -14,41 +15,61 @@ Place = tuple[float, float, float, float]  # xyxy in pixels
 TRUE, PREDICTED = (0, 158, 115), (213, 94, 0)  # green and vermilion of Okabe and Ito 2008, safe for color-blind readers
 
 
-class Canvas:
-    """A copy of an RGB image, uint8 (H, W, 3), that target kinds draw on; boxes and captions have the given color."""
+def enlarged(image: np.ndarray, side: int) -> tuple[np.ndarray, int]:
+    """Repeats the pixels of an image, uint8 (H, W, 3), so that no side is below `side`, and returns how many times."""
+    times = -(-side // min(image.shape[:2]))
+    return _repeated(image, times), times
 
-    def __init__(self, image: np.ndarray, color: Color = PREDICTED) -> None:
-        self.color, self._corner = color, (0.0, 0.0)
+
+class Canvas:
+    """A copy of an RGB image, uint8 (H, W, 3), that target kinds draw on.
+
+    Args:
+        image: The image.
+        color: Color of boxes and captions.
+        times: How many times the image is enlarged; what is drawn on it is in pixels of the original one.
+    """
+
+    def __init__(self, image: np.ndarray, color: Color = PREDICTED, times: int = 1) -> None:
+        self.color, self._corner, self._times = color, (0.0, 0.0), times
         self._captions: list[str] = []
         self._objects: list[tuple[list[float], str, np.ndarray]] = []  # boxes, captions and colors
         self._image = Image.fromarray(image).convert("RGB")
         self._line = max(10, max(self._image.size) // 24)  # height of a line of text in pixels
 
     def paint(self, mask: np.ndarray) -> None:
-        """Blends the class colors of a mask, uint8 (H, W), into the image; class 0 is transparent."""
-        image = np.array(self._image)
-        shown = (mask > 0) & (mask != IGNORE_MASK)
-        image[shown] = (image[shown] + palette()[mask[shown]].astype(np.uint16)) // 2
+        """Blends the class colors of a mask, uint8 (H, W), into the image, and outlines the region of each class.
+
+        Class 0 is transparent.
+        """
+        self._blend(np.where(mask == IGNORE_MASK, 0, mask).astype(np.uint8), palette())
+
+    def _blend(self, mask: np.ndarray, colors: np.ndarray) -> None:
+        mask, image = _repeated(mask, self._times), np.array(self._image)
+        shown = mask > 0
+        image[shown] = (image[shown] + colors[mask[shown]].astype(np.uint16)) // 2
+        # white beside black is visible on every color
+        width = max(1, self._line // 20)
+        image[_border(mask, 3 * width)] = 0
+        image[_border(mask, width)] = 255
         self._image = Image.fromarray(image)
 
     def box(self, box: np.ndarray) -> None:
         """Draws a box xyxy in pixels of the image, unless it is NaN, and moves the caption to its corner."""
         if np.isfinite(box).all():
-            corners = np.asarray(box, float).tolist()
+            corners = (np.asarray(box, float) * self._times).tolist()
             ImageDraw.Draw(self._image).rectangle(corners, outline=self.color, width=max(2, self._line // 8))
             self._corner = corners[0], max(0.0, corners[1] - 1.3 * self._line)
 
     def object(self, box: np.ndarray, label: int, name: str, score: float | None = None, mask: Any = None) -> None:
-        """Draws the box xyxy of an object in the color of its class, with a caption beside it, and blends its mask in.
+        """Draws the box xyxy of an object in the color of its class, with a caption beside it.
 
-        Captions of later objects have the better places.
+        Its mask is blended in and outlined. Captions of later objects have the better places.
         """
         color = object_colors()[label]
         if mask is not None:
-            image = np.array(self._image)
-            image[mask] = (image[mask] + color.astype(np.uint16)) // 2
-            self._image = Image.fromarray(image)
-        corners = np.asarray(box).round().tolist()
+            self._blend(np.asarray(mask, np.uint8), np.stack([color, color]))
+        corners = (np.asarray(box) * self._times).round().tolist()
         width = max(2, self._line // 8)
         ImageDraw.Draw(self._image).rectangle(corners, outline=tuple(color.tolist()), width=width)
         self._objects.append((corners, name if score is None else f"{name} {score:.2f}", color))
@@ -92,6 +113,16 @@ class Canvas:
         return np.asarray(self._image)
 
 
+def _repeated(pixels: np.ndarray, times: int) -> np.ndarray:
+    return pixels.repeat(times, 0).repeat(times, 1)
+
+
+def _border(mask: np.ndarray, width: int) -> np.ndarray:
+    """Returns lines of a width in pixels between the classes, bool (H, W)."""
+    kernel = np.ones((width + 1, width + 1), np.uint8)
+    return cv2.dilate(mask, kernel) != cv2.erode(mask, kernel)
+
+
 def _touch(one: Place, other: Place) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
@@ -103,13 +134,17 @@ def titled(image: np.ndarray, title: str, color: Color = PREDICTED) -> np.ndarra
     return canvas.picture()
 
 
-def captioned(image: np.ndarray, lines: Sequence[tuple[str, Color]], width: int) -> np.ndarray:
-    """Scales an image, uint8 (H, W, 3), to a width in pixels, and writes lines of text below it on white."""
+def captioned(
+    image: np.ndarray, lines: Sequence[tuple[str, Color]], width: int, frame: Color | None = None
+) -> np.ndarray:
+    """Scales an image, uint8 (H, W, 3), to a width in pixels, perhaps with a frame, above lines of text on white."""
     height = round(width * image.shape[0] / image.shape[1])
     how = Image.Resampling.NEAREST if width > image.shape[1] else Image.Resampling.BOX
     picture = Image.new("RGB", (width, height + 4 + 15 * len(lines)), "white")
     picture.paste(Image.fromarray(image).resize((width, height), how))
     pen, font = ImageDraw.Draw(picture), ImageFont.load_default(12)
+    if frame:
+        pen.rectangle((0, 0, width - 1, height - 1), outline=frame, width=4)
     for number, (text, color) in enumerate(lines):
         pen.text((1, height + 2 + 15 * number), shortened(text, width - 2, font), color, font)
     return np.asarray(picture)

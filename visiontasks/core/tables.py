@@ -7,11 +7,14 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from visiontasks.core.live import hide_loading
+
 WIDTH = 200  # of a file, which has no width of its own
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], texts: int = 1) -> None:
     """Prints a title and a table, whose first columns hold texts, aligned to the left, and the others numbers."""
+    hide_loading()
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for number, name in enumerate(columns):
         table.add_column(name, justify="left" if number < texts else "right")
@@ -24,6 +27,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
 
 def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
     """Prints a line per pair, the texts one below the other."""
+    hide_loading()
     known = list(pairs)
     width = max((len(title) for title, _ in known), default=0)
     for title, text in known:

@@ -29,6 +29,7 @@ NAMES = (
     "skipped.csv",
     *(f"{kind}/[0-9]*_*.png" for kind in ("masks", "overlays")),
 )
+SMALLEST = 320  # pixels of the sides of an overlay at least, so that texts fit
 
 
 class PredictionWriter:
@@ -42,10 +43,10 @@ class PredictionWriter:
     there are also `coco_results.json`, the boxes in COCO's format of results, and on request `labels/`, the boxes in
     the format of YOLO. On request both COCO files are written for masks too, with the pixels of each class in an image
     as one annotation. `skipped.csv` names what was left out or could not be read, and why. `masks/` has PNGs of class
-    indices with a palette, `overlays/` the predictions drawn on their images, both named `<number>_<name>.png`.
-    Bytes of a file name that are not UTF-8 are escaped. The tables end with `.part` until all images are predicted,
-    and keep their rows if the run stops early; every PNG is complete. Results of an earlier run in the folder are
-    removed first; see `OutputFolder`. `tally` sums up all predictions.
+    indices with a palette, `overlays/` the predictions drawn on their images, small ones enlarged, both named
+    `<number>_<name>.png`. Bytes of a file name that are not UTF-8 are escaped. The tables end with `.part` until all
+    images are predicted, and keep their rows if the run stops early; every PNG is complete. Results of an earlier run
+    in the folder are removed first; see `OutputFolder`. `tally` sums up all predictions.
 
     Args:
         folder: The output folder, which is created if it is missing.
@@ -118,7 +119,7 @@ class PredictionWriter:
                 record = files | self._chosen(found) | {"height": height, "width": width}
                 objects.write(json.dumps(record, ensure_ascii=False) + "\n")
                 if self.overlays:
-                    drawn = draw_sample(source.read(*reading(self.spec)), sample, self.spec)
+                    drawn = draw_sample(source.read(*reading(self.spec)), sample, self.spec, side=SMALLEST)
                     self._save(_numbered("overlays", name, sample), Image.fromarray(drawn))
                 if (regions := self._regions(sample)) is not None:
                     results = "objects" in sample or "bbox" not in sample

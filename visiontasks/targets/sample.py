@@ -6,7 +6,7 @@ from typing import Any, get_args
 import numpy as np
 
 from visiontasks.core.depth import is_gray_range
-from visiontasks.core.draw import PREDICTED, Canvas, Color
+from visiontasks.core.draw import PREDICTED, Canvas, Color, enlarged
 from visiontasks.core.geometry import Frame, Resize, Size, height_width, is_picture
 from visiontasks.core.headers import is_page
 from visiontasks.core.resize import resize_image
@@ -87,9 +87,20 @@ def draw_on(canvas: Canvas, sample: Sample, spec: dict[str, Any]) -> None:
             kind.draw(canvas, sample, names_of(spec, key))
 
 
-def draw_sample(image: np.ndarray, sample: Sample, spec: dict[str, Any], color: Color = PREDICTED) -> np.ndarray:
-    """Draws a sample or prediction on a copy of its image, uint8 (H, W, 3)."""
-    canvas = Canvas(image, color)
+def draw_sample(
+    image: np.ndarray, sample: Sample, spec: dict[str, Any], color: Color = PREDICTED, side: int = 1
+) -> np.ndarray:
+    """Draws a sample or prediction on a copy of its image, uint8 (H, W, 3).
+
+    Args:
+        image: The image.
+        sample: Its values are in pixels of the image.
+        spec: The spec of the model.
+        color: Color of boxes and captions.
+        side: Pixels that each side of the picture has at least; a smaller image is enlarged by a whole factor.
+    """
+    picture, times = enlarged(image, side)
+    canvas = Canvas(picture, color, times)
     draw_on(canvas, sample, spec)
     return canvas.picture()
 
