@@ -1,0 +1,1 @@
+"""A local page that tries a model."""
