@@ -1,1 +1,1 @@
-"""A local page that tries a model."""
+"""A local page on which a person tries a trained model."""

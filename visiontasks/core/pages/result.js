@@ -5,6 +5,7 @@ showResult(element, image, prediction, names) fills an element that has the clas
 
 - image: what `drawImage` takes: an img that has loaded, an ImageBitmap or a canvas. It must stay open.
 - prediction: boxes and points are in pixels of the image; all keys may be left out, and several may be given:
+  {size: {width, height}}                                              of the image, if a reduced one is given
   {label: "cat", score: 0.9, probabilities: {cat: 0.9, dog: 0.1}}
   {labels: {tree: 0.9, car: 0.2}, thresholds: {tree: 0.5, car: 0.5}}   thresholds may be left out: 0.5
   {value: {age: 31.5}}
@@ -12,7 +13,7 @@ showResult(element, image, prediction, names) fills an element that has the clas
   {objects: [{bbox, label: "cat", score: 0.8, polygon: [[[x, y], ...], ...],
               mask: {left, top, width, height, data: Uint8Array of 0 and 1}}]}   polygon and mask may be left out
   {mask: {width, height, data: Uint8Array of classes, or the address of a PNG image whose gray values are the classes},
-   shares: {cat: 0.4}}
+   shares: {cat: 0.4}}                                                 a reduced mask is enlarged to the image
 - names: {class_names: [...], mask_names: [...]}, which choose the colors; those of pictures that `predict` draws.
 
 It returns a promise that is fulfilled when the picture is drawn. */
@@ -150,13 +151,14 @@ const showResult = (() => {
     if (prediction.mask) {
       const {width, height} = prediction.mask
       const colorOf = index => index > 0 && index !== IGNORED ? color(index) : undefined
-      made.push([painted(width, height, await classes(prediction.mask), colorOf), 0, 0])
+      const size = prediction.size || {width, height}
+      made.push([painted(width, height, await classes(prediction.mask), colorOf), 0, 0, size.width, size.height])
     }
     for (const one of prediction.objects || []) {
       if (!one.mask) continue
       const rgb = objectColor(one, names)
       const {left, top, width, height, data} = one.mask
-      made.push([painted(width, height, data, index => index ? rgb : undefined), left, top])
+      made.push([painted(width, height, data, index => index ? rgb : undefined), left, top, width, height])
     }
     return made
   }
@@ -198,13 +200,13 @@ const showResult = (() => {
   }
 
   function draw(canvas, image, prediction, names, parts, state) {
-    const width = image.naturalWidth || image.width, dot = canvas.width / canvas.clientWidth || 1
+    const {width} = prediction.size || {width: image.naturalWidth || image.width}, dot = canvas.width / canvas.clientWidth || 1
     const pen = canvas.getContext("2d"), scale = canvas.width / width
     pen.imageSmoothingQuality = "high"
     pen.drawImage(image, 0, 0, canvas.width, canvas.height)
     if (!state.overlay) return
-    for (const [layer, left, top] of parts) {
-      pen.drawImage(layer, left * scale, top * scale, layer.width * scale, layer.height * scale)
+    for (const [layer, ...place] of parts) {
+      pen.drawImage(layer, ...place.map(end => end * scale))
     }
     if (prediction.bbox) box(pen, prediction.bbox, ONE_BOX, scale, 2.5 * dot)
     const objects = [...(prediction.objects || []).entries()].reverse() // the best one on top
