@@ -16,7 +16,7 @@ from visiontasks.core.signals import Interrupted
 from visiontasks.demo.answers import Demo
 from visiontasks.demo.server import PORT, Server
 from visiontasks.predict.networks import open_network
-from visiontasks.predict.sources import Source
+from visiontasks.predict.sources import Source, Sources
 
 EXAMPLES = 12
 LAST = 3.0  # seconds that a prediction in progress may take after the end
@@ -28,8 +28,8 @@ def main(options: argparse.Namespace, more: Sequence[str]) -> None:
     trust = trust_of(options, options.model)
     pretrained = True if options.pretrained == "true" else options.pretrained
     network = open_network(options.model, trust, options.device, pretrained)
-    examples = islice(options.samples, EXAMPLES) if options.samples else examples_of(options.model, trust)
-    demo = Demo(network, options.threshold, list(examples))
+    examples = some_of(options.samples) if options.samples else examples_of(options.model, trust)
+    demo = Demo(network, options.threshold, examples)
     demo.warm_up()
     with open_server(demo, title_of(options.model), options.host, options.port) as server:
         seconds = time.perf_counter() - start
@@ -42,6 +42,12 @@ def main(options: argparse.Namespace, more: Sequence[str]) -> None:
             demo.lock.acquire(timeout=LAST)  # the interpreter must not end within a prediction
             if interrupted.number != 2:
                 raise
+
+
+def some_of(samples: Sources) -> list[Source]:
+    """Returns images from all parts of the named files and folders."""
+    step = -(-len(samples.paths) // EXAMPLES)
+    return list(islice(Sources(samples.paths[::step]), EXAMPLES))
 
 
 def examples_of(model: str, trust: bool | Trusted) -> list[Source]:

@@ -12,10 +12,11 @@ import cv2
 import numpy as np
 
 from visiontasks.core.errors import InputError
-from visiontasks.core.geometry import Frame, height_width
+from visiontasks.core.geometry import height_width
 from visiontasks.core.images import decode_image, reading, shown
 from visiontasks.core.page import picture, render
 from visiontasks.core.resize import to_picture
+from visiontasks.demo.heat import placed
 from visiontasks.demo.shown import shown_of
 from visiontasks.predict.networks import Network
 from visiontasks.predict.predictor import Predictor
@@ -43,7 +44,8 @@ class Demo:
     def __init__(self, network: Network, threshold: float | None = None, examples: Sequence[Source] = ()) -> None:
         self.predictor = Predictor(network, threshold)
         self.keys, self.spec, self.lock = network.keys, network.spec, Lock()
-        self._task: Any = getattr(network, "task", None)
+        task: Any = getattr(network, "task", None)
+        self._task = None if task is None or task.backbone.top else task  # a network's own top leaves one place
         self.examples: list[Source] = []
         self._pictures: list[str] = []
         for source in examples:
@@ -143,26 +145,21 @@ class Demo:
             InputError: The image cannot be read, there is no such head or class, or the model is no checkpoint.
         """
         source = self.source(data, example)
-        if self._task is None:
-            raise InputError("Grad-CAM needs a checkpoint; an exported file has no gradients.")
+        if (task := self._task) is None:
+            raise InputError("Grad-CAM needs a checkpoint that was trained here.")
+        import torch  # not for an exported file
+
+        from visiontasks.inspect.explain import draw_heat, explain
+
         with self.lock:
             image = self._read(source, example)
-            weights = self._weights(image, key, target)
+            seen = torch.from_numpy(to_picture(image, self.spec)).permute(2, 0, 1)[None]
+            weights = explain(task, seen.to(task.device), key, target).cpu().numpy()
             height, width = shown_size(image)
             small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-            heat = placed(weights, (height, width), self.spec)
-            from visiontasks.inspect.explain import draw_heat  # imports torch
-
             found = bool(weights.any())
-            return {"picture": picture(draw_heat(small, heat) if found else small, SHOWN, QUALITY), "found": found}
-
-    def _weights(self, image: np.ndarray, key: str | None, target: int | None) -> np.ndarray:
-        import torch
-
-        from visiontasks.inspect.explain import explain
-
-        seen = torch.from_numpy(to_picture(image, self.spec)).permute(2, 0, 1)[None]
-        return explain(self._task, seen.to(self._task.device), key, target).cpu().numpy()
+            drawn = draw_heat(small, placed(weights, (height, width), self.spec)) if found else small
+            return {"picture": picture(drawn, SHOWN, QUALITY), "found": found}
 
     def _read(self, source: Source, example: int | None) -> np.ndarray:
         try:
@@ -183,19 +180,3 @@ def shown_size(image: np.ndarray) -> tuple[int, int]:
     height, width = image.shape[:2]
     scale = min(1.0, SHOWN / max(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))
-
-
-def placed(weights: np.ndarray, size: tuple[int, int], spec: dict[str, Any]) -> np.ndarray:
-    """Moves the weights of a picture, float (h, w), to an image of a height and width: float32 (height, width).
-
-    They are 0 where the model does not see the image, which `resize: crop` cuts.
-    """
-    share = spec.get("crop_share", 1.0)
-    seen = height_width(spec["image_size"])
-    whole = int(seen[0] / share), int(seen[1] / share)
-    new = Frame(*size, whole, spec["resize"]).placement
-    scale = np.array([new.width / size[1], new.height / size[0]])
-    offset = np.array([new.left - (whole[1] - seen[1]) // 2, new.top - (whole[0] - seen[0]) // 2])
-    moved = np.column_stack([np.diag(scale), (scale - 1) / 2 + offset])
-    how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(weights.astype(np.float32), moved, size[::-1], flags=how, borderValue=0)

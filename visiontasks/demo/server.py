@@ -184,7 +184,10 @@ class Handler(BaseHTTPRequestHandler):
 
 def options_of(query: str) -> dict[str, Any]:
     """Returns the arguments of `Demo.predict` and `Demo.explain` in the query of an address; raises `Refused`."""
-    given = parse_qs(query, keep_blank_values=True, max_num_fields=8)
+    try:
+        given = parse_qs(query, keep_blank_values=True, max_num_fields=8)
+    except ValueError:
+        raise Refused(400, "The address has too many options.") from None
     options: dict[str, Any] = {name: values[-1] for name, values in given.items()}
     for name in options.keys() & {"example", "target"}:
         if not (options[name].isascii() and options[name].isdigit() and len(options[name]) < 10):
