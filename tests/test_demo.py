@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import io
 import json
+import shutil
 import socket
 import struct
 import subprocess
@@ -519,3 +520,116 @@ def test_the_command_prints_its_address_and_ends_quietly(shapes_checkpoints: dic
         process.kill()
     assert rest == ("", "")
     assert process.returncode == 0
+
+
+# A person at a browser
+
+
+@pytest.fixture
+def browser() -> Iterator[Any]:
+    """Chromium with a camera that shows a test picture."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    if (program := shutil.which("chromium")) is None:
+        pytest.skip("no Chromium")
+    camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    with sync_api.sync_playwright() as playwright:
+        one = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", *camera])
+        yield one
+        one.close()
+
+
+@contextmanager
+def opened(browser: Any, client: Client, width: int = 1100, refused: int = 0) -> Iterator[Any]:
+    """Opens the page; at the end, nothing was written to the console (but that `refused` requests got the status 400),
+    asked elsewhere, or wider than the window."""
+    address, faults = f"http://127.0.0.1:{client.port}/", []
+    context = browser.new_context(viewport={"width": width, "height": 800}, permissions=["camera"])
+    page = context.new_page()
+    page.on("console", lambda message: faults.append(message.text))
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("dialog", lambda dialog: (faults.append(dialog.message), dialog.dismiss()))
+    page.on("request", lambda request: request.url.startswith((address, "data:")) or faults.append(request.url))
+    page.goto(address)
+    yield page
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    context.close()
+    noted = [fault for fault in faults if "status of 400" in fault]
+    assert [fault for fault in faults if fault not in noted] == []
+    assert len(noted) == refused
+
+
+def label_on(page: Any) -> str:
+    page.wait_for_selector("body:not(.busy) #result canvas")
+    return page.inner_text("#result .answer")
+
+
+def wait_for_name(page: Any, name: str) -> None:
+    page.locator("#name").get_by_text(name, exact=True).wait_for()
+
+
+DROP = """([bytes, name]) => {
+  const files = new DataTransfer()
+  files.items.add(new File([new Uint8Array(bytes)], name))
+  document.body.dispatchEvent(new DragEvent("drop", {dataTransfer: files, bubbles: true, cancelable: true}))
+}"""
+PASTE = """bytes => {
+  const files = new DataTransfer()
+  files.items.add(new File([new Uint8Array(bytes)], "pasted.png"))
+  document.body.dispatchEvent(new ClipboardEvent("paste", {clipboardData: files, bubbles: true}))
+}"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1100, 390])
+def test_a_person_picks_drops_and_pastes_an_image_and_sees_the_label(browser: Any, client: Client, width: int) -> None:
+    expected = {seed: client("POST", "/predict", png(seed=seed)).json["record"] for seed in range(3)}
+    texts = {seed: f"{one['label']}, {100 * one['score']:.1f} %" for seed, one in expected.items()}
+    with opened(browser, client, width) as page:
+        assert page.is_hidden("#answer")
+        page.set_input_files("#file", {"name": HTML, "mimeType": "image/png", "buffer": png(seed=0)})
+        assert label_on(page) == texts[0]
+        assert page.inner_text("#name") == HTML
+        assert "40 x 30 pixels" in page.inner_text("#seconds")
+        page.evaluate(DROP, [list(png(seed=1)), "dropped.png"])
+        wait_for_name(page, "dropped.png")
+        assert label_on(page) == texts[1]
+        page.evaluate(PASTE, list(png(seed=2)))
+        wait_for_name(page, "pasted.png")
+        assert label_on(page) == texts[2]
+        page.click("#explain")
+        page.wait_for_selector("#heat:not([hidden])")
+        assert "Grad-CAM of the predicted class" in page.inner_text("#heattext")
+        assert page.locator("#class option").all_inner_texts() == ["the predicted class", HTML, "b", "</script>"]
+
+
+@pytest.mark.slow
+def test_an_image_that_cannot_be_read_is_said_and_the_next_one_works(browser: Any, client: Client) -> None:
+    with opened(browser, client, refused=1) as page:
+        page.evaluate(DROP, [list(b"no image"), "a.png"])
+        page.wait_for_selector("#status.wrong")
+        assert "not an image of a known format" in page.inner_text("#status")
+        page.set_input_files("#file", {"name": "large.png", "mimeType": "image/png", "buffer": bytes(MOST + 1)})
+        assert "larger than 20 MB" in page.inner_text("#status")
+        page.evaluate(DROP, [list(png()), "b.png"])
+        label_on(page)
+        assert page.inner_text("#status") == ""
+
+
+@pytest.mark.slow
+def test_the_page_works_with_the_keyboard_and_the_camera(browser: Any, client: Client) -> None:
+    with opened(browser, client) as page:
+        reached = []
+        for _ in range(4):
+            page.keyboard.press("Tab")
+            reached.append(page.evaluate("document.activeElement.id || document.activeElement.className"))
+        assert reached == ["theme", "pick", "camera", "example"]
+        page.keyboard.press("Enter")
+        label_on(page)
+        assert page.get_attribute(".example", "aria-pressed") == "true"
+        page.click("#camera")
+        page.wait_for_selector("#shoot:focus")
+        page.keyboard.press("Enter")  # the button to take the picture has the focus
+        wait_for_name(page, "Camera")
+        label_on(page)
+        page.click("#stop")
+        assert page.is_hidden("#live")

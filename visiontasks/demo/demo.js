@@ -2,6 +2,9 @@
   const data = JSON.parse(document.getElementById("data").textContent)
   const part = id => document.getElementById(id)
   const TRIES = 3 // of a request that finds the model busy
+  const EXPLAINED = { // what Grad-CAM explains unless a class is chosen
+    bbox: "the box", mask: "the most frequent class except the first", objects: "the best object", value: "the value",
+  }
   let given = null // what was given last: {name, body} or {name, example}
   let running = null // its request, which a newer one ends
   let stream = null // of the camera
@@ -146,7 +149,7 @@
   function listClasses() {
     const names = data.explained[part("head").value]
     part("class").replaceChildren()
-    option(part("class"), "", "the predicted one")
+    option(part("class"), "", EXPLAINED[part("head").value] || "the predicted class")
     names.forEach((name, place) => option(part("class"), place, name))
     part("classes").hidden = names.length < 2 || ["bbox", "value"].includes(part("head").value)
   }
@@ -161,13 +164,13 @@
   }
   part("explain").onclick = () => {
     const key = part("head").value, target = part("class").value
-    const of = target === "" ? "the prediction" : data.explained[key][target]
+    const of = part("class").selectedOptions[0].textContent
     request("/explain", target === "" ? {key} : {key, target}, "Computing Grad-CAM ...", async found => {
       await loaded(found.picture)
       part("heat").hidden = false
       part("heatmap").src = found.picture
       part("heattext").textContent = found.found
-        ? `Grad-CAM of ${of}: the bright places support it.`
+        ? `Grad-CAM of ${of}: it depends most on the bright places.`
         : `No place of the image supports ${of}.`
       part("heatmap").alt = part("heattext").textContent
       part("heat").scrollIntoView({block: "nearest"})
