@@ -560,7 +560,7 @@ def opened(browser: Any, client: Client, width: int = 1100, refused: int = 0) ->
 
 def label_on(page: Any) -> str:
     page.wait_for_selector("body:not(.busy) #result canvas")
-    return page.inner_text("#result .answer")
+    return page.inner_text("#result .answer").replace("\xa0", " ")
 
 
 def wait_for_name(page: Any, name: str) -> None:

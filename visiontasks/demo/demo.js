@@ -68,7 +68,9 @@
       part("name").textContent = given.name
       const {width, height} = found.shown.size
       part("seconds").textContent = ` · ${width} x ${height} pixels · ${duration(found.seconds)}`
+      part("answer").append(part("explaining"), part("heat"))
       await showResult(part("result"), image, found.shown, data.names)
+      part("result").querySelector(".side").append(part("explaining"), part("heat"))
     })
   }
 

@@ -33,7 +33,12 @@ class Patient(io.RawIOBase):
     """
 
     def __init__(self, connection: socket.socket, seconds: float) -> None:
-        self.connection, self.end = connection, time.monotonic() + seconds
+        self.connection = connection
+        self.renew(seconds)
+
+    def renew(self, seconds: float) -> None:
+        """Gives the client more seconds, from now on."""
+        self.end = time.monotonic() + seconds
 
     def readable(self) -> bool:
         return True

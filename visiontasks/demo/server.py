@@ -43,7 +43,7 @@ class Server(ThreadingHTTPServer):
         title: Its name on the page.
         host: Address to listen at.
         port: Port to listen at; 0 takes a free one.
-        patience: Seconds in which a client has to send its request, and then to take the answer.
+        patience: Seconds in which a client has to send the head of its request, then the file, then take the answer.
         waiting: Requests that wait for the model or are answered by it; others get the status 503.
 
     Raises:
@@ -100,7 +100,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        self.rfile = io.BufferedReader(Patient(self.connection, self.server.patience))
+        self.patient = Patient(self.connection, self.server.patience)
+        self.rfile = io.BufferedReader(self.patient)
 
     def finish(self) -> None:
         """Closes the connection, after the client has read the answer: else it could be lost with the unread bytes."""
@@ -133,6 +134,7 @@ class Handler(BaseHTTPRequestHandler):
         if not self.server.slots.acquire(blocking=False):
             raise Refused(503, "The model is busy. Try again in a moment.", **{"Retry-After": "1"})
         try:
+            self.patient.renew(self.server.patience)  # a browser connects before it has anything to ask
             data = self.rfile.read(length)
             if len(data) < length:
                 raise Refused(400, f"The request ended after {len(data)} of {length} bytes.")
