@@ -1,13 +1,11 @@
 """What the page shows of a prediction: the values of the writers' rows, as `showResult` takes them."""
 
 import base64
-import io
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from visiontasks.core.geometry import Frame
 from visiontasks.core.objects import take
@@ -109,6 +107,4 @@ def _by_class(row: dict[str, Any], prefix: str, names: Names) -> dict[str, float
 
 def _png(mask: np.ndarray) -> str:
     """Returns the address of a PNG picture whose gray values are the classes of a mask, uint8 (H, W)."""
-    file = io.BytesIO()
-    Image.fromarray(mask).save(file, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return f"data:image/png;base64,{base64.b64encode(cv2.imencode('.png', mask)[1].tobytes()).decode()}"
