@@ -29,7 +29,9 @@ LAYERS = (  # a room imports from the layers before its own
     ("callbacks",),
     ("predict",),
     ("evaluate",),
+    ("doctor",),
     ("inspect", "export"),
+    ("report", "demo"),
     ("cli",),
 )
 ALLOWED_CALLS = {
@@ -94,8 +96,8 @@ def test_rooms_import_only_from_lower_layers() -> None:
 
 def test_rooms_are_few_and_loosely_coupled() -> None:
     pairs = {(own, other) for _, own, other in edges()}
-    assert len({own for own, _ in pairs}) <= 12 + 1  # and the package itself
-    assert len(pairs) <= 50
+    assert len({own for own, _ in pairs}) <= 15 + 1  # and the package itself
+    assert len(pairs) <= 65
 
 
 def test_no_module_needs_itself_to_be_imported() -> None:

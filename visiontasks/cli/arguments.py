@@ -108,6 +108,17 @@ def _predict(parser: Arguments) -> None:
     parser.add_common("--threshold", "--batch_size", "--tile", "--imports", "--trust", "--device")
 
 
+def _demo(parser: Arguments) -> None:
+    add = parser.add_argument
+    add("model", help=f"{CHECKPOINT}, an exported file, or timm's name of a pretrained network")
+    add("--samples", nargs="+", help="images, folders ... as examples (default: the validation set of its config)")
+    add("--host", default="127.0.0.1", help="address to listen at; 0.0.0.0 lets other machines in (default: 127.0.0.1)")
+    add("--port", type=at_least(0), help="0 takes a free one (default: 8000, or a free one if that is taken)")
+    add("--open", action="store_true", help="also open the page in a browser")
+    add("--pretrained", help="weights of a network given by name: true (default, timm's hub), bundled or a path")
+    parser.add_common("--threshold", "--imports", "--trust", "--device")
+
+
 def _evaluate(parser: Arguments) -> None:
     add = parser.add_argument
     add("model", nargs="+", help="one or two run directories, checkpoints or exported files")
@@ -208,6 +219,7 @@ def _configs(parser: Arguments) -> None:
 
 ARGUMENTS: dict[str, tuple[Callable[[Arguments], None], str | None]] = {
     "predict": (_predict, None),
+    "demo": (_demo, None),
     "evaluate": (_evaluate, CHANGES_DATA),
     "export": (_export, CHANGES_DATA),
     "detect": (_detect, None),

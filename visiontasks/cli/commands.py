@@ -11,6 +11,7 @@ COMMANDS = {  # the text before the colon is the description of the command
     "study": "Train several configs in turn and compare them: study STUDY.yaml",
     "inspect": "Look inside a network: inspect layers|features|filters|maximize|attack|explain CHECKPOINT_OR_CONFIG",
     "predict": "Predict images with a trained model: predict MODEL FILE_OR_FOLDER... --output DIR",
+    "demo": "Try a trained model on a local page: demo MODEL",
     "evaluate": "Compute metrics with intervals for one model, or compare two: evaluate MODEL [MODEL]",
     "export": "Write a checkpoint as one file and check its predictions: export CHECKPOINT --format onnx|pt2",
     "detect": "Find all objects with a model trained on Windows, or predict: detect CHECKPOINT FILE... --output DIR",

@@ -1,0 +1,1 @@
+"""Reports of runs as pages in HTML."""
