@@ -1,0 +1,46 @@
+"""The short check before a fit."""
+
+from visiontasks.core.errors import InputError
+from visiontasks.data import VisionDataModule
+from visiontasks.data.splits import SPLITS
+from visiontasks.doctor.boxes import check_boxes
+from visiontasks.doctor.classes import check_classes
+from visiontasks.doctor.diagnosis import ordered
+from visiontasks.doctor.evidence import Evidence
+from visiontasks.doctor.finding import Finding
+from visiontasks.doctor.leaks import check_leaks
+from visiontasks.doctor.sizes import check_sizes
+
+CHECKS = (check_classes, check_boxes, check_leaks, check_sizes)
+MOST = 3  # lines
+ADVICE = "`visiontasks doctor -c CONFIG` lists the images."
+
+
+def check_briefly(data: VisionDataModule) -> list[str]:
+    """Checks what needs no pixels: headers of files, classes, boxes and names; only warnings and errors count.
+
+    Returns:
+        At most three lines.
+    """
+    datasets = {}
+    for split in SPLITS:
+        try:
+            datasets[split] = data.dataset(split)
+        except InputError:  # a missing split; other errors are those of the fit, which comes next
+            continue
+    evidence = Evidence(data, datasets)
+    found = [_unread(evidence), *(finding for check in CHECKS for finding in check(evidence))]
+    worse = ordered(finding for finding in found if finding and finding.severity != "note")
+    lines = [f"{finding.message} {finding.fix}" for finding in worse]
+    if len(lines) > MOST:
+        lines[MOST - 1 :] = [f"{len(lines) - MOST + 1} more findings. {ADVICE}"]
+    return lines
+
+
+def _unread(evidence: Evidence) -> Finding | None:
+    broken = [(split, i) for split, sizes in evidence.sizes.items() for i in range(len(sizes)) if not sizes[i].all()]
+    if not broken:
+        return None
+    first = evidence.place(*broken[0])
+    message = f"{len(broken)} images cannot be read; the first is {first.name}."
+    return Finding("unreadable", "error", message, "Replace or remove them, with their labels.")

@@ -1,0 +1,110 @@
+"""Images that are there twice, in one split or in two."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from visiontasks.doctor.evidence import Evidence
+from visiontasks.doctor.files import BLANK
+from visiontasks.doctor.finding import Finding, Place, Severity
+from visiontasks.doctor.similarity import groups_of, similar_pairs
+
+SERIOUS = 0.01  # share of a split from which on copies of training images falsify its figures
+REMOVE = "Remove one of each pair"
+
+
+class Copy(NamedTuple):
+    """Two images that show the same: their splits and places, the one to keep first, and how the second differs."""
+
+    kept: tuple[str, int]
+    copy: tuple[str, int]
+    exact: bool
+    how: str
+
+
+def check_duplicates(evidence: Evidence) -> Iterator[Finding]:
+    """Finds copies across splits, which falsify figures; copies within a split; and copies of different classes."""
+    copies = find_copies(evidence)
+    for exact in (True, False):
+        found = [copy for copy in copies if copy.exact is exact]
+        yield from _leaked(evidence, found, exact)
+        yield from _within(evidence, found, exact)
+    yield from _contradicting(evidence, copies)
+
+
+def find_copies(evidence: Evidence) -> list[Copy]:
+    """Returns the images that are the same file, then those that show the same picture."""
+    images = [(split, i) for split, survey in evidence.surveys.items() for i in range(len(survey.looks))]
+    looks = [look for survey in evidence.surveys.values() for look in survey.looks]
+    kept = [place for place, look in enumerate(looks) if not look.error and look.spread > BLANK]
+    first: dict[bytes, int] = {}
+    copies = []
+    for place, look in enumerate(looks):
+        if look.digest and (before := first.setdefault(look.digest, place)) != place:
+            copies.append(Copy(images[before], images[place], True, "the same file"))
+    single = [place for place in kept if first[looks[place].digest] == place]
+    if len(single) > 1:
+        for pair in similar_pairs(np.stack([looks[place].thumbnail for place in single])):
+            how = ", ".join(filter(None, (pair.turn, f"{pair.score:.2f} alike")))
+            copies.append(Copy(images[single[pair.first]], images[single[pair.second]], False, how))
+    return copies
+
+
+def _leaked(evidence: Evidence, copies: list[Copy], exact: bool) -> Iterator[Finding]:
+    for split, dataset in evidence.datasets.items():
+        pairs = [c for c in copies if c.copy[0] == split != c.kept[0]]
+        if not pairs:
+            continue
+        places = _places(evidence, pairs)
+        count, what = len({place.index for place in places}), "exact copies" if exact else "near copies"
+        severity: Severity = "error" if count >= SERIOUS * len(dataset) else "warning"
+        others = " and ".join(dict.fromkeys(pair.kept[0] for pair in pairs))
+        message = f"{count} of {len(dataset)} images of {split} are {what} of images in {others}"
+        fix = f"{REMOVE}, or put all copies in one split. Until then the figures of {split} are too good."
+        yield Finding("leaked_duplicates" if exact else "leaked_near_duplicates", severity, f"{message}.", fix, places)
+
+
+def _within(evidence: Evidence, copies: list[Copy], exact: bool) -> Iterator[Finding]:
+    pairs = [copy for copy in copies if copy.kept[0] == copy.copy[0]]
+    if not pairs:
+        return
+    places = _places(evidence, pairs)
+    groups = len(groups_of([(_number(c.kept), _number(c.copy)) for c in pairs]))
+    what = "are the same file as another image" if exact else "look like another image"
+    message = f"{len({place[:2] for place in places})} images {what} of their split ({groups} groups)"
+    fix = f"{REMOVE}, unless you want it to count twice." if exact else "This is usual for frames of one video."
+    key, severity = ("duplicates", "warning") if exact else ("near_duplicates", "note")
+    yield Finding(key, severity, f"{message}.", fix, places)
+
+
+def _contradicting(evidence: Evidence, copies: list[Copy]) -> Iterator[Finding]:
+    places = []
+    for copy in copies:
+        first, second = (_label(evidence, *image) for image in (copy.kept, copy.copy))
+        if first and second and first != second:
+            other = evidence.place(*copy.kept).name
+            places.append(evidence.place(*copy.copy, f"{second}, but {first} in {copy.kept[0]}: {other}"))
+    if places:
+        message = f"{len(places)} images are there twice with two classes."
+        fix = "Correct the wrong class, and remove one of the copies."
+        yield Finding("contradictions", "warning", message, fix, places)
+
+
+def _places(evidence: Evidence, copies: list[Copy]) -> list[Place]:
+    """Returns one place per copy, with its first original."""
+    found: dict[tuple[str, int], Place] = {}
+    for one in copies:
+        note = f"{one.kept[0]}: {evidence.place(*one.kept).name} ({one.how})"
+        found.setdefault(one.copy, evidence.place(*one.copy, note))
+    return list(found.values())
+
+
+def _label(evidence: Evidence, split: str, index: int) -> str:
+    """Returns the name of the one class of an image; empty if it has none."""
+    label = evidence.targets[split][index].get("label")
+    return "" if label is None else evidence.datasets[split].names("label")[label]
+
+
+def _number(image: tuple[str, int]) -> int:
+    return hash(image)
