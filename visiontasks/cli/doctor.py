@@ -8,11 +8,12 @@ from pathlib import Path
 from visiontasks.cli.opening import open_data
 from visiontasks.core.files import write_json
 from visiontasks.core.outputs import OutputFolder
-from visiontasks.core.tables import print_table, some
-from visiontasks.doctor import Diagnosis, Finding, diagnose
+from visiontasks.core.tables import print_pairs, print_table
+from visiontasks.data import VisionDataModule
+from visiontasks.doctor import Diagnosis, Finding, check_briefly, diagnose
 
 FAULTY = 1  # exit status
-FEW = 3  # names that are shown
+FEW, WIDTH = 3, 60  # names that are shown, and their characters
 
 
 def main(options: argparse.Namespace, more: Sequence[str]) -> None:
@@ -34,10 +35,15 @@ def main(options: argparse.Namespace, more: Sequence[str]) -> None:
         sys.exit(FAULTY)
 
 
+def print_check(data: VisionDataModule) -> None:
+    """Prints what a short check before a fit has found: nothing, or up to three lines."""
+    print_pairs(("check", line) for line in check_briefly(data))
+
+
 def print_findings(findings: Sequence[Finding]) -> None:
     """Prints a table of what was found, and the fix of each."""
-    rows = [(one.severity, one.check, str(_count(one) or ""), some(_names(one), 60, 1)) for one in findings]
-    print_table("", ("severity", "check", "images", "first images"), [(r[0], r[1], r[3], r[2]) for r in rows], 3)
+    rows = [(one.severity, one.check, _names(one), str(_count(one) or "")) for one in findings]
+    print_table("", ("severity", "check", "first images", "images"), rows, 3)
     for finding in findings:
         print(f"{finding.severity} {finding.check}: {finding.message}")
         notes = [f"  {place.name}: {place.note}" for place in finding.places[:FEW] if place.note]
@@ -62,5 +68,7 @@ def _count(finding: Finding) -> int:
     return len({place[:3] for place in finding.places})
 
 
-def _names(finding: Finding) -> list[str]:
-    return [*dict.fromkeys(place.name for place in finding.places)][:FEW]
+def _names(finding: Finding) -> str:
+    names = [*dict.fromkeys(place.name for place in finding.places)]
+    few = next((count for count in (FEW, 2) if len(", ".join(names[:count])) <= WIDTH), 1)
+    return ", ".join(names[:few]) + (", ..." if len(names) > few else "")

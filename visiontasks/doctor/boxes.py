@@ -8,6 +8,7 @@ from visiontasks.core.geometry import box_iou
 from visiontasks.core.objects import Objects
 from visiontasks.doctor.evidence import Evidence
 from visiontasks.doctor.finding import Finding, Place, Severity
+from visiontasks.doctor.words import counted
 
 TINY, SMALL = 4, 8  # pixels of the shorter side of a box in the picture that a network sees
 DOUBLE = 0.9  # IoU of two boxes of one class that show the same object
@@ -27,7 +28,9 @@ def check_boxes(evidence: Evidence) -> Iterator[Finding]:
     yield from _found("tiny_boxes", _where(evidence, _tiny), total, text, fix)
     small = sum(int((_sides(evidence, s, i, one) < SMALL).sum()) for s, i, one in _each(evidence))
     if small > USUAL * total:
-        message = f"{small} of {total} objects are smaller than {SMALL} pixels in the picture that the network sees."
+        message = (
+            f"{counted(small, 'object', total)} are smaller than {SMALL} pixels in the picture that the network sees."
+        )
         fix = "Raise `image_size`, or train on parts of the images with `train_size`."
         yield Finding("small_objects", "warning", message, fix)
     fix = "Check these boxes: they may stand for the image instead of an object."
@@ -52,7 +55,7 @@ def _where(evidence: Evidence, test: Callable[[Evidence, str, int, Objects], str
 def _found(check: str, places: list[Place], total: int, text: str, fix: str) -> Iterator[Finding]:
     if places:
         severity: Severity = "note" if len(places) > USUAL * total else "warning"
-        yield Finding(check, severity, f"{len(places)} images have boxes {text}.", fix, places)
+        yield Finding(check, severity, f"{counted(len(places), 'image')} with boxes {text}.", fix, places)
 
 
 def _sides(evidence: Evidence, split: str, index: int, objects: Objects) -> np.ndarray:
@@ -90,5 +93,5 @@ def _without(evidence: Evidence) -> Iterator[Finding]:
     empty = [evidence.place(split, index) for split, index, one in known if not len(one["labels"])]
     if empty:
         severity: Severity = "warning" if len(empty) > EMPTY * len(known) else "note"
-        message = f"{len(empty)} of {len(known)} images have no object."
+        message = f"{counted(len(empty), 'image', len(known))} without an object."
         yield Finding("no_objects", severity, message, "Check that these images really show none.", empty)

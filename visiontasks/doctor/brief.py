@@ -1,8 +1,9 @@
 """The short check before a fit."""
 
+from contextlib import suppress
+
 from visiontasks.core.errors import InputError
 from visiontasks.data import VisionDataModule
-from visiontasks.data.splits import SPLITS
 from visiontasks.doctor.boxes import check_boxes
 from visiontasks.doctor.classes import check_classes
 from visiontasks.doctor.diagnosis import ordered
@@ -10,10 +11,11 @@ from visiontasks.doctor.evidence import Evidence
 from visiontasks.doctor.finding import Finding
 from visiontasks.doctor.leaks import check_leaks
 from visiontasks.doctor.sizes import check_sizes
+from visiontasks.doctor.words import counted
 
 CHECKS = (check_classes, check_boxes, check_leaks, check_sizes)
 MOST = 3  # lines
-ADVICE = "`visiontasks doctor -c CONFIG` lists the images."
+ADVICE = "See `visiontasks doctor -c CONFIG`."
 
 
 def check_briefly(data: VisionDataModule) -> list[str]:
@@ -23,18 +25,18 @@ def check_briefly(data: VisionDataModule) -> list[str]:
         At most three lines.
     """
     datasets = {}
-    for split in SPLITS:
-        try:
+    for split in ("train", "val"):
+        with suppress(InputError):  # the fit, which comes next, raises it too
             datasets[split] = data.dataset(split)
-        except InputError:  # a missing split; other errors are those of the fit, which comes next
-            continue
-    evidence = Evidence(data, datasets)
+    if "train" not in datasets:
+        return []
+    evidence = Evidence(data, datasets, of_fit=True)
     found = [_unread(evidence), *(finding for check in CHECKS for finding in check(evidence))]
     worse = ordered(finding for finding in found if finding and finding.severity != "note")
-    lines = [f"{finding.message} {finding.fix}" for finding in worse]
+    lines = [finding.message for finding in worse]
     if len(lines) > MOST:
-        lines[MOST - 1 :] = [f"{len(lines) - MOST + 1} more findings. {ADVICE}"]
-    return lines
+        lines[MOST - 1 :] = [f"{len(lines) - MOST + 1} more findings."]
+    return [*lines[:-1], f"{lines[-1]} {ADVICE}"] if lines else []
 
 
 def _unread(evidence: Evidence) -> Finding | None:
@@ -42,5 +44,5 @@ def _unread(evidence: Evidence) -> Finding | None:
     if not broken:
         return None
     first = evidence.place(*broken[0])
-    message = f"{len(broken)} images cannot be read; the first is {first.name}."
+    message = f"{counted(len(broken), 'image')} cannot be read; the first is {first.name}."
     return Finding("unreadable", "error", message, "Replace or remove them, with their labels.")

@@ -7,6 +7,7 @@ import numpy as np
 from visiontasks.core.tables import some
 from visiontasks.doctor.evidence import HELD_OUT, Evidence
 from visiontasks.doctor.finding import Finding
+from visiontasks.doctor.words import counted
 from visiontasks.targets import target_kinds
 
 FEW = 10  # images below which a class is rare, if others have more
@@ -36,14 +37,14 @@ def check_classes(evidence: Evidence) -> Iterator[Finding]:
         what = "pixels" if key == "mask" else "images"
         if missing := [name for name, count in counts.items() if not count]:
             fix = f"Add such {what}, or leave the classes out of the names. A head cannot learn them."
-            message = f"{len(missing)} classes have no {what} in train ({key}): {some(missing)}."
+            message = f"{counted(len(missing), 'class', len(counts))} without {what} in train ({key}): {some(missing)}."
             yield Finding("missing_classes", "error", message, fix)
         yield from _rare(key, counts)
     for split in HELD_OUT:
         for key, counts in count_classes(evidence, split).items() if split in evidence.datasets else ():
             known = train.get(key, {})
             if missing := [name for name, count in counts.items() if not count and known.get(name)]:
-                message = f"{len(missing)} classes do not occur in {split} ({key}): {some(missing)}."
+                message = f"{counted(len(missing), 'class', len(counts))} not in {split} ({key}): {some(missing)}."
                 fix = f"Move some of their images to {split}; until then it does not measure them."
                 yield Finding("missing_classes", "warning", message, fix)
 
@@ -60,9 +61,10 @@ def _rare(key: str, counts: dict[str, int]) -> Iterator[Finding]:
     rare.sort(key=present.__getitem__)
     what = "pixels" if key == "mask" else "images"
     shown = some([f"{name} {present[name]:,}" for name in rare])
-    message = f"{len(rare)} of {len(counts)} classes are rare in train ({key}; median {middle:,.0f} {what}): {shown}."
+    count = counted(len(rare), "class", len(counts))
+    message = f"{count} with few {what} in train ({key}; the median is {middle:,.0f}): {shown}."
     severity = "note" if key == "mask" else "warning"
-    yield Finding("rare_classes", severity, message, f"Add {what} of them{_weights(key, [*counts.values()])}.")
+    yield Finding("rare_classes", severity, message, f"Add images with them{_weights(key, [*counts.values()])}.")
 
 
 def _weights(key: str, counts: Sequence[int]) -> str:

@@ -9,6 +9,7 @@ from visiontasks.doctor.evidence import Evidence
 from visiontasks.doctor.files import BLANK
 from visiontasks.doctor.finding import Finding, Place, Severity
 from visiontasks.doctor.similarity import groups_of, similar_pairs
+from visiontasks.doctor.words import counted, verb
 
 SERIOUS = 0.01  # share of a split from which on copies of training images falsify its figures
 REMOVE = "Remove one of each pair"
@@ -26,24 +27,27 @@ class Copy(NamedTuple):
 def check_duplicates(evidence: Evidence) -> Iterator[Finding]:
     """Finds copies across splits, which falsify figures; copies within a split; and copies of different classes."""
     copies = find_copies(evidence)
+    unlike = [copy for copy in copies if _differ(evidence, copy)]
     for exact in (True, False):
         found = [copy for copy in copies if copy.exact is exact]
         yield from _leaked(evidence, found, exact)
-        yield from _within(evidence, found, exact)
-    yield from _contradicting(evidence, copies)
+        yield from _within(evidence, [copy for copy in found if copy not in unlike], exact)
+    yield from _contradicting(evidence, unlike)
 
 
 def find_copies(evidence: Evidence) -> list[Copy]:
     """Returns the images that are the same file, then those that show the same picture."""
     images = [(split, i) for split, survey in evidence.surveys.items() for i in range(len(survey.looks))]
     looks = [look for survey in evidence.surveys.values() for look in survey.looks]
-    kept = [place for place, look in enumerate(looks) if not look.error and look.spread > BLANK]
     first: dict[bytes, int] = {}
-    copies = []
+    copies, single = [], []
     for place, look in enumerate(looks):
-        if look.digest and (before := first.setdefault(look.digest, place)) != place:
+        if look.error or look.spread <= BLANK:
+            continue
+        if (before := first.setdefault(look.digest, place)) == place:
+            single.append(place)
+        else:
             copies.append(Copy(images[before], images[place], True, "the same file"))
-    single = [place for place in kept if first[looks[place].digest] == place]
     if len(single) > 1:
         for pair in similar_pairs(np.stack([looks[place].thumbnail for place in single])):
             how = ", ".join(filter(None, (pair.turn, f"{pair.score:.2f} alike")))
@@ -57,10 +61,11 @@ def _leaked(evidence: Evidence, copies: list[Copy], exact: bool) -> Iterator[Fin
         if not pairs:
             continue
         places = _places(evidence, pairs)
-        count, what = len({place.index for place in places}), "exact copies" if exact else "near copies"
+        count, what = len({place.index for place in places}), "the same file" if exact else "the same picture"
         severity: Severity = "error" if count >= SERIOUS * len(dataset) else "warning"
         others = " and ".join(dict.fromkeys(pair.kept[0] for pair in pairs))
-        message = f"{count} of {len(dataset)} images of {split} are {what} of images in {others}"
+        are = verb(count, "is a copy", "are copies")
+        message = f"{counted(count, 'image', len(dataset))} of {split} {are} of images in {others} ({what})"
         fix = f"{REMOVE}, or put all copies in one split. Until then the figures of {split} are too good."
         yield Finding("leaked_duplicates" if exact else "leaked_near_duplicates", severity, f"{message}.", fix, places)
 
@@ -71,8 +76,9 @@ def _within(evidence: Evidence, copies: list[Copy], exact: bool) -> Iterator[Fin
         return
     places = _places(evidence, pairs)
     groups = len(groups_of([(_number(c.kept), _number(c.copy)) for c in pairs]))
-    what = "are the same file as another image" if exact else "look like another image"
-    message = f"{len({place[:2] for place in places})} images {what} of their split ({groups} groups)"
+    count = len({place[:2] for place in places})
+    what = f"{verb(count, 'is', 'are')} the same file as" if exact else f"{verb(count, 'looks', 'look')} like"
+    message = f"{counted(count, 'image')} {what} another image of the same split ({counted(groups, 'group')})"
     fix = f"{REMOVE}, unless you want it to count twice." if exact else "This is usual for frames of one video."
     key, severity = ("duplicates", "warning") if exact else ("near_duplicates", "note")
     yield Finding(key, severity, f"{message}.", fix, places)
@@ -82,11 +88,10 @@ def _contradicting(evidence: Evidence, copies: list[Copy]) -> Iterator[Finding]:
     places = []
     for copy in copies:
         first, second = (_label(evidence, *image) for image in (copy.kept, copy.copy))
-        if first and second and first != second:
-            other = evidence.place(*copy.kept).name
-            places.append(evidence.place(*copy.copy, f"{second}, but {first} in {copy.kept[0]}: {other}"))
+        other = evidence.place(*copy.kept).name
+        places.append(evidence.place(*copy.copy, f"{second}, but {first} in {copy.kept[0]}: {other}"))
     if places:
-        message = f"{len(places)} images are there twice with two classes."
+        message = f"{counted(len(places), 'image')} {verb(len(places), 'has', 'have')} a copy of another class."
         fix = "Correct the wrong class, and remove one of the copies."
         yield Finding("contradictions", "warning", message, fix, places)
 
@@ -98,6 +103,12 @@ def _places(evidence: Evidence, copies: list[Copy]) -> list[Place]:
         note = f"{one.kept[0]}: {evidence.place(*one.kept).name} ({one.how})"
         found.setdefault(one.copy, evidence.place(*one.copy, note))
     return list(found.values())
+
+
+def _differ(evidence: Evidence, copy: Copy) -> bool:
+    """Returns whether two copies have different classes."""
+    first, second = (_label(evidence, *image) for image in (copy.kept, copy.copy))
+    return bool(first and second) and first != second
 
 
 def _label(evidence: Evidence, split: str, index: int) -> str:

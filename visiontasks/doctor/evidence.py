@@ -9,8 +9,9 @@ import numpy as np
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.geometry import Frame
-from visiontasks.core.objects import Objects
+from visiontasks.core.objects import Objects, make_objects
 from visiontasks.data import VisionDataModule, VisionDataset
+from visiontasks.data.datasets.base import FileSet
 from visiontasks.doctor.finding import Place
 from visiontasks.doctor.survey import Survey, files_of, look
 
@@ -25,16 +26,20 @@ class Evidence:
         data: The data of a config.
         datasets: The splits that could be opened.
         surveys: What a pass over the images has shown; empty for the short check.
+        of_fit: Whether these are the datasets of a fit, whose targets are read already.
     """
 
     data: VisionDataModule
     datasets: dict[str, VisionDataset]
     surveys: dict[str, Survey] = field(default_factory=dict)
+    of_fit: bool = False
 
     @cached_property
     def targets(self) -> dict[str, list[dict[str, Any]]]:
         """The targets of each image; none where they cannot be read."""
-        return {split: [_target(one, i) for i in range(len(one))] for split, one in self.datasets.items()}
+        known = {"train": self.data.targets} if self.of_fit else {}
+        others = {split: one for split, one in self.datasets.items() if split not in known}
+        return known | {split: [_target(one, i) for i in range(len(one))] for split, one in others.items()}
 
     @cached_property
     def objects(self) -> dict[str, list[Objects | None]]:
@@ -95,7 +100,12 @@ def _target(dataset: VisionDataset, index: int) -> dict[str, Any]:
 def _objects(dataset: VisionDataset, index: int, target: dict[str, Any]) -> Objects | None:
     if "objects" in target:
         return target["objects"]
-    return dataset.objects(index) if "bbox" in target else None
+    if "bbox" not in target:
+        return None
+    if isinstance(dataset, FileSet):
+        return dataset.objects(index)
+    boxes = [target["bbox"]] if target["bbox"].any() else []
+    return make_objects(boxes, [target.get("label", 0)] * len(boxes))
 
 
 def _size(dataset: VisionDataset, index: int) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from visiontasks.core.tables import some
 from visiontasks.doctor.evidence import HELD_OUT, Evidence
 from visiontasks.doctor.finding import Finding
 from visiontasks.doctor.groups import members, series
+from visiontasks.doctor.words import counted
 
 Image = tuple[str, int]  # split and place
 
@@ -43,9 +44,8 @@ def _groups(evidence: Evidence, names: dict[str, list[str]]) -> Iterator[Finding
             continue
         count = sum(map(len, leaked.values()))
         shown = some([f"{name} ({len(places)})" for name, places in leaked.items()])
-        message = f"{count} of {len(names[split])} images of {split} have the same beginning of their name as training "
-        message += f"images, as if of one video, patient or place: {shown}."
-        fix = f"If they belong together, put each group in one split: {_how(evidence)}"
+        message = f"{counted(count, 'image', len(names[split]))} of {split} belong by name to groups in train: {shown}."
+        fix = f"If a group is one video, patient or place, put it in one split: {_how(evidence)}"
         places = [evidence.place(split, i, name) for name, found_there in leaked.items() for i in found_there]
         yield Finding("leaked_groups", "warning" if alike else "note", message, fix, places)
 
@@ -80,9 +80,9 @@ def _frames(evidence: Evidence, names: dict[str, list[str]]) -> Iterator[Finding
                     leaked[own[1]].append(own[2])
     for split, places in leaked.items():
         if places := sorted(set(places)):
-            count = f"{len(places)} of {len(names[split])}"
+            count = counted(len(places), "image", len(names[split]))
             what = "are frames of a video next to a training image"
-            message = f"{count} images of {split} {what}, so its figures are too good for new ones."
+            message = f"{count} of {split} {what}, so its figures are too good for new ones."
             fix = f"Put each video, or long parts of it, in one split: {_how(evidence)}"
             yield Finding("leaked_frames", "warning", message, fix, evidence.places(split, places))
 

@@ -7,6 +7,8 @@ import numpy as np
 from visiontasks.core.sample import IGNORE_MASK
 from visiontasks.doctor.evidence import Evidence
 from visiontasks.doctor.finding import Finding, Place, Severity
+from visiontasks.doctor.survey import MaskLook
+from visiontasks.doctor.words import counted
 
 USUAL = 0.1  # share of masks from which on one class alone is usual in a set
 FIXES = {
@@ -29,16 +31,16 @@ def check_masks(evidence: Evidence) -> Iterator[Finding]:
             if mask and (fault := _fault(mask, evidence.sizes[split][index], names)):
                 groups[fault[0]].append(evidence.place(split, index, fault[1]))
     texts = {
-        "mask_values": "cannot be read or have unknown values; a training stops at the first one",
-        "mask_size": "have another size than their image; a training stops at the first one",
-        "empty_masks": "show only the first class",
-        "ignored_masks": "are ignored in every pixel",
-        "whole_masks": "show one class in every pixel",
+        "mask_values": "unknown values, or cannot be read; a training stops at the first one",
+        "mask_size": "another size than the image; a training stops at the first one",
+        "empty_masks": "only the first class",
+        "ignored_masks": "ignored in every pixel",
+        "whole_masks": "one class in every pixel",
     }
     for name, places in groups.items():
         if places:
-            yield Finding(name, _severity(name, len(places) / total), f"{len(places)} of {total} masks {texts[name]}.",
-                          FIXES[name], places)  # fmt: skip
+            message = f"{counted(len(places), 'mask', total)}: {texts[name]}."
+            yield Finding(name, _severity(name, len(places) / total), message, FIXES[name], places)
 
 
 def _severity(name: str, share: float) -> Severity:
@@ -47,7 +49,7 @@ def _severity(name: str, share: float) -> Severity:
     return "note" if share > USUAL and name != "ignored_masks" else "warning"
 
 
-def _fault(mask, size: np.ndarray, names: list[str]) -> tuple[str, str] | None:
+def _fault(mask: MaskLook, size: np.ndarray, names: list[str]) -> tuple[str, str] | None:
     """Returns the check and a note for a mask with a fault."""
     if mask.error:
         return "mask_values", mask.error

@@ -9,20 +9,25 @@ from visiontasks.doctor.evidence import Evidence
 from visiontasks.doctor.finding import Finding, Place
 from visiontasks.doctor.opening import Opened
 from visiontasks.doctor.survey import files_of
+from visiontasks.doctor.words import counted
 
 CHECKS: dict[FaultKind, tuple[str, str, str]] = {  # the check, what the files have, and the fix
     "file": ("unreadable", "cannot be read", "Replace these files, or remove them with their labels."),
-    "annotation": ("annotations", "cannot be used as annotations", "Correct or remove what the message names."),
-    "box": ("boxes_outside", "have boxes that are not inside the image, or have no area", "Correct these boxes."),
+    "annotation": ("annotations", "not usable as annotation", "Correct or remove what the message names."),
+    "box": ("boxes_outside", "boxes that are not inside the image, or have no area", "Correct these boxes."),
     "size": (
         "other_size",
-        "have another size than their annotations state",
+        "another size than the annotation states",
         "Export the boxes for these files; if only the stated size is wrong, set `boxes: clip`.",
     ),
-    "class": ("unknown_classes", "have a class that is not known, or contradict each other", "Correct these labels."),
-    "double": ("double_boxes", "have the same object twice", "Remove the copies from the annotations."),
-    "partner": ("partners", "lack their partner: an image without annotation, or the reverse", "Add or remove them."),
-    "twice": ("listed_twice", "are listed twice, or are in two splits", "Leave each image in one place."),
+    "class": (
+        "unknown_classes",
+        "an unknown class, or two that contradict each other",
+        "Correct these labels.",
+    ),
+    "double": ("double_boxes", "the same object twice", "Remove the copies from the annotations."),
+    "partner": ("partners", "without a partner: an image without annotation, or the reverse", "Add or remove them."),
+    "twice": ("listed_twice", "listed twice, or in two splits", "Leave each image in one place."),
 }
 CLIP = " `boxes: clip` cuts them to the image."
 
@@ -51,7 +56,7 @@ def check_faults(opened: Opened, evidence: Evidence) -> Iterator[Finding]:
     for (kind, refused), found in groups.items():
         key, fault, fix = CHECKS[kind]
         files = dict.fromkeys(place.name for place in found)
-        what = f"{len(files)} file{'s' if len(files) > 1 else ''}: they {fault}"
+        what = f"{counted(len(files), 'file')}: {fault}"
         how = "; a training stops at the first one" if refused else "; a training corrects or drops this"
         yield Finding(key, "error" if refused else "warning", f"{what}{how}.", fix + CLIP * (kind == "box"), found)
 

@@ -7,6 +7,7 @@ import numpy as np
 from visiontasks.core.geometry import height_width
 from visiontasks.doctor.evidence import Evidence
 from visiontasks.doctor.finding import Finding
+from visiontasks.doctor.words import counted
 
 EXTREME = 4.0  # longer over shorter side
 STRETCHED = 2.0  # how much an image is stretched in one direction
@@ -26,13 +27,13 @@ def check_sizes(evidence: Evidence) -> Iterator[Finding]:
     usual = np.median(np.maximum(aspects, 1 / aspects))
     odd = np.maximum(aspects, 1 / aspects) >= max(EXTREME, 2 * usual)
     if odd.any():
-        message = f"{odd.sum()} images are more than {EXTREME:g} times as long as wide, or the reverse."
+        message = f"{counted(int(odd.sum()), 'image')} with one side more than {EXTREME:g} times as long as the other."
         fix = "Check that they are whole images; cut them, or remove them."
         yield Finding("extreme_aspect", "warning", message, fix, [places[i] for i in np.flatnonzero(odd)])
     longest = sizes.max(1)
     tiny = (longest < LITTLE) & (longest < SMALLER * np.median(longest))
     if tiny.any():
-        message = f"{tiny.sum()} images are much smaller than the others."
+        message = f"{counted(int(tiny.sum()), 'image')} much smaller than the others."
         fix = "They may be icons or thumbnails: get the originals, or remove them."
         yield Finding("tiny_images", "warning", message, fix, [places[i] for i in np.flatnonzero(tiny)])
     yield from _fit(evidence, sizes, aspects)
