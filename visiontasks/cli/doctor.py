@@ -3,7 +3,6 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from visiontasks.cli.opening import open_data
 from visiontasks.core.files import write_json
@@ -61,7 +60,7 @@ def write_files(folder: OutputFolder, found: Diagnosis) -> None:
     for check, files in lists.items():
         if files:
             with folder.write(f"{check}.txt") as part:
-                Path(part).write_text("".join(f"{file}\n" for file in files), "utf-8", "backslashreplace")
+                part.write_text("".join(f"{file}\n" for file in files), "utf-8", "backslashreplace")
 
 
 def _count(finding: Finding) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 from visiontasks.data import VisionDataModule
 from visiontasks.doctor.boxes import check_boxes
 from visiontasks.doctor.classes import check_classes, count_classes
-from visiontasks.doctor.duplicates import check_duplicates
+from visiontasks.doctor.duplicates import check_duplicates, removable
 from visiontasks.doctor.evidence import Evidence
 from visiontasks.doctor.files import check_files
 from visiontasks.doctor.finding import Finding
@@ -42,7 +42,7 @@ class Diagnosis:
         findings: The worst first.
         images: The number of images of each split that can be used.
         classes: By split and key of a target, the images (pixels of masks) with each class.
-        files: The files of the places of each finding, in the same order, each once.
+        files: The files of the images of each finding, in the same order; of copies those to remove.
     """
 
     findings: list[Finding]
@@ -96,4 +96,4 @@ def ordered(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def _files(evidence: Evidence, finding: Finding) -> list[str]:
-    return [*dict.fromkeys(evidence.file(place) or place.name for place in finding.places)]
+    return [*dict.fromkeys(evidence.file(place) or place.name for place in removable(finding))]

@@ -13,6 +13,7 @@ from visiontasks.doctor.words import counted, verb
 
 SERIOUS = 0.01  # share of a split from which on copies of training images falsify its figures
 REMOVE = "Remove one of each pair"
+ORIGINAL = "first of its copies; see"
 
 
 class Copy(NamedTuple):
@@ -61,11 +62,11 @@ def _leaked(evidence: Evidence, copies: list[Copy], exact: bool) -> Iterator[Fin
         if not pairs:
             continue
         places = _places(evidence, pairs)
-        count, what = len({place.index for place in places}), "the same file" if exact else "the same picture"
+        count, what = len({pair.copy for pair in pairs}), "the same file" if exact else "the same picture"
         severity: Severity = "error" if count >= SERIOUS * len(dataset) else "warning"
         others = " and ".join(dict.fromkeys(pair.kept[0] for pair in pairs))
-        are = verb(count, "is a copy", "are copies")
-        message = f"{counted(count, 'image', len(dataset))} of {split} {are} of images in {others} ({what})"
+        are = verb(count, "is", "are")
+        message = f"{counted(count, 'image', len(dataset))} of {split} {are} also in {others} ({what})"
         fix = f"{REMOVE}, or put all copies in one split. Until then the figures of {split} are too good."
         yield Finding("leaked_duplicates" if exact else "leaked_near_duplicates", severity, f"{message}.", fix, places)
 
@@ -76,7 +77,7 @@ def _within(evidence: Evidence, copies: list[Copy], exact: bool) -> Iterator[Fin
         return
     places = _places(evidence, pairs)
     groups = len(groups_of([(_number(c.kept), _number(c.copy)) for c in pairs]))
-    count = len({place[:2] for place in places})
+    count = len({pair.copy for pair in pairs})
     what = f"{verb(count, 'is', 'are')} the same file as" if exact else f"{verb(count, 'looks', 'look')} like"
     message = f"{counted(count, 'image')} {what} another image of the same split ({counted(groups, 'group')})"
     fix = f"{REMOVE}, unless you want it to count twice." if exact else "This is usual for frames of one video."
@@ -88,21 +89,30 @@ def _contradicting(evidence: Evidence, copies: list[Copy]) -> Iterator[Finding]:
     places = []
     for copy in copies:
         first, second = (_label(evidence, *image) for image in (copy.kept, copy.copy))
-        other = evidence.place(*copy.kept).name
-        places.append(evidence.place(*copy.copy, f"{second}, but {first} in {copy.kept[0]}: {other}"))
+        for image, other, label, name in ((copy.copy, copy.kept, second, first), (copy.kept, copy.copy, first, second)):
+            places.append(evidence.place(*image, f"{label}, but {other[0]}: {evidence.place(*other).name} is {name}"))
     if places:
-        message = f"{counted(len(places), 'image')} {verb(len(places), 'has', 'have')} a copy of another class."
+        count = len({copy.copy for copy in copies})
+        message = f"{counted(count, 'image')} {verb(count, 'has', 'have')} a copy of another class."
         fix = "Correct the wrong class, and remove one of the copies."
         yield Finding("contradictions", "warning", message, fix, places)
 
 
 def _places(evidence: Evidence, copies: list[Copy]) -> list[Place]:
-    """Returns one place per copy, with its first original."""
+    """Returns the images of each pair, the copy first, each once."""
     found: dict[tuple[str, int], Place] = {}
     for one in copies:
-        note = f"{one.kept[0]}: {evidence.place(*one.kept).name} ({one.how})"
-        found.setdefault(one.copy, evidence.place(*one.copy, note))
+        first, second = (evidence.place(*image) for image in (one.kept, one.copy))
+        found.setdefault(one.copy, second._replace(note=f"{first.split}: {first.name} ({one.how})"))
+        found.setdefault(one.kept, first._replace(note=f"{ORIGINAL} {second.split}: {second.name}"))
     return list(found.values())
+
+
+def removable(finding: Finding) -> list[Place]:
+    """Returns the images of a finding to remove: of copies one of each, and in training rather than in other splits."""
+    if finding.check.startswith("leaked_") and finding.check.endswith("duplicates"):
+        return [place for place in finding.places if place.split != finding.places[0].split]
+    return [place for place in finding.places if not place.note.startswith(ORIGINAL)]
 
 
 def _differ(evidence: Evidence, copy: Copy) -> bool:
