@@ -104,6 +104,8 @@ def plant_flowers(root: Path, rng: np.random.Generator) -> Planted:
         copy = root / "val" / source.parent.name / f"new_{name}_{number}.jpg"
         change(read_image(source), copy)
         add(f"leaked_near_duplicates/{name}", copy)
+        if name == "turned":
+            add("exif_turn", copy)
     for number in range(15):
         source = kept(left)
         copies = {"leaked_duplicates": root / "val" / source.parent.name, "duplicates": source.parent}
@@ -181,26 +183,26 @@ def plant_camvid(root: Path, rng: np.random.Generator) -> Planted:
     return planted
 
 
-def flagged(found: Diagnosis, check: str) -> set[str]:
-    """Returns what a check names: images, or the classes in its message."""
+def flagged(found: Diagnosis, check: str) -> dict[str, str]:
+    """Returns what a check names, images or the classes in its message, with its notes, which name the other copy."""
     findings = [one for one in found.findings if one.check == check]
     if check.endswith("_classes"):
-        return {word for one in findings for word in one.message.replace(":", " ").replace(".", " ").split()}
-    return {Path(place.name).name for one in findings for place in one.places}
+        return {word: "" for one in findings for word in one.message.replace(":", " ").replace(".", " ").split()}
+    return {Path(place.name).stem: place.note for one in findings for place in one.places}
 
 
 def compare(name: str, found: Diagnosis, planted: Planted) -> Iterator[tuple[str, str, str, str, str]]:
     """Yields set, kind of fault, number of planted ones, recall and precision."""
     every: Planted = {}
     for kind, names in planted.items():
-        every.setdefault(kind.partition("/")[0], set()).update(Path(one).name for one in names)
+        every.setdefault(kind.partition("/")[0], set()).update(Path(one).stem for one in names)
     for kind, names in planted.items():
         check = kind.partition("/")[0]
-        named, wanted = flagged(found, check), {Path(one).name for one in names}
-        stems = {Path(one).stem for one in named}  # annotations are named, too
-        recall = len({one for one in wanted if Path(one).stem in stems}) / len(wanted)
-        right = len(stems & {Path(one).stem for one in every[check]}) / max(1, len(stems))
-        yield name, kind, str(len(wanted)), f"{recall:.2f}", "" if check.endswith("_classes") else f"{right:.2f}"
+        named, wanted = flagged(found, check), {Path(one).stem for one in names}  # images or their annotations
+        recall = len(wanted & named.keys()) / len(wanted)
+        right = [stem for stem, note in named.items() if any(one in stem + note for one in every[check])]
+        precision = len(right) / max(1, len(named))
+        yield name, kind, str(len(wanted)), f"{recall:.2f}", "" if check.endswith("_classes") else f"{precision:.2f}"
 
 
 SETS: dict[str, tuple[Callable, Callable]] = {

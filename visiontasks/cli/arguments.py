@@ -204,7 +204,6 @@ def _doctor(parser: Arguments) -> None:
     add = parser.add_argument
     add("-c", "--config", type=find_config, required=True, help="a config of fit, or the config.yaml of a run")
     add("--output", type=Path, help="folder for doctor.json and, for each check, a list of the files")
-    add("--json", type=Path, metavar="FILE", help="path of a JSON file for all that was found")
     add("--ignore", nargs="+", default=[], metavar="CHECK", help="checks to leave out, such as near_duplicates")
 
 

@@ -17,19 +17,16 @@ FEW, WIDTH = 3, 60  # names that are shown, and their characters
 
 def main(options: argparse.Namespace, more: Sequence[str]) -> None:
     """Checks the data, prints what was found, and ends with status 1 if something is worse than a note."""
-    folder = OutputFolder(options.output, "doctor.json", "*.txt") if options.output else None
+    folder = OutputFolder(options.output, "doctor.json", "files/*.txt") if options.output else None
     found = diagnose(open_data(options.config, more)).without(options.ignore)
     print(f"Images: {', '.join(f'{count:,} in {split}' for split, count in found.images.items()) or 'none'}.")
     if found.findings:
         print_findings(found.findings)
     counts = [f"{count} {name}{'' if count == 1 else 's'}" for name, count in found.counts.items() if count]
     print(f"Found: {', '.join(counts) or 'nothing wrong'}.")
-    if options.json:
-        write_json(options.json, found.to_json())
-        print(f"Wrote {options.json}.")
     if folder:
         write_files(folder, found)
-        print(f"Wrote {folder.path}: doctor.json, and a list of files for each check (CHECK.txt).")
+        print(f"Wrote {folder.path}: doctor.json, and the files of each check in files/CHECK.txt.")
     if not found.is_healthy:
         sys.exit(FAULTY)
 
@@ -59,7 +56,7 @@ def write_files(folder: OutputFolder, found: Diagnosis) -> None:
         lists.setdefault(finding.check, {}).update(dict.fromkeys(files))
     for check, files in lists.items():
         if files:
-            with folder.write(f"{check}.txt") as part:
+            with folder.write(f"files/{check}.txt") as part:
                 part.write_text("".join(f"{file}\n" for file in files), "utf-8", "backslashreplace")
 
 

@@ -1,9 +1,10 @@
 """The check of a set."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from visiontasks.core.errors import InputError
 from visiontasks.data import VisionDataModule
 from visiontasks.doctor.boxes import check_boxes
 from visiontasks.doctor.classes import check_classes, count_classes
@@ -72,11 +73,12 @@ class Diagnosis:
         return {"counts": self.counts, "images": self.images, "classes": self.classes, "findings": findings}
 
 
-def diagnose(data: VisionDataModule) -> Diagnosis:
+def diagnose(data: VisionDataModule, more: Sequence[Callable[[VisionDataModule], Iterable[Finding]]] = ()) -> Diagnosis:
     """Checks a set in one pass over its images; nothing is changed.
 
     Args:
         data: The data of a config. A set that cannot be opened is no exception, but a finding.
+        more: Other checks, such as one that needs a network. They are left out if a training could not open the set.
     """
     opened = open_splits(data)
     evidence = Evidence(data, opened.datasets)
@@ -84,10 +86,19 @@ def diagnose(data: VisionDataModule) -> Diagnosis:
         evidence.surveys[split] = survey(dataset, split)
     findings = [*check_opening(opened), *check_faults(opened, evidence)]
     findings += [finding for check in CHECKS for finding in check(evidence)]
+    findings += [finding for check in more for finding in _run(check, data)]
     findings = ordered(findings)
     images = {split: len(dataset) for split, dataset in opened.datasets.items()}
     classes = {split: count_classes(evidence, split) for split in opened.datasets}
     return Diagnosis(findings, images, classes, [_files(evidence, finding) for finding in findings])
+
+
+def _run(check: Callable[[VisionDataModule], Iterable[Finding]], data: VisionDataModule) -> Iterable[Finding]:
+    try:
+        return list(check(data))
+    except InputError as error:
+        message = "A further check needs a set without errors, and was left out."
+        return [Finding("left_out", "note", message, f"Correct the errors first: {error}")]
 
 
 def ordered(findings: Iterable[Finding]) -> list[Finding]:

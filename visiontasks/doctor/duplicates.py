@@ -80,7 +80,7 @@ def _within(evidence: Evidence, copies: list[Copy], exact: bool) -> Iterator[Fin
     count = len({pair.copy for pair in pairs})
     what = f"{verb(count, 'is', 'are')} the same file as" if exact else f"{verb(count, 'looks', 'look')} like"
     message = f"{counted(count, 'image')} {what} another image of the same split ({counted(groups, 'group')})"
-    fix = f"{REMOVE}, unless you want it to count twice." if exact else "This is usual for frames of one video."
+    fix = f"{REMOVE}, unless {'it should count twice' if exact else 'they are frames of one video, where it is usual'}."
     key, severity = ("duplicates", "warning") if exact else ("near_duplicates", "note")
     yield Finding(key, severity, f"{message}.", fix, places)
 
