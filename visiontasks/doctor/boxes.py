@@ -24,7 +24,7 @@ def check_boxes(evidence: Evidence) -> Iterator[Finding]:
         return
     total = sum(len(one["labels"]) for found in evidence.objects.values() for one in found if one)
     fix = "Check these boxes. If the objects are so small, raise `image_size`, or train on parts of the images."
-    text = f"smaller than {TINY} pixels in the picture that the network sees"
+    text = f"smaller than {TINY} pixels, in the image or in the picture that the network sees"
     yield from _found("tiny_boxes", _where(evidence, _tiny), total, text, fix)
     small = sum(int((_sides(evidence, s, i, one) < SMALL).sum()) for s, i, one in _each(evidence))
     if small > USUAL * total:
@@ -66,7 +66,8 @@ def _sides(evidence: Evidence, split: str, index: int, objects: Objects) -> np.n
 
 def _tiny(evidence: Evidence, split: str, index: int, objects: Objects) -> str:
     boxes = objects["boxes"][~objects["crowd"]]
-    tiny = _sides(evidence, split, index, objects) < TINY
+    own = (boxes[:, 2:] - boxes[:, :2]).min(1, initial=np.inf)
+    tiny = np.minimum(_sides(evidence, split, index, objects), own) < TINY
     return "; ".join(f"{x2 - x1:g} x {y2 - y1:g} pixels" for x1, y1, x2, y2 in boxes[tiny][:3])
 
 

@@ -10,6 +10,7 @@ from visiontasks.doctor.finding import Finding, Place
 from visiontasks.doctor.opening import Opened
 from visiontasks.doctor.survey import files_of
 from visiontasks.doctor.words import counted
+from visiontasks.targets import target_kinds
 
 CHECKS: dict[FaultKind, tuple[str, str, str]] = {  # the check, what the files have, and the fix
     "file": ("unreadable", "cannot be read", "Replace these files, or remove them with their labels."),
@@ -34,9 +35,17 @@ CLIP = " `boxes: clip` cuts them to the image."
 
 def check_opening(opened: Opened) -> Iterator[Finding]:
     """Finds splits that cannot be opened, and what the datasets say as they are opened."""
-    for split, message in opened.failed.items():
-        key = "unusable" if split not in opened.datasets else "reading"
-        yield Finding(key, "error", f"The split {split} cannot be opened.", message)
+    for message in dict.fromkeys(opened.failed.values()):
+        splits = [split for split, found in opened.failed.items() if found == message]
+        yield Finding(
+            "unusable", "error", f"{counted(len(splits), 'split')} cannot be opened: {', '.join(splits)}.", message
+        )
+    train = opened.datasets.get("train")
+    for split, dataset in opened.datasets.items():
+        for key in target_kinds():
+            if train and (own := dataset.names(key)) != (known := train.names(key)):
+                message = f"The classes of {split} ({key}) are not those of train; a training stops."
+                yield Finding("class_names", "error", message, f"Give both the same: {own} and {known}.")
     has_doubles = any(fault.kind == "double" for found in opened.faults.values() for fault in found)
     for message in opened.said:
         if not (has_doubles and "do not count" in message):
