@@ -11,6 +11,7 @@ import numpy as np
 
 COARSE, FINE = 16, 32  # cells per side: the first finds pairs, the second confirms them
 ALIKE, CONFIRMED = 0.9, 0.85  # least correlations of copies
+SPARSE, SURE = 0.06, 0.95  # richness below which copies must correlate more
 FLAT = 1.5  # mean difference of neighboring cells, in levels, below which a picture has nothing to compare
 USUAL, DISTINCT = 0.99, 0.3  # see `least_correlation`
 SAMPLED = 1000
@@ -48,6 +49,12 @@ def fingerprints(thumbnails: np.ndarray, cells: int = COARSE) -> np.ndarray:
     return np.where(flat, 0, differences / np.maximum(length, 1e-6)).astype(np.float32)
 
 
+def richness(prints: np.ndarray) -> np.ndarray:
+    """Returns the share of the cells that make up each fingerprint, 0..1: low for one object on a smooth background."""
+    squares = prints**2
+    return 1 / np.maximum((squares**2).sum(1), 1e-9) / prints.shape[1]
+
+
 def least_correlation(prints: np.ndarray) -> float:
     """Returns the correlation from which on two pictures of a set are copies: higher where all pictures are alike."""
     chosen = prints[np.linspace(0, len(prints) - 1, min(len(prints), SAMPLED)).astype(int)]
@@ -60,6 +67,7 @@ def similar_pairs(thumbnails: np.ndarray) -> list[Pair]:
     """Returns all pairs of pictures, uint8 (N, 32, 32, 3), that show the same, each once with its best turn."""
     prints, fine = fingerprints(thumbnails), fingerprints(thumbnails, FINE)
     least, found = least_correlation(prints), dict[tuple[int, int], Pair]()
+    confirmed = np.where(richness(prints) < SPARSE, SURE, CONFIRMED).tolist()
     for view, turn in enumerate(TURNS):
         others = turned(thumbnails, view)
         pairs = np.concatenate([*_candidates(prints, fingerprints(others), least)]).astype(int)
@@ -67,7 +75,7 @@ def similar_pairs(thumbnails: np.ndarray) -> list[Pair]:
         scores = np.concatenate([_products(fine, others, part) for part in parts])
         for (first, second), score in zip(pairs.tolist(), scores.tolist(), strict=True):
             known = found.get((first, second))
-            if score >= CONFIRMED and (known is None or known.score < score):
+            if score >= max(confirmed[first], confirmed[second]) and (known is None or known.score < score):
                 found[first, second] = Pair(first, second, turn, score)
     return sorted(found.values())
 
