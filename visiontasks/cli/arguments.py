@@ -213,6 +213,13 @@ def _init(parser: Arguments) -> None:
     add("--no_estimate", dest="estimate", action="store_false", help="do not time a few steps")
 
 
+def _doctor(parser: Arguments) -> None:
+    add = parser.add_argument
+    add("-c", "--config", type=find_config, required=True, help="a config of fit, or the config.yaml of a run")
+    add("--output", type=Path, help="folder for doctor.json and, for each check, a list of the files")
+    add("--ignore", nargs="+", default=[], metavar="CHECK", help="checks to leave out, such as near_duplicates")
+
+
 def _configs(parser: Arguments) -> None:
     parser.add_argument("--copy", metavar="NAME", help="write this config to the working directory, to change it there")
 
@@ -226,5 +233,6 @@ ARGUMENTS: dict[str, tuple[Callable[[Arguments], None], str | None]] = {
     "study": (_study, "All other arguments are those of fit, for every run."),
     "inspect": (_inspect, CHANGES_CONFIG),
     "init": (_init, None),
+    "doctor": (_doctor, CHANGES_DATA),
     "configs": (_configs, None),
 }

@@ -3,6 +3,7 @@
 COMMANDS = {  # the text before the colon is the description of the command
     "init": "Look at a folder of images and write a config that trains on it: init FOLDER",
     "fit": "Train a model: fit -c configs/quickstart.yaml",
+    "doctor": "Check the images and labels of a config for faults before a training: doctor -c CONFIG",
     "validate": "Compute metrics on the validation split: validate --ckpt_path RUN",
     "test": "Compute metrics on the test split, also per class: test --ckpt_path RUN",
     "probe": "Solve the heads in closed form on the frozen backbone, in one pass: probe -c CONFIG",

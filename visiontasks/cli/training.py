@@ -24,6 +24,7 @@ from visiontasks.callbacks.wandb import finish_run
 from visiontasks.cli.chatter import is_shown
 from visiontasks.cli.configs import with_installed
 from visiontasks.cli.differences import misfit, print_changes
+from visiontasks.cli.doctor import print_check
 from visiontasks.cli.flags import check_flags
 from visiontasks.cli.given import config_beside
 from visiontasks.cli.imports import import_modules
@@ -206,6 +207,8 @@ class VisionCLI(LightningCLI):
             if self.command == "probe":
                 for head in self.model.heads.values():
                     head.solve_alone()
+            if self.datamodule.check:
+                rank_zero_only(print_check)(self.datamodule)
             self._start(self.trainer.fit, **kwargs)
         if self.command == "probe":
             self.model.calibrates = True

@@ -11,6 +11,7 @@ TRAINING = (  # first parts of the arguments of fit, test ...
     *("ckpt_path", "early_stopping", "help", "help_all", "imports", "print_config", "save_every", "seed_everything"),
 )
 SECTIONS = {  # what else a command takes: the sections of a config that it changes
+    "doctor": ("data",),
     "evaluate": ("data",),
     "export": ("data",),
     "inspect": ("data", "model", "trainer"),

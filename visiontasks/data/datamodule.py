@@ -45,6 +45,7 @@ class VisionDataModule(LightningDataModule):
         page: Page or frame of image files that have several, from 1 on; by default the first, with a warning.
         mosaic: Share of the training images, 0..1, that are joined with three others before the augmentation; only for
             `objects`.
+        check: Check headers, classes, boxes and splits before a fit; see `visiontasks doctor`.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class VisionDataModule(LightningDataModule):
         gray_range: tuple[float, float] | None = None,
         page: int | None = None,
         mosaic: float = 0.0,
+        check: bool = True,
     ) -> None:
         super().__init__()
         check_mosaic(mosaic)
@@ -76,6 +78,7 @@ class VisionDataModule(LightningDataModule):
         if not is_page(page):
             raise InputError(f"data.page: {page} must be 1, the first page, or more.")
         self.make_dataset, self.gray_range, self.page, self.mosaic = dataset, gray_range, page, mosaic
+        self.check = check
         self.image_size, self.resize = image_size, resize
         self.augment = Augment(augment, image_size, resize, seed, train_size)
         self.batch_size, self.num_workers, self.balance, self.seed = batch_size, num_workers, balance, seed
@@ -111,16 +114,17 @@ class VisionDataModule(LightningDataModule):
     def keys(self) -> tuple[str, ...]:
         """Keys of the targets that at least one training image has; a key of no target kind is an `InputError`."""
         train = self.dataset("train")
-        known = {key: find_target(key) for target in self._targets for key in target}
+        known = {key: find_target(key) for target in self.targets for key in target}
         return (*known, *(key for key, kind in target_kinds().items() if kind.dense and train.names(key)))
 
     @cached_property
     def fingerprint(self) -> str:
         """Short hash of the training set; see `VisionDataset.fingerprint`."""
-        return self.dataset("train").fingerprint(self._targets)
+        return self.dataset("train").fingerprint(self.targets)
 
     @cached_property
-    def _targets(self) -> list[dict[str, Any]]:
+    def targets(self) -> list[dict[str, Any]]:
+        """The targets of each training image, which are read once."""
         train = self.dataset("train")
         with garbage_kept():
             return [train.target(index) for index in range(len(train))]
@@ -152,7 +156,7 @@ class VisionDataModule(LightningDataModule):
         train, kind = self.dataset("train"), find_target(key)
         share = range(rank, len(train), ranks)
         shown = track(share, "Counting pixels", hidden=rank > 0 or not kind.dense)
-        values = ((train.mask(i) if kind.dense else self._targets[i].get(key), i) for i in shown)
+        values = ((train.mask(i) if kind.dense else self.targets[i].get(key), i) for i in shown)
         known = (Known(v, partial(self._frame, train, i), train.name(i)) for v, i in values if v is not None)
         return kind.summary(known, train.names(key))
 

@@ -12,6 +12,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.text import normal, read_text
+from visiontasks.data.faults import refuse
 
 SPLITS = ("train", "val", "test")
 SPELLINGS = {"train": ("train", "training"), "val": ("val", "valid", "validation", "dev"), "test": ("test", "testing")}
@@ -216,7 +217,7 @@ def read_lists(pattern: str, split: str) -> list[tuple[str, str]]:
     seen: dict[str, str] = {}
     for where, line in (*(row for other in others if other.is_file() for row in read_list(other)), *lines):
         if (before := seen.setdefault(line, where)) != where:
-            raise InputError(f"{where}: {line!r} is already in {before}. Remove it from one of them.")
+            refuse("twice", line, InputError(f"{where}: {line!r} is already in {before}. Remove it from one of them."))
     return lines
 
 

@@ -9,6 +9,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from visiontasks.core.errors import InputError
 from visiontasks.core.text import normal
 from visiontasks.data.datasets.records import Record, without_repeats
+from visiontasks.data.faults import note, refuse
 
 Reader = Callable[[Path, "ImageFiles", str], Record]
 
@@ -82,15 +83,22 @@ def read_all(found: Iterable[Path], folder: Path, files: ImageFiles, read: Reade
         except NoImage as error:
             missing.append((key, error))
             continue
+        except InputError as error:
+            refuse("annotation", path, error)
+            continue
         if (before := used.setdefault(record.path, path)) is not path:
-            raise InputError(f"{path}: its image, {record.path}, is that of {before} too. Join or remove one of them.")
+            fault = f"its image, {record.path}, is that of {before} too"
+            refuse("twice", record.path, InputError(f"{path}: {fault}. Join or remove one of them."))
+            del records[key]
     if missing:
         few = ", ".join(key for key, _ in missing[:3]) + (", ..." if len(missing) > 3 else "")
         counted = f" {len(missing)} of {len(paths)} {kind} files have no image: {few}." if len(missing) > 1 else ""
-        raise InputError(f"{missing[0][1]}{counted}")
+        refuse("partner", folder, InputError(f"{missing[0][1]}{counted}"))
     count = sum(len(record.annotations) for record in records.values())
     for key, record in records.items():
         records[key] = record._replace(annotations=without_repeats(record.annotations))
+        if twice := len(record.annotations) - len(records[key].annotations):
+            note("double", record.path, f"{paths[key]}: {twice} objects are there twice.")
     if copies := count - sum(len(record.annotations) for record in records.values()):
         same = "the same image, name and box as one before them"
         rank_zero_warn(f"{files.folder}: {copies} objects have {same} and do not count.")

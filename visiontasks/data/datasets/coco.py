@@ -17,6 +17,7 @@ from visiontasks.data.datasets.coco_json import Id, by_id, read_content, to_id
 from visiontasks.data.datasets.copies import divide
 from visiontasks.data.datasets.objects import ObjectSet, OnInvalidBox, OnSeveralObjects
 from visiontasks.data.datasets.records import Annotation, Record, files_inside, first_of_each, four_numbers, stated_size
+from visiontasks.data.faults import note, refuse
 from visiontasks.data.splits import SPLITS, Splits, SplitsLike, find_part, split_path
 
 Names = list[str] | None
@@ -138,11 +139,13 @@ def _read(path: Path, folder: Path) -> tuple[list[str], list[CocoImage]]:
         for key, number, known in (("image_id", image, found), ("category_id", category, label)):
             if number not in known:
                 fault = f"{key} {reprlib.repr(row.get(key))} is not an id of this file"
-                raise InputError(f"{where}: {fault}. Correct it or remove the annotation.")
-        if row.get("iscrowd") not in (None, 0, 1):
-            raise InputError(f"{where}: iscrowd must be 0 or 1; found {reprlib.repr(row['iscrowd'])}. Correct it.")
-        used[category] += 1
-        found[image].append((where, label[category], row))
+                refuse("annotation", path, InputError(f"{where}: {fault}. Correct it or remove the annotation."))
+                break
+        else:
+            if row.get("iscrowd") not in (None, 0, 1):
+                raise InputError(f"{where}: iscrowd must be 0 or 1; found {reprlib.repr(row['iscrowd'])}. Correct it.")
+            used[category] += 1
+            found[image].append((where, label[category], row))
     listed = sorted(images.items(), key=lambda item: item[1]["file_name"])
     places = [(_below(row["file_name"], folder), f"{path}, image {number}") for number, row in listed]
     read: dict[str, CocoImage] = {}
@@ -196,7 +199,9 @@ def _drop_copies(image: CocoImage) -> int:
     if len({(name, repr(row.get("bbox"))) for _, name, row in image.annotations}) < count:  # outlines may be long
         shapes = [repr((name, *map(row.get, SHAPE))) for _, name, row in image.annotations]
         image.annotations[:] = first_of_each(image.annotations, shapes)
-    return count - len(image.annotations)
+    if twice := count - len(image.annotations):
+        note("double", image.path, f"{image.where}: {twice} annotations are there twice.")
+    return twice
 
 
 def _warn_of_others(images: Sequence[CocoImage], class_names: list[str], path: Path) -> None:
@@ -216,7 +221,11 @@ def _boxes(image: CocoImage, names: Sequence[str], objects: OnSeveralObjects, ma
         box = None
         if not crowd or objects == "all":
             expected = "bbox must be four numbers, x, y, width, height"
-            x, y, width, height = four_numbers(row.get("bbox"), where, expected)
+            try:
+                x, y, width, height = four_numbers(row.get("bbox"), where, expected)
+            except InputError as error:
+                refuse("box", image.path, error)
+                continue
             box = x, y, x + width, y + height
         found.append(Annotation(name, box, where, crowd, row.get("segmentation") if masks else None))
     return found

@@ -26,6 +26,7 @@ from visiontasks.data.datasets.records import (
 )
 from visiontasks.data.datasets.regions import Patch
 from visiontasks.data.datasets.xml import read_xml
+from visiontasks.data.faults import note
 from visiontasks.data.splits import Splits, SplitsLike, find_part, split_of
 
 MAX_BYTES = 300_000_000
@@ -115,6 +116,8 @@ def _read(path: Path, folder: Path, keep: Sequence[str] | None) -> list[tuple[st
         kept = without_repeats(shapes)
         size = stated_size(node.get("height"), node.get("width"))
         copies += len(shapes) - len(kept)
+        if len(shapes) > len(kept):
+            note("double", file, f"{where}: {len(shapes) - len(kept)} shapes are there twice.")
         found.append((side, Record(file, node.get("name", ""), kept, size=size)))
     if copies:
         rank_zero_warn(f"{path}: {copies} shapes have the label and outline of one before them and do not count.")

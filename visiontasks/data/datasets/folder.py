@@ -12,6 +12,7 @@ from visiontasks.core.images import EXTENSIONS
 from visiontasks.core.text import normal
 from visiontasks.data.datasets.base import FileSet, check_class_names, kept_classes
 from visiontasks.data.datasets.copies import divide
+from visiontasks.data.faults import refuse
 from visiontasks.data.splits import (
     SPLITS,
     Splits,
@@ -72,12 +73,14 @@ class ImageFolder(FileSet):
             rank_zero_info(f"{folder}: {count} images of {len(others)} other classes are left out: {few}")
         if unknown := [name for name in classes if name not in self._classes and not self._keeps]:
             fault = f"class {unknown[0]!r} is not in train, which has {self.class_names}"
-            raise InputError(f"{classes[unknown[0]]}: {fault}. Rename or remove the folder, or add it to train.")
+            advice = "Rename or remove the folder, or add it to train."
+            refuse("class", classes[unknown[0]], InputError(f"{classes[unknown[0]]}: {fault}. {advice}"))
         samples = []
         for label, name in enumerate(self.class_names):
             found = _images(classes[name]) if name in classes else []
             if every_class and not found:  # a rare class may be missing from val and test
-                raise InputError(f"{classes[name]}: no images in this class ({', '.join(EXTENSIONS)}).")
+                error = InputError(f"{classes[name]}: no images in this class ({', '.join(EXTENSIONS)}).")
+                refuse("class", classes[name], error)
             samples += [(path, label) for path in found]
         if not samples:
             raise InputError(f"{folder}: no images ({', '.join(EXTENSIONS)}) in its class folders.")
@@ -133,7 +136,9 @@ def _class_folders(folder: Path, fewest: int = 2) -> dict[str, Path]:
     """Returns the folders of the classes by their names, in the order of the folders."""
     folders, files = entries(folder)
     if strays := with_suffix(map(Path, files), EXTENSIONS):
-        raise InputError(f"{folder / strays[0]}: an image outside the class folders. Move it into that of its class.")
+        error = InputError(f"{folder / strays[0]}: an image outside the class folders. Move it into that of its class.")
+        for stray in strays:
+            refuse("annotation", folder / stray, error)
     found: dict[str, Path] = {}
     for name in folders:
         if (twin := found.setdefault(normal(name), folder / name)).name != name:
@@ -145,5 +150,6 @@ def _class_folders(folder: Path, fewest: int = 2) -> dict[str, Path]:
 def _images(folder: Path) -> list[Path]:
     found = walk(folder)
     if strays := sorted(set(found) - set(with_suffix(found, EXTENSIONS))):
-        raise InputError(f"{strays[0]}: not an image ({', '.join(EXTENSIONS)}). Move it elsewhere.")
-    return found
+        for stray in strays:
+            refuse("file", stray, InputError(f"{stray}: not an image ({', '.join(EXTENSIONS)}). Move it elsewhere."))
+    return with_suffix(found, EXTENSIONS)

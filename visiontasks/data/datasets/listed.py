@@ -11,6 +11,7 @@ from visiontasks.core.errors import InputError
 from visiontasks.data.datasets.box_columns import BoxColumns
 from visiontasks.data.datasets.records import Annotation
 from visiontasks.data.datasets.rows import Row, decisions, numbers, occurring
+from visiontasks.data.faults import refuse
 from visiontasks.data.splits import SPLITS, split_of
 
 
@@ -78,7 +79,8 @@ def join_rows(
         odd = [key for key in others if not np.array_equal(others[key], image.others[key], equal_nan=True)]
         if odd or (new and not several):
             fault = f"the {odd[0] if odd else 'label'} of this image differs from that in {image.where}"
-            raise InputError(f"{where}: {fault}. Correct or remove one of the rows.")
+            refuse("class", row[name], InputError(f"{where}: {fault}. Correct or remove one of the rows."))
+            continue
         image.annotations.extend(new)
         images[key] = image._replace(repeated=image.repeated + (not new))
     return list(images.values())
@@ -94,7 +96,8 @@ def split_of_rows(rows: dict[str, Row], column: str, name: str, group: str | Non
         for what in filter(None, (name, group)):
             if (before := seen.setdefault((what, _plain(row[what])), side)) != side:
                 kind = "group" if what == group else what
-                raise InputError(f"{where}: {kind} {row[what]!r} is in {side} and in {before}. Remove one of them.")
+                fault = f"{kind} {row[what]!r} is in {side} and in {before}"
+                refuse("twice", row[name], InputError(f"{where}: {fault}. Remove one of them."))
         sides[where] = side
     return sides
 

@@ -14,8 +14,9 @@ from visiontasks.core.images import read_size
 from visiontasks.core.objects import Objects, make_objects
 from visiontasks.data.datasets.base import FileSet, kept_classes
 from visiontasks.data.datasets.files import Files
-from visiontasks.data.datasets.records import Annotation, OnInvalidBox, Record, area, checked_box
+from visiontasks.data.datasets.records import Annotation, Box, OnInvalidBox, Record, area, checked_box
 from visiontasks.data.datasets.regions import read_shape, shape_pixels
+from visiontasks.data.faults import note, refuse
 
 OnSeveralObjects = Literal["largest", "first", "skip", "error", "labels", "all"]
 
@@ -99,19 +100,25 @@ class ObjectSet(FileSet):
         self._counts["objects of other classes dropped"] += len(record.annotations) - len(kept)
         if not any(annotation.box for annotation in kept):
             return record._replace(annotations=kept, size=None)
-        size = read_size(record.path)
+        try:
+            size = read_size(record.path)
+        except InputError as error:
+            refuse("file", record.path, error)
+            return record._replace(annotations=[], size=None)
         if record.size and record.size != size:
             if self._boxes == "error":
                 fault = f"made for an image of {record.size[1]} x {record.size[0]} pixels"
                 found = f"{record.path} has {size[1]} x {size[0]}, upright"
                 advice = "Export the boxes for this file, or, if only the stated size is wrong, set `boxes: clip`."
-                raise InputError(f"{kept[0].where}: {fault}; {found}. {advice}")
+                refuse("size", record.path, InputError(f"{kept[0].where}: {fault}; {found}. {advice}"))
             self._counts["of another size than stated"] += 1
         found = []
         for annotation in kept:
             if annotation.label not in self._places:
-                raise InputError(f"{annotation.where}: class {annotation.label!r} is not one of {[*self._places]}.")
-            box = annotation.box and checked_box(annotation.box, size, self._boxes, annotation.where)
+                fault = f"class {annotation.label!r} is not one of {[*self._places]}"
+                refuse("class", record.path, InputError(f"{annotation.where}: {fault}."))
+                continue
+            box = annotation.box and self._box(annotation, annotation.box, size, record)
             if annotation.box and not box:
                 self._counts["boxes without area dropped"] += 1
                 continue
@@ -119,6 +126,18 @@ class ObjectSet(FileSet):
             shape = read_shape(annotation.shape, size, annotation.where) if self._masks else None
             found.append(annotation._replace(box=box, shape=shape))
         return record._replace(annotations=found, size=size)
+
+    def _box(self, annotation: Annotation, box: Box, size: tuple[int, int], record: Record) -> Box | None:
+        """Returns the box as `checked_box` does, also while faults are collected."""
+        how: OnInvalidBox = self._boxes
+        try:
+            found = checked_box(box, size, how, annotation.where)
+        except InputError as error:
+            refuse("box", record.path, error)
+            return checked_box(box, size, "clip", annotation.where) if "`boxes: clip`" in str(error) else None
+        if found != box:
+            note("box", record.path, f"{annotation.where}: its box is {'clipped' if found else 'without area'}.")
+        return found
 
     def _used(self, record: Record) -> Record | None:
         """Returns a record with its target first, or None if it is left out."""

@@ -11,6 +11,7 @@ from visiontasks.core.errors import InputError
 from visiontasks.core.folders import images_below
 from visiontasks.core.images import EXTENSIONS
 from visiontasks.core.text import normal
+from visiontasks.data.faults import refuse
 from visiontasks.data.splits import SPELLINGS, split_path
 
 Pair = tuple[Path, Path]
@@ -102,20 +103,21 @@ def all_pairs(images: Pattern, masks: Pattern) -> list[Pair]:
         names = " and ".join(", ".join([*sorted(files)[:3], "..."]) for files in (first, second))
         advice = "Give both the same names, describe them as in `masks/{stem}_mask.png`, or list the pairs in `lists`."
         raise InputError(f"{one}: no image has the name of a mask in {other}: {names}. {advice}")
-    _check_partners(first, second, "images", f"mask in {other}", one)
-    _check_partners(second, first, "masks", f"image in {one}", other)
+    _check_partners(first, second.keys(), "images", f"mask in {other}", one)
+    _check_partners(second, first.keys(), "masks", f"image in {one}", other)
     if left := sorted({*odd, *rest} - {*first.values(), *second.values()}):
         few = ", ".join(path.name for path in left[:3]) + (", ..." if len(left) > 3 else "")
         rank_zero_info(f"{images.folder}: {len(left)} images fit neither {one} nor {other} and are left out: {few}")
-    return [(first[stem], second[stem]) for stem in sorted(first)]
+    return [(first[stem], second[stem]) for stem in sorted(first) if stem in second]
 
 
-def _check_partners(files: Iterable[str], others: Iterable[str], what: str, partner: str, where: str | Path) -> None:
-    stems = {*files}
-    if lonely := sorted(stems.difference(others)):
+def _check_partners(files: dict[str, Path], others: Iterable[str], what: str, partner: str, where: str | Path) -> None:
+    if lonely := sorted({*files}.difference(others)):
         few = ", ".join(lonely[:3]) + (", ..." if len(lonely) > 3 else "")
-        fault = f"{len(lonely)} of {len(stems)} {what} have no {partner}: {few}"
-        raise InputError(f"{where}: {fault}. Add them, or list the files to use in `lists`.")
+        fault = f"{len(lonely)} of {len(files)} {what} have no {partner}: {few}"
+        error = InputError(f"{where}: {fault}. Add them, or list the files to use in `lists`.")
+        for stem in lonely:
+            refuse("partner", files[stem], error)
 
 
 def pairs_by_stem(images: Pattern, masks: Pattern) -> dict[str, Pair]:

@@ -17,6 +17,7 @@ from visiontasks.core.folders import images_below
 from visiontasks.core.text import normal
 from visiontasks.data.datasets.files import Files
 from visiontasks.data.datasets.regions import Patch
+from visiontasks.data.faults import refuse
 
 OnInvalidBox = Literal["error", "clip"]
 Box = tuple[float, float, float, float]
@@ -130,12 +131,14 @@ def files_inside(root: Path, names: Iterable[tuple[str, str]]) -> Files:
         if size is None and (size := _size(path := str(_found(root, name, where)))) is None:
             missing.append((name, where))
         paths.append(path)
-        sizes.append(size)
+        sizes.append(-len(missing) if size is None else size)  # no other file has this length
     if missing:
         name, where = missing[0]
         more = ", ".join(name for name, _ in missing[:3]) + (", ..." if len(missing) > 3 else "")
         counted = f" {len(missing)} of {len(names)} files are missing: {more}." if len(missing) > 1 else ""
-        raise InputError(f"{where}: no such file: {root / name}.{counted}{_of_backslashes(name)}")
+        error = InputError(f"{where}: no such file: {root / name}.{counted}{_of_backslashes(name)}")
+        for name, _ in missing:
+            refuse("file", root / name, error)
     return Files(paths, sizes)
 
 

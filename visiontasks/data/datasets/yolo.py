@@ -18,9 +18,9 @@ from visiontasks.data.datasets.base import check_class_names
 from visiontasks.data.datasets.copies import divide
 from visiontasks.data.datasets.objects import ObjectSet, OnInvalidBox, OnSeveralObjects
 from visiontasks.data.datasets.records import Annotation, Record, files_inside, first_of_each
+from visiontasks.data.datasets.yolo_lines import read_lines
+from visiontasks.data.faults import note, refuse
 from visiontasks.data.splits import SPLITS, Splits, SplitsLike, find_part, read_list, split_of, split_path
-
-ROUNDED = 1e-4  # how far beyond 0..1 a side may be, because the numbers in the files are rounded
 
 
 class YoloBoxes(ObjectSet):
@@ -71,8 +71,11 @@ class YoloBoxes(ObjectSet):
             raise InputError(
                 f"{path}: no image of {split!r} has a label file; the first would be {files[0]}. Add them."
             )
-        every = [_lines(file, names, boxes) if known else [] for file, known in zip(files, there, strict=True)]
+        every = [read_lines(file, names, boxes) if known else [] for file, known in zip(files, there, strict=True)]
         lines = [first_of_each(found, [(one.label, one.box) for one in found]) for found in every]
+        for image, some, kept in zip(images, every, lines, strict=True):
+            if len(some) > len(kept):
+                note("double", image, f"{image}: {len(some) - len(kept)} objects are there twice.")
         if split == "train" and (repeated := sum(map(len, every)) - sum(map(len, lines))):
             rank_zero_warn(f"{path}: {repeated} objects have the class and box of one before them and do not count.")
         chosen = list(range(len(images)))
@@ -182,56 +185,14 @@ def _name(image: Path, root: Path) -> str:
     return image.relative_to(root).as_posix() if image.is_relative_to(root) else image.as_posix()
 
 
-def _lines(file: Path, names: list[str], boxes: OnInvalidBox) -> list[Annotation]:
-    """Reads the objects of one image, whose boxes and polygons are in 0..1."""
-    found: list[Annotation] = []
-    for where, line in read_list(file):
-        label, *values = line.split()
-        numbers = _numbers([label, *values], where)
-        if not numbers[0].is_integer() or not 0 <= numbers[0] < len(names):
-            raise InputError(
-                f"{where}: class {label[:20]!r} is not one of 0 to {len(names) - 1}, the places in `names`."
-            )
-        found.append(_object(numbers[1:], names[int(numbers[0])], boxes, where))
-    return found
-
-
-def _numbers(words: list[str], where: str) -> np.ndarray:
-    try:
-        numbers = np.array([float(word) for word in words])
-    except ValueError:
-        raise InputError(f"{where}: expected numbers; found {' '.join(words)[:100]!r}.") from None
-    if len(numbers) != 5 and (len(numbers) < 7 or len(numbers) % 2 == 0):
-        expected = "expected a class and x, y, width, height, or a polygon x, y, x, y, x, y, ..."
-        raise InputError(f"{where}: {expected}; found {len(numbers)} numbers.")
-    if not np.isfinite(numbers).all():
-        raise InputError(f"{where}: {' '.join(words)[:100]!r} has values that are not finite. Correct it.")
-    return numbers
-
-
-def _object(values: np.ndarray, label: str, boxes: OnInvalidBox, where: str) -> Annotation:
-    """Makes an object of the numbers of a line."""
-    outline = values.reshape(-1, 2) if len(values) > 4 else _corners(*values)
-    if ((wrong := (outline < -ROUNDED) | (outline > 1 + ROUNDED)).any() and boxes == "error") or abs(values).max() > 2:
-        value = values[abs(values).argmax()] if abs(values).max() > 2 else outline[wrong][0]
-        found = f"{value:g} is not in 0..1, a share of the image"
-        raise InputError(f"{where}: {found}. Divide pixels by its size, or correct it, or set `boxes: clip`.")
-    if len(values) == 4 and values[2:].min() <= 0:
-        raise InputError(f"{where}: the box has a width or height of {values[2:].min():g}. Correct or remove it.")
-    outline = np.where(wrong, outline, outline.clip(0, 1))
-    low, high = outline.min(0), outline.max(0)
-    polygon = [outline.ravel()] if len(values) > 4 else None
-    return Annotation(label, (*low.tolist(), *high.tolist()), where, shape=polygon)
-
-
-def _corners(x: float, y: float, width: float, height: float) -> np.ndarray:
-    return np.array([[x - width / 2, y - height / 2], [x + width / 2, y + height / 2]])
-
-
 def _in_pixels(found: list[Annotation], image: Path, masks: bool) -> list[Annotation]:
     if not found:
         return []
-    height, width = read_size(image)
+    try:
+        height, width = read_size(image)
+    except InputError as error:
+        refuse("file", image, error)
+        return []
     scale = np.array([width, height])
     moved = []
     for one in found:

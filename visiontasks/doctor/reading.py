@@ -1,0 +1,90 @@
+"""Faults that a training meets as it opens the set."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import PurePath
+
+from visiontasks.data.faults import Fault, FaultKind
+from visiontasks.doctor.evidence import Evidence
+from visiontasks.doctor.finding import Finding, Place
+from visiontasks.doctor.opening import Opened
+from visiontasks.doctor.survey import files_of
+from visiontasks.doctor.words import counted
+from visiontasks.targets import target_kinds
+
+CHECKS: dict[FaultKind, tuple[str, str, str]] = {  # the check, what the files have, and the fix
+    "file": ("unreadable", "cannot be read", "Replace these files, or remove them with their labels."),
+    "annotation": ("annotations", "not usable as annotation", "Correct or remove what the message names."),
+    "box": ("boxes_outside", "boxes that are not inside the image, or have no area", "Correct these boxes."),
+    "size": (
+        "other_size",
+        "another size than the annotation states",
+        "Export the boxes for these files; if only the stated size is wrong, set `boxes: clip`.",
+    ),
+    "class": (
+        "unknown_classes",
+        "an unknown class, or two that contradict each other",
+        "Correct these labels.",
+    ),
+    "double": ("double_boxes", "the same object twice", "Remove the copies from the annotations."),
+    "partner": ("partners", "without a partner: an image without annotation, or the reverse", "Add or remove them."),
+    "twice": ("listed_twice", "listed twice, or in two splits", "Leave each image in one place."),
+}
+CLIP = " `boxes: clip` cuts them to the image."
+
+
+def check_opening(opened: Opened) -> Iterator[Finding]:
+    """Finds splits that cannot be opened, and what the datasets say as they are opened."""
+    for message in dict.fromkeys(opened.failed.values()):
+        splits = [split for split, found in opened.failed.items() if found == message]
+        yield Finding(
+            "unusable", "error", f"{counted(len(splits), 'split')} cannot be opened: {', '.join(splits)}.", message
+        )
+    train = opened.datasets.get("train")
+    for split, dataset in opened.datasets.items():
+        for key in target_kinds():
+            if train and (own := dataset.names(key)) != (known := train.names(key)):
+                message = f"The classes of {split} ({key}) are not those of train; a training stops."
+                yield Finding("class_names", "error", message, f"Give both the same: {own} and {known}.")
+    has_doubles = any(fault.kind == "double" for found in opened.faults.values() for fault in found)
+    for message in opened.said:
+        if not (has_doubles and "do not count" in message):
+            yield Finding("reading", "note", f"A training will say: {message}", "Check that this is what you expect.")
+
+
+def check_faults(opened: Opened, evidence: Evidence) -> Iterator[Finding]:
+    """Finds the faults of single files: those that stop a training, and those that it corrects."""
+    groups: dict[tuple[FaultKind, bool], list[Place]] = defaultdict(list)
+    seen: set[Fault] = set()
+    places = _by_path(evidence)
+    for split, faults in opened.faults.items():
+        for fault in faults:
+            if fault not in seen:
+                seen.add(fault)
+                groups[fault.kind, fault.refused].append(_place(fault, split, places))
+    for (kind, refused), found in groups.items():
+        key, fault, fix = CHECKS[kind]
+        files = dict.fromkeys(place.name for place in found)
+        what = f"{counted(len(files), 'file')}: {fault}"
+        how = "; a training stops at the first one" if refused else "; a training corrects or drops this"
+        yield Finding(key, "error" if refused else "warning", f"{what}{how}.", fix + CLIP * (kind == "box"), found)
+
+
+def _by_path(evidence: Evidence) -> dict[str, tuple[str, int]]:
+    """Returns the split and the place of each file, also without its extension, as annotations have it."""
+    found: dict[str, tuple[str, int]] = {}
+    for split, dataset in evidence.datasets.items():
+        for index, path in enumerate(_texts(files_of(dataset))):
+            found[path] = found[str(PurePath(path).with_suffix(""))] = split, index
+    return found
+
+
+def _texts(files: Sequence) -> list[str]:
+    return [str(file) for file in files]
+
+
+def _place(fault: Fault, split: str, places: dict[str, tuple[str, int]]) -> Place:
+    plain = str(PurePath(fault.path).with_suffix(""))
+    image = plain.replace("/labels/", "/images/")  # as YOLO pairs them
+    known = next((places[key] for key in (fault.path, str(PurePath(fault.path)), plain, image) if key in places), None)
+    return Place(*(known or (split, -1)), fault.path, fault.text)
