@@ -14,52 +14,80 @@ from typing import Any
 
 import numpy as np
 
-from visiontasks.data import MaskFolder, OxfordIIITPet, Scenes, Shapes, VisionDataModule, VisionDataset, VocBoxes
-from visiontasks.data import ImageFolder
+from visiontasks.data import (
+    ImageFolder,
+    MaskFolder,
+    OxfordIIITPet,
+    Scenes,
+    Shapes,
+    VisionDataModule,
+    VisionDataset,
+    VocBoxes,
+)
 from visiontasks.doctor.label_errors import find_label_errors
 
 Fault = Callable[[Any, np.random.Generator, VisionDataset], Any]
 CAMVID = ["sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"]
 
 
-def planted(make: Callable[[str], VisionDataset], key: str, fault: Fault, seed: int, share: float, most: int) -> Any:
-    """Returns a maker of datasets with a fault in a share of the images, and the faults by split and index."""
-    places: set[tuple[str, int]] = set()
+class Planted(VisionDataset):
+    """A part of a dataset with a fault in a share of its images.
 
-    def made(split: str) -> VisionDataset:
-        base = make(split)
-        rng = np.random.default_rng([seed, len(split)])
-        count = min(most, len(base))
-        chosen = {int(index): rng.integers(1 << 30) for index in rng.permutation(count)[: round(share * count)]}
+    Args:
+        split: The split.
+        make: Makes the dataset of a split.
+        key: The target with the faults.
+        fault: Changes a value; it returns None where it cannot.
+        seed: Seed of the faults.
+        share: Share of the images.
+        most: Images that are used, at most.
+        places: Gets the split and index of each image with a fault.
+    """
 
-        class Faulty(type(base)):
-            def __len__(self) -> int:
-                return count
+    def __init__(
+        self,
+        split: str,
+        make: Callable[[str], VisionDataset],
+        key: str,
+        fault: Fault,
+        seed: int,
+        share: float,
+        most: int,
+        places: set[tuple[str, int]],
+    ) -> None:
+        self.split, self.base, self.key, self.fault, self.places = split, make(split), key, fault, places
+        self.class_names = self.base.class_names
+        rng, self.count = np.random.default_rng([seed, len(split)]), min(most, len(self.base))
+        order = rng.permutation(self.count)[: round(share * self.count)]
+        self.seeds = {int(index): int(rng.integers(1 << 30)) for index in order}
 
-            def target(self, index: int) -> dict[str, Any]:
-                known = super().target(index)
-                return changed(self, known, index) if key != "mask" else known
+    def __len__(self) -> int:
+        return self.count
 
-            def mask(self, index: int) -> Any:
-                known = super().mask(index)
-                return changed(self, {"mask": known}, index)["mask"] if key == "mask" else known
+    def image(self, index: int) -> np.ndarray:
+        return self.base.image(index)
 
-            def __getitem__(self, index: int) -> Any:
-                return VisionDataset.__getitem__(self, index)
+    def name(self, index: int) -> str:
+        return self.base.name(index)
 
-        def changed(dataset: VisionDataset, known: dict[str, Any], index: int) -> dict[str, Any]:
-            if index not in chosen or key not in known:
-                return known
-            value = fault(known[key], np.random.default_rng(chosen[index]), dataset)
-            if value is None:
-                return known
-            places.add((split, index))
-            return {**known, key: value}
+    def names(self, key: str) -> list[str]:
+        return self.base.names(key)
 
-        base.__class__ = Faulty
-        return base
+    def target(self, index: int) -> dict[str, Any]:
+        known = {key: value for key, value in self.base.target(index).items() if key == self.key}
+        return {key: self._changed(value, index) for key, value in known.items()}
 
-    return made, places
+    def mask(self, index: int) -> np.ndarray | None:
+        return self._changed(self.base.mask(index), index) if self.key == "mask" else None
+
+    def _changed(self, value: Any, index: int) -> Any:
+        if index not in self.seeds:
+            return value
+        changed = self.fault(value, np.random.default_rng(self.seeds[index]), self.base)
+        if changed is None:
+            return value
+        self.places.add((self.split, index))
+        return changed
 
 
 def flip(label: int, rng: np.random.Generator, dataset: VisionDataset) -> int:
@@ -152,7 +180,8 @@ ROWS: dict[str, tuple[Any, str, list[Fault], Any, int]] = {
 
 def check(row: str, seed: int, share: float) -> None:
     make, key, (fault,), size, most = ROWS[row]
-    made, places = planted(make, key, fault, seed, share, most)
+    places: set[tuple[str, int]] = set()
+    made = partial(Planted, make=make, key=key, fault=fault, seed=seed, share=share, most=most, places=places)
     data = VisionDataModule(made, image_size=size, augment="none")
     start = time.process_time()
     found = find_label_errors(data)

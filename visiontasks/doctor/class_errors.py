@@ -10,6 +10,8 @@ from visiontasks.doctor.noise import LEAST_DOUBT, doubt_flags
 from visiontasks.doctor.suspects import FEWEST, Check, Suspect, doubtful_classes
 from visiontasks.models.ridge import fit_ridge
 
+MOST_DOUBTFUL = 0.15  # share of the images with (or without) a class; more doubts show that the features miss the class
+
 
 class _Pooled(Check):
     """Keeps the mean of the final map and the label of each image."""
@@ -40,7 +42,7 @@ class LabelErrors(_Pooled):
             Suspect(
                 int(rows[place]),
                 doubt,
-                f"labeled {self.names[labels[place]]}, looks like {self.names[other]} ({probability:.2f})",
+                f"labeled {self.names[int(labels[place])]}, looks like {self.names[other]} ({probability:.2f})",
             )
             for place, doubt, other, probability in found
         ]
@@ -62,7 +64,11 @@ class FlagErrors(_Pooled):
             return []
         outputs = fit_ridge(design[known], flags[:, None].to(design.dtype)).left_out[:, 0]
         doubts, probabilities = doubt_flags(outputs, flags)
-        found = (doubts > LEAST_DOUBT).nonzero().flatten().tolist()
+        doubtful = doubts > LEAST_DOUBT
+        for side in (flags == 0, flags == 1):
+            if doubtful[side].double().mean() > MOST_DOUBTFUL:
+                doubtful &= ~side
+        found = doubtful.nonzero().flatten().tolist()
         return [
             Suspect(int(rows[known[i]]), float(doubts[i]), self._note(number, flags[i], float(probabilities[i])))
             for i in found

@@ -30,7 +30,7 @@ CHECKS: dict[str, type[Check]] = {
     "mask": MaskErrors,
 }
 BATCH = 16
-PIXELS, PIXELS_OF_MAPS = 224 * 224, 320 * 320  # of a picture, at most: more take longer and find little more
+PIXELS, PIXELS_OF_MAPS = 224 * 224, 256 * 256  # of a picture, at most: more take longer and find little more
 FIX = (
     "Look at these images, the clearest first; correct the annotations that are wrong, or remove the images. Some are "
     "right and only unusual."
@@ -124,7 +124,8 @@ def _size(data: VisionDataModule, pixels: int) -> tuple[int, int]:
     scale = min(1.0, (pixels / (height * width)) ** 0.5)
     if scale == 1:
         return height, width
-    return tuple(max(32, round(side * scale / 32) * 32) for side in (height, width))  # ty: ignore[invalid-return-type]
+    height, width = (max(32, round(side * scale / 32) * 32) for side in (height, width))
+    return height, width
 
 
 def _finding(

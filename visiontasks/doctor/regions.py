@@ -48,7 +48,7 @@ def mean_in_masks(features: list[Tensor], masks: Tensor) -> Tensor:
     """Averages the maps (C, h, w) of one image over masks, float (N, H, W): float (N, D)."""
     parts = []
     for part in features:
-        weight = F.adaptive_avg_pool2d(masks, part.shape[-2:]).flatten(1)
+        weight = F.interpolate(masks[None], part.shape[-2:], mode="area")[0].flatten(1)
         parts.append(weight @ part.flatten(1).T / weight.sum(1, keepdim=True).clamp(min=1e-9))
     return torch.cat(parts, 1)
 
