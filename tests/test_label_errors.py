@@ -50,7 +50,7 @@ class Planted(VisionDataset):
 
     def target(self, index: int) -> dict[str, Any]:
         known = self.base.target(index)
-        value = known.get("bbox" if self.key == "objects" else self.key)
+        value: Any = known.get("bbox" if self.key == "objects" else self.key)
         if index in self.wrong and self.key == "label":
             value = (value + 1) % 4
         if index in self.wrong and self.key == "bbox":

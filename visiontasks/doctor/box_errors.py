@@ -16,8 +16,10 @@ from visiontasks.doctor.regions import MAPS, Regions, mean_in_boxes
 from visiontasks.doctor.suspects import FEWEST, Check, Suspect
 
 SAME, APART = 0.5, 0.1  # IoU of boxes that show one object, and of boxes that show two
+BETWEEN = 0.2  # IoU with the box of another object from which a found box may show both
 LEAST_SCORE = 0.02  # of an object that is found
 SPREAD = 2.5 * 1.4826  # median deviations by which a right box may differ; 2.5 standard deviations
+SURER = 3  # times the score at the place of the box that the score of the object beside it must have
 FARTHEST = 0.4  # IoU with what is found below which a box may be shifted
 
 
@@ -111,7 +113,7 @@ class ObjectErrors(Check):
         return [
             Suspect(one.row, one.score * (1 - one.overlap), self._note_shifted(one))
             for one in seen
-            if one.overlap < limit and one.score > max(one.support, usual)
+            if one.overlap < limit and one.score > max(SURER * one.support, usual)
         ]
 
     def _note_shifted(self, one: Given) -> str:
@@ -176,7 +178,7 @@ def compare(row: int, target: np.ndarray, found: Objects) -> tuple[list[Given], 
     given = []
     for number, one in enumerate(own):
         others = np.delete(iou, number, 0).max(0, initial=0)
-        near = (others < SAME) & ((iou[number] > APART) | (len(own) == 1)) & (iou[number] >= others)
+        near = (others < BETWEEN) & ((iou[number] > APART) | (len(own) == 1)) & (iou[number] >= others)
         near &= labels == int(one[4])
         support = scores[iou[number] >= SAME].max(initial=0)
         best = np.where(near, scores, 0).argmax() if near.any() else -1
