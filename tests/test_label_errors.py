@@ -63,7 +63,8 @@ class Planted(VisionDataset):
         if self.key != "mask":
             return None
         mask = self.base.mask(index)
-        return np.roll(mask, self.pixels // 2, 1) if index in self.wrong else mask
+        swapped = np.where(mask == 0, mask.max(), 0).astype(np.uint8)
+        return swapped if index in self.wrong else mask
 
 
 def find(key: str, **options: Any) -> list[Finding]:
@@ -103,8 +104,8 @@ def test_a_target_without_a_check_gives_no_finding() -> None:
 
 
 def test_a_part_of_a_large_set_is_named() -> None:
-    data = VisionDataModule(partial(Planted, key="label"), image_size=96, augment="none")
-    (finding,) = find_label_errors(data, limit=110)
+    data = VisionDataModule(partial(Planted, key="mask"), image_size=96, augment="none")
+    (finding,) = find_label_errors(data, limit_of_maps=110)
     assert finding.message.endswith("; 110 of 120, chosen at random, were checked.")
 
 
@@ -132,7 +133,7 @@ def test_doubts_follow_bayes() -> None:
     given = labels.clone()
     given[:30] = (given[:30] + 1) % 3
     doubts, probabilities = doubt_labels(outputs, given)
-    assert (doubts[:30] > 0.9).all()
+    assert (doubts[:30] > 0.8).all()
     assert (doubts[30:] < 0.01).all()
     own = probabilities.gather(1, given[:, None])[:, 0]
     odds = doubts / (1 - doubts) * own / (1 - own)  # share / 2 / (1 - share), for any image
@@ -157,8 +158,8 @@ def test_flags_are_doubted_in_both_directions() -> None:
     flags = true.clone()
     flags[:20] = 1 - flags[:20]
     doubts, probabilities = doubt_flags(outputs, flags)
-    assert (doubts[:20] > 0.5).all()
-    assert (doubts[20:] < 0.1).all()
+    assert (doubts[:20] > LEAST_DOUBT).all()
+    assert (doubts[20:] < LEAST_DOUBT).all()
     assert ((probabilities > 0.5).float() == true).all()
 
 
@@ -167,9 +168,8 @@ def test_classes_of_few_images_are_not_judged() -> None:
     labels = torch.tensor([0] * 40 + [1] * 40 + [2] * 3)
     design = torch.nn.functional.one_hot(labels.clamp(max=1), 2) + 0.1 * torch.randn(83, 2)
     assert doubtful_classes(design, labels, 3) == []
-    labels[0] = 1
-    (found,) = doubtful_classes(design, labels, 3)
-    assert (found.place, found.other) == (0, 0)
+    labels[:4] = 1
+    assert [(found.place, found.other) for found in doubtful_classes(design, labels, 3)] == [(i, 0) for i in range(4)]
 
 
 def test_regions_average_the_cells_that_they_cover() -> None:

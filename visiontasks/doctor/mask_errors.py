@@ -12,7 +12,7 @@ from visiontasks.doctor.suspects import FEWEST, Check, Suspect
 
 SMALLEST = 0.002  # share of the picture that a class must cover
 SPREAD = 4 * 1.4826  # median deviations by which a right mask may differ; 4 standard deviations
-LEAST = 0.08  # share of the pixels by which a wrong mask differs more than the median
+LEAST = 0.15  # share of the pixels by which a wrong mask differs more than the median
 
 
 class MaskErrors(Check):
