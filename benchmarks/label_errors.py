@@ -167,7 +167,7 @@ ROWS: dict[str, tuple[Any, str, list[Fault], Any, int]] = {
     "raccoon, shifted boxes": (RACCOON, "bbox", [shift], 224, 10_000),
     "raccoon, shifted objects": (RACCOONS, "objects", [shift_object], 320, 10_000),
     "raccoon, missing objects": (RACCOONS, "objects", [drop_object], 320, 10_000),
-    "raccoon, needless objects": (RACCOONS, "objects", [add_object], 320, 10_000),
+    "scenes, needless objects": (SCENES, "objects", [add_object], 256, 10_000),
     "camvid, swapped classes": (STREETS, "mask", [swap_classes], [360, 480], 120),
     "camvid, shifted masks": (STREETS, "mask", [shift_mask], [360, 480], 120),
     "pets3, swapped classes": (TRIMAPS, "mask", [swap_classes], 224, 10_000),
@@ -189,7 +189,7 @@ def check(row: str, seed: int, share: float) -> None:
     images = sum(len(data.dataset(split)) for split in ("train", "val"))
     for finding in found:
         named = {(place.split, place.index) for place in finding.places}
-        if share and finding.check == f"{key}_errors":
+        if places and finding.check == f"{key}_errors":
             hit = len(named & places)
             print(f"    recall {hit / len(places):.3f}, precision {hit / len(named):.3f}", end="; ")
         print(f"    {finding.check}: {len(named)} of {images} images", flush=True)
