@@ -218,6 +218,7 @@ def _doctor(parser: Arguments) -> None:
     add("-c", "--config", type=find_config, required=True, help="a config of fit, or the config.yaml of a run")
     add("--output", type=Path, help="folder for doctor.json and, for each check, a list of the files")
     add("--ignore", nargs="+", default=[], metavar="CHECK", help="checks to leave out, such as near_duplicates")
+    add("--no_label_errors", dest="label_errors", action="store_false", help="do not look for wrong labels (slow)")
 
 
 def _configs(parser: Arguments) -> None:

@@ -18,7 +18,8 @@ FEW, WIDTH = 3, 60  # names that are shown, and their characters
 def main(options: argparse.Namespace, more: Sequence[str]) -> None:
     """Checks the data, prints what was found, and ends with status 1 if something is worse than a note."""
     folder = OutputFolder(options.output, "doctor.json", "files/*.txt") if options.output else None
-    found = diagnose(open_data(options.config, more)).without(options.ignore)
+    checks = [label_errors] if options.label_errors else []
+    found = diagnose(open_data(options.config, more), checks).without(options.ignore)
     print(f"Images: {', '.join(f'{count:,} in {split}' for split, count in found.images.items()) or 'none'}.")
     if found.findings:
         print_findings(found.findings)
@@ -29,6 +30,15 @@ def main(options: argparse.Namespace, more: Sequence[str]) -> None:
         print(f"Wrote {folder.path}: doctor.json, and the files of each check in files/CHECK.txt.")
     if not found.is_healthy:
         sys.exit(FAULTY)
+
+
+def label_errors(data: VisionDataModule) -> list[Finding]:
+    """Looks for wrong labels; see `find_label_errors`."""
+    from visiontasks.doctor.label_errors import (
+        find_label_errors,
+    )  # a fit, which needs the short check alone, waits less
+
+    return find_label_errors(data)
 
 
 def print_check(data: VisionDataModule) -> None:
