@@ -20,6 +20,8 @@ BASES = {
     "mask": "segmentation/folder",
     "objects": "detection/voc",
 }
+LIGHT = ("value", "objects")  # kinds that a strong augmentation harms
+SCENES = "segmentation/camvid_unet"  # the recipe of masks with more than two classes
 SAMPLES = {"label": 5500, "labels": 5500, "value": 11000, "mask": 7400}  # images of a training, each time it is seen
 EPOCHS = (3, 60)
 RARE = 4  # times that the most frequent class occurs as often as the rarest, from which on classes get weights
@@ -28,7 +30,6 @@ LEAST_BATCH = {"mask": 4}  # of batches whose statistics normalize
 SMALL_OBJECT = 16  # pixels of the side that three quarters of the objects should have at least
 SIGN = re.compile(r"\d|[a-z]|.*\b(left|right|arrow)s?\b.*", re.IGNORECASE)  # has another meaning in a mirror
 PICTURE = re.compile(r".*\b(hand|finger|sign|letter|digit|text|plate|clock)s?\b.*", re.IGNORECASE)  # may have one
-HEAD = re.compile(r"^    head: .*\n", re.MULTILINE)
 UNMIRRORED = """\
   augment:  # without mirroring, because {why}
     - {{class_path: ObjectCrop, init_args: {{scale: [0.5, 1.0]}}}}
@@ -57,12 +58,12 @@ class Facts:
 
 def write_recipe(layout: Layout, facts: Facts, name: str) -> str:
     """Returns the text of a config, whose comments say what was found and chosen."""
-    base = (installed() / f"{BASES[layout.kind]}.yaml").read_text("utf-8")
+    chosen = SCENES if layout.kind == "mask" and len(facts.names) > 2 else BASES[layout.kind]
+    base = (installed() / f"{chosen}.yaml").read_text("utf-8")
     trainer, _, rest = base[base.index("trainer:") :].partition("model:")
-    model, _, data = rest.partition("data:\n")
+    model = rest.partition("\ndata:")[0]
     size, why = image_size(layout.kind, facts)
     part = part_size(size) if layout.kind == "mask" else None
-    kept = re.search(r"^  augment: (\w+)$", data, re.MULTILINE)
     batch = batch_size(layout.kind, facts.count)
     dataset = {"class_path": layout.dataset, "init_args": layout.options}
     head = _head(layout, facts)
@@ -70,7 +71,7 @@ def write_recipe(layout: Layout, facts: Facts, name: str) -> str:
         f"# visiontasks fit -c {name}",
         *(f"# {line}" for text in (layout.found, *layout.notes) for line in textwrap.wrap(_sentence(text), WIDTH)),
         _with_epochs(trainer, layout.kind, facts.count).rstrip(),
-        f"model:{(HEAD.sub('', model) if head else model).rstrip()}",
+        f"model:{model.rstrip()}",
         *([_section("head", head, 4)] if head else []),
         "data:",
         _section("dataset", dataset, 2),
@@ -79,8 +80,8 @@ def write_recipe(layout: Layout, facts: Facts, name: str) -> str:
         f"  batch_size: {batch}",
     ]
     mirrored = _mirrored(layout.kind, facts.names)
-    augment = f"  augment: {kept[1] if kept else 'light'}\n" if not mirrored else UNMIRRORED.format(why=mirrored)
-    return "\n".join(lines) + "\n" + augment
+    preset = f"  augment: {'light' if layout.kind in LIGHT else 'medium'}\n"
+    return "\n".join(lines) + "\n" + (UNMIRRORED.format(why=mirrored) if mirrored else preset)
 
 
 def image_size(kind: str, facts: Facts) -> tuple[int | list[int], str]:
@@ -128,10 +129,6 @@ def _head(layout: Layout, facts: Facts) -> Any:
     """Returns the head, if the default does not suit the classes."""
     if layout.kind == "objects":
         return "InstanceHead" if layout.masks else None
-    if layout.kind == "mask" and len(facts.names) > 2:
-        losses = [_weighted("sqrt_median_frequency"), {"class_path": "Dice"}]
-        loss: Any = {"class_path": "WeightedSum", "init_args": {"weights": [1.0, 1.0], "losses": losses}}
-        return {"class_path": "SMPHead", "init_args": {"width": 0.5, "loss": loss}}
     if layout.kind == "label" and len(facts.counts) and facts.counts.max() >= RARE * max(1, facts.counts.min()):
         return {"class_path": "LabelHead", "init_args": {"loss": _weighted("sqrt_median_frequency")}}
     return None
