@@ -32,14 +32,14 @@ def _export(options: argparse.Namespace, images: ValidationImages, path: Path, i
 
 
 def _export_page(options: argparse.Namespace, more: Sequence[str], trust: Trusted) -> None:
+    given = Path(options.checkpoint)
+    page, ready = options.output or given.with_suffix(".html"), given.suffix == ".onnx"
     if options.format != "onnx":
         raise InputError(f"--html: a browser runs ONNX files only. Leave out `--format {options.format}`.")
-    runtime, given = read_runtime(options.ort_web), Path(options.checkpoint)
-    page = options.output or given.with_suffix(".html")
-    check_page(page)
-    ready = given.suffix == ".onnx"
     if ready and (more or options.resize or options.int8 or options.samples or options.config):
         raise InputError(f"{given}: is exported already. Give `--html` and `--output` only, or the checkpoint.")
+    check_page(page)
+    runtime = read_runtime(options.ort_web)
     model = given if ready else _export_small(options, more, trust, page)
     size = write_page(model, page, runtime)
     print(f"{page}: {size / 2**20:.1f} MB, runs {model.name} in a browser without a network")

@@ -24,7 +24,7 @@ const showResult = (() => {
   const color = index => [0, 1, 2].map(channel =>
     [0, 1, 2].reduce((sum, bit) => sum + ((index >> (3 * bit + channel)) & 1) * (128 >> bit), 0))
   const css = rgb => `rgb(${rgb.join(",")})`
-  const percent = share => `${(100 * share).toFixed(1)} %`
+  const percent = share => `${(100 * share).toFixed(1)}\u00a0%`
   const shortNumber = value => String(Number(value.toPrecision(4)))
 
   function add(parent, tag, className, text) {

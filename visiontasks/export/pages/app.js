@@ -6,7 +6,7 @@ const THUMB = 240
 let network, camera, busy = Promise.resolve()
 
 const answerOf = found => {
-  if (found.label !== undefined) return `${found.label} ${(100 * found.score).toFixed(0)} %`
+  if (found.label !== undefined) return `${found.label} ${(100 * found.score).toFixed(0)}\u00a0%`
   if (found.objects) return `${found.objects.length} object${found.objects.length === 1 ? "" : "s"}`
   if (found.labels) {
     const taken = Object.keys(found.labels).filter(name => found.labels[name] >= found.thresholds[name])
@@ -27,13 +27,20 @@ function thumbnail(canvas) {
   return small
 }
 
+/* A file name on one line, which is cut if it is long and can be read in full by pointing at it. */
+function fileName(name) {
+  const line = document.createElement("span")
+  line.textContent = line.title = name
+  return line
+}
+
 /* One image of the strip: its picture is a button that shows its prediction again. */
 function addItem(name) {
   const figure = document.createElement("figure"), button = document.createElement("button")
   const caption = document.createElement("figcaption")
   button.type = "button"
   button.disabled = true
-  caption.textContent = name
+  caption.append(fileName(name))
   figure.append(button, caption)
   part("strip").append(figure)
   return {figure, button, caption}
@@ -58,7 +65,7 @@ async function predictFile(file, item, first) {
     item.button.disabled = false
     const answer = document.createElement("b")
     answer.textContent = answerOf(found)
-    item.caption.replaceChildren(answer, answer.textContent ? " " : "", file.name)
+    item.caption.replaceChildren(answer, fileName(file.name))
     item.button.onclick = async () => show(file, found, pixelsOf(await readImage(file)).canvas, item)
     if (first) await show(file, found, image.canvas, item)
     return time
@@ -87,7 +94,10 @@ async function predictFiles(files) {
 }
 
 /* Files wait for those that were chosen before them. */
-const enqueue = files => { busy = busy.then(() => predictFiles([...files])) }
+function enqueue(list) {
+  const files = [...list] // the input forgets its list
+  busy = busy.then(() => predictFiles(files))
+}
 
 async function startCamera() {
   try {
