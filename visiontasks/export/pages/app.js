@@ -113,7 +113,7 @@ async function startCamera() {
     const start = performance.now(), image = pixelsOf(video, video.videoWidth, video.videoHeight)
     const found = await predictImage(network, image)
     if (camera) await show({name: "Camera"}, found, image.canvas)
-    say(`${(1000 / (performance.now() - start)).toFixed(1)} images per second`)
+    if (camera) say(`${(1000 / (performance.now() - start)).toFixed(1)} images per second`)
     await new Promise(requestAnimationFrame)
   }
 }
@@ -122,6 +122,7 @@ function stopCamera() {
   if (!camera) return
   camera.getTracks().forEach(track => track.stop())
   camera = undefined
+  say("The camera is off.")
   part("camera").textContent = "Use the camera"
   part("camera").setAttribute("aria-pressed", "false")
 }
@@ -131,7 +132,7 @@ function listen() {
   part("pick").onclick = () => input.click()
   input.onchange = () => { enqueue(input.files); input.value = "" }
   part("camera").hidden = !(navigator.mediaDevices && navigator.mediaDevices.getUserMedia)
-  part("camera").onclick = () => camera ? stopCamera() : startCamera()
+  part("camera").onclick = () => camera ? stopCamera() : startCamera().catch(error => { stopCamera(); say(error.message) })
   document.ondragover = event => { event.preventDefault(); drop.classList.add("over") }
   document.ondragleave = event => { if (!event.relatedTarget) drop.classList.remove("over") }
   document.ondrop = event => {

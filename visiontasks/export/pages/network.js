@@ -17,10 +17,15 @@ async function openNetwork() {
   ort.env.wasm.wasmBinary = await unpack("wasm")
   ort.env.wasm.numThreads = 1 // a page from a disk is not isolated, so that it has no shared memory
   const session = await ort.InferenceSession.create(await unpack("model"), {executionProviders: ["wasm"]})
-  return async picture => {
+  const run = async picture => {
     const image = new ort.Tensor("uint8", picture.data, [1, 3, picture.height, picture.width])
     const found = await session.run({image})
     return spec.keys.map(key => ({dims: found[key].dims.slice(1), data: found[key].data}))
+  }
+  let last = Promise.resolve()
+  return picture => { // one at a time: a file may be dropped while the camera runs
+    last = last.then(() => run(picture), () => run(picture))
+    return last
   }
 }
 
