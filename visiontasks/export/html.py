@@ -66,7 +66,7 @@ def about(network: Network) -> str:
     """Returns a sentence on what a model predicts."""
     names = list(dict.fromkeys(name for key in network.keys for name in names_of(network.spec, key)))
     more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
-    return f"Predicts {' and '.join(network.keys)}" + (f": {', '.join(names[:FEW])}{more}." if names else ".")
+    return f"Predicts {', '.join(network.keys)}" + (f": {', '.join(names[:FEW])}{more}." if names else ".")
 
 
 def packed(data: bytes) -> str:

@@ -219,7 +219,7 @@ const showResult = (() => {
     const parts = await layers(prediction, names)
     element.replaceChildren()
     const picture = add(element, "div", "picture"), side = add(element, "div", "side")
-    const canvas = add(picture, "canvas")
+    const frame = add(picture, "div", "frame"), canvas = add(frame, "canvas")
     const [width, height] = [image.naturalWidth || image.width, image.naturalHeight || image.height]
     const redraw = () => {
       const room = Math.min(picture.clientWidth || width, (0.72 * innerHeight * width) / height)
@@ -241,7 +241,7 @@ const showResult = (() => {
     canvas.setAttribute("role", "img")
     canvas.setAttribute("aria-label", `The picture with: ${side.innerText.slice(0, 400)}`)
     if (parts.length || prediction.bbox || (prediction.objects || []).length) {
-      const toggle = button(picture, "overlay", "Overlay")
+      const toggle = button(frame, "overlay", "Overlay")
       toggle.setAttribute("aria-pressed", "true")
       toggle.onclick = () => {
         state.overlay = !state.overlay

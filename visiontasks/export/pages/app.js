@@ -108,6 +108,7 @@ async function startCamera() {
   const video = Object.assign(document.createElement("video"), {srcObject: camera, muted: true, playsInline: true})
   part("camera").textContent = "Stop the camera"
   part("camera").setAttribute("aria-pressed", "true")
+  part("drop").classList.add("small")
   await video.play()
   while (camera) {
     const start = performance.now(), image = pixelsOf(video, video.videoWidth, video.videoHeight)
