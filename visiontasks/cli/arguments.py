@@ -137,6 +137,17 @@ def _export(parser: Arguments) -> None:
     add("--output", type=Path, help="path of the file (default: path of the checkpoint with another suffix)")
     add("--resize", action="store_true", help="the file accepts images of any size and resizes them itself")
     add("--int8", action="store_true", help="8-bit weights and activations, smaller and possibly faster")
+    add(
+        "--html",
+        action="store_true",
+        help="write one HTML file that runs the model in a browser, with 8 bits if possible",
+    )
+    add(
+        "--ort_web",
+        type=Path,
+        metavar="FILE",
+        help="npm archive of onnxruntime-web for --html (default: npm fetches it)",
+    )
     add("--max_drop", type=between(0), help="allowed loss of accuracy or IoU, in hundredths (default: 0.2; int8: 2)")
     add("-c", "--config", type=find_config, help=CONFIG_BESIDE)
     add("--samples", nargs="+", help="images, folders ... for the comparison, instead of the validation set")

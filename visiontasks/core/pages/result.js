@@ -22,10 +22,12 @@ const showResult = (() => {
   const IGNORED = 255, OPACITY = 140, ONE_BOX = [213, 94, 0]
 
   /* The color of a class as in Pascal VOC: its bits are those of the index. */
-  const color = index => [0, 1, 2].map(channel =>
-    [0, 1, 2].reduce((sum, bit) => sum + ((index >> (3 * bit + channel)) & 1) * (128 >> bit), 0))
+  const bits = (index, channel) => [0, 1, 2].map(bit => ((index >> (3 * bit + channel)) & 1) * (128 >> bit))
+  const color = index => [0, 1, 2].map(channel => bits(index, channel).reduce((sum, bit) => sum + bit))
+  const placeIn = (list, name) => Math.max(0, (list || []).indexOf(name))
+  const objectColor = (object, names) => color(1 + placeIn(names.class_names, object.label))
   const css = rgb => `rgb(${rgb.join(",")})`
-  const percent = share => `${(100 * share).toFixed(1)} %`
+  const percent = share => `${(100 * share).toFixed(1)}\u00a0%`
   const shortNumber = value => String(Number(value.toPrecision(4)))
 
   function add(parent, tag, className, text) {
@@ -88,10 +90,9 @@ const showResult = (() => {
     }
     if (labels) {
       const limit = name => thresholds && thresholds[name] !== undefined ? thresholds[name] : 0.5
-      const bars = sorted(labels)
-      const taken = bars.filter(([name, share]) => share >= limit(name)).map(([name]) => name)
-      const items = bars.map(([name, share]) =>
-        ({name, share, number: percent(share), chosen: taken.includes(name), limit: limit(name)}))
+      const items = sorted(labels).map(([name, share]) =>
+        ({name, share, number: percent(share), chosen: share >= limit(name), limit: limit(name)}))
+      const taken = items.filter(item => item.chosen).map(item => item.name)
       lines(part(side, "Classes", taken.join(", ") || "none"), items)
     }
     if (value) {
@@ -106,20 +107,17 @@ const showResult = (() => {
     }
     if (objects) {
       const made = part(side, "Objects", objects.length ? String(objects.length) : "none")
-      const rows = lines(made, objects.map(one => ({
+      highlight(lines(made, objects.map(one => ({
         name: one.label, number: one.score === undefined ? "" : percent(one.score), share: one.score,
         swatch: objectColor(one, names), press: true,
-      })))
-      rows.forEach((row, place) => highlight.bind(row, place))
+      }))))
     }
     if (shares) {
       const items = sorted(shares).filter(([, share]) => share > 0).map(([name, share]) =>
-        ({name, share, number: percent(share), swatch: color(Math.max(0, (names.mask_names || []).indexOf(name)))}))
+        ({name, share, number: percent(share), swatch: color(placeIn(names.mask_names, name))}))
       lines(part(side, "Share of the pixels"), items)
     }
   }
-
-  const objectColor = (object, names) => color(1 + Math.max(0, (names.class_names || []).indexOf(object.label)))
 
   async function classes(mask) {
     if (typeof mask.data !== "string") return mask.data
@@ -180,8 +178,7 @@ const showResult = (() => {
     pen.strokeRect(left, top, right - left, bottom - top)
   }
 
-  const touch = (one, other) =>
-    one[0] < other[2] && other[0] < one[2] && one[1] < other[3] && other[1] < one[3]
+  const touch = (one, other) => [0, 1].every(end => one[end] < other[end + 2] && other[end] < one[end + 2])
 
   /* Writes a caption where it hides no other one: above the box, below or in it, else above. */
   function caption(pen, object, rgb, scale, dot, taken) {
@@ -224,8 +221,8 @@ const showResult = (() => {
     const parts = await layers(prediction, names)
     element.replaceChildren()
     const picture = add(element, "div", "picture"), side = add(element, "div", "side")
-    const canvas = add(picture, "canvas")
-    const width = image.naturalWidth || image.width, height = image.naturalHeight || image.height
+    const frame = add(picture, "div", "frame"), canvas = add(frame, "canvas")
+    const [width, height] = [image.naturalWidth || image.width, image.naturalHeight || image.height]
     const redraw = () => {
       const room = Math.min(picture.clientWidth || width, (0.72 * innerHeight * width) / height)
       const wide = Math.max(1, Math.round(room)), dot = devicePixelRatio || 1
@@ -234,20 +231,19 @@ const showResult = (() => {
       canvas.height = Math.max(1, Math.round((canvas.width * height) / width))
       draw(canvas, image, prediction, names, parts, state)
     }
-    const highlight = {bind(row, place) {
+    const highlight = rows => rows.forEach((row, place) => {
       row.setAttribute("aria-pressed", "false")
       row.onclick = () => {
         state.marked = state.marked === place ? -1 : place
-        side.querySelectorAll("button.line").forEach((one, number) =>
-          one.setAttribute("aria-pressed", String(number === state.marked)))
+        rows.forEach((one, number) => one.setAttribute("aria-pressed", String(number === state.marked)))
         redraw()
       }
-    }}
+    })
     list(side, prediction, names, highlight)
     canvas.setAttribute("role", "img")
     canvas.setAttribute("aria-label", `The picture with: ${side.innerText.slice(0, 400)}`)
     if (parts.length || prediction.bbox || (prediction.objects || []).length) {
-      const toggle = button(picture, "overlay", "Overlay")
+      const toggle = button(frame, "overlay", "Overlay")
       toggle.setAttribute("aria-pressed", "true")
       toggle.onclick = () => {
         state.overlay = !state.overlay
