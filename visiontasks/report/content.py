@@ -1,0 +1,162 @@
+"""What the page of a report says, as plain values for its template."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from visiontasks.data import VisionDataModule
+from visiontasks.evaluate import Counts, count_baseline, describe_intervals
+from visiontasks.evaluate.rows import figure_rows
+from visiontasks.report.confusion import Confusion, find_confusion
+from visiontasks.report.curves import curve_charts
+from visiontasks.report.facts import Facts, changed_settings
+from visiontasks.report.gather import Images
+from visiontasks.report.kind_charts import charts_of
+from visiontasks.report.pictures import (
+    Gallery,
+    cell_galleries,
+    changed_galleries,
+    chosen_images,
+    class_occurrence,
+    gallery_data,
+    main_galleries,
+    picture_data,
+    slice_galleries,
+    truth_samples,
+)
+from visiontasks.report.quality import occurrence, quality_of
+from visiontasks.report.slices import Part, Slice, bins, find_slices, of_classes
+from visiontasks.report.tables import class_table, data_table, difference_table, figure_table, slice_table
+from visiontasks.targets import find_target
+
+MOST_COLUMNS = 30  # of a confusion matrix; of larger ones the most frequent mistakes are listed
+MOST_MISTAKES = 40
+UNITS = {"brightness": " of 255", "pixels": " pixels"}
+
+
+class Split(NamedTuple):
+    """A split, the spec of the models that are about it, and how many draws intervals come from."""
+
+    data: VisionDataModule
+    name: str
+    spec: dict[str, Any]
+    draws: int
+
+
+def page_content(facts: Sequence[Facts], found: Sequence[Images], split: Split) -> dict[str, Any]:
+    """Returns the variables of the template of one run, or of several that are compared with the first."""
+    first, dataset = found[0], split.data.dataset(split.name)
+    keys, (classes, occurs) = [*first.counts], class_occurrence(first, dataset)
+    several = len(found) > 1
+    slices = {} if several else {key: _slices(key, first, split) for key in keys}
+    confusions = {} if several else {key: find_confusion(key, first.counts[key], dataset.names(key)) for key in keys}
+    names = [one.name for one in facts]
+    main = [*(one for other in found[1:2] for one in changed_galleries(first, other, names)), *main_galleries(first)]
+    cells = [one for key, table in confusions.items() if table for one in cell_galleries(key, table, first.scores)]
+    parts = [one for key in slices for one in _slice_galleries(key, slices[key], first)]
+    chosen = chosen_images(main, cells, [one for one in parts if one.images], occurs)
+    every = Gallery("All pictures of this page", chosen)
+    layers = ["truth", *(names if several else ["prediction"])]
+    layers += ["errors"] if not several and any(find_target(key).dense for key in keys) else []
+    content = {
+        "keys": keys,
+        "split": split.name,
+        "number": len(dataset),
+        "facts": facts,
+        "data": _data(split, keys, first.counts),
+        "curves": curve_charts([(one.name, one.metrics) for one in facts], find_target(keys[0]).monitor),
+        "note": describe_intervals(first.counts, split.draws),
+        "gallery": {
+            "images": picture_data(found, dataset, chosen, classes, occurs),
+            "samples": truth_samples(split.data.dataset("train"), split.spec, keys),
+            "lists": gallery_data([*main, every, *cells, *parts], chosen, first.names),
+            "layers": layers,
+            "classes": list(dict.fromkeys(classes)) if len(classes) > 1 else [],
+        },
+    }
+    return content | (_compared(facts, found, split) if several else _alone(first, split, slices, confusions))
+
+
+def _alone(
+    images: Images, split: Split, slices: dict[str, list[Slice]], confusions: dict[str, Confusion | None]
+) -> dict[str, Any]:
+    dataset, keys = split.data.dataset(split.name), [*images.counts]
+    baseline = count_baseline(keys, split.data, split.name)
+    rows = figure_rows([images.counts], baseline, ["model"], split.draws, dataset)
+    figures = figure_table(rows)
+    sections = []
+    for key in keys:
+        names = dataset.names(key)
+        number = occurrence(key, images.counts[key])[:, : len(names)].sum(0)
+        table = class_table(key, rows, number, split.data.class_shares(key))
+        charts = charts_of(key, images, names)
+        found = confusions[key]
+        matrix = _matrix(key, found) if found else None
+        sections.append({"key": key, "classes": table, "charts": charts, "confusion": matrix})
+    return {"headline": figures[0], "figures": figures, "sections": sections, "slices": _slice_sections(slices, images)}
+
+
+def _compared(facts: Sequence[Facts], found: Sequence[Images], split: Split) -> dict[str, Any]:
+    names = [one.name for one in facts]
+    table = difference_table([one.counts for one in found], names, split.draws)
+    prints = {one.fingerprint for one in facts if one.fingerprint}
+    return {"names": names, "table": table, "changes": changed_settings([*facts]), "same_data": len(prints) < 2}
+
+
+def _data(split: Split, keys: Sequence[str], counts: Counts) -> dict[str, Any]:
+    data = split.data
+    sizes = {name: len(data.dataset(name)) for name in dict.fromkeys(("train", "val", split.name))}
+    size = data.spec["image_size"]
+    pixels = f"{size} x {size}" if isinstance(size, int) else f"{size[0]} x {size[1]}"
+    name = type(data.dataset("train")).__name__
+    how = {"name": name, "splits": sizes, "pixels": pixels, "resize": data.resize, "fingerprint": data.fingerprint}
+    return how | {"classes": data_table(data, keys, counts, split.name)}
+
+
+def _slices(key: str, images: Images, split: Split) -> list[Slice]:
+    dataset, quality = split.data.dataset(split.name), quality_of(key, images.counts[key])
+    return find_slices(quality, _parts(key, images, dataset.names(key), dataset.groups))
+
+
+def _parts(key: str, images: Images, names: Sequence[str], groups: Sequence[str]) -> Iterable[Part]:
+    for title, values in images.measures.items():
+        share = title == "object size"
+        yield from bins(title, values * 100 if share else values, " % of the image" if share else UNITS.get(title, ""))
+    if names:
+        yield from of_classes("class", names, occurrence(key, images.counts[key])[:, : len(names)])
+    if groups:
+        known = np.unique(groups)
+        yield from of_classes("group", known.tolist(), np.asarray(groups)[:, None] == known)
+
+
+def _slice_galleries(key: str, slices: Sequence[Slice], images: Images) -> list[Gallery]:
+    return slice_galleries(key, slices, quality_of(key, images.counts[key]).of_images())
+
+
+def _slice_sections(slices: dict[str, list[Slice]], images: Images) -> list[dict[str, Any]]:
+    found = []
+    for key, own in slices.items():
+        if own:
+            name = quality_of(key, images.counts[key]).title.replace("_", " ")
+            found.append({"key": key, "name": name, "rows": slice_table(own)})
+    return found
+
+
+def _matrix(key: str, confusion: Confusion) -> dict[str, Any]:
+    """Returns a small matrix as rows of cells, and of a large one the most frequent mistakes."""
+    matrix, names = confusion.matrix, confusion.names
+    totals = np.maximum(matrix.sum(1), 1)
+
+    def cell(row: int, column: int) -> dict[str, Any]:
+        number, share = int(matrix[row, column]), float(matrix[row, column] / totals[row])
+        right = row == column
+        return {"key": f"{key}:{row}:{column}", "number": number, "share": share, "right": right, "row": names[row],
+                "column": names[column]}  # fmt: skip
+
+    size = range(len(names))
+    if len(names) <= MOST_COLUMNS:
+        return {"names": names, "rows": [[cell(row, column) for column in size] for row in size], "unit": key}
+    wrong = [(row, column) for row, column in confusion.cells if row != column]
+    order = sorted(wrong, key=lambda place: -int(matrix[place]))[:MOST_MISTAKES]
+    return {"names": names, "rows": [], "mistakes": [cell(*place) for place in order], "unit": key}
