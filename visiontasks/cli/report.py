@@ -14,12 +14,15 @@ from visiontasks.data import VisionDataModule
 from visiontasks.report import How, write_report
 
 PAGE, COMPARISON = "report.html", "comparison.html"
+MOST = 6  # models, each with a color
 
 
 def main(options: argparse.Namespace, more: Sequence[str]) -> None:
     """Writes the page of one model, or of several that are compared with the first."""
     models = [Path(model) for model in options.model]
     output = options.output or models[0].parent / (PAGE if len(models) == 1 else COMPARISON)
+    if len(models) > MOST:
+        raise InputError(f"report: {len(models)} models; expected at most {MOST}.")
     if output.suffix != ".html":
         raise InputError(f"--output {output}: expected the path of a page, such as {PAGE}.")
     trust = import_modules(options.imports)

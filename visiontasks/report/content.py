@@ -1,10 +1,12 @@
 """What the page of a report says, as plain values for its template."""
 
 from collections.abc import Iterable, Sequence
+from string import ascii_uppercase
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from visiontasks.core.draw import palette
 from visiontasks.data import VisionDataModule
 from visiontasks.evaluate import Counts, count_baseline, describe_intervals
 from visiontasks.evaluate.rows import figure_rows
@@ -51,13 +53,13 @@ def page_content(facts: Sequence[Facts], found: Sequence[Images], split: Split) 
     several = len(found) > 1
     slices = {} if several else {key: _slices(key, first, split) for key in keys}
     confusions = {} if several else {key: find_confusion(key, first.counts[key], dataset.names(key)) for key in keys}
-    names = [one.name for one in facts]
+    names = [*ascii_uppercase[: len(found)]] if several else ["prediction"]
     main = [*(one for other in found[1:2] for one in changed_galleries(first, other, names)), *main_galleries(first)]
     cells = [one for key, table in confusions.items() if table for one in cell_galleries(key, table, first.scores)]
     parts = [one for key in slices for one in _slice_galleries(key, slices[key], first)]
     chosen = chosen_images(main, cells, [one for one in parts if one.images], occurs)
     every = Gallery("All pictures of this page", chosen)
-    layers = ["truth", *(names if several else ["prediction"])]
+    layers = ["truth", *names]
     layers += ["errors"] if not several and any(find_target(key).dense for key in keys) else []
     content = {
         "keys": keys,
@@ -65,13 +67,16 @@ def page_content(facts: Sequence[Facts], found: Sequence[Images], split: Split) 
         "number": len(dataset),
         "facts": facts,
         "data": _data(split, keys, first.counts),
-        "curves": curve_charts([(one.name, one.metrics) for one in facts], find_target(keys[0]).monitor),
+        "curves": curve_charts(
+            [(name, one.metrics) for name, one in zip(names, facts, strict=True)], find_target(keys[0]).monitor
+        ),
         "note": describe_intervals(first.counts, split.draws),
         "gallery": {
             "images": picture_data(found, dataset, chosen, classes, occurs),
             "samples": truth_samples(split.data.dataset("train"), split.spec, keys),
             "lists": gallery_data([*main, every, *cells, *parts], chosen, first.names),
             "layers": layers,
+            "legend": [one for key in keys if find_target(key).dense for one in _legend(dataset.names(key))],
             "classes": list(dict.fromkeys(classes)) if len(classes) > 1 else [],
         },
     }
@@ -98,7 +103,7 @@ def _alone(
 
 
 def _compared(facts: Sequence[Facts], found: Sequence[Images], split: Split) -> dict[str, Any]:
-    names = [one.name for one in facts]
+    names = [*ascii_uppercase[: len(found)]]
     table = difference_table([one.counts for one in found], names, split.draws)
     prints = {one.fingerprint for one in facts if one.fingerprint}
     return {"names": names, "table": table, "changes": changed_settings([*facts]), "same_data": len(prints) < 2}
@@ -114,6 +119,12 @@ def _data(split: Split, keys: Sequence[str], counts: Counts) -> dict[str, Any]:
     return how | {"classes": data_table(data, keys, counts, split.name)}
 
 
+def _legend(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Returns the name and the color of each class of a mask, without the first one, which is not drawn."""
+    pairs = zip(names[1:], palette()[1:].tolist(), strict=False)
+    return [(name, "#{:02x}{:02x}{:02x}".format(*color)) for name, color in pairs]
+
+
 def _slices(key: str, images: Images, split: Split) -> list[Slice]:
     dataset, quality = split.data.dataset(split.name), quality_of(key, images.counts[key])
     return find_slices(quality, _parts(key, images, dataset.names(key), dataset.groups))
@@ -123,7 +134,10 @@ def _parts(key: str, images: Images, names: Sequence[str], groups: Sequence[str]
     for title, values in images.measures.items():
         share = title == "object size"
         yield from bins(title, values * 100 if share else values, " % of the image" if share else UNITS.get(title, ""))
-    if names:
+    if key == "value":
+        for name, column in zip(names, images.counts[key].transpose(2, 0, 1), strict=True):
+            yield from bins(f"true {name}", np.where(column[:, 0] > 0, column[:, 1], np.nan))
+    elif names:
         yield from of_classes("class", names, occurrence(key, images.counts[key])[:, : len(names)])
     if groups:
         known = np.unique(groups)

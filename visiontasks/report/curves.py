@@ -34,7 +34,7 @@ def _of_stages(runs: Sequence[tuple[str, Rows]], name: str) -> list[Series]:
     for number, (run, rows) in enumerate(runs):
         for place, stage in enumerate(("train", "val")):
             alone, color = len(runs) == 1, COLORS[number % len(COLORS)]
-            title = stage if alone else f"{run}, {stage}"
+            title = stage if alone else f"{run} {stage}"
             kind = "dashed" if stage == "train" and not alone else "line"
             found.append(Series(title, _points(rows, f"{stage}/{name}"), COLORS[place] if alone else color, kind))
     return found
@@ -51,7 +51,7 @@ def _rates(runs: Sequence[tuple[str, Rows]]) -> list[Series]:
     found = []
     for run, rows in runs:
         for name in dict.fromkeys(name for row in rows for name in row if name.startswith(RATE)):
-            title = name.removeprefix(RATE) if len(runs) == 1 else f"{run}, {name.removeprefix(RATE)}"
+            title = name.removeprefix(RATE) if len(runs) == 1 else f"{run} {name.removeprefix(RATE)}"
             found.append(Series(title, _points(rows, name, "step", 0), COLORS[len(found) % len(COLORS)]))
     return found
 

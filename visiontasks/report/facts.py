@@ -15,6 +15,7 @@ from visiontasks.core.progress import duration
 from visiontasks.tasks.checkpoint import VERSION_KEY, read_checkpoint
 
 SHOWN = 200  # changed settings
+WITHOUT_EFFECT = ("report", "trainer.default_root_dir")  # on what is trained
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def read_facts(model: Path, name: str) -> Facts:
 
 def changed_settings(runs: list[Facts]) -> list[tuple[str, list[str]]]:
     """Returns the settings in which runs differ, with the value of each run."""
-    names = dict.fromkeys(name for run in runs for name in run.settings)
+    names = dict.fromkeys(name for run in runs for name in run.settings if name not in WITHOUT_EFFECT)
     rows = [(name, [str(run.settings.get(name, "(not given)")) for run in runs]) for name in names]
     return [row for row in rows if len(set(row[1])) > 1][:SHOWN]
 

@@ -1,19 +1,17 @@
 """What target kinds draw on an image, recorded so that a page can switch it on and off."""
 
 import base64
-import io
 from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from visiontasks.core.draw import Canvas, palette
-from visiontasks.core.sample import IGNORE_MASK, Sample
-from visiontasks.targets import find_target
+from visiontasks.core.sample import COMMON_KEYS, IGNORE_MASK, Sample
+from visiontasks.targets import find_target, names_of, target_kinds
 from visiontasks.targets.sample import draw_on
 
-LONGEST = 320  # pixels of the longer side of a mask
+LONGEST, NAMED = 320, 4  # pixels of the longer side of a mask, classes of a mask in words
 
 
 class Layer(Canvas):
@@ -36,6 +34,7 @@ class Layer(Canvas):
     def of(cls, sample: Sample, spec: dict[str, Any]) -> "Layer":
         """Records a truth or a prediction, whose values are in pixels of the image."""
         draw_on(layer := cls(), sample, spec)
+        layer.texts += [text for key, value in sample.items() if (text := _shares(key, value, spec))]
         return layer
 
     def paint(self, mask: np.ndarray) -> None:
@@ -69,7 +68,7 @@ class Layer(Canvas):
 def difference(truth: Sample, prediction: Sample) -> Layer | None:
     """Records the pixels whose class is wrong, or returns None if no class of pixels is both known and predicted."""
     layer = Layer()
-    for key in prediction.keys() & truth.keys() - {"size", "index"}:
+    for key in prediction.keys() & truth.keys() & target_kinds().keys():
         if find_target(key).dense:
             wrong = (truth[key] != prediction[key]) & (truth[key] != IGNORE_MASK)
             layer.mask = mask_picture(wrong.astype(np.uint8), np.array([[0, 0, 0], [255, 0, 120]], np.uint8))
@@ -86,16 +85,27 @@ def mask_picture(mask: np.ndarray, colors: np.ndarray | None = None) -> str:
     height, width = mask.shape
     scale = min(1.0, LONGEST / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    picture = Image.fromarray(cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT), "P")
-    picture.putpalette((palette() if colors is None else colors).tobytes())
-    picture.save(file := io.BytesIO(), "PNG", transparency=bytes([0, *[255] * 254, 0]))
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    small = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT)
+    shown = (small > 0) & (small != IGNORE_MASK)
+    blue_first = (palette() if colors is None else colors)[np.where(shown, small, 0)][..., ::-1]
+    _, data = cv2.imencode(".png", np.dstack([blue_first, shown * np.uint8(255)]))
+    return f"data:image/png;base64,{base64.b64encode(data).decode()}"
 
 
 def outline(mask: np.ndarray) -> str:
     """Returns the borders of an object, bool (H, W), as a path of SVG."""
     found, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_TC89_L1)
     return "".join(f"M{' '.join(f'{x},{y}' for x, y in part.reshape(-1, 2).tolist())}Z" for part in found)
+
+
+def _shares(key: str, value: Any, spec: dict[str, Any]) -> str:
+    """Returns the classes that cover most pixels of a mask, without the first one; empty for what is no mask."""
+    if key in COMMON_KEYS or key not in target_kinds() or not find_target(key).dense:
+        return ""
+    names = names_of(spec, key)
+    shares = np.bincount(value.ravel(), minlength=len(names))[: len(names)] / value.size
+    order = [place for place in np.argsort(-shares, kind="stable").tolist() if place and shares[place] > 0]
+    return ", ".join(f"{names[place]} {100 * shares[place]:.1f} %" for place in order[:NAMED])
 
 
 def _rounded(box: np.ndarray) -> list[float]:

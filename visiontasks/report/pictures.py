@@ -73,7 +73,8 @@ def chosen_images(
     found = choose([found + choose([one.images[:PER_CELL] for one in cells])], CELLS)
     others = [np.flatnonzero(column)[:PER_CELL].tolist() for column in occurs.T]
     others += [one.images[:PER_CELL] for one in slices]
-    return choose([found + choose([*others, *lists], MOST + len(found))], MOST)
+    rest = np.unique(np.linspace(0, len(occurs) - 1, min(len(occurs), MOST)).round().astype(int)).tolist()
+    return choose([found + choose([*others, *lists], MOST + len(found)) + rest], MOST)
 
 
 def picture_data(
@@ -89,12 +90,23 @@ def picture_data(
         occurs: Which of them each image has, bool (N, classes).
     """
     found = []
+    told = [] if len(images) > 1 else [_figure(key, counts) for key, counts in images[0].counts.items()]
     for index in chosen:
         layers = [images[0].layers[index][0], *(one.layers[index][1] for one in images)]
         layers += images[0].layers[index][2:] if len(images) == 1 else []
         known = [classes[place] for place in np.flatnonzero(occurs[index])]
-        found.append(image_data(dataset, index, layers) | {"classes": list(dict.fromkeys(known))})
+        figures = [text for one in told if (text := one[index])]
+        found.append(image_data(dataset, index, layers) | {"classes": list(dict.fromkeys(known)), "figures": figures})
     return found
+
+
+def _figure(key: str, counts: np.ndarray) -> list[str]:
+    """Returns the figure of each image as a text; none for one that is only right or wrong."""
+    quality = quality_of(key, counts)
+    title = quality.title.replace("_", " ")
+    if key == "label":
+        return [""] * len(counts)
+    return [f"{title} {value:.4g}" if np.isfinite(value) else "" for value in quality.sign * quality.of_images()]
 
 
 def image_data(dataset: VisionDataset, index: int, layers: Sequence[Layer]) -> dict[str, Any]:
@@ -131,7 +143,7 @@ def changed_galleries(first: Images, other: Images, names: Sequence[str]) -> lis
     return found
 
 
-def truth_samples(dataset: VisionDataset, spec: dict[str, Any], keys: Sequence[str], number: int = 8) -> list[Any]:
+def truth_samples(dataset: VisionDataset, spec: dict[str, Any], keys: Sequence[str], number: int = 10) -> list[Any]:
     """Returns pictures of a split with their truth, evenly chosen."""
     indices = np.unique(np.linspace(0, len(dataset) - 1, min(number, len(dataset))).round().astype(int))
     found = []

@@ -9,7 +9,7 @@ from visiontasks.targets import Target, find_target
 from visiontasks.targets.coco import MOST
 
 CHOSEN = {"value": "mae"}  # a figure that single images have, where the monitored one is of many
-LESS_IS_BETTER = ("mae",)
+LESS_IS_BETTER = ("mae", "rmse")
 
 
 class Quality(NamedTuple):

@@ -27,8 +27,12 @@ const tone = number => content.layers[number] === "errors" ? "t-errors" : `t${Ma
 function overlay(image) {
   const picture = drawing("svg", {viewBox: `0 0 ${image.width} ${image.height}`, "aria-hidden": "true"})
   image.layers.forEach((layer, number) => {
+    if (layer.mask) {
+      const size = {width: image.width, height: image.height, preserveAspectRatio: "none"}
+      picture.append(drawing("image", {href: layer.mask, "data-mask": number, ...size}))
+    }
     const group = drawing("g", {class: tone(number), "data-layer": number})
-    if (layer.mask) group.append(drawing("image", {href: layer.mask, width: image.width, height: image.height, preserveAspectRatio: "none"}))
+    const names = []
     for (const path of layer.shapes || []) group.append(drawing("path", {d: path}))
     for (const [left, top, right, bottom, name] of layer.boxes || []) {
       const box = drawing("rect", {x: left, y: top, width: Math.max(0, right - left), height: Math.max(0, bottom - top)})
@@ -36,9 +40,14 @@ function overlay(image) {
         const title = drawing("title", {})
         title.textContent = name
         box.append(title)
+        const size = Math.max(image.width, image.height) / 36
+        const label = drawing("text", {x: left, y: number ? bottom - size / 3 : Math.max(size, top - size / 3), "font-size": size})
+        label.textContent = name
+        names.push(label)
       }
       group.append(box)
     }
+    group.append(...names)
     picture.append(group)
   })
   return picture
@@ -48,7 +57,7 @@ function caption(image) {
   const lines = image.layers.map((layer, number) => [content.layers[number], layer.text, tone(number)])
   const told = lines.filter(([, text]) => text)
     .map(([title, text, classes]) => element("span", {classes: `told ${classes}`}, element("b", {text: title}), ` ${text}`))
-  return element("figcaption", {}, ...told, element("span", {classes: "file", text: image.name}))
+  return element("figcaption", {}, ...told, ...(image.figures || []).map(text => element("span", {classes: "told", text})), element("span", {classes: "file", text: image.name}))
 }
 
 function figure(image, enlarge) {
@@ -59,25 +68,39 @@ function figure(image, enlarge) {
   return element("figure", {}, holder, caption(image))
 }
 
-function toggleLayers(root = document) {
+function toggleLayers(root) {
   for (const group of root.querySelectorAll("[data-layer]")) group.toggleAttribute("hidden", view.off.has(Number(group.dataset.layer)))
+  for (const mask of root.querySelectorAll("[data-mask]")) mask.toggleAttribute("hidden", mask.dataset.mask !== byId("mask").value)
+}
+
+function toggleAll() {
+  toggleLayers(byId("gallery"))
+  toggleLayers(byId("enlarged"))
 }
 
 function addToggles() {
-  const used = number => content.images.some(({layers}) => layers[number] && (layers[number].boxes || layers[number].shapes || layers[number].mask))
+  const has = (number, ...parts) => content.images.some(({layers}) => layers[number] && parts.some(part => layers[number][part]))
   content.layers.forEach((name, number) => {
-    if (!used(number)) return
+    if (has(number, "mask")) byId("mask").append(element("option", {value: number, text: name}))
+    if (!has(number, "boxes", "shapes")) return
     const button = element("button", {type: "button", "aria-pressed": "true"}, element("i", {classes: tone(number)}), name)
-    const set = on => {
+    button.addEventListener("click", () => {
+      const on = view.off.delete(number)
+      if (!on) view.off.add(number)
       button.setAttribute("aria-pressed", String(on))
-      on ? view.off.delete(number) : view.off.add(number)
-      toggleLayers()
-    }
-    button.addEventListener("click", () => set(view.off.has(number)))
+      toggleAll()
+    })
     byId("toggles").append(button)
-    if (number > 0 && content.images.some(({layers}) => layers[0].mask) && name !== "errors") set(false)
-    if (number === 0 && content.images.some(({layers}) => layers[0].mask)) set(false)
   })
+  byId("mask").append(element("option", {value: "", text: "none"}))
+  byId("by-mask").hidden = byId("mask").options.length < 2
+  if (byId("mask").options.length > 2) byId("mask").selectedIndex = byId("mask").options.length - 2
+  byId("mask").addEventListener("change", toggleAll)
+  for (const [name, color] of content.legend) {
+    const chip = element("i", {})
+    chip.style.background = color
+    byId("legend").append(element("span", {}, chip, name))
+  }
 }
 
 function show() {
@@ -90,7 +113,7 @@ function show() {
   const pictures = `${view.items.length} ${view.items.length === 1 ? "picture" : "pictures"}`
   byId("shown").textContent = list.count > list.images.length && !name ? `${list.title}: ${list.count} images, ${pictures}` : `${list.title}: ${pictures}`
   byId("others").textContent = list.more && !name ? `Without a picture: ${list.more.join(", ")}${list.count - list.images.length > list.more.length ? " ..." : ""}` : ""
-  toggleLayers()
+  toggleLayers(byId("gallery"))
 }
 
 function choose(list) {

@@ -51,7 +51,11 @@ def bins(title: str, values: np.ndarray, unit: str = "") -> Iterator[Part]:
     edges = np.unique(np.quantile(values[known], np.linspace(0, 1, BINS + 1)))
     for place, (low, high) in enumerate(pairwise(edges)):
         inside = known & (values >= low) & ((values < high) if place < len(edges) - 2 else (values <= high))
-        yield Part(title, f"{low:.3g} to {high:.3g}{unit}", inside)
+        yield Part(title, f"{_short(low)} to {_short(high)}{unit}", inside)
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def of_classes(title: str, names: Sequence[str], occurs: np.ndarray) -> Iterator[Part]:

@@ -10,7 +10,7 @@ from visiontasks.core.tables import shown
 from visiontasks.data import VisionDataModule
 from visiontasks.evaluate import Counts, Interval, bootstrap
 from visiontasks.evaluate.rows import Row
-from visiontasks.report.quality import occurrence
+from visiontasks.report.quality import LESS_IS_BETTER, occurrence
 from visiontasks.report.slices import Slice
 from visiontasks.targets import find_target
 
@@ -98,7 +98,9 @@ def difference_table(counts: Sequence[Counts], names: Sequence[str], draws: int)
                 difference = one[metric][0]
                 cell["difference"] = f"{difference.value:+.4f}"
                 cell["difference_interval"] = interval(difference.low, difference.high, sign="+")
-                cell["sure"] = difference.low > 0 or difference.high < 0
+                gain = -1 if metric in LESS_IS_BETTER else 1
+                sure = difference.low > 0 or difference.high < 0
+                cell["change"] = ("better" if difference.value * gain > 0 else "worse") if sure else ""
             found.append({"key": key, "metric": metric, "cells": cells})
     return found
 
