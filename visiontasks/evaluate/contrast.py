@@ -19,6 +19,8 @@ def contrast(kind: Target, counts: np.ndarray, name: str, inside: np.ndarray, dr
     Returns:
         The difference with its 95 % interval; NaN if either side has no figure.
     """
+    if inside.all() or not inside.any():
+        return Interval(np.nan, np.nan, np.nan)
     rng, number = np.random.default_rng(0), len(counts)
     times = np.stack([np.bincount(rng.integers(number, size=number), minlength=number) for _ in range(draws)])
     times = np.concatenate([np.ones((1, number), times.dtype), times])

@@ -65,7 +65,7 @@ def read_facts(model: Path, name: str) -> Facts:
     known = [f"{title} {version}" for title, version in versions.items() if version]
     rows = [
         ("model", f"{network}, {weights / 1e6:.3g} million numbers in the checkpoint"),
-        ("checkpoint", f"{model}, after epoch {content['epoch'] + 1}" if "epoch" in content else str(model)),
+        ("checkpoint", f"{model}, after {content['global_step']:,} steps" if "global_step" in content else str(model)),
         ("trained", _times(model.parent)),
         ("reproduce", shlex.join(["visiontasks", "fit", "-c", str(config)]) if config.is_file() else ""),
         ("versions", ", ".join(known)),

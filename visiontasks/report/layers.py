@@ -89,7 +89,7 @@ def mask_picture(mask: np.ndarray, colors: np.ndarray | None = None) -> str:
     shown = (small > 0) & (small != IGNORE_MASK)
     blue_first = (palette() if colors is None else colors)[np.where(shown, small, 0)][..., ::-1]
     _, data = cv2.imencode(".png", np.dstack([blue_first, shown * np.uint8(255)]))
-    return f"data:image/png;base64,{base64.b64encode(data).decode()}"
+    return f"data:image/png;base64,{base64.b64encode(data.tobytes()).decode()}"
 
 
 def outline(mask: np.ndarray) -> str:
