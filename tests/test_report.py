@@ -104,13 +104,19 @@ def test_the_confusion_of_the_images_is_that_of_the_set() -> None:
     counts = counts_of("objects")
     found = find_confusion("objects", counts, ["a", "b", "c"])
     assert found is not None
-    np.testing.assert_array_equal(found.matrix, find_target("objects").matrices(counts)["confusion"])
+    expected = find_target("objects").matrices(counts)["confusion"]
+    assert found.numbers == {(row, column): expected[row, column] for row, column in np.argwhere(expected).tolist()}
     assert found.names == ["a", "b", "c", "background"]
     label = np.array([[[1, 0], [0, 1], [0, 0]], [[1, 0], [1, 0], [1, 0]], [[0, 0], [0, 0], [0, 0]]], float)
     found = find_confusion("label", label, ["a", "b"])
     assert found is not None
-    assert found.matrix.tolist() == [[1, 1], [0, 0]]
-    assert found.cells == {(0, 1): [0], (0, 0): [1]}
+    assert found.numbers == {(0, 1): 1, (0, 0): 1}
+    assert found.images == {(0, 1): [0], (0, 0): [1]}
+    many = np.zeros((3, 3, 40))
+    many[:, 0, 5] = many[:2, 1, 6] = many[2, 1, 5] = 1
+    large = find_confusion("label", many, [str(place) for place in range(40)])
+    assert large is not None
+    assert large.shown == [(5, 6)]  # of many classes the mistakes alone
     assert find_confusion("mask", label, ["a", "b"]) is None
 
 

@@ -1,5 +1,6 @@
 """What the page of a report says, as plain values for its template."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from string import ascii_uppercase
 from typing import Any, NamedTuple
@@ -28,12 +29,10 @@ from visiontasks.report.pictures import (
     truth_samples,
 )
 from visiontasks.report.quality import occurrence, quality_of
-from visiontasks.report.slices import Part, Slice, bins, find_slices, of_classes
+from visiontasks.report.slices import MOST_CLASSES, Part, Slice, bins, find_slices, of_classes
 from visiontasks.report.tables import class_table, data_table, difference_table, figure_table, slice_table
 from visiontasks.targets import find_target
 
-MOST_COLUMNS = 30  # of a confusion matrix; of larger ones the most frequent mistakes are listed
-MOST_MISTAKES = 40
 UNITS = {"brightness": " of 255", "pixels": " pixels"}
 
 
@@ -140,8 +139,8 @@ def _parts(key: str, images: Images, names: Sequence[str], groups: Sequence[str]
     elif names:
         yield from of_classes("class", names, occurrence(key, images.counts[key])[:, : len(names)])
     if groups:
-        known = np.unique(groups)
-        yield from of_classes("group", known.tolist(), np.asarray(groups)[:, None] == known)
+        known = [name for name, _ in Counter(groups).most_common(MOST_CLASSES)]
+        yield from of_classes("group", known, np.asarray(groups)[:, None] == np.array(known))
 
 
 def _slice_galleries(key: str, slices: Sequence[Slice], images: Images) -> list[Gallery]:
@@ -158,19 +157,18 @@ def _slice_sections(slices: dict[str, list[Slice]], images: Images) -> list[dict
 
 
 def _matrix(key: str, confusion: Confusion) -> dict[str, Any]:
-    """Returns a small matrix as rows of cells, and of a large one the most frequent mistakes."""
-    matrix, names = confusion.matrix, confusion.names
-    totals = np.maximum(matrix.sum(1), 1)
+    """Returns a small table as rows of cells, and of a large one the most frequent mistakes."""
+    names, numbers = confusion.names, confusion.numbers
+    totals = [0] * len(names)
+    for (row, _), number in numbers.items():
+        totals[row] += number
 
     def cell(row: int, column: int) -> dict[str, Any]:
-        number, share = int(matrix[row, column]), float(matrix[row, column] / totals[row])
-        right = row == column
-        return {"key": f"{key}:{row}:{column}", "number": number, "share": share, "right": right, "row": names[row],
-                "column": names[column]}  # fmt: skip
+        number = numbers[row, column]
+        share, pair = number / max(1, totals[row]), {"row": names[row], "column": names[column]}
+        return {"key": f"{key}:{row}:{column}", "number": number, "share": share, "right": row == column, **pair}
 
-    size = range(len(names))
-    if len(names) <= MOST_COLUMNS:
-        return {"names": names, "rows": [[cell(row, column) for column in size] for row in size], "unit": key}
-    wrong = [(row, column) for row, column in confusion.cells if row != column]
-    order = sorted(wrong, key=lambda place: -int(matrix[place]))[:MOST_MISTAKES]
-    return {"names": names, "rows": [], "mistakes": [cell(*place) for place in order], "unit": key}
+    size = range(len(names) if confusion.is_small else 0)
+    mistakes = [] if confusion.is_small else [cell(*place) for place in confusion.shown]
+    table = [[cell(row, column) for column in size] for row in size]
+    return {"names": names, "rows": table, "mistakes": mistakes, "unit": key}

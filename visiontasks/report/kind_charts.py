@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from visiontasks.report.charts import COLORS, Series, chart, histogram
+from visiontasks.report.charts import COLORS, MOST_POINTS, Series, chart, histogram
 from visiontasks.report.gather import Images
 from visiontasks.report.quality import quality_of
 from visiontasks.targets import find_target
@@ -139,10 +139,11 @@ def _residuals(key: str, images: Images, names: list[str]) -> Charts:
         dots = Series("images", [*zip(true.tolist(), found.tolist(), strict=True)], kind="dots")
         line = Series("perfect", [(ends[0], ends[0]), (ends[1], ends[1])], "quiet", "dashed")
         yield chart(f"{name}: truth and prediction", "truth", "prediction", [line, dots], ends, ends)
+        drawn = f" {MOST_POINTS:,} of {len(true):,} images are drawn." if len(true) > MOST_POINTS else ""
         left = found - true
         dots = Series("images", [*zip(true.tolist(), left.tolist(), strict=True)], kind="dots")
         zero = Series("", [(ends[0], 0), (ends[1], 0)], "quiet", "dashed")
-        note = f"Mean residual {left.mean():.4g}."
+        note = f"Mean residual {left.mean():.4g}.{drawn}"
         yield chart(f"{name}: residuals", "truth", "prediction minus truth", [zero, dots], ends, note=note)
 
 

@@ -48,7 +48,8 @@ def main_galleries(images: Images) -> list[Gallery]:
 def cell_galleries(key: str, confusion: Confusion, scores: np.ndarray) -> list[Gallery]:
     """Lists the images of each cell of a confusion matrix, mistakes before right ones, frequent ones first."""
     found = []
-    for (row, column), indices in confusion.cells.items():
+    for row, column in confusion.shown:
+        indices = confusion.images[row, column]
         order = sorted(indices, key=lambda index: -np.nan_to_num(scores[index]))
         names = confusion.names[row], confusion.names[column]
         title = f"{names[0]}, right" if row == column else f"{names[0]} taken for {names[1]}"
