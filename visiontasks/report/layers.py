@@ -104,7 +104,7 @@ def _shares(key: str, value: Any, spec: dict[str, Any]) -> str:
         return ""
     names = names_of(spec, key)
     shares = np.bincount(value.ravel(), minlength=len(names))[: len(names)] / value.size
-    order = [place for place in np.argsort(-shares, kind="stable").tolist() if place and shares[place] > 0]
+    order = [place for place in np.argsort(-shares, kind="stable").tolist() if place and shares[place] >= 0.0005]
     return ", ".join(f"{names[place]} {100 * shares[place]:.1f} %" for place in order[:NAMED])
 
 

@@ -41,7 +41,8 @@ function overlay(image) {
         title.textContent = name
         box.append(title)
         const size = Math.max(image.width, image.height) / 36
-        const label = drawing("text", {x: left, y: number ? bottom - size / 3 : Math.max(size, top - size / 3), "font-size": size})
+        const label = drawing("text", {x: left, y: number ? bottom - size / 3 : Math.max(size, top - size / 3)})
+        label.style.fontSize = `${size}px`
         label.textContent = name
         names.push(label)
       }
