@@ -114,7 +114,7 @@ class Results(Callback):
         if self.directory:
             write_csv(Path(self.directory, f"{stage}_{prefix}per_class.csv"), rows)
         for title, matrix in matrices.items():
-            titles = _with_background(names) if len(matrix) > len(names) else names
+            titles = with_background(names) if len(matrix) > len(names) else names
             picture = draw_confusion(matrix, titles)
             log_pictures(trainer.loggers, f"{split}/{prefix}{title}", [picture])
             if self.directory:
@@ -148,7 +148,7 @@ def _details(keys: Iterable[str]) -> set[str]:
     return {full for key, name in pairs for full in (name, f"{key}_{name}")}
 
 
-def _with_background(names: list[str]) -> list[str]:
+def with_background(names: list[str]) -> list[str]:
     """Adds the background under a name that no class has."""
     return [*names, next(name for name in ("background", "(background)", "(no object)") if name not in names)]
 

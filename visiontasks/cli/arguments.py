@@ -130,6 +130,16 @@ def _evaluate(parser: Arguments) -> None:
     parser.add_common("--threshold", "--batch_size", "--tile", "--imports", "--trust", "--device")
 
 
+def _report(parser: Arguments) -> None:
+    add = parser.add_argument
+    add("model", nargs="+", help="run directories, checkpoints or exported files; the first is what others differ from")
+    add("-c", "--config", type=find_config, help=CONFIG_BESIDE)
+    add("--split", choices=("val", "test"), help="(default: test, or val if there is no test split)")
+    add("--output", type=Path, help="path of the page (default: report.html or comparison.html beside the first model)")
+    add("--draws", type=at_least(1), default=2000, help="number of bootstrap draws over images (default: 2000)")
+    parser.add_common("--threshold", "--batch_size", "--tile", "--imports", "--trust", "--device")
+
+
 def _export(parser: Arguments) -> None:
     add = parser.add_argument
     add("checkpoint", help=CHECKPOINT)
@@ -240,6 +250,7 @@ ARGUMENTS: dict[str, tuple[Callable[[Arguments], None], str | None]] = {
     "predict": (_predict, None),
     "demo": (_demo, None),
     "evaluate": (_evaluate, CHANGES_DATA),
+    "report": (_report, CHANGES_DATA),
     "export": (_export, CHANGES_DATA),
     "detect": (_detect, None),
     "study": (_study, "All other arguments are those of fit, for every run."),

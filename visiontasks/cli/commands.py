@@ -14,6 +14,7 @@ COMMANDS = {  # the text before the colon is the description of the command
     "predict": "Predict images with a trained model: predict MODEL FILE_OR_FOLDER... --output DIR",
     "demo": "Try a trained model on a local page: demo MODEL",
     "evaluate": "Compute metrics with intervals for one model, or compare two: evaluate MODEL [MODEL]",
+    "report": "Write a page in HTML about one run, or compare several: report RUN_DIR [RUN_DIR ...]",
     "export": "Write a checkpoint as one file and check its predictions: export CHECKPOINT --format onnx|pt2",
     "detect": "Find all objects with a model trained on Windows, or predict: detect CHECKPOINT FILE... --output DIR",
     "configs": "List the configs that are installed with the package, or copy one: configs --copy NAME",
@@ -35,6 +36,7 @@ Every key of a config is also an argument. Later files and arguments override ea
   --model.optimizer.lr, --model.schedule, --model.weights
   --trainer.max_epochs, --trainer.devices, --trainer.precision, --trainer.logger false
   --early_stopping, --seed_everything, --imports MODULE
+  --report false               write no report.html at the end of a fit or test
 
   --data.dataset.help CLASS, --model.help CLASS   explain the keys of a class
   --print_config               print the complete config

@@ -6,6 +6,7 @@ from jsonargparse import Namespace
 from lightning.pytorch.utilities import rank_zero_info
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.flat import flat
 
 UNUSED = {"weights", "backbone.pretrained"}  # what a model starts from, if not from a checkpoint
 ADVICE = "Use the config of its run, or start a new fit without --ckpt_path."
@@ -25,7 +26,7 @@ def print_changes(path: str | None, stored: dict[str, Any], own: Namespace) -> N
     known, name = (one["class_path"].rpartition(".")[2] for one in (stored, own))  # a class may have several paths
     if known != name:
         raise InputError(f"{path}: it has a {known}, the config a {name}. {ADVICE}")
-    old, new = _flat(stored["init_args"]), _flat(own.init_args)
+    old, new = flat(stored["init_args"]), flat(own.init_args)
     changed = sorted(key for key in old.keys() & new.keys() - UNUSED if old[key] != new[key])
     if (key := "backbone.normalization") in changed:
         raise InputError(f"model.{key}: {new[key]} has no effect, because {path} holds that of {old[key]}. Give that.")
@@ -35,19 +36,6 @@ def print_changes(path: str | None, stored: dict[str, Any], own: Namespace) -> N
 
 def misfit(path: str | None, stored: dict[str, Any], backbone: str, error: RuntimeError) -> InputError:
     """Returns the error for weights that do not fit a model, from that of torch."""
-    known = _flat(stored["init_args"]).get("backbone.name")
+    known = flat(stored["init_args"]).get("backbone.name")
     reason = f"they are those of {known}" if known != backbone else str(error).splitlines()[1].strip().rstrip(". ")
     return InputError(f"{path}: its weights do not fit the model of the config: {reason}. {ADVICE}")
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Flattens nested settings to dotted names without `init_args`."""
-    if isinstance(value, Namespace):
-        value = value.as_dict()
-    if isinstance(value, list | tuple):
-        value = [_flat(item) if isinstance(item, dict | Namespace) else item for item in value]
-    if not isinstance(value, dict):
-        return {prefix.removesuffix("."): value}
-    if "class_path" in value:  # a class may have several paths
-        value = {"class": value["class_path"].rpartition(".")[2], **(value.get("init_args") or {})}
-    return {name: item for key, part in value.items() for name, item in _flat(part, f"{prefix}{key}.").items()}

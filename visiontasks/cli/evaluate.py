@@ -12,13 +12,10 @@ from visiontasks.core.lock import lock
 from visiontasks.core.outputs import OutputFolder, new_results
 from visiontasks.core.tables import print_table, shown
 from visiontasks.data import VisionDataModule
-from visiontasks.data.datasets.base import VisionDataset
 from visiontasks.data.splits import MissingSplit
-from visiontasks.evaluate import Counts, bootstrap, count, count_baseline, describe_intervals
+from visiontasks.evaluate import count, count_baseline, describe_intervals
+from visiontasks.evaluate.rows import Row, figure_rows
 from visiontasks.predict.predictor import Predictor
-from visiontasks.targets import find_target
-
-Row = dict[str, str | float]
 
 
 def main(options: argparse.Namespace, more: Sequence[str]) -> None:
@@ -64,28 +61,6 @@ def write_evaluation(folder: OutputFolder, options: argparse.Namespace, data: Vi
         write_json(path, {**about, "intervals": intervals, "figures": rows})
     _print(rows, f"{split}, {len(dataset)} images")
     print(intervals)
-
-
-def figure_rows(
-    counts: list[Counts], baseline: Counts, names: Sequence[str], draws: int, dataset: VisionDataset
-) -> list[Row]:
-    """Returns one row per figure with `value`, `low` and `high` per model, their difference, and `baseline`."""
-    rows: list[Row] = []
-    for key in counts[0]:
-        parts = {name: bootstrap(key, one[key], draws) for name, one in zip(names, counts, strict=False)}
-        if len(counts) == 2:
-            parts["difference"] = bootstrap(key, counts[0][key], draws, counts[1][key])
-        trivial, classes = find_target(key).figures(baseline[key]), dataset.names(key)
-        for metric in next(iter(parts.values())):
-            per_class = metric.startswith("class/")
-            for place, name in enumerate(classes if per_class else [""]):
-                row: Row = {"key": key, "metric": metric.removeprefix("class/"), "class": name}
-                for title, intervals in parts.items():
-                    start = f"{title} " if len(parts) > 1 else ""
-                    row |= {f"{start}{part}": number for part, number in intervals[metric][place]._asdict().items()}
-                value = trivial[metric]
-                rows.append({**row, "baseline": float(value[place] if per_class else value)})
-    return rows
 
 
 def _print(rows: list[Row], title: str) -> None:

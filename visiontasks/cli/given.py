@@ -31,7 +31,7 @@ def check_options(options: argparse.Namespace) -> None:
         if path := given.get(name):
             check_file(path, KINDS.get(path.suffix, "file"))
     if path := given.get("output"):
-        check_place(path.parent if {"format", "folder"} & {*given} else path)
+        check_place(path.parent if {"format", "folder"} & {*given} or path.suffix == ".html" else path)
     if folder := given.get("folder"):
         given["output"] = check_folder(folder, given["output"])
     for name in ("model", "checkpoint", "ckpt_path"):

@@ -132,7 +132,7 @@ def _run(step: Step, seed: int, directory: Path, more: Sequence[str]) -> dict[st
     seconds, last = time.perf_counter() - start, _last(directory)
     if last is None:
         raise InputError(f"{directory}: the fit ended before its first checkpoint. Allow more time or steps.")
-    place = ["--trainer.default_root_dir", str(directory / "test"), "--trainer.logger", "false"]
+    place = ["--trainer.default_root_dir", str(directory / "test"), "--trainer.logger", "false", "--report", "false"]
     cli = run("test", [*common, *place, "--ckpt_path", str(last)])
     metric = cli.model.monitor.removeprefix("val/")
     test = {name: float(value) for name, value in cli.trainer.callback_metrics.items()}

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ProgressBar, WeightAveraging
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -31,6 +30,7 @@ from visiontasks.cli.imports import import_modules
 from visiontasks.cli.opening import read_data
 from visiontasks.cli.parser import SECTIONS, Parser, check_section, read_config
 from visiontasks.cli.preview import write_preview
+from visiontasks.cli.report import report_of_run
 from visiontasks.cli.resume import find_checkpoint, keep_best, reached_limit, resume_command, resumed_directory
 from visiontasks.cli.runs import RUN_DIR, SaveConfig, new_run, run_loggers, runs_folder
 from visiontasks.cli.words import values_of
@@ -75,6 +75,9 @@ class VisionCLI(LightningCLI):
             trainer_defaults={"log_every_n_steps": 10, "num_sanity_val_steps": 0},
             parser_class=Parser,
         )
+        given = self.command, self.trainer, self.datamodule, self.config[self._method], self.ckpt_path
+        rank_zero_only(report_of_run)(self.run_dir, *given)
+        rank_zero_only(print_written)(self.run_dir)
 
     @property
     def _method(self) -> str:
@@ -93,6 +96,7 @@ class VisionCLI(LightningCLI):
         every = "Time (30s, 10min, 2h) or number of steps after which last.ckpt is written within an epoch."
         parser.add_argument("--save_every", type=int | str, default="10min", help=every)
         parser.add_argument("--imports", type=list[str], default=[], help="Your own modules whose classes it names.")
+        parser.add_argument("--report", type=bool, default=True, help="Write report.html at the end of a fit or test.")
         if self.checkpoint:  # as defaults, so that config files and arguments win
             init_args = {k: v for k, v in self.checkpoint["init_args"].items() if k not in ("spec", "weights")}
             parser.set_defaults({"model": {**self.checkpoint, "init_args": init_args}})
@@ -214,22 +218,21 @@ class VisionCLI(LightningCLI):
             self.model.calibrates = True
             self.trainer.validate(self.model, self.datamodule, verbose=False, weights_only=True)
             self.trainer.save_checkpoint(self.run_dir / "last.ckpt", weights_only=False)
-        rank_zero_only(print_written)(self.run_dir)
 
     def validate(self, **kwargs: Any) -> None:
         self._start(self.trainer.validate, **kwargs, verbose=False)
-        rank_zero_only(print_written)(self.run_dir)
 
     def test(self, **kwargs: Any) -> None:
         self._start(self.trainer.test, **kwargs, verbose=False)
-        rank_zero_only(print_written)(self.run_dir)
 
     def _start(self, method: Callable[..., Any], **kwargs: Any) -> None:
         try:
             method(**kwargs | {"ckpt_path": self.ckpt_path, "weights_only": True})
         except Interrupted:
             if self.command == "fit" and (self.run_dir / "last.ckpt").is_file():
-                rank_zero_info(f"Saved step {self.trainer.global_step}. To resume: {self._resume}")
+                rank_zero_info(
+                    f"Saved step {self.trainer.global_step}. To resume: {resume_command(self.typed, self.run_dir)}"
+                )
             if self.launched:
                 sys.exit()  # Lightning would kill the first process if another one ends with another status
             raise
@@ -242,9 +245,5 @@ class VisionCLI(LightningCLI):
                 raise
             raise misfit(self.ckpt_path, self.checkpoint, self.model.backbone.name, error) from None
 
-    @property
-    def _resume(self) -> str:
-        return resume_command(self.typed, self.run_dir)
-
-    def _section(self, name: str) -> Namespace:
+    def _section(self, name: str) -> Any:
         return self.config[self._method][name]

@@ -9,6 +9,7 @@ from visiontasks.core.tables import print_pairs
 FILES = {
     "best.ckpt": "the best model",
     "last.ckpt": "the newest state, to resume",
+    "report.html": "figures, curves and images, as one page",
     "*_panels.png": "images with the highest loss",
     "*confusion.png": "which classes are taken for which",
     "*per_class.csv": "metrics of each class",

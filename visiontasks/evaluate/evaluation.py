@@ -1,6 +1,6 @@
 """Counts of correct and wrong predictions on a split, and figures with confidence intervals."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -17,6 +17,8 @@ from visiontasks.predict.sources import Source
 from visiontasks.targets import find_target, is_empty, names_of
 from visiontasks.targets.sample import predict_sample
 
+Observer = Callable[[int, Sample, Sample], None]
+"""Gets the index, the truth and the prediction of each image in turn."""
 Counts = dict[str, np.ndarray]
 """Contribution of each image to the figures, by key, float64 (N, rows, classes); see `Target.counts`."""
 
@@ -97,8 +99,14 @@ def share_interval(value: np.ndarray, variance: np.ndarray, size: np.ndarray) ->
     return np.minimum(low.clip(0), p), np.maximum(high.clip(max=1), p)
 
 
-def count(predictor: Predictor, dataset: VisionDataset, **options: Any) -> Counts:
+def count(predictor: Predictor, dataset: VisionDataset, observer: Observer | None = None, **options: Any) -> Counts:
     """Predicts a dataset (with options of `Predictor.stream`) and counts correct and wrong predictions per image.
+
+    Args:
+        predictor: The model.
+        dataset: The split.
+        observer: If given, is called for each image.
+        **options: Options of `Predictor.stream`.
 
     Raises:
         InputError: The dataset has other classes, or lacks a target that the model predicts.
@@ -109,7 +117,7 @@ def count(predictor: Predictor, dataset: VisionDataset, **options: Any) -> Count
             raise InputError(f"{what}: the data has {found}, the model {known}. Use the config of its training.")
     sources = (Source.of(dataset.name(index), partial(dataset.image, index)) for index in range(len(dataset)))
     stream = track(predictor.stream(sources, **options), "Evaluating", len(dataset))
-    return _count(predictor.network.keys, dataset, (prediction for _, prediction in stream))
+    return _count(predictor.network.keys, dataset, (prediction for _, prediction in stream), observer)
 
 
 def count_baseline(keys: Iterable[str], data: VisionDataModule, split: str) -> Counts:
@@ -120,12 +128,16 @@ def count_baseline(keys: Iterable[str], data: VisionDataModule, split: str) -> C
     return _count(keys, dataset, (predict_sample(outputs, frame, data.spec) for frame in frames))
 
 
-def _count(keys: Iterable[str], dataset: VisionDataset, predictions: Iterable[Sample]) -> Counts:
+def _count(
+    keys: Iterable[str], dataset: VisionDataset, predictions: Iterable[Sample], observer: Observer | None = None
+) -> Counts:
     rows: dict[str, list[np.ndarray]] = {key: [] for key in keys}
     for index, prediction in enumerate(predictions):
         truth = dataset.truth(index, prediction["size"])
         for key, found in rows.items():
             found.append(find_target(key).counts(truth, prediction, dataset.names(key)))
+        if observer:
+            observer(index, truth, prediction)
     counts = {key: np.stack(found) for key, found in rows.items()}
     for key, values in counts.items():
         if is_empty(find_target(key).figures(values)):

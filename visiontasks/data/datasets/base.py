@@ -34,10 +34,12 @@ class VisionDataset(Dataset, ABC):
         mask_names: Names of the classes of mask pixels, in the same way; empty if there are no masks.
         gray_range: Values that become black and white in image files of more than 8 bits; see `read_image`.
         page: Page of image files that have several, from 1 on; by default the first.
+        groups: Group of each image, such as a patient; empty if none is known.
     """
 
     class_names: list[str]
     mask_names: Sequence[str] = ()
+    groups: Sequence[str] = ()
     gray_range: GrayRange | None = None
     page: int | None = None
 

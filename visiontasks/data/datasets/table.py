@@ -147,6 +147,9 @@ class CsvTable(ObjectSet):
         used = [(files.names[i], listed[i]) for i in without_copies(split, files, chosen, labels)]
         records = [Record(file, i.row[path_column], i.annotations, i.others) for file, i in used]
         super().__init__(records, [] if labels_separator else names, objects, boxes, keep, absent)
+        if group_column:
+            known = {image.row[path_column]: image.row[group_column] for _, image in used}
+            self.groups = [known[self.name(index)] for index in range(len(self))]
         self.value_names = value_columns
         self.labels_names = names if labels_separator else labels_columns or self.labels_names
 
