@@ -11,6 +11,7 @@ from visiontasks.cli.imports import import_modules, trust_of
 from visiontasks.cli.opening import open_data
 from visiontasks.core.errors import InputError
 from visiontasks.data import VisionDataModule
+from visiontasks.doctor import diagnose, find_briefly
 from visiontasks.report import How, write_report
 
 PAGE, COMPARISON = "report.html", "comparison.html"
@@ -29,7 +30,7 @@ def main(options: argparse.Namespace, more: Sequence[str]) -> None:
     data = open_data(options.config or models[0].parent / "config.yaml", more, options.config is None, trust)
     trusted = all(trust_of(options, model) is True for model in options.model)
     how = How(trusted or trust, options.device, options.threshold, options.batch_size, options.tile, options.draws)
-    write_report(models, data, output, options.split, how=how)
+    write_report(models, data, output, options.split, diagnose(data).findings, how)
     print(f"written to {output}")
 
 
@@ -58,7 +59,8 @@ def report_of_run(
     known, data.trainer = data.trainer, None  # the other processes have ended, so nothing waits for them
     try:
         how = How(import_modules(config.imports), str(trainer.strategy.root_device))
-        write_report([path], data, folder / PAGE, "val" if command == "fit" else data.test_split, how=how)
+        findings = find_briefly(data) if data.check else []
+        write_report([path], data, folder / PAGE, "val" if command == "fit" else data.test_split, findings, how)
     except Exception as error:  # what was trained must not be lost for a page
         rank_zero_warn(f"There is no {folder / PAGE}, because of {type(error).__name__}: {error}")
     finally:

@@ -8,17 +8,8 @@ from visiontasks.core.errors import InputError
 
 TRAINING = (  # first parts of the arguments of fit, test ...
     *("config", "data", "model", "trainer"),
-    *(
-        "ckpt_path",
-        "early_stopping",
-        "help",
-        "help_all",
-        "imports",
-        "print_config",
-        "report",
-        "save_every",
-        "seed_everything",
-    ),
+    *("ckpt_path", "early_stopping", "help", "help_all", "imports", "print_config", "report", "save_every"),
+    "seed_everything",
 )
 SECTIONS = {  # what else a command takes: the sections of a config that it changes
     "doctor": ("data",),

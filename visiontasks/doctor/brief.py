@@ -21,12 +21,8 @@ MOST = 3  # lines
 ADVICE = "See `visiontasks doctor -c CONFIG`."
 
 
-def check_briefly(data: VisionDataModule) -> list[str]:
-    """Checks what needs no pixels: headers of files, classes, boxes and names; only warnings and errors count.
-
-    Returns:
-        At most three lines.
-    """
+def find_briefly(data: VisionDataModule) -> list[Finding]:
+    """Checks what needs no pixels: headers of files, classes, boxes and names; only warnings and errors count."""
     datasets = {}
     for split in ("train", "val"):
         with suppress(InputError):  # the fit, which comes next, raises it too
@@ -37,8 +33,12 @@ def check_briefly(data: VisionDataModule) -> list[str]:
     found = [finding for check in OF_NAMES for finding in check(evidence)]
     if sum(map(len, datasets.values())) <= LARGE:
         found += [*_unread(evidence), *(finding for check in OF_SIZES for finding in check(evidence))]
-    worse = ordered(finding for finding in found if finding.severity != "note")
-    lines = [finding.message for finding in worse]
+    return ordered(finding for finding in found if finding.severity != "note")
+
+
+def check_briefly(data: VisionDataModule) -> list[str]:
+    """Returns what `find_briefly` finds, as at most three lines."""
+    lines = [finding.message for finding in find_briefly(data)]
     if len(lines) > MOST:
         lines[MOST - 1 :] = [f"{len(lines) - MOST + 1} more findings."]
     return [*lines[:-1], f"{lines[-1]} {ADVICE}"] if lines else []
