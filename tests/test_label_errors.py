@@ -172,6 +172,16 @@ def test_classes_of_few_images_are_not_judged() -> None:
     assert [(found.place, found.other) for found in doubtful_classes(design, labels, 3)] == [(i, 0) for i in range(4)]
 
 
+@pytest.mark.parametrize("classes", [2, 3, 10])
+def test_random_labels_are_not_doubted(classes: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    for samples in (32, 300):
+        design = torch.randn(samples, 20, generator=generator)
+        labels = torch.randint(classes, (samples,), generator=generator)
+        assert doubtful_classes(design, labels, classes) == []
+        assert doubtful_classes(torch.ones_like(design), labels, classes) == []
+
+
 def test_regions_average_the_cells_that_they_cover() -> None:
     part = torch.arange(16.0).reshape(1, 4, 4)
     boxes = torch.tensor([[0, 0, 0.5, 0.25], [0.25, 0.5, 0.625, 1]])

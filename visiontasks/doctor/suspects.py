@@ -12,6 +12,7 @@ from visiontasks.doctor.noise import LEAST_DOUBT, doubt_labels
 from visiontasks.models.ridge import fit_ridge
 
 FEWEST = 5  # examples of a class from which others of it are recognized
+MOST_DOUBTFUL = 0.25  # share of the labels; more doubts show that the features do not tell the classes apart
 
 
 class Suspect(NamedTuple):
@@ -73,7 +74,8 @@ class Doubtful(NamedTuple):
 def doubtful_classes(design: Tensor, labels: Tensor, classes: int) -> list[Doubtful]:
     """Finds labels that contradict a ridge regression of the one-hot labels that has not seen them.
 
-    Classes with fewer than five examples are left out.
+    Classes with fewer than five examples are left out. If more than a quarter of the labels are doubtful, none is
+    returned.
 
     Args:
         design: Features, float (N, D).
@@ -88,7 +90,10 @@ def doubtful_classes(design: Tensor, labels: Tensor, classes: int) -> list[Doubt
     own = (torch.cumsum(common, 0) - 1)[labels[kept]]
     outputs = fit_ridge(design[kept], F.one_hot(own, len(used)).to(design.dtype)).left_out
     doubts, probabilities = doubt_labels(outputs, own)
-    probabilities[torch.arange(len(own)), own] = 0
-    best = probabilities.max(1)
-    found = (doubts > LEAST_DOUBT).nonzero().flatten().tolist()
+    given = probabilities.gather(1, own[:, None])[:, 0]
+    best = probabilities.scatter(1, own[:, None], 0).max(1)
+    doubtful = (doubts > LEAST_DOUBT) & (best.values > given)
+    if doubtful.double().mean() > MOST_DOUBTFUL:
+        return []
+    found = doubtful.nonzero().flatten().tolist()
     return [Doubtful(int(kept[i]), float(doubts[i]), int(used[best.indices[i]]), float(best.values[i])) for i in found]
