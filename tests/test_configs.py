@@ -249,7 +249,8 @@ def test_what_a_sweep_runs_is_a_fit(sweep: Path, end: int, sets: Path) -> None:
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 TESTED = r"fit -c configs/\S+|study (configs/)?\S+\.yaml|init photos|fit -c (photos|classification/folder).yaml"
-TESTED += r"|configs( --copy \S+)?"  # above, in test_init.py and in test_installed.py
+TESTED += r"|configs( --copy \S+)?|doctor .*|demo .*|export .*--html.*"
+"""Tested above, in test_init.py, test_installed.py, test_doctor.py, test_demo.py and test_export_html.py."""
 FOLDERS = {
     "classification/folder": "photos",
     "detection/voc": "boxes",
@@ -258,7 +259,7 @@ FOLDERS = {
 }
 FITS = ("fit", "probe", "preview", "lr_find")
 TRAINED = {  # what a page cannot know, on models that are trained already
-    **dict.fromkeys(("CHECKPOINT", "MODEL", "OTHER_MODEL", "best.ckpt", "last.ckpt"), "all/last.ckpt"),
+    **dict.fromkeys(("CHECKPOINT", "MODEL", "OTHER_MODEL", "RUN", "best.ckpt", "last.ckpt"), "all/last.ckpt"),
     **{
         "SEGMENTER": "mask/last.ckpt",
         "DETECTOR": "detector/last.ckpt",

@@ -444,7 +444,7 @@ def test_predictions_come_back_in_the_pixels_of_the_original(trained: Path, tmp_
     assert (lines[0]["height"], lines[0]["width"]) == (60, 120)
     overlays = sorted((tmp_path / "overlays").iterdir())
     assert len(overlays) == 16
-    assert Image.open(overlays[0]).size == (120, 60)
+    assert Image.open(overlays[0]).size == (6 * 120, 6 * 60)  # enlarged, so that texts fit
     content = json.loads((tmp_path / "predictions.json").read_text())
     assert content["images"][0]["width"] == 120
     assert all(0 < row["score"] <= 1 for row in content["annotations"])

@@ -1,40 +1,16 @@
 """The arguments of the commands; nothing heavy is imported here, so that `--help` is quick."""
 
 import argparse
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from visiontasks.cli.commands import COMMANDS
 from visiontasks.cli.configs import find_config
+from visiontasks.cli.limits import at_least, between
 from visiontasks.cli.words import check_names
 from visiontasks.core.compat import option_names
 from visiontasks.core.errors import InputError
-
-
-def at_least(minimum: int) -> Callable[[str], int]:
-    """Returns the argument type of integers that are not below a minimum."""
-
-    def integer(text: str) -> int:
-        if (number := int(text)) < minimum:
-            raise argparse.ArgumentTypeError(f"{number} must be {minimum} or more.")
-        return number
-
-    return integer
-
-
-def between(low: float, high: float = math.inf) -> Callable[[str], float]:
-    """Returns the argument type of finite numbers from `low` to `high`."""
-
-    def number(text: str) -> float:
-        if not (low <= (value := float(text)) <= high and math.isfinite(value)):
-            limit = f" and {high:g} or less" if high < math.inf else ""
-            raise argparse.ArgumentTypeError(f"{text} must be {low:g} or more{limit}.")
-        return value
-
-    return number
-
 
 COMMON: dict[str, dict[str, Any]] = {
     "--batch_size": {"type": at_least(1), "default": 32, "help": "number of images per batch (default: 32)"},

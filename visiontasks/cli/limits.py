@@ -1,0 +1,28 @@
+"""Types of arguments that have limits."""
+
+import argparse
+import math
+from collections.abc import Callable
+
+
+def at_least(minimum: int) -> Callable[[str], int]:
+    """Returns the argument type of integers that are not below a minimum."""
+
+    def integer(text: str) -> int:
+        if (number := int(text)) < minimum:
+            raise argparse.ArgumentTypeError(f"{number} must be {minimum} or more.")
+        return number
+
+    return integer
+
+
+def between(low: float, high: float = math.inf) -> Callable[[str], float]:
+    """Returns the argument type of finite numbers from `low` to `high`."""
+
+    def number(text: str) -> float:
+        if not (low <= (value := float(text)) <= high and math.isfinite(value)):
+            limit = f" and {high:g} or less" if high < math.inf else ""
+            raise argparse.ArgumentTypeError(f"{text} must be {low:g} or more{limit}.")
+        return value
+
+    return number
