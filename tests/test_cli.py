@@ -23,6 +23,7 @@ from visiontasks.tasks.checkpoint import read_checkpoint
 
 CONFIG = """
 trainer: {max_epochs: 1, accelerator: cpu, enable_progress_bar: false, enable_model_summary: false}
+report: false
 model:
   class_path: ClassificationTask
   init_args:

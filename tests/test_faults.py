@@ -213,6 +213,7 @@ CONFIG = """
 model: {class_path: ClassificationTask, init_args: {backbone: {name: test_resnet, pretrained: false}}}
 data: {dataset: {class_path: Shapes, init_args: {count: 8, size: 32}}, image_size: 32, batch_size: 4}
 trainer: {accelerator: cpu, max_epochs: 2, logger: false, enable_progress_bar: false, enable_model_summary: false}
+report: false
 """
 
 

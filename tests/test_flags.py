@@ -20,6 +20,7 @@ from visiontasks.core.errors import InputError
 
 CONFIG = """
 trainer: {max_epochs: 1, accelerator: cpu, enable_progress_bar: false, enable_model_summary: false, logger: false}
+report: false
 model: {class_path: ClassificationTask, init_args: {backbone: {name: test_resnet, pretrained: false}}}
 data: {dataset: {class_path: Shapes, init_args: {count: 16, size: 32}}, image_size: 32, batch_size: 8}
 """

@@ -76,7 +76,10 @@ def places(findings: list[Finding]) -> set[tuple[str, int]]:
     return {(place.split, place.index) for finding in findings for place in finding.places}
 
 
-@pytest.mark.parametrize("key", ["label", "bbox", "objects", "mask"])
+SLOW = {key: pytest.param(key, marks=pytest.mark.slow) for key in ("bbox", "objects")}
+
+
+@pytest.mark.parametrize("key", ["label", SLOW["bbox"], "objects", "mask"])
 def test_planted_faults_are_found(key: str) -> None:
     (finding,) = find(key)
     found, planted = places([finding]), {("train", index) for index in WRONG}
@@ -87,7 +90,7 @@ def test_planted_faults_are_found(key: str) -> None:
     assert all(place.note for place in finding.places)
 
 
-@pytest.mark.parametrize("key", ["label", "bbox", "objects", "mask"])
+@pytest.mark.parametrize("key", ["label", SLOW["bbox"], SLOW["objects"], "mask"])
 def test_clean_sets_give_no_finding(key: str) -> None:
     assert find(key, wrong=False) == []
 

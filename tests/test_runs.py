@@ -40,6 +40,7 @@ trainer:
   enable_progress_bar: false
   enable_model_summary: false
   default_root_dir: runs
+report: false
 """
 
 

@@ -21,6 +21,7 @@ from visiontasks.tasks.restore import restore_task
 
 CONFIG = {
     "trainer": {"max_epochs": 2, "accelerator": "cpu", "enable_progress_bar": False, "logger": False},
+    "report": False,
     "model": {
         "class_path": "ClassificationTask",
         "init_args": {"backbone": {"name": "test_resnet", "pretrained": False}},
