@@ -175,6 +175,16 @@ def test_classes_of_few_images_are_not_judged() -> None:
     assert [(found.place, found.other) for found in doubtful_classes(design, labels, 3)] == [(i, 0) for i in range(4)]
 
 
+def test_a_few_labels_that_the_images_exclude_are_found_among_many() -> None:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(1500) % 3
+    design = torch.eye(3).repeat(500, 5) + 0.1 * torch.randn(1500, 15, generator=generator)
+    for count, expected in ((1, 0), (3, 3)):  # of 1500; a single one may be an unusual image
+        wrong = labels.clone()
+        wrong[:count] = (wrong[:count] + 1) % 3
+        assert len(doubtful_classes(design.clone(), wrong, 3)) == expected
+
+
 @pytest.mark.parametrize("classes", [2, 3, 10])
 def test_random_labels_are_not_doubted(classes: int) -> None:
     generator = torch.Generator().manual_seed(0)
@@ -222,7 +232,7 @@ def test_flipped_flowers_are_found(shared_data: Path) -> None:
             label = super().target(index)["label"]
             return {"label": (label + 1) % 5 if index % 20 == 0 else label}
 
-    data = VisionDataModule(partial(Flipped, root=root), image_size=160, augment="none")
+    data = VisionDataModule(partial(Flipped, root=str(root)), image_size=160, augment="none")
     found = places(find_label_errors(data, limit=700))
     right = {place for place in found if place[1] % 20 == 0}
     assert len(right) >= 0.5 * len(found)
@@ -234,5 +244,5 @@ def test_clean_flowers_give_few_findings(shared_data: Path) -> None:
     root = shared_data / "flowers5"
     if not root.is_dir():
         pytest.skip("no flowers5")
-    data = VisionDataModule(partial(ImageFolder, root=root), image_size=160, augment="none")
+    data = VisionDataModule(partial(ImageFolder, root=str(root)), image_size=160, augment="none")
     assert len(places(find_label_errors(data, limit=700))) <= 7

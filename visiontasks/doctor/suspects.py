@@ -12,6 +12,8 @@ from visiontasks.doctor.noise import LEAST_DOUBT, doubt_labels
 from visiontasks.models.ridge import fit_ridge
 
 FEWEST = 5  # examples of a class from which others of it are recognized
+UNLIKELY, SURE = 0.01, 0.9  # probabilities of a label, and of another class, that contradict each other
+SEVERAL, SHARE = 3, 0.002  # such labels that are a finding: number and share of the labels
 MOST_DOUBTFUL = 0.25  # share of the labels; more doubts show that the features do not tell the classes apart
 
 
@@ -74,8 +76,9 @@ class Doubtful(NamedTuple):
 def doubtful_classes(design: Tensor, labels: Tensor, classes: int) -> list[Doubtful]:
     """Finds labels that contradict a ridge regression of the one-hot labels that has not seen them.
 
-    Classes with fewer than five examples are left out. If more than a quarter of the labels are doubtful, none is
-    returned.
+    Classes with fewer than five examples are left out. A few wrong labels do not change the share that `doubt_labels`
+    estimates, so labels that the prediction excludes count too if there are several. If more than a quarter of the
+    labels are doubtful, none is returned.
 
     Args:
         design: Features, float (N, D).
@@ -92,6 +95,9 @@ def doubtful_classes(design: Tensor, labels: Tensor, classes: int) -> list[Doubt
     doubts, probabilities = doubt_labels(outputs, own)
     given = probabilities.gather(1, own[:, None])[:, 0]
     best = probabilities.scatter(1, own[:, None], 0).max(1)
+    unlikely = (given < UNLIKELY) & (best.values > SURE)
+    if unlikely.sum() >= max(SEVERAL, SHARE * len(own)):
+        doubts = torch.where(unlikely, 1 - given, doubts)
     doubtful = (doubts > LEAST_DOUBT) & (best.values > given)
     if doubtful.double().mean() > MOST_DOUBTFUL:
         return []

@@ -16,10 +16,8 @@ from visiontasks.report.facts import read_facts, run_names
 from visiontasks.report.gather import gather
 
 TEMPLATE = Path(__file__).with_name("report.html")
-MARK, WITHIN = (
-    "/* A report of visiontasks */",
-    8000,
-)  # near the start of every report, so that no other file is replaced
+MARK = "/* A report of visiontasks */"  # in every report, so that no other file is replaced
+WITHIN = 8000  # characters from the start in which it stands
 MOST_WEIGHTS = 20_000_000  # draws x images
 
 
