@@ -79,7 +79,7 @@ def places(findings: list[Finding]) -> set[tuple[str, int]]:
 SLOW = {key: pytest.param(key, marks=pytest.mark.slow) for key in ("bbox", "objects")}
 
 
-@pytest.mark.parametrize("key", ["label", SLOW["bbox"], "objects", "mask"])
+@pytest.mark.parametrize("key", ["label", SLOW["bbox"], SLOW["objects"], "mask"])
 def test_planted_faults_are_found(key: str) -> None:
     (finding,) = find(key)
     found, planted = places([finding]), {("train", index) for index in WRONG}

@@ -139,6 +139,7 @@ def typed(*args: str) -> str:
     return b"".join(parts).decode()
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_at_once_that_a_fit_has_begun(tmp_path: Path) -> None:
     config = str(ROOT / "configs/classification/folder.yaml")
     err = typed("fit", "-c", config, "--data.dataset.root", str(tmp_path))  # which has no images
