@@ -608,7 +608,7 @@ def test_what_the_data_says_is_printed_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     voc(tmp_path / "photos")
-    for number in range(0, COUNT, 2):  # copies, some of which are held out
+    for number in range(0, COUNT, 2):  # some of these copies are held out
         (tmp_path / f"photos/pictures/{number}.jpg").write_bytes((tmp_path / "photos/pictures/0.jpg").read_bytes())
     outside = tmp_path / "photos/xml/3.xml"
     outside.write_text(outside.read_text().replace("<xmin>7<", "<xmin>-2<"))  # so that the data is opened twice

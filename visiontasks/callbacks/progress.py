@@ -61,7 +61,7 @@ class ProgressLine(ProgressBar):
         self.begin(trainer.estimated_stepping_batches)
 
     def begin(self, total: float) -> None:
-        """Starts to measure the time of so many steps."""
+        """Starts the clock for a total number of steps."""
         self.begun, self.total = time.monotonic(), total
         self.first, self.is_timed = None, False
 

@@ -97,7 +97,7 @@ def decode_image(
 ) -> np.ndarray:
     """Decodes the bytes of a whole image file, which messages call `name`; see `read_image`.
 
-    With `least`, a JPEG file is decoded faster at a fraction of its size, with sides of at least so many pixels.
+    With `least`, a JPEG file is decoded faster at a fraction of its size; both sides keep at least `least` pixels.
     """
     with decoding(name):
         if page in (None, 1) and data.startswith(b"\xff\xd8\xff") and (pixels := _decode_jpeg(data, least)) is not None:

@@ -37,7 +37,7 @@ def picture(image: np.ndarray, longest: int = 320, quality: int = 80) -> str:
 
 
 def script_data(value: Any) -> Markup:
-    """Returns a value as JSON that may stand in a script element of a page, whatever names it holds."""
+    """Returns a value as JSON that is safe inside a script element, whatever text it contains."""
     text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     for sign in "<>&'":
         text = text.replace(sign, f"\\u{ord(sign):04x}")

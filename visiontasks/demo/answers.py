@@ -1,6 +1,7 @@
 """A model that answers the requests of the page, one after the other."""
 
 import json
+import sys
 import time
 from collections.abc import Sequence
 from functools import cached_property, partial
@@ -55,8 +56,8 @@ class Demo:
         try:
             self._pictures.append(picture(source.read(*reading(self.spec)), SMALL, QUALITY))
             self.examples.append(source)
-        except InputError:
-            pass  # the others are enough
+        except InputError as error:
+            print(f"an example is left out: {error}", file=sys.stderr)
 
     @cached_property
     def explained(self) -> dict[str, list[str]]:

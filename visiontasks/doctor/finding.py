@@ -31,7 +31,7 @@ class Finding:
         severity: An `error` stops a training or makes its figures wrong, a `warning` probably costs quality, and a
             `note` is worth knowing.
         message: What was found, as one sentence with its dot.
-        fix: What to do about it, as sentences; a line of a config stands in backquotes.
+        fix: What to do about it, as sentences; config lines are in backquotes.
         places: The images that show it, the clearest first.
     """
 

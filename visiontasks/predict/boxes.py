@@ -63,7 +63,7 @@ class CocoFile:
         self._encode = SEGMENTATIONS[segmentation]
 
     def add(self, name: str, size: tuple[int, int], found: Iterable[Objects]) -> None:
-        """Adds an image of a height and width with its objects, of which there may be none."""
+        """Adds an image with its height, width and objects; there may be no object."""
         height, width = size
         self.images.append({"id": len(self.images) + 1, "file_name": name, "height": height, "width": width})
         for objects in found:
