@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import io
 import json
-import shutil
 import socket
 import struct
 import subprocess
@@ -523,19 +522,6 @@ def test_the_command_prints_its_address_and_ends_quietly(shapes_checkpoints: dic
 
 
 # A person at a browser
-
-
-@pytest.fixture
-def browser() -> Iterator[Any]:
-    """Chromium with a camera that shows a test picture."""
-    sync_api = pytest.importorskip("playwright.sync_api")
-    if (program := shutil.which("chromium")) is None:
-        pytest.skip("no Chromium")
-    camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
-    with sync_api.sync_playwright() as playwright:
-        one = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", *camera])
-        yield one
-        one.close()
 
 
 @contextmanager

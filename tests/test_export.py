@@ -25,6 +25,7 @@ from visiontasks.export import exported as module
 from visiontasks.export.exported import ValidationImages, dataset_sources, export
 from visiontasks.export.gate import compare
 from visiontasks.export.graph import OutputGraph, describe_graph, write_onnx, write_pt2
+from visiontasks.export.int8 import names_of_ends
 from visiontasks.models import Backbone, FCNHead
 from visiontasks.predict import Predictor
 from visiontasks.predict.find import find_sources
@@ -272,6 +273,24 @@ def test_int8_is_judged_by_its_figures(shapes_checkpoints: dict[str, Path], tmp_
     with pytest.raises(InputError, match="falls from"):
         export(str(shapes_checkpoints["label"]), path, images, int8=True, max_drop=-101)
     assert not path.exists()
+
+
+def test_the_last_layers_with_weights_stay_exact() -> None:
+    node = onnx.helper.make_node
+    nodes = [
+        node("Conv", ["image", "first"], ["map"], "trunk"),
+        node("Conv", ["map", "left"], ["coefficients"], "coefficients"),
+        node("Relu", ["map"], ["positive"], "relu"),
+        node("Conv", ["positive", "right"], ["prototypes"], "prototypes"),
+        node("MatMul", ["coefficients", "prototypes"], ["masks"], "product"),
+    ]
+    floats = [np.ones((2, 3, 1, 1), np.float32), np.ones((2, 2, 1, 1), np.float32), np.ones((2, 2, 1, 1), np.float32)]
+    weights = [
+        onnx.numpy_helper.from_array(w, name) for w, name in zip(floats, ("first", "left", "right"), strict=True)
+    ]
+    ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in ("image", "masks")]
+    graph = onnx.helper.make_graph(nodes, "graph", ends[:1], ends[1:], weights)
+    assert set(names_of_ends(graph)) == {"product", "coefficients", "prototypes"}
 
 
 def test_mistakes_are_named(shapes_checkpoints: dict[str, Path], tmp_path: Path, capsys: Any) -> None:

@@ -268,15 +268,6 @@ def real() -> Runtime:
     return read_runtime()
 
 
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    api = pytest.importorskip("playwright.sync_api")
-    if (chromium := shutil.which("chromium")) is None:
-        pytest.skip("Chromium is not installed")
-    with api.sync_playwright() as started:
-        yield started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-
-
 @pytest.fixture
 def open_page(browser: Any) -> Iterator[Callable[[Path], Any]]:
     """Opens a page from the disk without a network; at the end it has had no error and has asked for nothing else."""

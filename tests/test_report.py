@@ -8,7 +8,7 @@ import html
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -465,17 +465,6 @@ def test_help_needs_no_torch() -> None:
 
 
 # In a browser
-
-
-@pytest.fixture
-def browser() -> Iterator[Any]:
-    if not (path := shutil.which("chromium")):
-        pytest.skip("no Chromium")
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as session:
-        opened = session.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 def opened(browser: Any, path: Path, **options: Any) -> tuple[Any, list[str]]:

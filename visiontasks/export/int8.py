@@ -40,12 +40,16 @@ def quantize(path: Path, pictures: Iterable[np.ndarray], output: Path, exact_end
 def names_of_ends(graph: Any) -> list[str]:
     """Returns the names of the last layers with weights, and of all nodes between them and the outputs of a graph."""
     maker = {name: node for node in graph.node for name in node.output}
+    weights = {weight.name for weight in graph.initializer}
     waiting, found = [output.name for output in graph.output], {}
     while waiting:
         node = maker.get(waiting.pop())
         if node is not None and node.name not in found:
             found[node.name] = node
-            waiting.extend(node.input if node.op_type not in WEIGHTED else ())
+            is_last = node.op_type in WEIGHTED and not weights.isdisjoint(
+                node.input
+            )  # a product of maps has no weights
+            waiting.extend(() if is_last else node.input)
     return list(found)
 
 
