@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from visiontasks.cli import main
@@ -547,6 +548,10 @@ def test_digits_and_letters_are_not_mirrored(tmp_path: Path, monkeypatch: pytest
         ("label", "stop sign", False),
         ("objects", "stop sign", True),
         ("objects", "left hand", False),
+        ("label", "left_hand", False),
+        ("label", "turnLeft", False),
+        ("label", "1_", False),
+        ("value", "y", True),
         ("mask", "sign", True),
         ("label", "7", False),
         ("label", "handbag", True),
@@ -557,6 +562,16 @@ def test_signs_are_mirrored_where_they_are_a_part_of_a_scene(kind: str, name: st
     facts = Facts(100, np.array([[480, 640]]), [name, "other"], np.empty(0), np.empty(0))
     text = write_recipe(Layout(kind, "CsvTable", {"root": "photos"}, "a table", "certain"), facts, "one.yaml")
     assert ("without mirroring" not in text) == mirrored
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\x85", "\u2028", "\u2029"])
+def test_a_name_of_a_file_stays_a_part_of_its_comment(end: str) -> None:
+    facts = Facts(100, np.array([[480, 640]]), [f"a{end}imports: [evil]", "b"], np.empty(0), np.empty(0))
+    name = f"a{end}imports: [evil]{end}#"
+    layout = Layout("label", "CsvTable", {"root": name}, f"a table, {name}", "certain", [f"a note on {name}"])
+    config = yaml.safe_load(write_recipe(layout, facts, f"{name}.yaml"))
+    assert set(config) == {"trainer", "model", "data"}
+    assert config["data"]["dataset"]["init_args"]["root"] == name
 
 
 def test_masks_are_trained_on_parts_of_images_in_their_shape() -> None:
@@ -577,9 +592,7 @@ def test_init_estimates_time_and_memory_and_leaves_nothing_else(
     monkeypatch.chdir(tmp_path)
     main(["init", "photos"])
     said = capsys.readouterr()
-    assert re.search(
-        r"\nIt will take about \d+ (seconds|minutes) on this machine, and \d\.\d GB of memory\.\n", said.out
-    )
+    assert re.search(r"\nIt will take about \d+ (s|min) on this machine, and \d\.\d GB of memory\.\n", said.out)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photos", "photos.yaml"]
     assert said.out.count("\n") == 4
 

@@ -19,6 +19,7 @@ from visiontasks.core.files import write_text
 from visiontasks.core.folders import walk, with_suffix
 from visiontasks.core.images import EXTENSIONS
 from visiontasks.core.live import hide_loading
+from visiontasks.core.progress import duration
 from visiontasks.data import VisionDataModule
 from visiontasks.data.layouts import Layout, find_layouts
 from visiontasks.data.splits import SPLITS, MissingSplit
@@ -60,7 +61,7 @@ def main(options: argparse.Namespace, more: Sequence[str]) -> None:
             print(f"{output} is written, but the first steps of its fit failed:", file=sys.stderr)
             raise
         space = f", and {memory / 1e9:.1f} GB of memory" if memory == memory else ""
-        print(f"It will take about {_duration(seconds)} on this machine{space}.")
+        print(f"It will take about {duration(seconds)} on this machine{space}.")
 
 
 def choose(found: dict[str, Layout], wanted: str | None, folder: Path) -> tuple[str, Layout]:
@@ -109,10 +110,3 @@ def _opened(layout: Layout) -> tuple[Facts, dict[str, int]]:
     boxes = summary.get("boxes", np.empty((0, 5)))
     sides = np.sqrt((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
     return Facts(len(train), sizes, names, summary.get("counts", np.empty(0)), sides), counts
-
-
-def _duration(seconds: float) -> str:
-    for unit, length in (("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} seconds"

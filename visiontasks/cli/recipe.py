@@ -1,6 +1,8 @@
 """A config for a data set that was recognized: the recipe of an installed config, with the set's own data section."""
 
+import json
 import re
+import shlex
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +30,7 @@ RARE = 4  # times that the most frequent class occurs as often as the rarest, fr
 WHOLE, PART = 416, 288  # root of the pixels of an image that is predicted as a whole, and of a part that is trained on
 LEAST_BATCH = {"mask": 4}  # of batches whose statistics normalize
 SMALL_OBJECT = 16  # pixels of the side that three quarters of the objects should have at least
+BETWEEN_WORDS = re.compile(r"(?<=[a-z])(?=[A-Z])|[\W_]+")  # left_hand, leftHand, left-hand
 SIGN = re.compile(r"\d|[a-z]|.*\b(left|right|arrow)s?\b.*", re.IGNORECASE)  # has another meaning in a mirror
 PICTURE = re.compile(r".*\b(hand|finger|sign|letter|digit|text|plate|clock)s?\b.*", re.IGNORECASE)  # may have one
 UNMIRRORED = """\
@@ -68,8 +71,8 @@ def write_recipe(layout: Layout, facts: Facts, name: str) -> str:
     dataset = {"class_path": layout.dataset, "init_args": layout.options}
     head = _head(layout, facts)
     lines = [
-        f"# visiontasks fit -c {name}",
-        *(f"# {line}" for text in (layout.found, *layout.notes) for line in textwrap.wrap(_sentence(text), WIDTH)),
+        f"# visiontasks fit -c {shlex.quote(_printable(name))}",
+        *(line for text in (layout.found, *layout.notes) for line in _comment(text)),
         _with_epochs(trainer, layout.kind, facts.count).rstrip(),
         f"model:{model.rstrip()}",
         *([_section("head", head, 4)] if head else []),
@@ -143,18 +146,28 @@ def _mirrored(kind: str, names: Sequence[str]) -> str:
 
     A sign among the things of a scene is the same sign in a mirror; one that is the whole image may be another one.
     """
+    if kind == "value":  # a name of a number says nothing of the images
+        return ""
     patterns = [SIGN] if kind in ("mask", "objects") else [SIGN, PICTURE]
-    odd = [name for name in names if any(pattern.fullmatch(name) for pattern in patterns)]
+    words = {name: BETWEEN_WORDS.sub(" ", name).strip() for name in names}
+    odd = [name for name in names if any(pattern.fullmatch(words[name]) for pattern in patterns)]
     return f"{odd[0]!r} may mean something else in a mirror" if odd else ""
 
 
-def _sentence(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}."
+def _comment(text: str) -> list[str]:
+    """Returns a sentence as lines of a comment."""
+    return [f"# {line}" for line in textwrap.wrap(f"{text[0].upper()}{_printable(text[1:])}.", WIDTH)]
+
+
+def _printable(text: str) -> str:
+    """Replaces what could end a comment: YAML ends lines at some characters that a file name may have."""
+    return "".join(sign if sign.isprintable() else " " for sign in text)
 
 
 def _section(key: str, content: Any, spaces: int) -> str:
     """Returns a key with its content as YAML, whose innermost lists and dicts are on one line."""
     if isinstance(content, str):
         return f"{' ' * spaces}{key}: {content}"
-    text = yaml.safe_dump(content, default_flow_style=None, sort_keys=False, allow_unicode=True, width=WIDTH)
+    readable = json.dumps(content, ensure_ascii=False).isprintable()  # YAML reads some other signs as ends of lines
+    text = yaml.safe_dump(content, default_flow_style=None, sort_keys=False, allow_unicode=readable, width=WIDTH)
     return f"{' ' * spaces}{key}:\n{textwrap.indent(text.rstrip(), ' ' * (spaces + 2))}"

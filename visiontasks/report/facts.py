@@ -55,7 +55,8 @@ def read_facts(model: Path, name: str) -> Facts:
     content = read_checkpoint(model)
     stored, parameters = content[VERSION_KEY], content["hyper_parameters"]
     init = flat(parameters.get("init_args") or {})
-    weights = sum(tensor.numel() for tensor in content["state_dict"].values() if tensor.is_floating_point())
+    tensors = content["state_dict"].items()
+    weights = sum(value.numel() for key, value in tensors if value.is_floating_point() and ".running_" not in key)
     network = str(init.get("backbone.name", ""))
     versions = {
         "visiontasks": stored.get("version"),
@@ -64,7 +65,7 @@ def read_facts(model: Path, name: str) -> Facts:
     }
     known = [f"{title} {version}" for title, version in versions.items() if version]
     rows = [
-        ("model", f"{network}, {weights / 1e6:.3g} million numbers in the checkpoint"),
+        ("model", f"{network}, about {weights / 1e6:.3g} million parameters"),
         ("checkpoint", f"{model}, after {content['global_step']:,} steps" if "global_step" in content else str(model)),
         ("trained", _times(model.parent)),
         ("reproduce", shlex.join(["visiontasks", "fit", "-c", str(config)]) if config.is_file() else ""),
