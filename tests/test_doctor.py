@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from visiontasks.core.errors import InputError
 from visiontasks.data import CocoBoxes, ImageFolder, MaskFolder, Shapes, VisionDataModule, VocBoxes, YoloBoxes
 from visiontasks.data.faults import collecting, refuse
 from visiontasks.doctor import Diagnosis, Finding, check_briefly, diagnose
+from visiontasks.doctor.finding import CHECK_NAMES
 from visiontasks.doctor.groups import group_of, number_of
 from visiontasks.doctor.similarity import fingerprints, groups_of, similar_pairs, turned
 from visiontasks.doctor.swaps import find_swaps
@@ -145,6 +147,31 @@ def test_equal_files_are_found_in_one_split_in_two_and_in_two_classes(folders: P
     lists = dict(zip([one.check for one in diagnosis.findings], diagnosis.files, strict=True))
     assert lists["duplicates"] == [str(folders / "train/cat/x.jpg")]  # one of each pair
     assert lists["leaked_duplicates"] == [str(folders / "train/cat/cat1.jpg")]  # the one in training
+
+
+def test_a_copy_of_a_copy_in_a_third_split_is_found(folders: Path) -> None:
+    save(photo(0), folders / "val/cat/half.jpg", quality=60)
+    (folders / "test/cat").mkdir(parents=True)
+    (folders / "test/dog").mkdir()
+    shutil.copy(folders / "val/cat/half.jpg", folders / "test/cat/half.jpg")
+    for number in range(3):
+        save(photo(300 + number), folders / f"test/dog/{number}.jpg")
+    notes = {
+        (place.name, place.note.partition(" (")[0])
+        for finding in found(of_folders(folders), "leaked_near_duplicates")
+        for place in finding.places
+    }
+    assert {
+        ("val/cat/half.jpg", "train: train/cat/cat0.jpg"),
+        ("test/cat/half.jpg", "train: train/cat/cat0.jpg"),
+    } <= notes
+
+
+def test_a_burst_of_alike_pictures_has_few_pairs_and_all_its_pictures() -> None:
+    noise = np.random.default_rng(0).integers(0, 3, (200, 32, 32, 3), np.uint8)
+    pairs = similar_pairs(cv2.resize(photo(0), (32, 32))[None] + noise)
+    assert {pair.second for pair in pairs} == set(range(1, 200))
+    assert len(pairs) <= 30 * 199
 
 
 def test_fingerprints_of_turned_pictures_correlate_and_flat_ones_have_none() -> None:
@@ -277,6 +304,18 @@ def test_odd_boxes_are_found(tmp_path: Path) -> None:
     clipped = diagnose(module(partial(dataset, boxes="clip")))
     (finding,) = found(clipped, "boxes_outside")
     assert finding.severity == "warning"  # a training goes on
+
+
+def test_boxes_are_counted_one_by_one(tmp_path: Path) -> None:
+    """Most boxes are tiny, so they are usual in this set, though the images are few."""
+    for number in range(4):
+        boxes = [(10 + 8 * place, 20, 12 + 8 * place, 22) for place in range(9 if number else 0)]
+        write_voc(tmp_path, f"{number}", (40, 40, 80, 80), *boxes)
+        save(photo(number), tmp_path / f"images/{number}.jpg")
+    dataset = partial(VocBoxes, root=str(tmp_path), objects="all", splits={"val": 0.25})
+    (finding,) = found(diagnose(module(dataset)), "tiny_boxes")
+    assert finding.severity == "note"
+    assert finding.message.startswith("3 images with boxes")
 
 
 def test_faults_of_yolo_and_coco_files_are_found(tmp_path: Path) -> None:
@@ -441,6 +480,17 @@ def test_the_command_writes_what_it_found_and_its_status_is_for_ci(folders: Path
     copy.unlink()
     after = {path: path.stat().st_mtime_ns for path in folders.rglob("*")}
     assert {path: after[path] for path in after if path.is_file()} == {p: t for p, t in before.items() if p.is_file()}
+
+
+def test_a_check_that_does_not_exist_cannot_be_ignored(folders: Path, capsys: Any) -> None:
+    with pytest.raises(SystemExit):
+        main(["doctor", "-c", str(write_config(folders)), "--ignore", "leaked_group"])
+    assert "--ignore leaked_group: there is no such check. Did you mean leaked_groups?" in capsys.readouterr().err
+
+
+def test_each_check_is_documented() -> None:
+    text = (ROOT / "docs/doctor.md").read_text("utf-8")
+    assert [name for name in CHECK_NAMES if f"`{name}`" not in text] == []
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -13,12 +13,12 @@ import torch
 from visiontasks.core.errors import InputError
 from visiontasks.core.objects import make_objects
 from visiontasks.data import ImageFolder, Shapes, VisionDataModule, VisionDataset
-from visiontasks.doctor import label_errors
+from visiontasks.doctor import label_errors, regions
 from visiontasks.doctor.box_errors import compare
 from visiontasks.doctor.finding import Finding
 from visiontasks.doctor.label_errors import find_label_errors
 from visiontasks.doctor.noise import LEAST_DOUBT, doubt_flags, doubt_labels
-from visiontasks.doctor.regions import mean_in_boxes, mean_in_masks
+from visiontasks.doctor.regions import Regions, mean_in_boxes, mean_in_masks
 from visiontasks.doctor.suspects import doubtful_classes
 
 WRONG = (3, 17, 29, 46)  # training images with a planted fault
@@ -53,6 +53,8 @@ class Planted(VisionDataset):
         value: Any = known.get("bbox" if self.key == "objects" else self.key)
         if index in self.wrong and self.key == "label":
             value = (value + 1) % 4
+        if index in self.wrong and self.key == "labels":
+            value = 1 - value
         if index in self.wrong and self.key == "bbox":
             value = shifted(value, self.pixels).astype(np.float32)
         if self.key == "objects":
@@ -109,7 +111,7 @@ def test_a_target_without_a_check_gives_no_finding() -> None:
 def test_a_part_of_a_large_set_is_named() -> None:
     data = VisionDataModule(partial(Planted, key="mask"), image_size=96, augment="none")
     (finding,) = find_label_errors(data, limit_of_maps=110)
-    assert finding.message.endswith("; 110 of 120, chosen at random, were checked.")
+    assert finding.message.endswith("; 110 of 120 images, chosen at random, were checked.")
 
 
 def test_images_that_cannot_be_read_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,6 +122,41 @@ def test_images_that_cannot_be_read_are_left_out(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(Planted, "image", broken)
     assert ("train", 5) not in places(find("label"))
+
+
+def test_a_set_without_a_readable_image_has_no_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: Planted, index: int) -> np.ndarray:
+        raise InputError("broken")
+
+    monkeypatch.setattr(Planted, "image", broken)
+    assert find("label") == []
+
+
+def test_unreadable_images_are_not_called_a_random_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: Planted, index: int) -> np.ndarray:
+        if index == 5:
+            raise InputError("broken")
+        return self.base.image(index)
+
+    monkeypatch.setattr(Planted, "image", broken)
+    (finding,) = find("label")
+    assert finding.message.endswith("labels that are probably wrong.")
+
+
+def test_regions_beyond_the_limit_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(regions, "MOST", 3)
+    few = Regions()
+    few.add(torch.zeros(2, 4), torch.zeros(2, dtype=torch.long))
+    assert few.part == ""
+    few.add(torch.zeros(2, 4), torch.zeros(2, dtype=torch.long))
+    assert few.part == "; 3 of 4 regions were compared"
+
+
+def test_wrong_flags_of_several_labels_are_a_note() -> None:
+    (finding,) = find("labels")
+    assert finding.check == "labels_errors"
+    assert finding.severity == "note"
+    assert len({("train", index) for index in WRONG} & places([finding])) >= 3
 
 
 def test_pictures_are_not_larger_than_needed() -> None:

@@ -621,7 +621,7 @@ def test_a_copy_with_another_label_than_the_one_held_out_is_named(sets: dict, tm
     for folder in ("classes/a", "pairs/images", "voc/images", "labelme/images"):
         shutil.copy(tmp_path / "classes/b/1.png", tmp_path / folder / "2.png")
     held = {"classes": 3}.get(kind, 1)  # the place of photo 1
-    with pytest.warns(UserWarning, match="1 images are there twice with different labels"):
+    with pytest.warns(UserWarning, match="Images that are there twice with different labels: 1 "):
         sets[kind]("train", splits=Splits(fold=held, folds=6))
 
 
@@ -635,10 +635,10 @@ def test_copies_in_the_users_own_splits_and_in_two_classes_are_counted(tmp_path:
         data.dataset("val")
     texts = [str(warning.message) for warning in told]
     assert len(texts) == 2
-    assert texts[0].startswith("1 images of val are in training too")
+    assert texts[0].startswith("Images of val that are in training too: 1 ")
     assert "a/0.png = " in texts[0]
     assert "val/a/copy.png" in texts[0]
-    assert texts[1].startswith("1 images are there twice with different labels")
+    assert texts[1].startswith("Images that are there twice with different labels: 1 ")
 
 
 def test_a_class_without_a_training_image_is_refused(sets: dict) -> None:

@@ -2,14 +2,17 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 
 from visiontasks.cli.opening import open_data
+from visiontasks.core.errors import InputError
 from visiontasks.core.files import write_json
 from visiontasks.core.outputs import OutputFolder
 from visiontasks.core.tables import print_pairs, print_table
 from visiontasks.data import VisionDataModule
 from visiontasks.doctor import Diagnosis, Finding, check_briefly, diagnose
+from visiontasks.doctor.finding import CHECK_NAMES
 
 FAULTY = 1  # exit status
 FEW, WIDTH = 3, 60  # names that are shown, and their characters
@@ -17,6 +20,7 @@ FEW, WIDTH = 3, 60  # names that are shown, and their characters
 
 def main(options: argparse.Namespace, more: Sequence[str]) -> None:
     """Checks the data, prints what was found, and ends with status 1 if something is worse than a note."""
+    refuse_unknown(options.ignore)
     folder = OutputFolder(options.output, "doctor.json", "files/*.txt") if options.output else None
     checks = [label_errors] if options.label_errors else []
     found = diagnose(open_data(options.config, more), checks).without(options.ignore)
@@ -32,11 +36,17 @@ def main(options: argparse.Namespace, more: Sequence[str]) -> None:
         sys.exit(FAULTY)
 
 
+def refuse_unknown(checks: Iterable[str]) -> None:
+    """Raises an InputError if there is no check of one of these names."""
+    for unknown in (check for check in checks if check not in CHECK_NAMES):
+        close = get_close_matches(unknown, CHECK_NAMES, 1)
+        hint = f"Did you mean {close[0]}?" if close else f"Known are {', '.join(CHECK_NAMES)}."
+        raise InputError(f"--ignore {unknown}: there is no such check. {hint}")
+
+
 def label_errors(data: VisionDataModule) -> list[Finding]:
     """Looks for wrong labels; see `find_label_errors`."""
-    from visiontasks.doctor.label_errors import (
-        find_label_errors,
-    )  # a fit, which needs the short check alone, waits less
+    from visiontasks.doctor.label_errors import find_label_errors  # a fit, which needs none of it, waits less
 
     return find_label_errors(data)
 

@@ -11,15 +11,16 @@ from torch.nn import functional as F
 from visiontasks.core.geometry import box_iou
 from visiontasks.core.objects import Objects
 from visiontasks.doctor.left_out_objects import LeftOutObjects
-from visiontasks.doctor.noise import LEAST_DOUBT, doubt_flags
+from visiontasks.doctor.noise import doubt_flags
 from visiontasks.doctor.regions import MAPS, Regions, mean_in_boxes
 from visiontasks.doctor.suspects import FEWEST, Check, Suspect
 
 SAME, APART = 0.5, 0.1  # IoU of boxes that show one object, and of boxes that show two
 BETWEEN = 0.2  # IoU with the box of another object from which a found box may show both
 LEAST_SCORE = 0.02  # of an object that is found
-SPREAD = 2.5 * 1.4826  # median deviations by which a right box may differ; 2.5 standard deviations
-SURER = 3  # times the score at the place of the box that the score of the object beside it must have
+SPREAD = 2 * 1.4826  # median deviations by which a right box may differ; 2 standard deviations
+SURER = 2  # times the score at the place of the box that the score of the object beside it must have
+LEAST_DOUBT = 0.02  # that there is an object without a box
 FARTHEST = 0.4  # IoU with what is found below which a box may be shifted
 
 
@@ -88,6 +89,10 @@ class ObjectErrors(Check):
         moved = torch.cat([low, low + size], 2).flatten(0, 1)
         clear = (box_iou(moved.numpy()[:, None], every.numpy()[None]) < APART).all(1)
         return moved[torch.from_numpy(clear)][: len(boxes)]
+
+    @property
+    def part(self) -> str:
+        return self.regions.part
 
     def suspects(self) -> list[Suspect]:
         given, free = self._compared()

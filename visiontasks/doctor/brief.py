@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.words import counted
 from visiontasks.data import VisionDataModule
 from visiontasks.doctor.boxes import check_boxes
 from visiontasks.doctor.classes import check_classes
@@ -12,7 +13,6 @@ from visiontasks.doctor.evidence import Evidence
 from visiontasks.doctor.finding import Finding
 from visiontasks.doctor.leaks import check_leaks
 from visiontasks.doctor.sizes import check_sizes
-from visiontasks.doctor.words import counted
 
 OF_NAMES = (check_classes, check_leaks)
 OF_SIZES = (check_boxes, check_sizes)

@@ -51,7 +51,7 @@ class LabelErrors(_Pooled):
 class FlagErrors(_Pooled):
     """Images where the left-out decision about one of the `labels` differs."""
 
-    what = "labels"
+    what, severity = "labels", "note"
 
     def suspects(self) -> list[Suspect]:
         design, labels, rows = self.gathered()

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from visiontasks.core.tables import some
+from visiontasks.core.words import counted
 from visiontasks.doctor.evidence import HELD_OUT, Evidence
 from visiontasks.doctor.finding import Finding
-from visiontasks.doctor.words import counted
 from visiontasks.targets import target_kinds
 
 FEW = 10  # images below which a class is rare, if others have more

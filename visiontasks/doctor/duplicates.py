@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from visiontasks.core.words import counted, verb
 from visiontasks.doctor.evidence import Evidence
 from visiontasks.doctor.files import BLANK
 from visiontasks.doctor.finding import Finding, Place, Severity
 from visiontasks.doctor.similarity import groups_of, similar_pairs
-from visiontasks.doctor.words import counted, verb
 
 SERIOUS = 0.01  # share of a split from which on copies of training images falsify its figures
 REMOVE = "Remove one of each pair"
@@ -28,12 +28,12 @@ class Copy(NamedTuple):
 def check_duplicates(evidence: Evidence) -> Iterator[Finding]:
     """Finds copies across splits, which falsify figures; copies within a split; and copies of different classes."""
     copies = find_copies(evidence)
-    unlike = [copy for copy in copies if _differ(evidence, copy)]
+    unlike = {copy: None for copy in copies if _differ(evidence, copy)}  # in their order
     for exact in (True, False):
         found = [copy for copy in copies if copy.exact is exact]
         yield from _leaked(evidence, found, exact)
         yield from _within(evidence, [copy for copy in found if copy not in unlike], exact)
-    yield from _contradicting(evidence, unlike)
+    yield from _contradicting(evidence, [*unlike])
 
 
 def find_copies(evidence: Evidence) -> list[Copy]:
@@ -42,17 +42,22 @@ def find_copies(evidence: Evidence) -> list[Copy]:
     looks = [look for survey in evidence.surveys.values() for look in survey.looks]
     first: dict[bytes, int] = {}
     copies, single = [], []
+    same: dict[int, list[int]] = {}  # the other places of a file, by its first place
     for place, look in enumerate(looks):
         if look.error or look.spread <= BLANK:
             continue
         if (before := first.setdefault(look.digest, place)) == place:
             single.append(place)
         else:
+            same.setdefault(before, []).append(place)
             copies.append(Copy(images[before], images[place], True, "the same file"))
     if len(single) > 1:
         for pair in similar_pairs(np.stack([looks[place].thumbnail for place in single])):
             how = ", ".join(filter(None, (pair.turn, f"{pair.score:.2f} alike")))
-            copies.append(Copy(images[single[pair.first]], images[single[pair.second]], False, how))
+            left, right = single[pair.first], single[pair.second]
+            pairs = [(left, other) for other in (right, *same.get(right, []))]
+            pairs += [(right, other) for other in same.get(left, [])]
+            copies += [Copy(images[min(both)], images[max(both)], False, how) for both in pairs]
     return copies
 
 

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from visiontasks.core.words import counted
 from visiontasks.doctor.evidence import Evidence
 from visiontasks.doctor.finding import Finding, Place, Severity
 from visiontasks.doctor.look import Look
 from visiontasks.doctor.survey import files_of
-from visiontasks.doctor.words import counted
 
 BLANK = 3  # largest difference of the pixels of a blank image, in levels
 FILLED = 0.1  # share of rows of one gray that no photo ends with

@@ -4,6 +4,16 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple
 
 Severity = Literal["error", "warning", "note"]
+CHECK_NAMES = (
+    *("unusable", "class_names", "reading", "left_out"),
+    *("unreadable", "blank", "gray_end", "exif_turn", "deep", "suffix", "cmyk", "alpha", "pages", "gray"),
+    *("leaked_duplicates", "leaked_near_duplicates", "duplicates", "near_duplicates", "contradictions"),
+    *("leaked_groups", "leaked_frames", "missing_classes", "rare_classes", "unknown_classes"),
+    *("mask_values", "mask_size", "empty_masks", "whole_masks", "ignored_masks", "swapped_masks", "partners"),
+    *("boxes_outside", "tiny_boxes", "small_objects", "whole_boxes", "double_boxes", "no_objects"),
+    *("annotations", "other_size", "listed_twice", "extreme_aspect", "tiny_images", "stretched", "enlarged"),
+    *("label_errors", "labels_errors", "bbox_errors", "objects_errors", "mask_errors"),
+)
 
 
 class Place(NamedTuple):

@@ -45,7 +45,7 @@ def find_label_errors(
     The bundled backbone computes the features of each image once. A closed form, fitted without the image, predicts its
     annotation: exact leave-one-out of ridge regression for classes, five folds of the images for boxes. How much the
     two must differ depends on how well the other images are predicted, so a clean set of hard images gives no finding.
-    Nothing is trained, and the network is not needed. Images that cannot be read are left out.
+    Nothing is trained, and no connection to the internet is needed. Images that cannot be read are left out.
 
     Args:
         data: The data.
@@ -73,8 +73,11 @@ def find_label_errors(
             for key in open_keys:
                 checks[key].add(features, batch[key], rows)
                 used[key] += len(rows)
-    total = sum(len(data.dataset(split)) for split in _splits(data))
-    found = [_finding(data, key, checks[key], images, used[key], total) for key in keys]
+    found = [
+        _finding(data, key, checks[key], images, used[key], limit_of_maps if CHECKS[key].needs_maps else limit)
+        for key in keys
+        if used[key]
+    ]
     return [finding for finding in found if finding]
 
 
@@ -129,18 +132,19 @@ def _size(data: VisionDataModule, pixels: int) -> tuple[int, int]:
 
 
 def _finding(
-    data: VisionDataModule, key: str, check: Check, images: list[tuple[str, int]], used: int, total: int
+    data: VisionDataModule, key: str, check: Check, images: list[tuple[str, int]], used: int, limit: int
 ) -> Finding | None:
     merged: dict[int, list[Suspect]] = {}
     for one in sorted(check.suspects(), key=lambda suspect: -suspect.doubt):
         merged.setdefault(one.row, []).append(one)
     if not merged:
         return None
-    part = f"; {used:,} of {total:,}, chosen at random, were checked" if used < total else ""
+    total = sum(len(data.dataset(split)) for split in _splits(data))
+    part = f"; {used:,} of {total:,} images, chosen at random, were checked" if limit < total else ""
     one = len(merged) == 1
-    message = f"{len(merged):,} {'image has' if one else 'images have'} {check.what} that are probably wrong{part}."
+    message = f"{len(merged):,} {'image has' if one else 'images have'} {check.what} that are probably wrong"
     places = [_place(data, *images[row], parts) for row, parts in merged.items()]
-    return Finding(f"{key}_errors", "warning", message, FIX, places)
+    return Finding(f"{key}_errors", check.severity, f"{message}{part}{check.part}.", FIX, places)
 
 
 def _place(data: VisionDataModule, split: str, index: int, parts: list[Any]) -> Place:

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from visiontasks.core.tables import some
+from visiontasks.core.words import counted, verb
 from visiontasks.doctor.evidence import HELD_OUT, Evidence
 from visiontasks.doctor.finding import Finding
 from visiontasks.doctor.groups import members, series
-from visiontasks.doctor.words import counted
 
 Image = tuple[str, int]  # split and place
 
@@ -45,7 +45,8 @@ def _groups(evidence: Evidence, names: dict[str, list[str]]) -> Iterator[Finding
             continue
         count = sum(map(len, leaked.values()))
         shown = some([f"{name} ({len(places)})" for name, places in leaked.items()])
-        message = f"{counted(count, 'image', len(names[split]))} of {split} belong by name to groups in train: {shown}."
+        belong = f"{split} {verb(count, 'belongs', 'belong')} by name to groups in train"
+        message = f"{counted(count, 'image', len(names[split]))} of {belong}: {shown}."
         fix = f"If a group is one video, patient or place, put it in one split: {_how(evidence)}"
         places = [evidence.place(split, i, name) for name, found_there in leaked.items() for i in found_there]
         yield Finding("leaked_groups", "warning" if alike else "note", message, fix, places)
@@ -83,7 +84,7 @@ def _frames(evidence: Evidence, names: dict[str, list[str]]) -> Iterator[Finding
     for split, places in leaked.items():
         if places := sorted(set(places)):
             count = counted(len(places), "image", len(names[split]))
-            what = "are frames of a video next to a training image"
+            what = verb(len(places), "is a frame", "are frames") + " of a video next to a training image"
             message = f"{count} of {split} {what}, so its figures are too good for new ones."
             fix = f"Put each video, or long parts of it, in one split: {_how(evidence)}"
             yield Finding("leaked_frames", "warning", message, fix, evidence.places(split, places))

@@ -39,6 +39,10 @@ class MaskErrors(Check):
                 self.regions.add(mean_in_masks(maps, (mask == labels[:, None, None]).float()), labels)
                 self.places += [(row, label, float(shares[label])) for label in labels.tolist()]
 
+    @property
+    def part(self) -> str:
+        return self.regions.part
+
     def suspects(self) -> list[Suspect]:
         return [*self._of_regions(), *self._of_cells()]
 

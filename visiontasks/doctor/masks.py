@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from visiontasks.core.sample import IGNORE_MASK
+from visiontasks.core.words import counted
 from visiontasks.doctor.evidence import Evidence
 from visiontasks.doctor.finding import Finding, Place, Severity
 from visiontasks.doctor.survey import MaskLook
-from visiontasks.doctor.words import counted
 
 USUAL = 0.1  # share of masks from which on one class alone is usual in a set
 FIXES = {

@@ -4,12 +4,12 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 
+from visiontasks.core.words import counted
 from visiontasks.data.faults import Fault, FaultKind
 from visiontasks.doctor.evidence import Evidence
 from visiontasks.doctor.finding import Finding, Place
 from visiontasks.doctor.opening import Opened
 from visiontasks.doctor.survey import files_of
-from visiontasks.doctor.words import counted
 from visiontasks.targets import target_kinds
 
 CHECKS: dict[FaultKind, tuple[str, str, str]] = {  # the check, what the files have, and the fix

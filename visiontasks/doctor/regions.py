@@ -16,7 +16,12 @@ class Regions:
     def __init__(self) -> None:
         self.design: list[Tensor] = []
         self.labels: list[Tensor] = []
-        self.count = 0
+        self.count = self.given = 0
+
+    @property
+    def part(self) -> str:
+        """How many regions are left out, as the end of a sentence; empty if none is."""
+        return f"; {self.count:,} of {self.given:,} regions were compared" if self.count < self.given else ""
 
     def add(self, design: Tensor, labels: Tensor) -> None:
         """Adds regions, float (N, D) with classes int64 (N,), up to a limit."""
@@ -24,6 +29,7 @@ class Regions:
         self.design.append(design[:left])
         self.labels.append(labels[:left])
         self.count += len(labels[:left])
+        self.given += len(labels)
 
     def doubtful(self, classes: int) -> list[Doubtful]:
         """Returns the regions that look like another class; features have equal weights."""

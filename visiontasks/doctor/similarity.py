@@ -16,6 +16,7 @@ FLAT = 1.5  # mean difference of neighboring cells, in levels, below which a pic
 USUAL, DISTINCT = 0.99, 0.3  # see `least_correlation`
 SAMPLED = 1000
 ROWS, BLOCK = 512, 4096  # pictures, and pairs, that are compared at a time
+PARTNERS = 30  # pictures before it with which a picture is paired in one direction, at most: a burst has many
 TURNS = ("", "turned", "upside down", "turned", "mirrored", "mirrored", "mirrored", "mirrored")
 
 
@@ -82,11 +83,13 @@ def similar_pairs(thumbnails: np.ndarray) -> list[Pair]:
 
 def _candidates(prints: np.ndarray, others: np.ndarray, least: float) -> Iterator[np.ndarray]:
     yield np.empty((0, 2))
+    partners = np.zeros(len(prints), int)
     for start in range(0, len(prints), ROWS):
         scores = prints[start : start + ROWS] @ others[start:].T
-        first, second = np.nonzero(scores >= least)
-        kept = first < second
-        yield np.stack([first[kept], second[kept]], 1) + start
+        alike = np.triu(scores >= least, 1)
+        alike &= alike.cumsum(0, dtype=np.int32) + partners[start:] <= PARTNERS
+        partners[start:] += alike.sum(0)
+        yield np.stack(np.nonzero(alike), 1) + start
 
 
 def _products(fine: np.ndarray, others: np.ndarray, pairs: np.ndarray) -> np.ndarray:

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from visiontasks.core.geometry import height_width
+from visiontasks.core.words import counted
 from visiontasks.doctor.evidence import Evidence
 from visiontasks.doctor.finding import Finding
-from visiontasks.doctor.words import counted
 
 EXTREME = 4.0  # longer over shorter side
 STRETCHED = 2.0  # how much an image is stretched in one direction

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from visiontasks.doctor.finding import Severity
 from visiontasks.doctor.noise import LEAST_DOUBT, doubt_labels
 from visiontasks.models.ridge import fit_ridge
 
@@ -40,10 +41,12 @@ class Check(ABC):
 
     Attributes:
         what: What is probably wrong, in the plural.
+        severity: That of the finding: a `note` if most of what is found is right.
         needs_maps: Whether it needs the feature maps of all strides, which only some of the images can give.
     """
 
     what: ClassVar[str]
+    severity: ClassVar[Severity] = "warning"
     needs_maps: ClassVar[bool] = False
 
     def __init__(self, names: Sequence[str], channels: Sequence[int]) -> None:
@@ -58,6 +61,11 @@ class Check(ABC):
             target: Values of the key in the batch.
             rows: Number of each image, int64 (B,).
         """
+
+    @property
+    def part(self) -> str:
+        """What of the images was left out, as the end of a sentence; empty if nothing was."""
+        return ""
 
     @abstractmethod
     def suspects(self) -> list[Suspect]:

@@ -15,7 +15,7 @@ from visiontasks.data.datasets.files import Files
 from visiontasks.data.datasets.records import Record
 from visiontasks.data.splits import Splits
 
-CONTRADICTION = "images are there twice with different labels. Correct them, or remove the copies"
+CONTRADICTION = "Images that are there twice with different labels", "Correct them, or remove the copies."
 PART = 512  # bytes at the end and in the middle: at the start, files of one camera are alike
 
 
@@ -76,7 +76,7 @@ def without_copies(split: str, files: Sequence[Path], chosen: Iterable[int], lab
     if count := len(chosen) - len(left):
         rank_zero_info(f"{count} of {len(chosen)} training images left out, the same file as one held out.")
     if labels:
-        _warn([group for group in groups if len({labels[place] for place in group}) > 1], files, CONTRADICTION)
+        _warn([group for group in groups if len({labels[place] for place in group}) > 1], files, *CONTRADICTION)
     if not left:
         raise InputError(f"{files[chosen[0]]}: this and every other training image is the same file as one held out.")
     return left
@@ -87,18 +87,19 @@ def warn_of_copies(train: VisionDataset, other: VisionDataset, split: str) -> No
     files = [*train.files(), *other.files()]
     groups, count = same_files(files), len(train.files())
     both = [group for group in groups if group[0] < count <= group[-1]]
-    _warn(both, files, f"images of {split} are in training too, so its figures are too good. Remove them from one")
+    advice = f"The figures of {split} are too good: remove them from one."
+    _warn(both, files, f"Images of {split} that are in training too", advice)
     if len(files) == len(train) + len(other):  # not parts of images
         targets = [[(train.target(i) if i < count else other.target(i - count)) for i in group] for group in groups]
         labels = [{target.get("label") for target in group} for group in targets]
         unlike = [group for group, found in zip(groups, labels, strict=True) if len(found) > 1]
-        _warn(unlike, files, CONTRADICTION)
+        _warn(unlike, files, *CONTRADICTION)
 
 
-def _warn(groups: list[list[int]], files: Sequence[Path], fault: str) -> None:
+def _warn(groups: list[list[int]], files: Sequence[Path], fault: str, advice: str) -> None:
     if groups:
         few = "; ".join(f"{shown(files[group[0]])} = {shown(files[group[-1]])}" for group in groups[:3])
-        rank_zero_warn(f"{len(groups)} {fault} (by content: {few}{'; ...' if len(groups) > 3 else ''}).")
+        rank_zero_warn(f"{fault}: {len(groups)} (by content: {few}{'; ...' if len(groups) > 3 else ''}). {advice}")
 
 
 def _divide(

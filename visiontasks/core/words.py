@@ -1,4 +1,4 @@
-"""Words of what a check says."""
+"""Words for numbers of things."""
 
 
 def counted(number: int, noun: str, total: int | None = None) -> str:
