@@ -352,3 +352,8 @@ def test_a_split_without_labels_has_blank_figures() -> None:
         values, tables = figures("test", np.full((4, 7), 1 / 7), np.full(4, IGNORE_LABEL))
     assert values.keys() == {"accuracy", "f1", "accuracy_baseline"}
     assert np.isnan([*values.values(), *tables["recall"]]).all()
+
+
+def test_one_sample_cannot_be_fitted() -> None:
+    with pytest.raises(InputError, match="at least two images whose target is known; found 1"):
+        fit_ridge(torch.randn(1, 8), torch.randn(1, 1))

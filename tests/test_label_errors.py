@@ -108,6 +108,11 @@ def test_a_target_without_a_check_gives_no_finding() -> None:
     assert find("value") == []
 
 
+def test_only_the_wanted_targets_are_checked() -> None:
+    data = VisionDataModule(partial(Planted, key="label"), image_size=96, augment="none")
+    assert find_label_errors(data, ["mask"]) == []
+
+
 def test_a_part_of_a_large_set_is_named() -> None:
     data = VisionDataModule(partial(Planted, key="mask"), image_size=96, augment="none")
     (finding,) = find_label_errors(data, limit_of_maps=110)

@@ -89,7 +89,7 @@ def _demo(parser: Arguments) -> None:
     add("model", help=f"{CHECKPOINT}, an exported file, or timm's name of a pretrained network")
     add("--samples", nargs="+", help="images, folders ... as examples (default: the validation set of its config)")
     add("--host", default="127.0.0.1", help="address to listen at; 0.0.0.0 lets other machines in (default: 127.0.0.1)")
-    add("--port", type=at_least(0), help="0 takes a free one (default: 8000, or a free one if that is taken)")
+    add("--port", type=at_least(0, 65_535), help="0 takes a free one (default: 8000, or a free one if that is taken)")
     add("--open", action="store_true", help="also open the page in a browser")
     add("--pretrained", help="weights of a network given by name: true (default, timm's hub), bundled or a path")
     parser.add_common("--threshold", "--imports", "--trust", "--device")

@@ -4,8 +4,9 @@ import argparse
 import sys
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from functools import partial
 
-from visiontasks.cli.opening import open_data
+from visiontasks.cli.opening import open_data, predicted_keys
 from visiontasks.core.errors import InputError
 from visiontasks.core.files import write_json
 from visiontasks.core.outputs import OutputFolder
@@ -22,7 +23,7 @@ def main(options: argparse.Namespace, more: Sequence[str]) -> None:
     """Checks the data, prints what was found, and ends with status 1 if something is worse than a note."""
     refuse_unknown(options.ignore)
     folder = OutputFolder(options.output, "doctor.json", "files/*.txt") if options.output else None
-    checks = [label_errors] if options.label_errors else []
+    checks = [partial(label_errors, keys=predicted_keys(options.config))] if options.label_errors else []
     found = diagnose(open_data(options.config, more), checks).without(options.ignore)
     print(f"Images: {', '.join(f'{count:,} in {split}' for split, count in found.images.items()) or 'none'}.")
     if found.findings:
@@ -44,11 +45,11 @@ def refuse_unknown(checks: Iterable[str]) -> None:
         raise InputError(f"--ignore {unknown}: there is no such check. {hint}")
 
 
-def label_errors(data: VisionDataModule) -> list[Finding]:
-    """Looks for wrong labels; see `find_label_errors`."""
+def label_errors(data: VisionDataModule, keys: Sequence[str]) -> list[Finding]:
+    """Looks for wrong values of targets; see `find_label_errors`."""
     from visiontasks.doctor.label_errors import find_label_errors  # a fit, which needs none of it, waits less
 
-    return find_label_errors(data)
+    return find_label_errors(data, keys)
 
 
 def print_check(data: VisionDataModule) -> None:

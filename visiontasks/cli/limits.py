@@ -5,12 +5,13 @@ import math
 from collections.abc import Callable
 
 
-def at_least(minimum: int) -> Callable[[str], int]:
-    """Returns the argument type of integers that are not below a minimum."""
+def at_least(minimum: int, maximum: float = math.inf) -> Callable[[str], int]:
+    """Returns the argument type of integers from a minimum to a maximum."""
 
     def integer(text: str) -> int:
-        if (number := int(text)) < minimum:
-            raise argparse.ArgumentTypeError(f"{number} must be {minimum} or more.")
+        if not minimum <= (number := int(text)) <= maximum:
+            limit = f" and {maximum:g} or less" if maximum < math.inf else ""
+            raise argparse.ArgumentTypeError(f"{number} must be {minimum} or more{limit}.")
         return number
 
     return integer

@@ -8,7 +8,7 @@ from typing import Any
 from jsonargparse import Namespace
 from lightning.pytorch import seed_everything
 
-from visiontasks import data
+from visiontasks import data, tasks
 from visiontasks.cli.imports import import_modules
 from visiontasks.cli.parser import Parser, read_config
 from visiontasks.cli.runs import RUN_DIR, run_directory, runs_folder
@@ -44,6 +44,14 @@ def read_data(config: Path, beside: bool = False, trust: Trusted = ()) -> dict[s
         whole = {"class_path": public_path(VisionDataModule), "init_args": section}
         section = check(whole, VisionDataModule, data_classes(trust), f"{config}: data")["init_args"]
     return section
+
+
+def predicted_keys(config: Path) -> tuple[str, ...]:
+    """Returns the keys of the targets that the model of a config predicts; empty if this cannot be told."""
+    model = read_config(config).get("model") or {}
+    heads = (model.get("init_args") or {}).get("heads")
+    task = getattr(tasks, str(model.get("class_path")).rpartition(".")[2], None)
+    return tuple(heads) if isinstance(heads, dict) else getattr(task, "keys", ())
 
 
 def open_task(config: Path, more: Sequence[str] = ()) -> tuple[VisionTask, VisionDataModule, Path]:

@@ -13,8 +13,9 @@ from visiontasks.doctor.evidence import Evidence
 from visiontasks.doctor.finding import Finding
 from visiontasks.doctor.leaks import check_leaks
 from visiontasks.doctor.sizes import check_sizes
+from visiontasks.doctor.values import check_values
 
-OF_NAMES = (check_classes, check_leaks)
+OF_NAMES = (check_classes, check_values, check_leaks)
 OF_SIZES = (check_boxes, check_sizes)
 LARGE = 10_000  # images from which on reading the header of each takes long
 MOST = 3  # lines

@@ -19,6 +19,7 @@ from visiontasks.doctor.reading import check_faults, check_opening
 from visiontasks.doctor.sizes import check_sizes
 from visiontasks.doctor.survey import survey
 from visiontasks.doctor.swaps import check_swaps
+from visiontasks.doctor.values import check_values
 
 Check = Callable[[Evidence], Iterator[Finding]]
 
@@ -28,6 +29,7 @@ CHECKS: tuple[Check, ...] = (
     check_duplicates,
     check_leaks,
     check_classes,
+    check_values,
     check_masks,
     check_swaps,
     check_boxes,

@@ -68,11 +68,12 @@ def _leaked(evidence: Evidence, copies: list[Copy], exact: bool) -> Iterator[Fin
             continue
         places = _places(evidence, pairs)
         count, what = len({pair.copy for pair in pairs}), "the same file" if exact else "the same picture"
-        severity: Severity = "error" if count >= SERIOUS * len(dataset) else "warning"
+        severity: Severity = "error" if exact and count >= SERIOUS * len(dataset) else "warning"
         others = " and ".join(dict.fromkeys(pair.kept[0] for pair in pairs))
         are = verb(count, "is", "are")
         message = f"{counted(count, 'image', len(dataset))} of {split} {are} also in {others} ({what})"
         fix = f"{REMOVE}, or put all copies in one split. Until then the figures of {split} are too good."
+        fix += "" if exact else " Images of a fixed camera, which all look alike, are no copies."
         yield Finding("leaked_duplicates" if exact else "leaked_near_duplicates", severity, f"{message}.", fix, places)
 
 
@@ -93,13 +94,13 @@ def _within(evidence: Evidence, copies: list[Copy], exact: bool) -> Iterator[Fin
 def _contradicting(evidence: Evidence, copies: list[Copy]) -> Iterator[Finding]:
     places = []
     for copy in copies:
-        first, second = (_label(evidence, *image) for image in (copy.kept, copy.copy))
+        first, second = (_said(evidence, *image) for image in (copy.kept, copy.copy))
         for image, other, label, name in ((copy.copy, copy.kept, second, first), (copy.kept, copy.copy, first, second)):
             places.append(evidence.place(*image, f"{label}, but {other[0]}: {evidence.place(*other).name} is {name}"))
     if places:
         count = len({copy.copy for copy in copies})
-        message = f"{counted(count, 'image')} {verb(count, 'has', 'have')} a copy of another class."
-        fix = "Correct the wrong class, and remove one of the copies."
+        message = f"{counted(count, 'image')} {verb(count, 'has', 'have')} a copy with another label."
+        fix = "Correct the wrong label, and remove one of the copies. A small defect may make a real difference."
         yield Finding("contradictions", "warning", message, fix, places)
 
 
@@ -121,15 +122,22 @@ def removable(finding: Finding) -> list[Place]:
 
 
 def _differ(evidence: Evidence, copy: Copy) -> bool:
-    """Returns whether two copies have different classes."""
-    first, second = (_label(evidence, *image) for image in (copy.kept, copy.copy))
-    return bool(first and second) and first != second
+    """Returns whether two copies have different classes, or numbers if they are the same file."""
+    first, second = (_said(evidence, *image) for image in (copy.kept, copy.copy))
+    has_numbers = "value" in evidence.targets[copy.kept[0]][copy.kept[1]]
+    return bool(first and second) and first != second and (copy.exact or not has_numbers)
 
 
-def _label(evidence: Evidence, split: str, index: int) -> str:
-    """Returns the name of the one class of an image; empty if it has none."""
-    label = evidence.targets[split][index].get("label")
-    return "" if label is None else evidence.datasets[split].names("label")[label]
+def _said(evidence: Evidence, split: str, index: int) -> str:
+    """Returns what the targets say of a whole image, in words; empty if they say nothing."""
+    target, names = evidence.targets[split][index], evidence.datasets[split].names
+    parts = [names("label")[target["label"]]] if target.get("label") is not None else []
+    if "labels" in target:
+        present = [name for name, flag in zip(names("labels"), target["labels"], strict=True) if flag == 1]
+        parts += present or ["no class"]
+    if "value" in target:
+        parts += [f"{name} {value:g}" for name, value in zip(names("value"), target["value"], strict=True)]
+    return ", ".join(parts)
 
 
 def _number(image: tuple[str, int]) -> int:

@@ -9,6 +9,7 @@ CHECK_NAMES = (
     *("unreadable", "blank", "gray_end", "exif_turn", "deep", "suffix", "cmyk", "alpha", "pages", "gray"),
     *("leaked_duplicates", "leaked_near_duplicates", "duplicates", "near_duplicates", "contradictions"),
     *("leaked_groups", "leaked_frames", "missing_classes", "rare_classes", "unknown_classes"),
+    *("constant_values", "far_values", "missing_values", "other_unit"),
     *("mask_values", "mask_size", "empty_masks", "whole_masks", "ignored_masks", "swapped_masks", "partners"),
     *("boxes_outside", "tiny_boxes", "small_objects", "whole_boxes", "double_boxes", "no_objects"),
     *("annotations", "other_size", "listed_twice", "extreme_aspect", "tiny_images", "stretched", "enlarged"),

@@ -10,6 +10,7 @@ from visiontasks.data.splits import split_of, without_split
 
 YEAR = re.compile(r"(19|20)\d\d")
 PARTS = re.compile(r"[^_\-. ]+")
+VIEWS = re.compile(r"[a-z]|left|right|front|back|top|bottom|side|od|os", re.IGNORECASE)  # of one eye, patient, part
 COMPACT = re.compile(r"([A-Za-z]+\d+)[A-Za-z]+\d+")
 LAST = re.compile(r"(.*?)(\d+)(\D*)", re.DOTALL)
 
@@ -25,7 +26,7 @@ def group_of(name: str, classes: Sequence[str]) -> str | None:
     """Returns the patient, video ... that a name says: `0016E5` of `0016E5_00390.png`; None if it says none.
 
     This is the first folder with a digit, unless it is a class or a split, or else the beginning of the file name up to
-    the first part with a digit, if another one follows.
+    the first part with a digit, if another one or a word such as `left` follows.
     """
     path = PurePosixPath(name)
     folders = [part for part in path.parts[:-1] if part not in classes and not split_of(part)]
@@ -34,6 +35,8 @@ def group_of(name: str, classes: Sequence[str]) -> str | None:
     parts = [*PARTS.finditer(path.stem)]
     numbers = [part for part in parts if any(map(str.isdigit, part[0])) and not YEAR.fullmatch(part[0])]
     if len(numbers) > 1:
+        return path.stem[: numbers[0].end()]
+    if numbers and len(parts) > 1 and parts[-2].end() == numbers[0].end() and VIEWS.fullmatch(parts[-1][0]):
         return path.stem[: numbers[0].end()]
     compact = COMPACT.fullmatch(path.stem)
     return compact[1] if compact else None

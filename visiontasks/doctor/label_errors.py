@@ -1,6 +1,6 @@
 """Labels that are probably wrong, found without a training."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,11 @@ FIX = (
 
 
 def find_label_errors(
-    data: VisionDataModule, limit: int = 10_000, limit_of_maps: int = 2_000, seed: int = 0
+    data: VisionDataModule,
+    targets: Sequence[str] = (),
+    limit: int = 10_000,
+    limit_of_maps: int = 2_000,
+    seed: int = 0,
 ) -> list[Finding]:
     """Finds annotations of train and val that contradict all the others.
 
@@ -49,6 +53,7 @@ def find_label_errors(
 
     Args:
         data: The data.
+        targets: Keys of the targets that are checked; all by default.
         limit: Images that are used, at most; a random part of a larger set.
         limit_of_maps: The same for boxes, objects and masks, which need more memory.
         seed: Seed of the random part.
@@ -57,7 +62,7 @@ def find_label_errors(
         One finding per kind of target, `label_errors`, `labels_errors`, `bbox_errors`, `objects_errors`, `mask_errors`;
         its places are the images, the clearest first.
     """
-    keys = [key for key in data.keys if key in CHECKS and _has_classes(data, key)]
+    keys = [key for key in data.keys if key in CHECKS and key in (targets or CHECKS) and _has_classes(data, key)]
     if not keys:
         return []
     needs_maps = any(CHECKS[key].needs_maps for key in keys)

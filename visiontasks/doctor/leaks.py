@@ -12,10 +12,10 @@ from visiontasks.doctor.groups import members, series
 
 Image = tuple[str, int]  # split and place
 
-GROUPS, PER_GROUP, COVERED = 3, 2.0, 0.5  # least number of groups, images per group, and share of images in groups
+GROUPS, PER_GROUP, COVERED = 2, 2.0, 0.5  # least number of groups, images per group, and share of images in groups
 CLOSER = 0.75  # images of one group differ less than this times what others differ
 LONG = 8  # images of a series
-SAMPLED = 30  # pairs that are compared
+FEWEST, SAMPLED = 3, 30  # pairs that are compared
 READ = 5  # series whose images the short check reads
 
 
@@ -35,7 +35,7 @@ def _groups(evidence: Evidence, names: dict[str, list[str]]) -> Iterator[Finding
     few = len(found) < GROUPS or images < PER_GROUP * len(found) or images < COVERED * sum(map(len, names.values()))
     if few or _are_classes(evidence, found):
         return
-    pairs = [(group[0], group[-1]) for group in found.values() if len(group) > 1]
+    pairs = [(group[i], group[-1 - i]) for group in found.values() for i in range(min(2, len(group) // 2))]
     alike = _closer(evidence, pairs)
     trained = {name for name, group in found.items() if any(split == "train" for split, _ in group)}
     for split in HELD_OUT:
@@ -93,7 +93,7 @@ def _frames(evidence: Evidence, names: dict[str, list[str]]) -> Iterator[Finding
 def _closer(evidence: Evidence, pairs: Sequence[tuple[Image, Image]]) -> bool:
     """Returns whether the two images of pairs differ less than images of different pairs."""
     chosen = [pairs[i] for i in np.linspace(0, len(pairs) - 1, min(len(pairs), SAMPLED)).astype(int)] if pairs else []
-    if len(chosen) < GROUPS:
+    if len(chosen) < FEWEST:
         return False
     first, second = (np.stack([_colors(evidence, *pair[side]) for pair in chosen]) for side in (0, 1))
     distances = np.linalg.norm(first[:, None] - second[None], axis=-1)

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from visiontasks.core.errors import InputError
+
 
 class Ridge(NamedTuple):
     """A fitted ridge regression.
@@ -41,10 +43,14 @@ def fit_ridge(design: Tensor, target: Tensor, group: Tensor | None = None) -> Ri
         design: Float (N, D).
         target: Float (N, T).
         group: If given, samples with the same value are left out together, int64 (N,); all groups have one size.
+
+    Raises:
+        InputError: There are fewer than two groups.
     """
     group = torch.arange(len(design)) if group is None else group
     order = group.argsort(stable=True)
-    groups = int(group.unique().numel())
+    if (groups := int(group.unique().numel())) < 2:
+        raise InputError(f"The closed form needs at least two images whose target is known; found {groups}.")
     x, y = design[order], target[order]
     mean_x, mean_y = x.mean(0), y.mean(0)
     x, y = x.sub_(mean_x), y - mean_y

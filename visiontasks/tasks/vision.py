@@ -45,31 +45,36 @@ def one_head(key: str, default: HeadFactory) -> Callable[..., None]:
 class ClassificationTask(VisionTask):
     """One class per image."""
 
-    __init__ = one_head("label", LabelHead)
+    keys = ("label",)
+    __init__ = one_head(*keys, LabelHead)
 
 
 class MultilabelTask(VisionTask):
     """Any number of classes per image."""
 
-    __init__ = one_head("labels", LabelsHead)
+    keys = ("labels",)
+    __init__ = one_head(*keys, LabelsHead)
 
 
 class RegressionTask(VisionTask):
     """One or more numbers per image."""
 
-    __init__ = one_head("value", ValueHead)
+    keys = ("value",)
+    __init__ = one_head(*keys, ValueHead)
 
 
 class SegmentationTask(VisionTask):
     """One class per pixel."""
 
-    __init__ = one_head("mask", SMPHead)
+    keys = ("mask",)
+    __init__ = one_head(*keys, SMPHead)
 
 
 class DetectionTask(VisionTask):
     """Any number of objects per image, each with a class and a box."""
 
-    __init__ = one_head("objects", DetectionHead)
+    keys = ("objects",)
+    __init__ = one_head(*keys, DetectionHead)
 
 
 class LocalizationTask(VisionTask):
@@ -90,6 +95,8 @@ class LocalizationTask(VisionTask):
         weights: Checkpoint of another run to start from; heads of other classes are created from scratch.
         compile: Compile the backbone.
     """
+
+    keys = ("bbox", "label")
 
     def __init__(
         self,
