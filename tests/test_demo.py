@@ -661,3 +661,29 @@ def test_the_page_works_with_the_keyboard_and_the_camera(browser: Any, client: C
         label_on(page)
         page.click("#stop")
         assert page.is_hidden("#live")
+
+
+@pytest.mark.slow
+def test_no_camera_stays_on_unseen(browser: Any, client: Client, slow_camera: str) -> None:
+    image = {"name": "a.png", "mimeType": "image/png", "buffer": png()}
+    with opened(browser, client) as page:
+        page.evaluate(slow_camera)
+        page.dblclick("#camera")
+        assert page.is_disabled("#camera")
+        page.wait_for_selector("#shoot:focus")
+        assert page.evaluate("cameras()") == ["live"]
+        page.click("#stop")
+        assert page.evaluate("cameras()") == ["ended"]
+        page.click("#camera")
+        page.set_input_files("#file", image)  # while the camera is asked for
+        page.wait_for_selector("#camera:enabled")
+        assert page.is_hidden("#live")
+        assert page.evaluate("cameras()") == ["ended"] * 2
+        for choose in (lambda: page.click(".example"), lambda: page.set_input_files("#file", image)):
+            page.click("#camera")
+            page.wait_for_selector("#shoot:focus")
+            choose()
+            assert page.is_hidden("#live")
+        assert page.evaluate("cameras()") == ["ended"] * 4
+        page.wait_for_selector("body:not(.busy)")
+        assert page.inner_text("#status") == ""
