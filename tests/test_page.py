@@ -69,7 +69,8 @@ def test_a_marked_object_stays_marked_in_the_next_pictures(browser: Any, tmp_pat
     template = tmp_path / "one.html"
     template.write_text(
         '{% extends "base.html" %}{% block main %}<div class="result" id="result"></div>{% endblock %}'
-        '{% block script %}<script>{% for name in ["colors", "overlay", "bars", "result"] %}{% include name ~ ".js" %}\n{% endfor %}'
+        "{% block script %}<script>"
+        '{% for name in ["colors", "overlay", "bars", "result"] %}{% include name ~ ".js" %}\n{% endfor %}'
         "</script>{% endblock %}"
     )
     page = browser.new_page()

@@ -167,7 +167,7 @@ class Demo:
     def _outputs(self, image: np.ndarray) -> Outputs:
         network = self.predictor.network
         seen = image if network.resizes else to_picture(image, self.spec)
-        return {key: output[0] for key, output in network(seen.transpose(2, 0, 1)[None]).items()}
+        return {key: output[0] for key, output in network(np.stack([seen]).transpose(0, 3, 1, 2)).items()}
 
     def _read(self, source: Source, example: int | None) -> np.ndarray:
         try:
