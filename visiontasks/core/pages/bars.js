@@ -1,8 +1,8 @@
 /* The list beside a picture: what was found, with bars.
 
 listed(prediction, names, state) returns an element. In `state`, `marked` is an object of the prediction or null, and
-`open` a set with the titles of the lists that are shown in full. The buttons have `data-object`, the place of an object,
-or `data-list`, the title of a list, and do nothing yet. */
+`open` a set with the titles of the lists that are shown in full. The buttons have `data-object`, the place of an
+object, or `data-list`, the title of a list, and do nothing yet. */
 const listed = (() => {
   const FIRST = 5 // bars that are shown before the others are asked for
   const percent = share => `${(100 * share).toFixed(1)}\u00a0%`

@@ -1,4 +1,4 @@
-/* The colors of classes, those of pictures that `predict` draws: as in Pascal VOC, their bits are those of the index. */
+/* The colors of classes, those of pictures that `predict` draws: as in Pascal VOC, made of the bits of the index. */
 const colors = (() => {
   const bits = (index, channel) => [0, 1, 2].map(bit => ((index >> (3 * bit + channel)) & 1) * (128 >> bit))
   const place = (list, name) => Math.max(0, (list || []).indexOf(name))

@@ -85,8 +85,8 @@ const overlay = (() => {
   }
 
   function draw(canvas, image, prediction, names, parts, state) {
-    const {width} = prediction.size || {width: image.naturalWidth || image.width}, dot = canvas.width / canvas.clientWidth || 1
-    const pen = canvas.getContext("2d"), scale = canvas.width / width
+    const {width} = prediction.size || {width: image.naturalWidth || image.width}, scale = canvas.width / width
+    const pen = canvas.getContext("2d"), dot = canvas.width / canvas.clientWidth || 1
     pen.imageSmoothingQuality = "high"
     pen.drawImage(image, 0, 0, canvas.width, canvas.height)
     if (!state.overlay) return

@@ -15,8 +15,8 @@ showResult(element, image, prediction, names) fills an element that has the clas
    shares: {cat: 0.4}}                                                 a reduced mask is enlarged to the image
 - names: {class_names: [...], mask_names: [...]}, which choose the colors.
 
-It returns a promise, which is fulfilled when the picture is drawn, of a function update(image, prediction): it shows the
-next picture of a video in the same place, and keeps what the person has switched and marked. */
+It returns a promise, which is fulfilled when the picture is drawn, of a function update(image, prediction): it shows
+the next picture of a video in the same place, and keeps what the person has switched and marked. */
 const showResult = (() => {
   /* Gives an element the content of another one. Elements that both have stay: a press on one would be lost with it. */
   function patch(old, made) {
