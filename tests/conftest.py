@@ -46,6 +46,21 @@ def browser() -> Iterator[Any]:
         opened.close()
 
 
+@pytest.fixture
+def slow_camera() -> str:
+    """A script after which a page gets the camera late, as from a person who thinks about it; `cameras()` returns the
+    state of each one that it got, `live` or `ended`."""
+    return """(() => {
+      const streams = [], ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices)
+      window.cameras = () => streams.flatMap(stream => stream.getTracks()).map(track => track.readyState)
+      navigator.mediaDevices.getUserMedia = async wanted => {
+        await new Promise(done => setTimeout(done, 400))
+        streams.push(await ask(wanted))
+        return streams.at(-1)
+      }
+    })()"""
+
+
 @pytest.fixture(autouse=True)
 def same_weights() -> None:
     """New weights are the same whichever tests ran before in this process."""

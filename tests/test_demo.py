@@ -23,9 +23,11 @@ import pytest
 import torch
 from PIL import Image
 
+from visiontasks.core.geometry import Frame
 from visiontasks.demo.answers import Demo, name_of, shown_size
 from visiontasks.demo.guard import is_own
 from visiontasks.demo.heat import placed
+from visiontasks.demo.reduced import predict_reduced
 from visiontasks.demo.server import MOST, Server, content_policy
 from visiontasks.demo.shown import outlines, shown_of
 from visiontasks.models import Backbone, LabelHead
@@ -33,7 +35,7 @@ from visiontasks.predict import Predictor
 from visiontasks.predict.networks import open_network
 from visiontasks.predict.sources import Source, given_sources
 from visiontasks.predict.torch_network import TorchNetwork
-from visiontasks.targets.sample import record_of
+from visiontasks.targets.sample import predict_sample, record_of
 from visiontasks.tasks import VisionTask
 
 ROOT = Path(__file__).parents[1]
@@ -256,6 +258,30 @@ def test_outlines_go_around_an_object_and_its_hole() -> None:
     assert outlines(np.zeros((4, 4), bool), 0.5) == []
 
 
+def test_masks_of_objects_take_the_size_of_the_shown_picture() -> None:
+    rng = np.random.default_rng(0)
+    starts = rng.uniform(0, 0.6, (40, 2))
+    cells = np.clip(8 - np.hypot(*np.mgrid[-8:8, -8:8]) - rng.uniform(0, 4, (40, 1, 1)), -1, 1)  # a disk each
+    rows = np.hstack([starts, starts + 0.4, rng.uniform(0.3, 1, (40, 2)), cells.reshape(40, -1)])
+    first = np.zeros((1, rows.shape[1]))
+    first[0, :2], first[0, 4:6] = 16, 0.5
+    outputs = {"objects": np.concatenate([first, rows]).astype(np.float32)}
+    spec = {"class_names": ["a", "b"], "image_size": 64, "resize": "letterbox"}
+    frame, size = Frame(1500, 2000, 64, "letterbox"), (96, 128)
+    expected, found = predict_sample(outputs, frame, spec), predict_reduced(outputs, frame, size, spec)
+    assert record_of(found, spec) == record_of(expected, spec)
+    whole, small = expected["objects"]["masks"], found["objects"]["masks"]
+    assert len(small) == len(whole) > 10
+    assert small.shape[1:] == size
+    shown = shown_of(found, spec, size)["objects"]
+    assert len(shown) == found["objects"]["taken"].sum() > 5
+    for one, mask in zip(shown, whole[expected["objects"]["taken"]], strict=True):
+        points = np.concatenate([np.array(line) for line in one["polygon"]])
+        rows_, columns = mask.any(1).nonzero()[0], mask.any(0).nonzero()[0]
+        edges = [columns[0], rows_[0], columns[-1], rows_[-1]]
+        np.testing.assert_allclose([*points.min(0), *points.max(0)], edges, atol=2 * 2000 / 128)
+
+
 def test_several_labels_and_numbers_are_shown_with_what_is_known() -> None:
     spec = {"class_names": [], "mask_names": [], "labels_names": ["tree", "car"], "value_names": ["age", "size"]}
     labels = {
@@ -354,6 +380,9 @@ def test_a_request_without_a_host_or_with_two_is_refused(client: Client) -> None
         ("192.168.0.7", "127.0.0.1", False),
         ("box.local:8000", "0.0.0.0", False),
         ("box.local:8000", "box.local", True),
+        ("mybox.local:8000", "MyBox.local", True),
+        ("MYBOX.local", "mybox.local", True),
+        ("192.168.0.7:8000", "LocalHost", False),
         ("", "127.0.0.1", False),
     ],
 )
@@ -421,6 +450,19 @@ def test_what_is_no_image_is_an_error_in_words(client: Client, data: bytes) -> N
 def test_odd_options_are_refused(client: Client, query: str) -> None:
     assert client("POST", f"/predict?{query}", png()).status in (400, 404)
     assert is_well(client)
+
+
+@pytest.mark.parametrize("query", ["key=label", "target=3", "example=0&key=label"])
+def test_an_option_of_grad_cam_is_refused_elsewhere(
+    client: Client, query: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = client("POST", f"/predict?{query}", png())
+    name = query.split("&")[-1].partition("=")[0]
+    assert (answer.status, answer.json) == (
+        400,
+        {"error": f"There is no option '{name}' here; this address takes example."},
+    )
+    assert capsys.readouterr().err == ""
 
 
 def test_slow_clients_are_let_go_and_block_nobody(client: Client) -> None:
@@ -619,3 +661,29 @@ def test_the_page_works_with_the_keyboard_and_the_camera(browser: Any, client: C
         label_on(page)
         page.click("#stop")
         assert page.is_hidden("#live")
+
+
+@pytest.mark.slow
+def test_no_camera_stays_on_unseen(browser: Any, client: Client, slow_camera: str) -> None:
+    image = {"name": "a.png", "mimeType": "image/png", "buffer": png()}
+    with opened(browser, client) as page:
+        page.evaluate(slow_camera)
+        page.dblclick("#camera")
+        assert page.is_disabled("#camera")
+        page.wait_for_selector("#shoot:focus")
+        assert page.evaluate("cameras()") == ["live"]
+        page.click("#stop")
+        assert page.evaluate("cameras()") == ["ended"]
+        page.click("#camera")
+        page.set_input_files("#file", image)  # while the camera is asked for
+        page.wait_for_selector("#camera:enabled")
+        assert page.is_hidden("#live")
+        assert page.evaluate("cameras()") == ["ended"] * 2
+        for choose in (lambda: page.click(".example"), lambda: page.set_input_files("#file", image)):
+            page.click("#camera")
+            page.wait_for_selector("#shoot:focus")
+            choose()
+            assert page.is_hidden("#live")
+        assert page.evaluate("cameras()") == ["ended"] * 4
+        page.wait_for_selector("body:not(.busy)")
+        assert page.inner_text("#status") == ""

@@ -55,6 +55,32 @@ def write_model(path: Path, names: list[str]) -> Path:
     return path
 
 
+def write_busy_model(path: Path) -> Path:
+    """Writes an ONNX file that finds nine classes, by the colors, and always two cars."""
+    names = [*"abcdefgh", "car"]
+    rows = np.zeros((1, 3, 13), np.float32)
+    rows[0, 0, 4:], rows[0, 1:, 12] = 0.5, (0.9, 0.8)
+    rows[0, 1, :4], rows[0, 2, :4] = (0.1, 0.1, 0.4, 0.4), (0.5, 0.5, 0.9, 0.9)
+    nodes = [
+        helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["float"], ["mean"], axes=[2, 3], keepdims=0),
+        helper.make_node("Concat", ["mean"] * 3, ["all"], axis=1),
+        helper.make_node("Div", ["all", "most"], ["label"]),
+        helper.make_node("Identity", ["rows"], ["objects"]),
+    ]
+    inputs = [helper.make_tensor_value_info("image", TensorProto.UINT8, ["n", 3, 8, 8])]
+    shapes = {"label": ["n", 9], "objects": ["n", 3, 13]}
+    outputs = [helper.make_tensor_value_info(key, TensorProto.FLOAT, shape) for key, shape in shapes.items()]
+    most = helper.make_tensor("most", TensorProto.FLOAT, [], [255.0])
+    constants = [most, helper.make_tensor("rows", TensorProto.FLOAT, rows.shape, rows.ravel())]
+    graph = helper.make_graph(nodes, "graph", inputs, outputs, constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    described = {"spec": {"class_names": names, "image_size": 8, "resize": "stretch"}, "keys": list(shapes)}
+    helper.set_model_props(model, {"visiontasks": json.dumps({**described, "any_size": False, "resizes": False})})
+    onnx.save(model, str(path))
+    return path
+
+
 def run_script(code: str, content: dict[str, Any]) -> Any:
     """Runs code with the scripts of the page in node; `given` is the content, and what `answer` gets is returned."""
     scripts = [(PAGE.parent / name).read_text("utf-8") for name in ("resize.js", "targets.js")]
@@ -402,3 +428,43 @@ def test_transparent_and_turned_images_are_read_as_by_predict(real: Runtime, ope
         base64.b64encode(photos[2].read_bytes()).decode(),
     )
     assert sizes == [60, 90]
+
+
+@pytest.mark.slow
+def test_a_person_uses_the_panel_while_the_camera_runs(
+    real: Runtime, open_page: Any, slow_camera: str, tmp_path: Path
+) -> None:
+    path, photo = tmp_path / "page.html", tmp_path / "a.png"
+    write_page(write_busy_model(tmp_path / "m.onnx"), path, real)
+    Image.new("RGB", (40, 30), (200, 10, 10)).save(photo)
+    page = open_page(path)
+    page.evaluate(slow_camera)
+    page.dblclick("#camera")
+    assert page.is_disabled("#camera")
+    page.wait_for_selector("#result canvas")
+    assert page.evaluate("cameras()") == ["live"]
+    seen = "document.querySelector('#result canvas').toDataURL()"
+    for press in (".more", ".overlay", "[data-object='1']"):
+        page.click(f"#result {press}")
+        assert page.evaluate("document.activeElement.matches('#result button')")
+        before = page.evaluate(seen)
+        page.wait_for_function(f"before => {seen} !== before", arg=before)
+    assert page.locator("#result .part").first.locator("li:visible").count() == 9
+    assert page.get_attribute("#result .more", "aria-expanded") == "true"
+    assert page.get_attribute("#result .overlay", "aria-pressed") == "false"
+    pressed = [row.get_attribute("aria-pressed") for row in page.locator("#result button.line").all()]
+    assert pressed == ["false", "true"]
+    assert page.inner_text("#status").endswith("images per second")
+    page.click("#camera")
+    assert page.inner_text("#camera") == "Use the camera"
+    page.click("#camera")
+    page.set_input_files("#files", photo)  # while the camera is asked for
+    page.wait_for_selector("#camera:enabled")
+    page.evaluate("busy")
+    assert page.inner_text("#name") == "a.png"
+    assert page.evaluate("cameras()") == ["ended"] * 2
+    page.click("#camera")
+    page.wait_for_selector("#camera[aria-pressed=true]")
+    page.evaluate("document.querySelector('#strip button').click()")  # the strip shows from the second image on
+    page.wait_for_selector("#camera[aria-pressed=false]")
+    assert page.evaluate("cameras()") == ["ended"] * 3

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import numpy as np
@@ -40,6 +41,50 @@ def test_a_variable_that_is_missing_is_an_error(tmp_path: Path) -> None:
 def test_shared_files_reach_for_nothing() -> None:
     for path in SHARED.iterdir():
         assert "http" not in path.read_text("utf-8"), path
+
+
+SHOWN = """async () => {
+  const image = Object.assign(document.createElement("canvas"), {width: 100, height: 80})
+  const car = (x, score) => ({label: "car", score, bbox: [x, 10, x + 20, 30]})
+  const element = document.getElementById("result"), names = {class_names: ["car"]}
+  const pressed = () => [...element.querySelectorAll(".line")].map(row => row.getAttribute("aria-pressed"))
+  const update = await showResult(element, image, {objects: [car(10, 0.9), car(60, 0.8)]}, names)
+  const canvas = element.querySelector("canvas"), row = element.querySelectorAll(".line")[1], found = []
+  row.click()
+  found.push(pressed())
+  await update(image, {objects: [car(62, 0.9), car(11, 0.8)]}) // they change places in the list
+  found.push(pressed())
+  await update(image, {objects: [car(10, 0.9)]}) // it is hidden
+  found.push(pressed())
+  await update(image, {objects: [car(12, 0.9), car(64, 0.8), car(58, 0.7)]})
+  found.push(pressed())
+  element.querySelectorAll(".line")[1].click()
+  found.push(pressed())
+  return {found, kept: canvas.isConnected, text: element.innerText}
+}"""
+
+
+@pytest.mark.slow
+def test_a_marked_object_stays_marked_in_the_next_pictures(browser: Any, tmp_path: Path) -> None:
+    template = tmp_path / "one.html"
+    template.write_text(
+        '{% extends "base.html" %}{% block main %}<div class="result" id="result"></div>{% endblock %}'
+        "{% block script %}<script>"
+        '{% for name in ["colors", "overlay", "bars", "result"] %}{% include name ~ ".js" %}\n{% endfor %}'
+        "</script>{% endblock %}"
+    )
+    page = browser.new_page()
+    page.set_content(render(template, title="one"))
+    answer = page.evaluate(SHOWN)
+    assert answer["found"] == [
+        ["false", "true"],
+        ["true", "false"],
+        ["false"],
+        ["false", "true", "false"],
+        ["false", "false", "false"],
+    ]
+    assert answer["kept"]
+    assert "80.0" in answer["text"]
 
 
 def test_a_number_that_json_lacks_is_an_error() -> None:

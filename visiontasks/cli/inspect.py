@@ -147,7 +147,7 @@ def show_attack(opened: Opened, options: Any) -> None:
 
 
 def show_explain(opened: Opened, options: Any) -> None:
-    """Writes explain.png with one row per image: its prediction, and the pixels that it depends on."""
+    """Writes explain-KEY-METHOD.png, a row per image: its prediction, and the pixels that it depends on."""
     task, spec, pictures = opened.task, opened.task.spec, []
     key = options.key or next(iter(task.heads))
     target = _class(options.classes[0], names_of(spec, key)) if options.classes else None

@@ -13,17 +13,18 @@ import cv2
 import numpy as np
 
 from visiontasks.core.errors import InputError
-from visiontasks.core.geometry import height_width
+from visiontasks.core.geometry import Frame, height_width
 from visiontasks.core.images import decode_image, reading, shown
 from visiontasks.core.page import picture, render
 from visiontasks.core.resize import to_picture
 from visiontasks.demo.heat import placed
+from visiontasks.demo.reduced import predict_reduced
 from visiontasks.demo.shown import shown_of
 from visiontasks.predict.networks import Network
 from visiontasks.predict.predictor import Predictor
 from visiontasks.predict.sources import Source
 from visiontasks.targets import names_of
-from visiontasks.targets.sample import record_of
+from visiontasks.targets.sample import Outputs, record_of
 
 SHOWN, SMALL, QUALITY = 1280, 240, 88  # longest sides of the shown picture and of an example; JPEG quality
 TEMPLATE = Path(__file__).parent / "page.html"
@@ -118,9 +119,10 @@ class Demo:
         with self.lock:
             start = time.perf_counter()
             image = self._read(source, example)
-            (sample,) = self.predictor.predict(image)
-            seconds = time.perf_counter() - start
             size = shown_size(image)
+            frame = Frame(*image.shape[:2], self.spec["image_size"], self.spec["resize"])
+            sample = predict_reduced(self._outputs(image), frame, size, self.spec)
+            seconds = time.perf_counter() - start
             answer = {
                 "record": record_of(sample, self.spec),
                 "shown": shown_of(sample, self.spec, size),
@@ -161,6 +163,11 @@ class Demo:
             found = bool(weights.any())
             drawn = draw_heat(small, placed(weights, (height, width), self.spec)) if found else small
             return {"picture": picture(drawn, SHOWN, QUALITY), "found": found}
+
+    def _outputs(self, image: np.ndarray) -> Outputs:
+        network = self.predictor.network
+        seen = image if network.resizes else to_picture(image, self.spec)
+        return {key: output[0] for key, output in network(np.stack([seen]).transpose(0, 3, 1, 2)).items()}
 
     def _read(self, source: Source, example: int | None) -> np.ndarray:
         try:

@@ -7,7 +7,7 @@
   }
   let given = null // what was given last: {name, body} or {name, example}
   let running = null // its request, which a newer one ends
-  let stream = null // of the camera
+  const camera = cameraOf(part("camera"), part("video"))
 
   const wait = seconds => new Promise(done => setTimeout(done, 1000 * seconds))
 
@@ -78,6 +78,7 @@
 
   function file(one) {
     if (!one) return
+    stop()
     if (one.size > data.most) say(`${one.name} is larger than ${data.most / 2 ** 20} MB. Make it smaller.`, true)
     else predict({name: one.name, body: one})
   }
@@ -104,6 +105,7 @@
 
   for (const example of document.querySelectorAll(".example")) {
     example.onclick = () => {
+      stop()
       predict({name: example.title, example: Number(example.dataset.number)})
       part("status").scrollIntoView({block: "nearest"})
     }
@@ -112,19 +114,15 @@
   // The camera: browsers allow it on 127.0.0.1 and localhost, and elsewhere only through https.
 
   function stop() {
-    if (stream) stream.getTracks().forEach(track => track.stop())
-    stream = null
+    camera.stop()
     part("live").hidden = true
   }
 
   part("camera").hidden = !navigator.mediaDevices
   part("camera").onclick = async () => {
     try {
-      stream = stream || await navigator.mediaDevices.getUserMedia({video: {facingMode: "environment"}})
-      part("video").srcObject = stream
-      part("live").hidden = false
-      await part("video").play()
-      part("shoot").focus()
+      part("live").hidden = !(camera.stream || await camera.start())
+      if (camera.stream) part("shoot").focus()
     } catch (error) {
       stop()
       say(`The camera cannot be used: ${error.message}.`, true)

@@ -3,7 +3,6 @@
 import io
 import socket
 import time
-from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import Any
 
@@ -51,23 +50,22 @@ class Patient(io.RawIOBase):
         return self.connection.recv_into(buffer)
 
 
-def is_own(host: str, bound: str, names: Iterable[str] = ()) -> bool:
+def is_own(host: str, bound: str) -> bool:
     """Tells whether the header `Host` names this server, and not a foreign name that leads here (DNS rebinding).
 
     Args:
         host: The header. Its port may be any, because tunnels and containers change it.
         bound: The address that the server listens at. Unless it is a local one, any IP address is this server's.
-        names: Further names of this server.
     """
     name = host.rsplit(":", 1)[0] if not host.endswith("]") and ":" in host else host
-    name = name.removeprefix("[").removesuffix("]").lower()
-    return name in (*LOCAL, bound, *names) or (bound not in LOCAL and _is_address(name))
+    name, bound = name.removeprefix("[").removesuffix("]").lower(), bound.lower()  # names have no case
+    return name in (*LOCAL, bound) or (bound not in LOCAL and _is_address(name))
 
 
-def check_sender(headers: Any, bound: str, names: Iterable[str] = ()) -> None:
+def check_sender(headers: Any, bound: str) -> None:
     """Raises `Refused` unless a request is meant for this server and comes from its own page, or from a program."""
     hosts = headers.get_all("Host", [])
-    if len(hosts) != 1 or not is_own(hosts[0], bound, names):
+    if len(hosts) != 1 or not is_own(hosts[0], bound):
         raise Refused(403, "This address is not the server's own. Open the address that the terminal shows.")
     origins = headers.get_all("Origin", [])
     if any(origin not in (f"http://{hosts[0]}", f"https://{hosts[0]}") for origin in origins):

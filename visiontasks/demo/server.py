@@ -8,7 +8,7 @@ import re
 import socket
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from threading import BoundedSemaphore
@@ -96,7 +96,10 @@ class Handler(BaseHTTPRequestHandler):
 
     server: Server  # ty: ignore
     protocol_version = "HTTP/1.1"
-    posts: ClassVar[dict[str, Callable[..., dict[str, Any]]]] = {"/predict": Demo.predict, "/explain": Demo.explain}
+    posts: ClassVar[dict[str, tuple[Callable[..., dict[str, Any]], Sequence[str]]]] = {
+        "/predict": (Demo.predict, ["example"]),
+        "/explain": (Demo.explain, ["example", "key", "target"]),
+    }
 
     def setup(self) -> None:
         super().setup()
@@ -127,10 +130,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def _post(self) -> tuple[str, bytes]:
         parts = urlsplit(self.path)
-        if (function := self.posts.get(parts.path)) is None:
+        if parts.path not in self.posts:
             raise Refused(404, "There is nothing here.")
+        function, known = self.posts[parts.path]
         length = length_of(self.headers, MOST)
-        options = options_of(parts.query)
+        options = options_of(parts.query, known)
         if not self.server.slots.acquire(blocking=False):
             raise Refused(503, "The model is busy. Try again in a moment.", **{"Retry-After": "1"})
         try:
@@ -184,19 +188,19 @@ class Handler(BaseHTTPRequestHandler):
         """Logs nothing: an error of the server prints its traceback."""
 
 
-def options_of(query: str) -> dict[str, Any]:
-    """Returns the arguments of `Demo.predict` and `Demo.explain` in the query of an address; raises `Refused`."""
+def options_of(query: str, known: Sequence[str]) -> dict[str, Any]:
+    """Returns the options in the query of an address, all of them `known`; raises `Refused`."""
     try:
         given = parse_qs(query, keep_blank_values=True, max_num_fields=8)
     except ValueError:
         raise Refused(400, "The address has too many options.") from None
     options: dict[str, Any] = {name: values[-1] for name, values in given.items()}
+    if unknown := [name for name in options if name not in known]:
+        raise Refused(400, f"There is no option {unknown[0]!r} here; this address takes {', '.join(known)}.")
     for name in options.keys() & {"example", "target"}:
         if not (options[name].isascii() and options[name].isdigit() and len(options[name]) < 10):
             raise Refused(400, f"{name} is not a number.")
         options[name] = int(options[name])
-    if unknown := sorted(options.keys() - {"example", "key", "target"}):
-        raise Refused(400, f"There is no option {unknown[0]!r}.")
     return options
 
 

@@ -26,7 +26,7 @@ def shown_of(sample: Sample, spec: dict[str, Any], size: Size) -> dict[str, Any]
     """Returns a prediction as the pages show it; result.js documents its keys.
 
     Args:
-        sample: The prediction, in pixels of the image.
+        sample: The prediction, in pixels of the image; masks of objects may be reduced.
         spec: The spec of the model.
         size: Height and width of the picture that is shown, to which a mask is reduced.
     """
@@ -72,9 +72,9 @@ def _mask(rows: Rows, sample: Sample, names: Names, size: Size) -> dict[str, Any
 def _objects(rows: Rows, sample: Sample, names: Names, size: Size) -> dict[str, Any]:
     found = take(sample["objects"], sample["objects"]["taken"])
     shown = [{"label": row["label"], "score": row["score"], "bbox": [row[name] for name in CORNERS]} for row in rows]
-    coarse = COARSE * max(1.0, sample["size"][0] / size[0])
     for one, mask in zip(shown, found.get("masks", ()), strict=False):
-        one["polygon"] = outlines(mask, coarse)
+        scale = sample["size"][1] / mask.shape[1], sample["size"][0] / mask.shape[0]
+        one["polygon"] = outlines(mask, COARSE * max(1.0, mask.shape[0] / size[0]), scale)
     return {"objects": shown}
 
 
@@ -87,18 +87,19 @@ SHOWN: dict[str, Callable[[Rows, Sample, Names, Size], dict[str, Any]]] = {
 }
 
 
-def outlines(mask: np.ndarray, coarse: float) -> list[list[list[float]]]:
+def outlines(mask: np.ndarray, coarse: float, scale: tuple[float, float] = (1.0, 1.0)) -> list[list[list[float]]]:
     """Returns the outlines of the parts of a mask, bool (H, W), and of their holes, as lists of points x, y in pixels.
 
     Args:
         mask: The pixels of an object.
-        coarse: How far an outline may be off, in pixels.
+        coarse: How far an outline may be off, in pixels of the mask.
+        scale: Width and height of the image, divided by those of the mask; the points are in pixels of the image.
     """
     left, top, width, height = cv2.boundingRect(mask.astype(np.uint8))
     part = np.ascontiguousarray(mask[top : top + height, left : left + width], np.uint8)
     found, _ = cv2.findContours(part, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     lines = [cv2.approxPolyDP(line, coarse, True)[:, 0] + (left + 0.5, top + 0.5) for line in found]
-    return [line.tolist() for line in lines]
+    return [(line * scale).tolist() for line in lines]
 
 
 def _by_class(row: dict[str, Any], prefix: str, names: Names) -> dict[str, float]:

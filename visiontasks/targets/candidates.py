@@ -39,6 +39,14 @@ def best_candidates(output: np.ndarray) -> Objects:
     return found | ({"logits": output[1:][place, end:].reshape(-1, rows, columns)} if rows else {})
 
 
+def without_masks(output: np.ndarray) -> np.ndarray:
+    """Returns an output without the logits of masks, from which the same objects are chosen."""
+    rows, columns = output[0, :2].astype(int).tolist()
+    boxes = output[:, : output.shape[1] - rows * columns].copy()
+    boxes[0, :2] = 0
+    return boxes
+
+
 def _vote(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, kept: np.ndarray) -> np.ndarray:
     """Averages the boxes that show the same objects as the kept ones, (kept, 4)."""
     same = (box_iou(boxes[kept][:, None], boxes[None]) > SUPPRESSED) & (labels[kept][:, None] == labels)

@@ -3,7 +3,9 @@ const part = id => document.getElementById(id)
 const names = {class_names: spec.names.objects || spec.names.label || [], mask_names: spec.names.mask || []}
 const say = text => { part("status").textContent = text }
 const THUMB = 240
-let network, camera, busy = Promise.resolve()
+const video = Object.assign(document.createElement("video"), {muted: true, playsInline: true})
+const camera = cameraOf(part("camera"), video)
+let network, busy = Promise.resolve()
 
 const answerOf = found => {
   if (found.label !== undefined) return `${found.label} ${(100 * found.score).toFixed(0)}\u00a0%`
@@ -51,7 +53,7 @@ async function show(file, found, image, item) {
   if (item) item.button.setAttribute("aria-pressed", "true")
   part("shown").hidden = false
   part("name").textContent = file.name
-  await showResult(part("result"), image, found, names)
+  return showResult(part("result"), image, found, names)
 }
 
 async function predictFile(file, item, first) {
@@ -66,7 +68,10 @@ async function predictFile(file, item, first) {
     const answer = document.createElement("b")
     answer.textContent = answerOf(found)
     item.caption.replaceChildren(answer, fileName(file.name))
-    item.button.onclick = async () => show(file, found, pixelsOf(await readImage(file)).canvas, item)
+    item.button.onclick = async () => {
+      stopCamera()
+      await show(file, found, pixelsOf(await readImage(file)).canvas, item)
+    }
     if (first) await show(file, found, image.canvas, item)
     return time
   } catch (error) {
@@ -99,33 +104,42 @@ function enqueue(list) {
   busy = busy.then(() => predictFiles(files))
 }
 
-async function startCamera() {
-  try {
-    camera = await navigator.mediaDevices.getUserMedia({video: {facingMode: "environment"}})
-  } catch (error) {
-    return say(`No camera: ${error.message}`)
-  }
-  const video = Object.assign(document.createElement("video"), {srcObject: camera, muted: true, playsInline: true})
-  part("camera").textContent = "Stop the camera"
-  part("camera").setAttribute("aria-pressed", "true")
-  part("drop").classList.add("small")
-  await video.play()
-  while (camera) {
+/* Predicts one picture of the video after the other, until the camera is off. */
+async function follow(stream) {
+  for (let update; camera.stream === stream; await new Promise(requestAnimationFrame)) {
     const start = performance.now(), image = pixelsOf(video, video.videoWidth, video.videoHeight)
     const found = await predictImage(network, image)
-    if (camera) await show({name: "Camera"}, found, image.canvas)
-    if (camera) say(`${(1000 / (performance.now() - start)).toFixed(1)} images per second`)
-    await new Promise(requestAnimationFrame)
+    if (camera.stream !== stream) return
+    if (update) await update(image.canvas, found)
+    else update = await show({name: "Camera"}, found, image.canvas)
+    if (camera.stream === stream) say(`${(1000 / (performance.now() - start)).toFixed(1)} images per second`)
   }
 }
 
+async function startCamera() {
+  const stream = await camera.start()
+  if (!stream) return
+  part("camera").textContent = "Stop the camera"
+  part("camera").setAttribute("aria-pressed", "true")
+  part("drop").classList.add("small")
+  await follow(stream)
+}
+
 function stopCamera() {
-  if (!camera) return
-  camera.getTracks().forEach(track => track.stop())
-  camera = undefined
-  say("The camera is off.")
+  if (camera.stream) say("The camera is off.")
+  camera.stop()
   part("camera").textContent = "Use the camera"
   part("camera").setAttribute("aria-pressed", "false")
+}
+
+async function switchCamera() {
+  if (camera.stream) return stopCamera()
+  try {
+    await startCamera()
+  } catch (error) {
+    stopCamera()
+    say(`The camera cannot be used: ${error.message}.`)
+  }
 }
 
 function listen() {
@@ -133,7 +147,7 @@ function listen() {
   part("pick").onclick = () => input.click()
   input.onchange = () => { enqueue(input.files); input.value = "" }
   part("camera").hidden = !(navigator.mediaDevices && navigator.mediaDevices.getUserMedia)
-  part("camera").onclick = () => camera ? stopCamera() : startCamera().catch(error => { stopCamera(); say(error.message) })
+  part("camera").onclick = switchCamera
   document.ondragover = event => { event.preventDefault(); drop.classList.add("over") }
   document.ondragleave = event => { if (!event.relatedTarget) drop.classList.remove("over") }
   document.ondrop = event => {
