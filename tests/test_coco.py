@@ -178,5 +178,10 @@ def test_boxes_of_one_object_are_averaged_by_score() -> None:
     np.testing.assert_allclose(found["boxes"], expected, atol=1e-6)
     np.testing.assert_allclose(found["scores"], [0.8, 0.6, 0.3])
 
+    twice = np.zeros((4, 5), np.float32)  # the third box has votes for both others and moves them to one place
+    twice[1:, :4] = [[0.0, 0.0, 1.0, 1.0], [0.26, 0.0, 1.26, 1.0], [0.13, 0.0, 1.13, 1.0]]
+    twice[1:, 4] = [0.5, 0.4, 0.39]
+    assert best_candidates(twice)["scores"].tolist() == [0.5]
+
     rows[0, 2] = 1  # objects of fused views stay as they are
     np.testing.assert_array_equal(best_candidates(rows)["boxes"], rows[[1, 3, 2, 4], :4])

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
-from inspect import unwrap
+from inspect import signature, unwrap
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from torch.optim import SGD, Optimizer
 from torch.utils.data import DataLoader
 
 from visiontasks.core import compat
+from visiontasks.data import VisionDataModule
 
 
 class Line(LightningModule):
@@ -54,6 +55,11 @@ def test_importing_it_imports_no_library() -> None:
     code = "import visiontasks.core.compat, sys; print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"torch", "lightning", "timm", "torchvision", "segmentation_models_pytorch"} & set(run.stdout.split())
+
+
+def test_keys_of_sections_are_those_of_the_constructors() -> None:
+    for section, made in (("trainer", Trainer), ("data", VisionDataModule)):
+        assert compat.keys_of_section(section) == set(signature(made.__init__).parameters) - {"self"}
 
 
 def test_lightning_ends_the_fit_after_its_rates(tmp_path: Path) -> None:

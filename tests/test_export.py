@@ -120,7 +120,14 @@ def test_a_file_has_a_sum_a_report_and_says_what_it_is(exported: Any, shapes_che
     assert described["spec"]["mask_names"] == list(described["mask_colors"])
     assert described["spec"]["image_size"] == 48
     assert described["mask_colors"]["background"] == [0, 0, 0]
-    assert {"version", "torch", "data"} <= set(described["made_from"])
+    assert set(described["made_from"]) == {"version", "torch", "commit", "data"}
+
+
+def test_a_checkpoint_within_an_epoch_is_described(shapes_checkpoints: dict[str, Path]) -> None:
+    task = restore_task(str(shapes_checkpoints["label"]))
+    within = {"version": "1", "spec": task.spec, "figures": {"ranks": {"0": {"loss": torch.zeros(2)}}}}
+    described = describe_graph(task, False, False, within)
+    assert json.loads(json.dumps(described))["made_from"] == {"version": "1"}
 
 
 def test_an_onnx_file_is_run_without_torch(exported: Any, shapes_checkpoints: Any, tmp_path: Path) -> None:

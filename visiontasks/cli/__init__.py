@@ -16,7 +16,7 @@ from visiontasks.cli.arguments import ARGUMENTS, parse
 from visiontasks.cli.commands import COMMANDS, TRAINING
 from visiontasks.cli.failure import explain, write_report
 from visiontasks.cli.given import check_options, check_training
-from visiontasks.cli.words import check_training_names
+from visiontasks.cli.words import check_first, check_training_names
 from visiontasks.core.live import loading
 from visiontasks.core.memory import keep_freed_memory
 from visiontasks.core.moved import current_option
@@ -24,6 +24,7 @@ from visiontasks.core.signals import ENDING, Interrupted, end_now, handled
 
 DEBUG, VERBOSE = "--debug", ("-v", "--verbose")
 BUG, WRONG, UNREAD = 1, 2, 141  # exit status; the last one is that of SIGPIPE
+OTHER_WORDS = {"train": "fit", "finetune": "fit", "infer": "predict", "val": "validate"}
 LONGEST = 500  # characters of the message of an unexpected error
 
 
@@ -45,7 +46,7 @@ def main(args: Sequence[str] | None = None) -> None:
     if command == "--version":
         return print(visiontasks.__version__)
     if command not in COMMANDS:
-        close = get_close_matches(command, COMMANDS, 1)
+        close = [OTHER_WORDS[command]] if command in OTHER_WORDS else get_close_matches(command, COMMANDS, 1)
         hint = f"did you mean {close[0]!r}?" if close else f"the commands are {', '.join(COMMANDS)}."
         _fail(f"no command {command!r}; {hint}")
     if talks := command not in ARGUMENTS or command in ("study", "init"):
@@ -54,6 +55,8 @@ def main(args: Sequence[str] | None = None) -> None:
         print(TRAINING.format(command=command, description=COMMANDS[command].partition(":")[0]))
         sys.exit(0)
     if command not in ARGUMENTS and not rest:
+        if command in ("validate", "test"):
+            _fail(f"{command} needs a model: give --ckpt_path RUN, a run directory or a checkpoint in one.")
         advice = "give -c CONFIG, such as quickstart.yaml. `visiontasks init FOLDER` writes one for your photos."
         _fail(f"{command} needs a config: {advice}")
     keep_freed_memory()
@@ -76,6 +79,8 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 def _run(command: str, rest: list[str], verbose: bool | None) -> None:
+    if command == "doctor":
+        check_first(command, rest)
     options, more = parse(command, rest) if command in ARGUMENTS else (None, [])  # before anything heavy is imported
     if options:
         check_options(options)

@@ -205,7 +205,7 @@ def _inspect(parser: Arguments) -> None:
 def _init(parser: Arguments) -> None:
     add = parser.add_argument
     add("folder", type=Path, help="folder with images and, perhaps, tables, boxes or masks")
-    add("--output", type=Path, help="path of the config (default: the name of the folder with .yaml)")
+    add("--output", type=Path, help="path of the config (default: the name of the folder and the layout with .yaml)")
     add("--layout", metavar="NAME", help=LAYOUTS)
     add("--no_estimate", dest="estimate", action="store_false", help="do not time a few steps")
 

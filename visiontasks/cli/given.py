@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
 
 from visiontasks.cli.configs import find_config, installed_names
@@ -30,10 +31,12 @@ def check_options(options: argparse.Namespace) -> None:
     for name in ("config", "study"):
         if path := given.get(name):
             check_file(path, KINDS.get(path.suffix, "file"))
+    if given.get("format") == "onnx" and not str(given["checkpoint"]).endswith(".onnx"):
+        check_extra("onnx", "onnxscript", "onnxruntime")
     if path := given.get("output"):
         check_place(path.parent if {"format", "folder"} & {*given} or path.suffix == ".html" else path)
     if folder := given.get("folder"):
-        given["output"] = check_folder(folder, given["output"])
+        given["output"] = check_folder(folder, given["output"], given["layout"])
     for name in ("model", "checkpoint", "ckpt_path"):
         if isinstance(model := given.get(name), list):
             given[name] = [find_model(one) for one in model]
@@ -60,8 +63,20 @@ def check_training(command: str, args: Sequence[str]) -> None:
             config_beside(model, args)
 
 
-def check_folder(folder: Path, output: Path | None) -> Path:
+def check_extra(*modules: str) -> None:
+    """Raises an InputError if a module of the extra `export` is not installed."""
+    for name in modules:
+        if find_spec(name) is None:
+            raise InputError(f"--format onnx needs {name}: pip install 'visiontasks[export]'.")
+
+
+def check_folder(folder: Path, output: Path | None, layout: str | None) -> Path:
     """Checks the folder for which a config is written, and returns the path of the config.
+
+    Args:
+        folder: The folder.
+        output: The path, if it is given.
+        layout: The layout, if it is given; a part of the default name, so that the first config stays.
 
     Raises:
         InputError: There is no such folder, it has no images, or the config is there already.
@@ -71,7 +86,7 @@ def check_folder(folder: Path, output: Path | None) -> Path:
 
     if not os.path.isdir(folder):
         raise InputError(f"{folder}: {'not a folder' if os.path.exists(folder) else 'no such folder'}.")
-    output = output or Path(f"{folder.resolve().name}.yaml")
+    output = output or Path(f"{folder.resolve().name}{f'_{layout}' if layout else ''}.yaml")
     if output.exists():
         raise InputError(f"{output}: a file of this name is there already. Give another with --output.")
     found = walk(folder, checked=False)

@@ -1,9 +1,11 @@
 """Names of arguments, checked before anything heavy is imported, with the words of other tools."""
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
+from visiontasks.core.compat import keys_of_section
 from visiontasks.core.errors import InputError
 
 TRAINING = (  # first parts of the arguments of fit, test ...
@@ -84,11 +86,9 @@ def check_training_names(command: str, args: Sequence[str]) -> None:
         InputError: There is no argument of such a name, or a config, the folder of the images or the name of a network
             is not given as such.
     """
-    first = args[0]
-    if not first.startswith("-"):
-        hint = f"-c {first}" if first.endswith(FILES) else f"-c CONFIG --data.dataset.root {first}"
-        raise InputError(f"{command}: {first!r} stands alone. Did you mean `{command} {hint}`?")
+    check_first(command, args)
     check_names(command, args, {"c", "h", *TRAINING})
+    check_keys(command, args)
     check_order(args)
     for value in values_of(args, "--data"):
         if re.fullmatch(PATH, value) and not value.endswith(FILES):
@@ -98,6 +98,30 @@ def check_training_names(command: str, args: Sequence[str]) -> None:
         if re.fullmatch(NETWORK, value) and not value.endswith(FILES):
             hint = f"For a network of timm, use `--model.backbone.name {value}`."
             raise InputError(f"--model: {value} is not the class of a task, such as ClassificationTask. {hint}")
+
+
+def check_first(command: str, args: Sequence[str]) -> None:
+    """Raises an InputError if the arguments begin with a config or a folder that no option names."""
+    first = args[0] if args else "-"
+    if first.startswith("-"):
+        return
+    if os.path.isdir(first) and not first.endswith(FILES):
+        raise InputError(
+            f"{command}: {first!r} is a folder. `visiontasks init {first}` writes a config for its images."
+        )
+    hint = f"-c {first}" if first.endswith(FILES) else f"-c CONFIG --data.dataset.root {first}"
+    raise InputError(f"{command}: {first!r} stands alone. Did you mean `{command} {hint}`?")
+
+
+def check_keys(command: str, args: Sequence[str]) -> None:
+    """Raises an InputError if there is no such key in the section `trainer` or `data`."""
+    for argument, after in zip(args, [*args, ""][1:], strict=True):
+        found = re.match(r"--(trainer|data)\.(\w+)", argument)
+        if found and (known := keys_of_section(found[1])) and found[2] not in known:
+            close = get_close_matches(found[2], known, 1)
+            given = "" if "=" in argument or after.startswith("-") else f" {after}"
+            hint = f"Did you mean `--{found[1]}.{close[0]}{given}`?" if close else f"It has {', '.join(sorted(known))}."
+            raise InputError(f"{command}: there is no argument {found[0]}. {hint}")
 
 
 def check_order(args: Sequence[str]) -> None:

@@ -4,6 +4,8 @@ Each function names the library, the last version checked and the reason why no 
 tests/test_compat.py that fails when the library changes.
 """
 
+import ast
+import importlib.util
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import partial, wraps
@@ -182,6 +184,22 @@ def option_names(parser: Any) -> set[str]:
     # argparse of Python 3.11, jsonargparse 4.53. `get_defaults` omits subcommands and options without a default.
     commands = [sub for action in parser._actions for sub in getattr(action, "_name_parser_map", {}).values()]
     return {option.lstrip("-") for one in [parser, *commands] for option in one._option_string_actions}
+
+
+def keys_of_section(section: str) -> set[str]:
+    """Returns the keys of `trainer` or `data`, read from the source of the class; empty if it is not found."""
+    # lightning 2.6. Importing the classes takes seconds, and nobody has to wait for the news of a misspelled key.
+    packages = {"trainer": ("lightning", "pytorch/trainer/trainer.py"), "data": ("visiontasks", "data/datamodule.py")}
+    package, file = packages[section]
+    found = importlib.util.find_spec(package)
+    folder = next(iter(found.submodule_search_locations or []), "") if found else ""
+    try:
+        module = ast.parse(Path(folder, file).read_text("utf-8"))
+    except (OSError, SyntaxError):
+        return set()
+    parts = [part for node in module.body if isinstance(node, ast.ClassDef) for part in node.body]
+    made = [part.args for part in parts if isinstance(part, ast.FunctionDef) and part.name == "__init__"]
+    return {argument.arg for one in made[-1:] for argument in (*one.args, *one.kwonlyargs)} - {"self"}
 
 
 def forget_options_of_replaced_classes(kept: type) -> None:

@@ -19,6 +19,7 @@ from visiontasks.core.geometry import height_width
 from visiontasks.predict.networks import SPEC
 from visiontasks.tasks import VisionTask
 
+PROVENANCE = ("version", "torch", "commit", "data")  # a checkpoint within an epoch has its figures too
 OPSET = 18  # the first whose Resize has antialiasing
 LARGEST = 2**31  # bytes of a protobuf message
 
@@ -54,7 +55,7 @@ def describe_graph(task: VisionTask, any_size: bool, resizes: bool, checkpoint: 
         "input": "image: uint8 (batch, 3, height, width), RGB",
         "thresholds": {key: values.tolist() for key, values in thresholds.items() if isinstance(values, Tensor)},
         "mask_colors": dict(zip(names, palette()[: len(names)].tolist(), strict=True)),
-        "made_from": {key: value for key, value in checkpoint.items() if key != "spec"},
+        "made_from": {key: checkpoint[key] for key in PROVENANCE if key in checkpoint},
     }
 
 

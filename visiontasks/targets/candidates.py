@@ -35,6 +35,9 @@ def best_candidates(output: np.ndarray) -> Objects:
     kept = kept[:MOST]
     voted = boxes[place[kept]] if fused else _vote(boxes[place], flat[best], label, kept)
     place, label = place[kept], label[kept].astype(np.int64)
+    if not fused and len(kept):  # votes may have moved two boxes to one place
+        apart = suppress(voted, scores[place, label], label, SUPPRESSED)
+        voted, place, label = voted[apart], place[apart], label[apart]
     found = {"boxes": voted.astype(np.float32), "labels": label, "scores": scores[place, label].astype(np.float32)}
     return found | ({"logits": output[1:][place, end:].reshape(-1, rows, columns)} if rows else {})
 

@@ -77,6 +77,14 @@ function iou(one, other) {
   return inside / Math.max(size(one) + size(other) - inside, 1.1754943508222875e-38)
 }
 
+const areSame = (one, other) => one.label === other.label && iou(one.box, other.box) > SUPPRESSED
+
+function withoutDuplicates(found) {
+  const kept = []
+  for (const one of found) if (!kept.some(other => areSame(other, one))) kept.push(one)
+  return kept
+}
+
 /* The best objects without duplicates, the best first; see `best_candidates`. */
 function bestCandidates({dims: [rows, columns], data}) {
   const [tall, wide] = data, classes = columns - 4 - tall * wide
@@ -88,16 +96,14 @@ function bestCandidates({dims: [rows, columns], data}) {
     }
   }
   found = found.sort((one, other) => other.score - one.score).slice(0, CANDIDATES)
-  const same = (one, other) => one.label === other.label && iou(one.box, other.box) > SUPPRESSED
-  const kept = []
-  for (const one of found) if (!kept.some(other => same(other, one))) kept.push(one)
-  return kept.slice(0, MOST_OBJECTS).map(one => {
-    const votes = found.filter(other => other === one || same(one, other))
+  const voted = withoutDuplicates(found).slice(0, MOST_OBJECTS).map(one => {
+    const votes = found.filter(other => other === one || areSame(one, other))
     const total = votes.reduce((sum, vote) => sum + vote.score, 0)
     const box = [0, 1, 2, 3].map(end => votes.reduce((sum, vote) => sum + vote.score * vote.box[end], 0) / total)
     const cells = data.subarray((one.row + 1) * columns - tall * wide, (one.row + 1) * columns)
     return {label: one.label, score: one.score, box: box.map(f32), cells, tall, wide}
   })
+  return withoutDuplicates(voted)
 }
 
 /* The pixels of an object inside its box; see `_restored` in targets/objects.py. */
