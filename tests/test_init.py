@@ -17,6 +17,7 @@ from PIL import Image
 from visiontasks.cli import main
 from visiontasks.cli.init import check
 from visiontasks.cli.recipe import Facts, write_recipe
+from visiontasks.core.errors import InputError
 from visiontasks.data import CsvTable, Splits
 from visiontasks.data.layouts import Layout, find_layouts
 from visiontasks.data.splits import without_split
@@ -110,6 +111,59 @@ def corners_as_text(root: Path) -> None:
         x1, y1, x2, y2 = box(number)
         lines.append(f"{number}.png;48;40;{('red', 'blue')[number % 2]};({x1 + 12}, {y1 + 8}, {x2 + 12}, {y2 + 8})")
     write(root / "boxes.csv", "\n".join(lines) + "\n")
+
+
+def open_images(root: Path) -> None:
+    """Shares of the image, codes of the classes, and their names in a file without a header."""
+    lines = ["ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded"]
+    for number in range(COUNT):
+        save(photo(number), root / f"images/{number:08x}.jpg")
+        x1, y1, x2, y2 = box(number)
+        code = ("/m/0a", "/m/0b")[number % 2]
+        lines.append(f"{number:08x},xclick,{code},1,{x1 / 48},{x2 / 48},{y1 / 40},{y2 / 40},0")
+        lines.append(f"{number:08x},xclick,{code},1,0.1,0.3,0.5,0.75,0")
+    write(root / "train-annotations-bbox.csv", "\n".join(lines))
+    write(root / "class-descriptions.csv", "/m/0a,Red thing\n/m/0b,Blue thing\n/m/0c,Other thing\n")
+
+
+def paths_of_another_computer(root: Path) -> None:
+    lines = ["\ufeffBild;Klasse;Preis"]
+    for number in range(COUNT):
+        save(photo(number), root / f"Fotos/{number}.JPG")
+        lines.append(f"C:\\Users\\me\\Bilder\\{number}.JPG;{('Apfel', 'Birne')[number % 2]};{number},5")
+    write(root / "tabelle.csv", "\n".join(lines))
+
+
+def decimal_commas(root: Path) -> None:
+    lines = ["photo;price"]
+    for number in range(COUNT):
+        save(photo(number), root / f"p/{number}.jpg")
+        lines.append(f"{number}.jpg;{number},5")
+    write(root / "prices.csv", "\n".join(lines))
+
+
+def celeba(root: Path) -> None:
+    lines = [str(COUNT), "Smiling Young"]
+    for number in range(COUNT):
+        save(photo(number), root / f"img_align_celeba/{number:06}.jpg")
+        lines.append(f"{number:06}.jpg  {1 if number % 2 else -1} {1 if number % 3 else -1:2}")
+    write(root / "list_attr_celeba.txt", "\n".join(lines) + "\n")
+
+
+def json_lines(root: Path) -> None:
+    lines = []
+    for number in range(COUNT):
+        save(photo(number), root / f"train/{number}.png")
+        lines.append(json.dumps({"file_name": f"{number}.png", "label": ("pie", "soup")[number % 2], "more": {"a": 1}}))
+    write(root / "train/metadata.jsonl", "\n".join(lines))
+
+
+def cats_and_dogs(root: Path) -> None:
+    """Classes in file names; the table is an example of a submission."""
+    for number in range(COUNT):
+        save(photo(number), root / f"train/{('cat', 'dog')[number % 2]}.{number}.jpg")
+        save(photo(number + 20), root / f"test1/{number + 1}.jpg")
+    write(root / "sampleSubmission.csv", "id,label\n" + "\n".join(f"{number + 1},0" for number in range(COUNT)))
 
 
 def numbers(root: Path) -> None:
@@ -404,6 +458,19 @@ LAYOUTS: dict[str, tuple[Callable[[Path], None], str, dict[str, Any]]] = {
         "table",
         {"box_columns": "rect", "box_format": "xyxy", "label_column": "kind"},
     ),
+    "boxes of Open Images": (
+        open_images,
+        "table",
+        {
+            **{"box_columns": ["XMin", "YMin", "XMax", "YMax"], "box_format": "xyxy_shares", "objects": "all"},
+            **{"label_column": "LabelName", "label_names": {"/m/0a": "Red thing", "/m/0b": "Blue thing"}},
+        },
+    ),
+    "paths of another computer": (paths_of_another_computer, "table", {"pattern": "{name}", "root": "Fotos"}),
+    "decimal commas": (decimal_commas, "table", {"value_columns": ["price"], "decimal": ","}),
+    "attributes of CelebA": (celeba, "table", {"labels_columns": ["Smiling", "Young"]}),
+    "JSON lines": (json_lines, "table", {"path": "train/metadata.jsonl", "path_column": "file_name"}),
+    "a submission beside classes in file names": (cats_and_dogs, "names", {"pattern": "{label}.{number}"}),
     "numbers": (numbers, "table", {"value_columns": ["height in cm"], "group_column": "patient"}),
     "columns of 0 and 1": (zeros_and_ones, "table", {"labels_columns": ["cloudy", "rain", "sun"]}),
     "lists of labels": (label_lists, "table", {"labels_separator": " ", "label_column": "tags"}),
@@ -681,6 +748,103 @@ def test_classes_of_0_and_1_in_a_table_of_boxes_are_classes(tmp_path: Path) -> N
     write(tmp_path / "boxes.csv", text)
     layout = find_layouts(tmp_path)["table"]
     assert (layout.kind, layout.options["label_column"]) == ("objects", "class")
+
+
+def test_shares_of_the_image_become_pixels(tmp_path: Path) -> None:
+    open_images(tmp_path)
+    layout = find_layouts(tmp_path)["table"]
+    dataset = CsvTable("train", **layout.options, splits=Splits(val=0))
+    assert dataset.objects(3)["boxes"] == pytest.approx(np.array([[7, 6, 27, 30], [4.8, 20, 14.4, 30]]))
+    for wrong, text in (({"box_format": "xyxy"}, "xyxy_shares"), ({"box_format": None}, "has shares of the image")):
+        with pytest.raises(InputError, match=text):
+            CsvTable("train", **layout.options | wrong)
+    write(tmp_path / "pixels.csv", "path,label,x1,y1,x2,y2\nimages/00000000.jpg,a,4,6,24,30\n")
+    with pytest.raises(InputError, match=r"expects shares of the image, 0..1; found \[4.0.*set xyxy\."):
+        CsvTable("train", str(tmp_path / "pixels.csv"), box_format="xyxy_shares")
+
+
+@pytest.mark.parametrize(
+    ("cells", "form", "certainty"),
+    [
+        (".8,.8,.3,.3", "cxcywh_shares", "likely"),
+        (".3,.3,.2,.2", "xywh_shares", "a guess"),
+        ("2,2,9,9", None, "likely"),
+    ],
+)
+def test_x_and_y_with_shares_are_a_corner_or_a_center(
+    tmp_path: Path, cells: str, form: str | None, certainty: str
+) -> None:
+    lines = ["path,label,x,y,w,h"]
+    for number in range(COUNT):
+        save(photo(number), tmp_path / f"{number}.png")
+        lines.append(f"{number}.png,{('red', 'blue')[number % 2]},{cells}")
+    write(tmp_path / "table.csv", "\n".join(lines))
+    layout = find_layouts(tmp_path)["table"]
+    assert (layout.options.get("box_format"), layout.certainty) == (form, certainty)
+
+
+def test_paths_of_another_computer_are_not_guessed(tmp_path: Path) -> None:
+    paths_of_another_computer(tmp_path)
+    layout = find_layouts(tmp_path)["table"]
+    assert CsvTable("train", **layout.options, splits=Splits(val=0)).names("label") == ["Apfel", "Birne"]
+    table = tmp_path / "tabelle.csv"
+    write(table, table.read_text() + "\nC:\\Users\\you\\0.JPG;Apfel;1")
+    assert "table" not in find_layouts(tmp_path)
+    with pytest.raises(InputError, match=r"line 14: .*you.*are both 0.JPG by the pattern"):
+        CsvTable("train", **layout.options)
+    write(table, "\n".join(table.read_text().splitlines()[:-1]))
+    save(photo(1), tmp_path / "more/0.JPG")
+    with pytest.raises(InputError, match="have the same name"):
+        CsvTable("train", **layout.options | {"root": str(tmp_path), "pattern": "**/{name}"})
+
+
+def test_decimal_commas_and_signs_are_read(tmp_path: Path) -> None:
+    decimal_commas(tmp_path / "prices")
+    options = find_layouts(tmp_path / "prices")["table"].options
+    dataset = CsvTable("train", **options, splits=Splits(val=0))
+    assert [dataset[place]["value"].item() for place in (0, 3)] == [0.5, 3.5]
+    with pytest.raises(InputError, match="price must be numbers"):
+        CsvTable("train", **options | {"decimal": "."})
+    celeba(tmp_path / "celeba")
+    dataset = CsvTable("train", **find_layouts(tmp_path / "celeba")["table"].options, splits=Splits(val=0))
+    assert [dataset[place]["labels"].tolist() for place in range(4)] == [[0, 0], [1, 1], [0, 1], [1, 0]]
+    write(tmp_path / "lists.csv", "path;tags\n" + "\n".join(f"prices/p/{n}.jpg;{n % 3},{n % 2}" for n in range(COUNT)))
+    assert find_layouts(tmp_path)["table"].options["labels_separator"] == ","
+
+
+def test_errors_of_json_lines_name_the_line(tmp_path: Path) -> None:
+    json_lines(tmp_path)
+    path = tmp_path / "train/metadata.jsonl"
+    lines = path.read_text().splitlines()
+    for line, fault in (("{", "not JSON"), ("[1]", "expected an object"), ('{"label": "pie"}', "file_name is empty")):
+        write(path, "\n".join([*lines[:4], line, *lines[4:]]))
+        with pytest.raises(InputError, match=f"line 5: {fault}"):
+            CsvTable("train", str(path), path_column="file_name")
+
+
+def test_the_next_layout_is_used_if_the_best_cannot_be_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class_folders(tmp_path / "photos")
+    rows = [f"{name}/{n}.jpg,{name}" for n in range(COUNT) for name in [("Red", "Blue")[n % 2]]]
+    write(tmp_path / "photos/labels.csv", "\n".join(["path,label", *rows, "Red/0.jpg,Blue"]))
+    monkeypatch.chdir(tmp_path)
+    main(["init", "photos", "--no_estimate"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "Found: table, labels.csv: 13 rows, 2 classes (Blue, Red) (likely)."
+    assert lines[1].startswith("It is not used, because its data cannot be opened: photos/labels.csv, line 14: ")
+    assert lines[2] == "Found: class folders: 2 classes (Blue, Red) (likely)."
+    with pytest.raises(SystemExit):
+        main(["init", "photos", "--no_estimate", "--layout", "table", "--output", "other.yaml"])
+    assert "differs from that in" in capsys.readouterr().err
+
+
+def test_a_certain_layout_that_cannot_be_opened_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    yolo(tmp_path / "photos")
+    write(tmp_path / "photos/labels/train/0.txt", "0 0.5 0.5 0.1\n")
+    with pytest.raises(SystemExit):
+        main(["init", str(tmp_path / "photos"), "--no_estimate", "--output", str(tmp_path / "one.yaml")])
+    assert "0.txt, line 1" in capsys.readouterr().err
 
 
 def test_a_word_within_another_is_no_split() -> None:

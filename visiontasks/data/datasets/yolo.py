@@ -5,21 +5,20 @@ from os.path import isdir, isfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from visiontasks.core.bounded import check_yaml
 from visiontasks.core.errors import InputError
 from visiontasks.core.folders import images_below
-from visiontasks.core.images import read_size
 from visiontasks.core.text import read_text
 from visiontasks.data.datasets.base import check_class_names
 from visiontasks.data.datasets.copies import divide
 from visiontasks.data.datasets.objects import ObjectSet, OnInvalidBox, OnSeveralObjects
 from visiontasks.data.datasets.records import Annotation, Record, files_inside, first_of_each
+from visiontasks.data.datasets.shares import in_pixels
 from visiontasks.data.datasets.yolo_lines import read_lines
-from visiontasks.data.faults import note, refuse
+from visiontasks.data.faults import note
 from visiontasks.data.splits import SPLITS, Splits, SplitsLike, find_part, read_list, split_of, split_path
 
 
@@ -186,20 +185,6 @@ def _name(image: Path, root: Path) -> str:
 
 
 def _in_pixels(found: list[Annotation], image: Path, masks: bool) -> list[Annotation]:
-    if not found:
-        return []
-    try:
-        height, width = read_size(image)
-    except InputError as error:
-        refuse("file", image, error)
-        return []
-    scale = np.array([width, height])
-    moved = []
-    for one in found:
-        if masks and not one.shape:
-            raise InputError(f"{one.where}: it has a box, and `masks` needs a polygon, x, y, x, y, x, y, ... Add it.")
-        box, *shape = [
-            (part.reshape(-1, 2) * scale).ravel().tolist() for part in (np.array(one.box), *(one.shape or []))
-        ]
-        moved.append(one._replace(box=tuple(box), shape=shape))
-    return moved
+    if box := next((one for one in found if masks and not one.shape), None):
+        raise InputError(f"{box.where}: it has a box, and `masks` needs a polygon, x, y, x, y, x, y, ... Add it.")
+    return in_pixels(found, image)
