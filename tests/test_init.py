@@ -18,8 +18,8 @@ from visiontasks.cli import main
 from visiontasks.cli.init import check
 from visiontasks.cli.recipe import Facts, write_recipe
 from visiontasks.core.errors import InputError
-from visiontasks.data import CsvTable, Splits
-from visiontasks.data.layouts import Layout, find_layouts
+from visiontasks.data import CsvTable, Splits, YoloBoxes
+from visiontasks.data.layouts import Layout, find_layouts, masks
 from visiontasks.data.splits import without_split
 
 COUNT = 12
@@ -381,6 +381,30 @@ def other_ends(root: Path) -> None:
         save(mask(number, (0, 255)), root / "1st_manual" / f"{number:02}_manual1.gif")
 
 
+def field_of_view(root: Path) -> None:
+    """As DRIVE: names with the split in them, and masks that are nearly the same in every image."""
+    for split, numbers in (("training", range(8)), ("test", range(8, COUNT))):
+        for number in numbers:
+            save(photo(number), root / split / "images" / f"{number:02}_{split}.tif")
+            save(mask(number, (0, 255)), root / split / "1st_manual" / f"{number:02}_manual1.gif")
+            save(mask(5, (0, 255)), root / split / "mask" / f"{number:02}_{split}_mask.gif")
+
+
+def named_values(root: Path) -> None:
+    for number in range(COUNT):
+        save(photo(number), root / "train" / f"{number}_jpg.rf.ab{number}.jpg")
+        save(mask(number), root / "train" / f"{number}_jpg.rf.ab{number}_mask.png")
+    write(root / "train" / "_classes.csv", "Pixel Value, Class\n0, background\n1, cat\n")
+
+
+def darknet(root: Path) -> None:
+    labelimg(root / "data")
+    (root / "data/classes.txt").rename(root / "data/obj.names")
+    write(root / "data/obj.data", "classes = 2\ntrain = data/train.txt\nvalid=data/test.txt\nnames = data/obj.names\n")
+    for name, numbers in (("train", range(9)), ("test", range(9, COUNT))):
+        write(root / f"data/{name}.txt", "\n".join(f"data/{number}.jpg" for number in numbers))
+
+
 def colored_masks(root: Path) -> None:
     two_folders(root, ((10, 20, 30), (200, 0, 0)))
     write(root / "class_dict.csv", "name,r,g,b\nroad,10,20,30\ncar,200,0,0\n")
@@ -477,6 +501,7 @@ LAYOUTS: dict[str, tuple[Callable[[Path], None], str, dict[str, Any]]] = {
     "YOLO boxes": (yolo, "yolo", {"path": "data.yaml"}),
     "YOLO polygons": (lambda root: yolo(root, polygons=True), "yolo", {"masks": True}),
     "YOLO of labelImg": (labelimg, "yolo", {"path": "classes.txt"}),
+    "YOLO of Darknet": (darknet, "yolo", {"path": "data/obj.data"}),
     "COCO of Roboflow": (roboflow, "coco", {"annotations": "{split}/_annotations.coco.json", "images": "{split}"}),
     "COCO of CVAT": (cvat, "coco", {"images": "images"}),
     "XML of CVAT": (cvat_xml, "cvat", {"path": "annotations.xml", "images": "images"}),
@@ -489,6 +514,12 @@ LAYOUTS: dict[str, tuple[Callable[[Path], None], str, dict[str, Any]]] = {
     "masks with another end": (suffix_masks, "masks", {"masks": "mask/{stem}_mask.gif"}),
     "images and masks in one folder": (one_folder, "masks", {"masks": "{stem}_mask.png"}),
     "images and masks with other ends": (other_ends, "masks", {"images": "images/{stem}_training.tif"}),
+    "masks beside those of the field of view": (
+        field_of_view,
+        "masks",
+        {"images": "{split}/images/{stem}_{split}.tif", "masks": "{split}/1st_manual/{stem}_manual1.gif"},
+    ),
+    "masks with named values": (named_values, "masks", {"class_names": ["background", "cat"]}),
     "masks of colors": (
         colored_masks,
         "masks",
@@ -845,6 +876,31 @@ def test_a_certain_layout_that_cannot_be_opened_is_an_error(tmp_path: Path, caps
     with pytest.raises(SystemExit):
         main(["init", str(tmp_path / "photos"), "--no_estimate", "--output", str(tmp_path / "one.yaml")])
     assert "0.txt, line 1" in capsys.readouterr().err
+
+
+def test_masks_that_are_not_used_or_not_read_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    field_of_view(tmp_path / "eyes")
+    (note,) = find_layouts(tmp_path / "eyes")["masks"].notes
+    assert note == "{split}/mask/{stem}_mask.gif: nearly the same in every image, as a field of view is, and not used"
+    two_folders(tmp_path / "two")
+    for number in range(COUNT):
+        save(mask(number, (3, 7)), tmp_path / "two/gt" / f"{number}.png")
+    monkeypatch.setattr(masks, "SAMPLE", 11)
+    read, other = find_layouts(tmp_path / "two")["masks"].notes[-2:]
+    assert read.startswith("11 of 12 masks were read for their values; a value that only others have is an error")
+    assert re.fullmatch(
+        r"(gt|masks)/\{stem\}.png may be masks too; to use them, change `masks` and `class_names`", other
+    )
+
+
+def test_the_lists_of_darknet_are_used(tmp_path: Path) -> None:
+    darknet(tmp_path)
+    layout = find_layouts(tmp_path)["yolo"]
+    assert layout.found == "YOLO, data/obj.data: boxes of 2 classes (red, blue); splits: train, val"
+    assert check(layout)[2] == {"train": 9, "val": 3}
+    write(tmp_path / "data/obj.data", "train = data/train.txt\nnames = data/other.names\n")
+    with pytest.raises(InputError, match=r"names: 'data/other.names' is no file below .* or a folder above it"):
+        YoloBoxes("train", str(tmp_path / "data/obj.data"))
 
 
 def test_a_word_within_another_is_no_split() -> None:

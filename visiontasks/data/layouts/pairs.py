@@ -119,8 +119,12 @@ def _without_lonely_split(pair: Pair, splits: set[str]) -> Pair:
         return pair
     kinds = []
     for kind, name in zip(pair.kinds, pair.names[0], strict=True):
+        *folders, file = name.split("/")
         depth = kind.folder.count("/") + 1 if kind.folder else 0
-        kinds.append(kind._replace(folder="/".join(name.split("/")[:depth])))
+        before, _, after = without_split(file)[0].partition("{split}")
+        word = file[len(before) : len(file) - len(after)]
+        start, end = (part.replace("{split}", word) for part in (kind.start, kind.end))
+        kinds.append(kind._replace(folder="/".join(folders[:depth]), start=start, end=end))
     return Pair((kinds[0], kinds[1]), pair.names)
 
 
@@ -147,8 +151,10 @@ def _divided(name: str) -> Iterator[tuple[str, str, str, str, str]]:
     """Yields the ways to divide a path: folder, split, folders inside, name and extension."""
     *folders, file = name.split("/")
     stem, _, extension = file.rpartition(".")
+    pattern, own = without_split(stem)
     for depth in range(len(folders) + 1):
-        yield *_with_split("/".join(folders[:depth])), "/".join(folders[depth:]), stem, extension
+        folder, split = _with_split("/".join(folders[:depth]))
+        yield folder, split, "/".join(folders[depth:]), pattern if own == split else stem, extension
 
 
 @cache
