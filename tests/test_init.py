@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from base64 import b64encode
 from collections.abc import Callable
-from io import BytesIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from visiontasks.cli import main
 from visiontasks.cli.init import check
 from visiontasks.cli.recipe import Facts, write_recipe
 from visiontasks.core.errors import InputError
-from visiontasks.data import CsvTable, Splits, YoloBoxes
+from visiontasks.data import CsvTable, ObjectFile, Splits, YoloBoxes
 from visiontasks.data.layouts import Layout, find_layouts, masks
 from visiontasks.data.splits import without_split
 
@@ -262,6 +263,56 @@ def voc(root: Path) -> None:
         )
         thing = f"<object><name>{('red', 'blue')[number % 2]}</name><bndbox>{ends}</bndbox></object>"
         write(root / "xml" / f"{number}.xml", f"<annotation><filename>{number}.jpg</filename>{thing}</annotation>")
+
+
+def via_regions(number: int) -> list[dict[str, Any]]:
+    x1, y1, x2, y2 = box(number)
+    shape = {"name": "rect", "x": x1, "y": y1, "width": x2 - x1, "height": y2 - y1}
+    return [{"shape_attributes": shape, "region_attributes": {"kind": ("red", "blue")[number % 2]}}]
+
+
+def via(root: Path) -> None:
+    for number in range(COUNT):
+        save(photo(number), root / f"{number}.jpg")
+    entries = {f"{n}.jpg9": {"filename": f"{n}.jpg", "size": 9, "regions": via_regions(n)} for n in range(COUNT)}
+    write(root / "via_project.json", json.dumps({"_via_settings": {}, "_via_img_metadata": entries}))
+
+
+def via_csv(root: Path) -> None:
+    columns = ["filename", "file_size", "file_attributes", "region_count", "region_id"]
+    file = StringIO()
+    table = csv.writer(file)
+    table.writerow([*columns, "region_shape_attributes", "region_attributes"])
+    for number in range(COUNT):
+        save(photo(number), root / f"images/{number}.jpg")
+        for one in via_regions(number):
+            table.writerow([f"{number}.jpg", 9, "{}", 1, 0, *(json.dumps(part) for part in one.values())])
+    write(root / "via_export_csv.csv", file.getvalue())
+
+
+def balloons(root: Path) -> None:
+    """A file per split, as of older versions of VIA, with polygons without attributes."""
+    for split, numbers in (("train", range(8)), ("val", range(8, COUNT))):
+        entries = {}
+        for number in numbers:
+            save(photo(number), root / split / f"{number}.jpg")
+            x1, y1, x2, y2 = box(number)
+            shape = {"name": "polygon", "all_points_x": [x1, x2, x2, x1], "all_points_y": [y1, y1, y2, y2]}
+            regions = {"0": {"shape_attributes": shape, "region_attributes": {}}}
+            entries[f"{number}.jpg9"] = {"filename": f"{number}.jpg", "regions": regions}
+        write(root / split / "via_region_data.json", json.dumps(entries))
+
+
+def createml(root: Path) -> None:
+    for split, numbers in (("train", range(8)), ("valid", range(8, COUNT))):
+        images = []
+        for number in numbers:
+            save(photo(number), root / split / f"{number}.jpg")
+            x1, y1, x2, y2 = box(number)
+            place = {"x": (x1 + x2) / 2, "y": (y1 + y2) / 2, "width": x2 - x1, "height": y2 - y1}
+            label = ("red", "blue")[number % 2]
+            images.append({"image": f"{number}.jpg", "annotations": [{"label": label, "coordinates": place}]})
+        write(root / split / "_annotations.createml.json", json.dumps(images))
 
 
 def labelme(root: Path) -> None:
@@ -509,6 +560,14 @@ LAYOUTS: dict[str, tuple[Callable[[Path], None], str, dict[str, Any]]] = {
     "LabelMe": (labelme, "labelme", {"root": "", "masks": True}),
     "masks of LabelMe": (labelme_masks, "labelme", {"root": "", "masks": True}),
     "masks of CVAT": (cvat_masks, "cvat", {"images": "", "masks": True}),
+    "VIA": (via, "via", {"path": "via_project.json"}),
+    "CSV of VIA": (via_csv, "via", {"path": "via_export_csv.csv", "images": "images"}),
+    "VIA per split, without attributes": (
+        balloons,
+        "via",
+        {"path": "{split}/via_region_data.json", "class_names": ["object"], "masks": True},
+    ),
+    "CreateML of Roboflow": (createml, "via", {"path": "{split}/_annotations.createml.json"}),
     "VOC": (voc, "voc", {"images": "pictures", "annotations": "xml"}),
     "masks of 0 and 255": (two_folders, "masks", {"values": [0, 255]}),
     "masks with another end": (suffix_masks, "masks", {"masks": "mask/{stem}_mask.gif"}),
@@ -901,6 +960,47 @@ def test_the_lists_of_darknet_are_used(tmp_path: Path) -> None:
     write(tmp_path / "data/obj.data", "train = data/train.txt\nnames = data/other.names\n")
     with pytest.raises(InputError, match=r"names: 'data/other.names' is no file below .* or a folder above it"):
         YoloBoxes("train", str(tmp_path / "data/obj.data"))
+
+
+@pytest.mark.parametrize("make", [via, via_csv, createml])
+def test_regions_of_via_and_createml_are_the_boxes_that_were_drawn(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    make(tmp_path)
+    dataset = ObjectFile("train", **find_layouts(tmp_path)["via"].options, splits=Splits(val=0))
+    assert dataset.class_names == ["blue", "red"]
+    for index in (0, 3):
+        number = int(Path(dataset.name(index)).stem)
+        assert dataset.objects(index)["boxes"].tolist() == [list(box(number))]
+        assert dataset.objects(index)["labels"].tolist() == [1 - number % 2]
+
+
+def test_shapes_of_via_have_pixels_and_faults_have_names(tmp_path: Path) -> None:
+    save(photo(0), tmp_path / "a.jpg")
+
+    def read(*shapes: Any, attributes: Any = None, **options: Any) -> ObjectFile:
+        regions = [{"shape_attributes": one, "region_attributes": attributes or {"kind": "x"}} for one in shapes]
+        write(tmp_path / "via.json", json.dumps({"a": {"filename": "a.jpg", "regions": regions}}))
+        return ObjectFile("train", str(tmp_path / "via.json"), splits=Splits(val=0), masks=True, **options)
+
+    turned = {"name": "ellipse", "cx": 20, "cy": 20, "rx": 10, "ry": 5, "theta": np.pi / 2}
+    circle = {"name": "circle", "cx": 20, "cy": 20, "r": 6}
+    dataset = read(turned, circle)
+    assert dataset.objects(0)["boxes"] == pytest.approx(np.array([[15, 10, 25, 30], [14, 14, 26, 26]]), abs=0.1)
+    areas = (dataset.instances(0) > 0).sum((1, 2))
+    assert areas == pytest.approx([np.pi * 50, np.pi * 36], rel=0.05)
+    point = {"name": "point", "cx": 3, "cy": 3}
+    with pytest.raises(
+        InputError, match=r"region 2: the shape must be one of rect, polygon, circle, ellipse; found 'po"
+    ):
+        read(circle, point)
+    with pytest.raises(InputError, match=r"attributes \['kind', 'name'\]. Set `attribute`"):
+        read(circle, attributes={"kind": "x", "name": "y"})
+    assert read(circle, attributes={"kind": {"x": True, "y": False}}).class_names == ["x"]
+    with pytest.raises(InputError, match="region 1: it has no attribute 'other' that says the class"):
+        read(circle, attribute="other")
+    with pytest.raises(InputError, match="all_points_x"):
+        read({"name": "polygon", "all_points_x": [1, 2, 3], "all_points_y": [1, 2]})
 
 
 def test_a_word_within_another_is_no_split() -> None:

@@ -29,7 +29,7 @@ SAMPLED = 200  # images whose sizes are read
 READ = {
     "class folders": "train/CLASS/PHOTO.jpg or CLASS/PHOTO.jpg",
     "a table": "a CSV file with the paths of the images",
-    "boxes": "Pascal VOC, CVAT, COCO, LabelMe, YOLO with its data.yaml",
+    "boxes": "Pascal VOC, CVAT, COCO, LabelMe, VIA, CreateML, YOLO with its data.yaml",
     "masks": "two folders with the same names, or names such as PHOTO_mask.png",
 }
 

@@ -11,6 +11,7 @@ from visiontasks.data.layouts.cvat import find_cvat
 from visiontasks.data.layouts.labelme import find_labelme
 from visiontasks.data.layouts.masks import find_masks
 from visiontasks.data.layouts.named import find_named
+from visiontasks.data.layouts.object_file import find_object_file
 from visiontasks.data.layouts.published import find_published
 from visiontasks.data.layouts.table import find_table
 from visiontasks.data.layouts.voc import find_voc
@@ -23,6 +24,7 @@ FINDERS: dict[str, Callable[[Listing], Layout | None]] = {  # what is most certa
     "voc": find_voc,
     "labelme": find_labelme,
     "cvat": find_cvat,
+    "via": find_object_file,
     "table": find_table,
     "masks": find_masks,
     "folders": find_class_folders,
