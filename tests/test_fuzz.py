@@ -48,6 +48,8 @@ KINDS = [
     "YOLO",
     "LabelMe",
     "CVAT",
+    "JSON lines",
+    "CelebA",
     "VIA",
     "VIA CSV",
     "bare CSV",
@@ -104,6 +106,9 @@ def good(tmp_path: Path) -> dict[str, tuple[Path, Callable[[str], VisionDataset]
         {"name": "ellipse", "cx": 2, "cy": 2, "rx": 1.5, "ry": 1, "theta": 0.5},
     ]
     drawn = [{"shape_attributes": shapes[i % 3], "region_attributes": {"kind": "ab"[i % 2]}} for i in range(6)]
+    place = {"x": 0.1, "y": 0.2, "w": 0.5, "h": 0.5}
+    texts["rows.jsonl"] = "\n".join(json.dumps({"path": i, "label": "ab"[i % 2], **place}) for i in range(6))
+    texts["list.attr"] = "\n".join(["6", "a b", *(f"x/{i}  {i % 2 * 2 - 1} 1" for i in range(6))])
     texts["via.json"] = json.dumps({f"{i}9": {"filename": f"{i}.png", "regions": [drawn[i]]} for i in range(6)})
     rows = ["\t".join([f"{i}.png", *map(json.dumps, drawn[i].values())]) for i in range(6)]
     texts["via.csv"] = "\n".join(["filename\tregion_shape_attributes\tregion_attributes", *rows])
@@ -129,6 +134,14 @@ def good(tmp_path: Path) -> dict[str, tuple[Path, Callable[[str], VisionDataset]
         "YOLO": (tmp_path / "labels/3.txt", yolo),
         "LabelMe": (tmp_path / "labelme/3.json", partial(LabelMe, root=str(tmp_path / "labelme"), masks=True)),
         "CVAT": (tmp_path / "cvat.xml", partial(CvatImages, **cvat, masks=True)),
+        "JSON lines": (
+            tmp_path / "rows.jsonl",
+            partial(CsvTable, path=str(tmp_path / "rows.jsonl"), pattern="images/{path}.png", box_format="xywh_shares"),
+        ),
+        "CelebA": (
+            tmp_path / "list.attr",
+            partial(CsvTable, path=str(tmp_path / "list.attr"), pattern="images/{name}.png", labels_columns=["a", "b"]),
+        ),
         "VIA": (tmp_path / "via.json", partial(ObjectFile, path=str(tmp_path / "via.json"), **via, masks=True)),
         "VIA CSV": (tmp_path / "via.csv", partial(ObjectFile, path=str(tmp_path / "via.csv"), **via)),
         "bare CSV": (

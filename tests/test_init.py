@@ -902,6 +902,13 @@ def test_decimal_commas_and_signs_are_read(tmp_path: Path) -> None:
     assert find_layouts(tmp_path)["table"].options["labels_separator"] == ","
 
 
+@pytest.mark.parametrize("text", ["12", "12\n", "12\na\n", "3\n\n1 2\n", ""])
+def test_a_text_that_begins_with_a_number_is_no_table(tmp_path: Path, text: str) -> None:
+    class_folders(tmp_path)
+    write(tmp_path / "notes.txt", text)
+    assert [*find_layouts(tmp_path)] == ["folders"]
+
+
 def test_errors_of_json_lines_name_the_line(tmp_path: Path) -> None:
     json_lines(tmp_path)
     path = tmp_path / "train/metadata.jsonl"

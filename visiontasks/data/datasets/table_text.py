@@ -31,7 +31,7 @@ def read_table(path: str | Path) -> str:
 
 
 def _of_counted(first: str, rest: str) -> str:
-    header, *rows = (line.split() for line in rest.splitlines())
+    header, *rows = [line.split() for line in rest.splitlines()] or [[]]
     if not rows or len(header) + 1 != len(rows[0]):
         return f"{first}\n{rest}"
     return _joined([["sep=,"], ["path", *header], *rows])  # as many lines as before
