@@ -877,6 +877,8 @@ def test_paths_of_another_computer_are_not_guessed(tmp_path: Path) -> None:
     paths_of_another_computer(tmp_path)
     layout = find_layouts(tmp_path)["table"]
     assert CsvTable("train", **layout.options, splits=Splits(val=0)).names("label") == ["Apfel", "Birne"]
+    (note,) = layout.notes
+    assert note.startswith("the folders in the paths of the table do not exist here")
     table = tmp_path / "tabelle.csv"
     write(table, table.read_text() + "\nC:\\Users\\you\\0.JPG;Apfel;1")
     assert "table" not in find_layouts(tmp_path)
@@ -886,6 +888,15 @@ def test_paths_of_another_computer_are_not_guessed(tmp_path: Path) -> None:
     save(photo(1), tmp_path / "more/0.JPG")
     with pytest.raises(InputError, match="have the same name"):
         CsvTable("train", **layout.options | {"root": str(tmp_path), "pattern": "**/{name}"})
+
+
+def test_an_address_is_no_path_if_there_is_one(tmp_path: Path) -> None:
+    class_folders(tmp_path)
+    rows = [
+        f"https://example.org/{n}.jpg,{name}/{n}.jpg,{n % 3}" for n in range(COUNT) for name in [("Red", "Blue")[n % 2]]
+    ]
+    write(tmp_path / "table.csv", "\n".join(["url,file,label", *rows]))
+    assert find_layouts(tmp_path)["table"].options["path_column"] == "file"
 
 
 def test_decimal_commas_and_signs_are_read(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def tables(files: Listing) -> Iterator[Table]:
         columns = [list(column) for column in zip(*rows, strict=True)]
         places = [_place(files, column[1:]) for column in columns]
         if found := [(number, place) for number, place in enumerate(places) if place]:
-            number, place = found[0]
+            number, place = min(found, key=lambda one: one[1].by_name)  # an address ends with a name too
             headless = _place(files, columns[number][:1]) is not None
             header = None if headless else [normal(column[0]) for column in columns]
             yield Table(

@@ -17,6 +17,7 @@ GROUP = re.compile(
 BOX = ["xmin", "ymin", "xmax", "ymax"]
 SIZES = {"width", "height", "w", "h", "image_width", "image_height", "img_width", "img_height"}
 OBJECT = "object"  # the class of boxes without one
+OTHER_PATHS = "the folders in the paths of the table do not exist here, so that images are found by their names"
 SEPARATORS = "|;, "
 
 
@@ -31,6 +32,7 @@ def find_table(files: Listing) -> Layout | None:
         special = _splits(others)
         used = {names[table.path], *special.values()}
         count = len(table.columns[0])
+        of_paths = [OTHER_PATHS] if table.place.by_name else []
         where = f"table, {table.name}: {'the first ' if count >= ROWS else ''}{counted(count, 'row')}"
         box, text = find_boxes(files, table, names, used)
         rest = [one for one in others if one.name not in used and one.name not in box]
@@ -39,7 +41,7 @@ def find_table(files: Listing) -> Layout | None:
             if text:
                 columns_of_box = text.columns if len(text.columns) > 1 else text.columns[0]
                 more |= {"box_columns": columns_of_box, "box_format": text.form}
-            notes = [*([text.reason] if text else []), *notes]
+            notes = [*of_paths, *([text.reason] if text else []), *notes]
             certainty = text.certainty if text else "likely"
             more |= {"decimal": ","} if decimals & {*box} else {}
             return Layout("objects", "CsvTable", options | special | more, f"{where}, {what}", certainty, notes)
@@ -49,7 +51,7 @@ def find_table(files: Listing) -> Layout | None:
             chosen = more.get("label_column", "label")
             also = [one.name for one in rest if one.may_be_classes and one.name != chosen] if kind == "label" else []
             notes = [f"the class is in the column {chosen}; {listed(also)} could be classes too"] if also else []
-            return Layout(kind, "CsvTable", options | special | more, f"{where}, {what}", "likely", notes)
+            return Layout(kind, "CsvTable", options | special | more, f"{where}, {what}", "likely", [*of_paths, *notes])
     return None
 
 
