@@ -21,6 +21,7 @@ from visiontasks.data import (
     CvatImages,
     LabelMe,
     MaskFolder,
+    ObjectFile,
     VisionDataModule,
     VisionDataset,
     VocBoxes,
@@ -36,7 +37,23 @@ TOKENS = [
 ]
 
 
-KINDS = ["boxes", "regions", "XML", "CSV", "list", "objects", "YAML", "YOLO", "LabelMe", "CVAT", "bare CSV"]
+KINDS = [
+    "boxes",
+    "regions",
+    "XML",
+    "CSV",
+    "list",
+    "objects",
+    "YAML",
+    "YOLO",
+    "LabelMe",
+    "CVAT",
+    "JSON lines",
+    "CelebA",
+    "VIA",
+    "VIA CSV",
+    "bare CSV",
+]
 
 
 @pytest.fixture
@@ -83,6 +100,18 @@ def good(tmp_path: Path) -> dict[str, tuple[Path, Callable[[str], VisionDataset]
     ]
     texts["cvat.xml"] = f"<annotations>{''.join(nodes)}</annotations>"
     texts["bare.csv"] = "\n".join(f"{i},{i % 2},1,1,4,3" for i in range(6))
+    shapes = [
+        {"name": "rect", "x": 1, "y": 1, "width": 3, "height": 2},
+        {"name": "polygon", "all_points_x": [0, 4, 2], "all_points_y": [0, 1, 3]},
+        {"name": "ellipse", "cx": 2, "cy": 2, "rx": 1.5, "ry": 1, "theta": 0.5},
+    ]
+    drawn = [{"shape_attributes": shapes[i % 3], "region_attributes": {"kind": "ab"[i % 2]}} for i in range(6)]
+    place = {"x": 0.1, "y": 0.2, "w": 0.5, "h": 0.5}
+    texts["rows.jsonl"] = "\n".join(json.dumps({"path": i, "label": "ab"[i % 2], **place}) for i in range(6))
+    texts["list.attr"] = "\n".join(["6", "a b", *(f"x/{i}  {i % 2 * 2 - 1} 1" for i in range(6))])
+    texts["via.json"] = json.dumps({f"{i}9": {"filename": f"{i}.png", "regions": [drawn[i]]} for i in range(6)})
+    rows = ["\t".join([f"{i}.png", *map(json.dumps, drawn[i].values())]) for i in range(6)]
+    texts["via.csv"] = "\n".join(["filename\tregion_shape_attributes\tregion_attributes", *rows])
     for name, text in texts.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -90,6 +119,7 @@ def good(tmp_path: Path) -> dict[str, tuple[Path, Callable[[str], VisionDataset]
     for i in range(6):
         (tmp_path / f"labelme/{i}.png").write_bytes((tmp_path / f"images/{i}.png").read_bytes())
     cvat = {"path": str(tmp_path / "cvat.xml"), "images": str(tmp_path / "images")}
+    via = {"images": str(tmp_path / "images")}
     bare = {"columns": ["path", "label", "x", "y", "w", "h"], "pattern": "images/{path}.png"}
     yolo = partial(YoloBoxes, path=str(tmp_path / "data.yaml"), masks=True)
     masks = partial(MaskFolder, root=str(tmp_path), class_names=["a", "b"], lists="list.txt")
@@ -104,6 +134,16 @@ def good(tmp_path: Path) -> dict[str, tuple[Path, Callable[[str], VisionDataset]
         "YOLO": (tmp_path / "labels/3.txt", yolo),
         "LabelMe": (tmp_path / "labelme/3.json", partial(LabelMe, root=str(tmp_path / "labelme"), masks=True)),
         "CVAT": (tmp_path / "cvat.xml", partial(CvatImages, **cvat, masks=True)),
+        "JSON lines": (
+            tmp_path / "rows.jsonl",
+            partial(CsvTable, path=str(tmp_path / "rows.jsonl"), pattern="images/{path}.png", box_format="xywh_shares"),
+        ),
+        "CelebA": (
+            tmp_path / "list.attr",
+            partial(CsvTable, path=str(tmp_path / "list.attr"), pattern="images/{name}.png", labels_columns=["a", "b"]),
+        ),
+        "VIA": (tmp_path / "via.json", partial(ObjectFile, path=str(tmp_path / "via.json"), **via, masks=True)),
+        "VIA CSV": (tmp_path / "via.csv", partial(ObjectFile, path=str(tmp_path / "via.csv"), **via)),
         "bare CSV": (
             tmp_path / "bare.csv",
             partial(CsvTable, path=str(tmp_path / "bare.csv"), label_names={"0": "a", "1": "b"}, **bare),

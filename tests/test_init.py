@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from base64 import b64encode
 from collections.abc import Callable
-from io import BytesIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from PIL import Image
 from visiontasks.cli import main
 from visiontasks.cli.init import check
 from visiontasks.cli.recipe import Facts, write_recipe
-from visiontasks.data import CsvTable, Splits
-from visiontasks.data.layouts import Layout, find_layouts
+from visiontasks.core.errors import InputError
+from visiontasks.data import CsvTable, ObjectFile, Splits, YoloBoxes
+from visiontasks.data.layouts import Layout, find_layouts, masks
 from visiontasks.data.splits import without_split
 
 COUNT = 12
@@ -111,6 +113,59 @@ def corners_as_text(root: Path) -> None:
         x1, y1, x2, y2 = box(number)
         lines.append(f"{number}.png;48;40;{('red', 'blue')[number % 2]};({x1 + 12}, {y1 + 8}, {x2 + 12}, {y2 + 8})")
     write(root / "boxes.csv", "\n".join(lines) + "\n")
+
+
+def open_images(root: Path) -> None:
+    """Shares of the image, codes of the classes, and their names in a file without a header."""
+    lines = ["ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded"]
+    for number in range(COUNT):
+        save(photo(number), root / f"images/{number:08x}.jpg")
+        x1, y1, x2, y2 = box(number)
+        code = ("/m/0a", "/m/0b")[number % 2]
+        lines.append(f"{number:08x},xclick,{code},1,{x1 / 48},{x2 / 48},{y1 / 40},{y2 / 40},0")
+        lines.append(f"{number:08x},xclick,{code},1,0.1,0.3,0.5,0.75,0")
+    write(root / "train-annotations-bbox.csv", "\n".join(lines))
+    write(root / "class-descriptions.csv", "/m/0a,Red thing\n/m/0b,Blue thing\n/m/0c,Other thing\n")
+
+
+def paths_of_another_computer(root: Path) -> None:
+    lines = ["\ufeffBild;Klasse;Preis"]
+    for number in range(COUNT):
+        save(photo(number), root / f"Fotos/{number}.JPG")
+        lines.append(f"C:\\Users\\me\\Bilder\\{number}.JPG;{('Apfel', 'Birne')[number % 2]};{number},5")
+    write(root / "tabelle.csv", "\n".join(lines))
+
+
+def decimal_commas(root: Path) -> None:
+    lines = ["photo;price"]
+    for number in range(COUNT):
+        save(photo(number), root / f"p/{number}.jpg")
+        lines.append(f"{number}.jpg;{number},5")
+    write(root / "prices.csv", "\n".join(lines))
+
+
+def celeba(root: Path) -> None:
+    lines = [str(COUNT), "Smiling Young"]
+    for number in range(COUNT):
+        save(photo(number), root / f"img_align_celeba/{number:06}.jpg")
+        lines.append(f"{number:06}.jpg  {1 if number % 2 else -1} {1 if number % 3 else -1:2}")
+    write(root / "list_attr_celeba.txt", "\n".join(lines) + "\n")
+
+
+def json_lines(root: Path) -> None:
+    lines = []
+    for number in range(COUNT):
+        save(photo(number), root / f"train/{number}.png")
+        lines.append(json.dumps({"file_name": f"{number}.png", "label": ("pie", "soup")[number % 2], "more": {"a": 1}}))
+    write(root / "train/metadata.jsonl", "\n".join(lines))
+
+
+def cats_and_dogs(root: Path) -> None:
+    """Classes in file names; the table is an example of a submission."""
+    for number in range(COUNT):
+        save(photo(number), root / f"train/{('cat', 'dog')[number % 2]}.{number}.jpg")
+        save(photo(number + 20), root / f"test1/{number + 1}.jpg")
+    write(root / "sampleSubmission.csv", "id,label\n" + "\n".join(f"{number + 1},0" for number in range(COUNT)))
 
 
 def numbers(root: Path) -> None:
@@ -209,6 +264,56 @@ def voc(root: Path) -> None:
         )
         thing = f"<object><name>{('red', 'blue')[number % 2]}</name><bndbox>{ends}</bndbox></object>"
         write(root / "xml" / f"{number}.xml", f"<annotation><filename>{number}.jpg</filename>{thing}</annotation>")
+
+
+def via_regions(number: int) -> list[dict[str, Any]]:
+    x1, y1, x2, y2 = box(number)
+    shape = {"name": "rect", "x": x1, "y": y1, "width": x2 - x1, "height": y2 - y1}
+    return [{"shape_attributes": shape, "region_attributes": {"kind": ("red", "blue")[number % 2]}}]
+
+
+def via(root: Path) -> None:
+    for number in range(COUNT):
+        save(photo(number), root / f"{number}.jpg")
+    entries = {f"{n}.jpg9": {"filename": f"{n}.jpg", "size": 9, "regions": via_regions(n)} for n in range(COUNT)}
+    write(root / "via_project.json", json.dumps({"_via_settings": {}, "_via_img_metadata": entries}))
+
+
+def via_csv(root: Path) -> None:
+    columns = ["filename", "file_size", "file_attributes", "region_count", "region_id"]
+    file = StringIO()
+    table = csv.writer(file)
+    table.writerow([*columns, "region_shape_attributes", "region_attributes"])
+    for number in range(COUNT):
+        save(photo(number), root / f"images/{number}.jpg")
+        for one in via_regions(number):
+            table.writerow([f"{number}.jpg", 9, "{}", 1, 0, *(json.dumps(part) for part in one.values())])
+    write(root / "via_export_csv.csv", file.getvalue())
+
+
+def balloons(root: Path) -> None:
+    """A file per split, as of older versions of VIA, with polygons without attributes."""
+    for split, numbers in (("train", range(8)), ("val", range(8, COUNT))):
+        entries = {}
+        for number in numbers:
+            save(photo(number), root / split / f"{number}.jpg")
+            x1, y1, x2, y2 = box(number)
+            shape = {"name": "polygon", "all_points_x": [x1, x2, x2, x1], "all_points_y": [y1, y1, y2, y2]}
+            regions = {"0": {"shape_attributes": shape, "region_attributes": {}}}
+            entries[f"{number}.jpg9"] = {"filename": f"{number}.jpg", "regions": regions}
+        write(root / split / "via_region_data.json", json.dumps(entries))
+
+
+def createml(root: Path) -> None:
+    for split, numbers in (("train", range(8)), ("valid", range(8, COUNT))):
+        images = []
+        for number in numbers:
+            save(photo(number), root / split / f"{number}.jpg")
+            x1, y1, x2, y2 = box(number)
+            place = {"x": (x1 + x2) / 2, "y": (y1 + y2) / 2, "width": x2 - x1, "height": y2 - y1}
+            label = ("red", "blue")[number % 2]
+            images.append({"image": f"{number}.jpg", "annotations": [{"label": label, "coordinates": place}]})
+        write(root / split / "_annotations.createml.json", json.dumps(images))
 
 
 def labelme(root: Path) -> None:
@@ -328,6 +433,30 @@ def other_ends(root: Path) -> None:
         save(mask(number, (0, 255)), root / "1st_manual" / f"{number:02}_manual1.gif")
 
 
+def field_of_view(root: Path) -> None:
+    """As DRIVE: names with the split in them, and masks that are nearly the same in every image."""
+    for split, numbers in (("training", range(8)), ("test", range(8, COUNT))):
+        for number in numbers:
+            save(photo(number), root / split / "images" / f"{number:02}_{split}.tif")
+            save(mask(number, (0, 255)), root / split / "1st_manual" / f"{number:02}_manual1.gif")
+            save(mask(5, (0, 255)), root / split / "mask" / f"{number:02}_{split}_mask.gif")
+
+
+def named_values(root: Path) -> None:
+    for number in range(COUNT):
+        save(photo(number), root / "train" / f"{number}_jpg.rf.ab{number}.jpg")
+        save(mask(number), root / "train" / f"{number}_jpg.rf.ab{number}_mask.png")
+    write(root / "train" / "_classes.csv", "Pixel Value, Class\n0, background\n1, cat\n")
+
+
+def darknet(root: Path) -> None:
+    labelimg(root / "data")
+    (root / "data/classes.txt").rename(root / "data/obj.names")
+    write(root / "data/obj.data", "classes = 2\ntrain = data/train.txt\nvalid=data/test.txt\nnames = data/obj.names\n")
+    for name, numbers in (("train", range(9)), ("test", range(9, COUNT))):
+        write(root / f"data/{name}.txt", "\n".join(f"data/{number}.jpg" for number in numbers))
+
+
 def colored_masks(root: Path) -> None:
     two_folders(root, ((10, 20, 30), (200, 0, 0)))
     write(root / "class_dict.csv", "name,r,g,b\nroad,10,20,30\ncar,200,0,0\n")
@@ -405,12 +534,26 @@ LAYOUTS: dict[str, tuple[Callable[[Path], None], str, dict[str, Any]]] = {
         "table",
         {"box_columns": "rect", "box_format": "xyxy", "label_column": "kind"},
     ),
+    "boxes of Open Images": (
+        open_images,
+        "table",
+        {
+            **{"box_columns": ["XMin", "YMin", "XMax", "YMax"], "box_format": "xyxy_shares", "objects": "all"},
+            **{"label_column": "LabelName", "label_names": {"/m/0a": "Red thing", "/m/0b": "Blue thing"}},
+        },
+    ),
+    "paths of another computer": (paths_of_another_computer, "table", {"pattern": "{name}", "root": "Fotos"}),
+    "decimal commas": (decimal_commas, "table", {"value_columns": ["price"], "decimal": ","}),
+    "attributes of CelebA": (celeba, "table", {"labels_columns": ["Smiling", "Young"]}),
+    "JSON lines": (json_lines, "table", {"path": "train/metadata.jsonl", "path_column": "file_name"}),
+    "a submission beside classes in file names": (cats_and_dogs, "names", {"pattern": "{label}.{number}"}),
     "numbers": (numbers, "table", {"value_columns": ["height in cm"], "group_column": "patient"}),
     "columns of 0 and 1": (zeros_and_ones, "table", {"labels_columns": ["cloudy", "rain", "sun"]}),
     "lists of labels": (label_lists, "table", {"labels_separator": " ", "label_column": "tags"}),
     "YOLO boxes": (yolo, "yolo", {"path": "data.yaml"}),
     "YOLO polygons": (lambda root: yolo(root, polygons=True), "yolo", {"masks": True}),
     "YOLO of labelImg": (labelimg, "yolo", {"path": "classes.txt"}),
+    "YOLO of Darknet": (darknet, "yolo", {"path": "data/obj.data"}),
     "COCO of Roboflow": (roboflow, "coco", {"annotations": "{split}/_annotations.coco.json", "images": "{split}"}),
     "COCO of CVAT": (cvat, "coco", {"images": "images"}),
     "XML of CVAT": (cvat_xml, "cvat", {"path": "annotations.xml", "images": "images"}),
@@ -418,11 +561,25 @@ LAYOUTS: dict[str, tuple[Callable[[Path], None], str, dict[str, Any]]] = {
     "LabelMe": (labelme, "labelme", {"root": "", "masks": True}),
     "masks of LabelMe": (labelme_masks, "labelme", {"root": "", "masks": True}),
     "masks of CVAT": (cvat_masks, "cvat", {"images": "", "masks": True}),
+    "VIA": (via, "via", {"path": "via_project.json"}),
+    "CSV of VIA": (via_csv, "via", {"path": "via_export_csv.csv", "images": "images"}),
+    "VIA per split, without attributes": (
+        balloons,
+        "via",
+        {"path": "{split}/via_region_data.json", "class_names": ["object"], "masks": True},
+    ),
+    "CreateML of Roboflow": (createml, "via", {"path": "{split}/_annotations.createml.json"}),
     "VOC": (voc, "voc", {"images": "pictures", "annotations": "xml"}),
     "masks of 0 and 255": (two_folders, "masks", {"values": [0, 255]}),
     "masks with another end": (suffix_masks, "masks", {"masks": "mask/{stem}_mask.gif"}),
     "images and masks in one folder": (one_folder, "masks", {"masks": "{stem}_mask.png"}),
     "images and masks with other ends": (other_ends, "masks", {"images": "images/{stem}_training.tif"}),
+    "masks beside those of the field of view": (
+        field_of_view,
+        "masks",
+        {"images": "{split}/images/{stem}_{split}.tif", "masks": "{split}/1st_manual/{stem}_manual1.gif"},
+    ),
+    "masks with named values": (named_values, "masks", {"class_names": ["background", "cat"]}),
     "masks of colors": (
         colored_masks,
         "masks",
@@ -694,6 +851,187 @@ def test_classes_of_0_and_1_in_a_table_of_boxes_are_classes(tmp_path: Path) -> N
     write(tmp_path / "boxes.csv", text)
     layout = find_layouts(tmp_path)["table"]
     assert (layout.kind, layout.options["label_column"]) == ("objects", "class")
+
+
+def test_shares_of_the_image_become_pixels(tmp_path: Path) -> None:
+    open_images(tmp_path)
+    layout = find_layouts(tmp_path)["table"]
+    dataset = CsvTable("train", **layout.options, splits=Splits(val=0))
+    assert dataset.objects(3)["boxes"] == pytest.approx(np.array([[7, 6, 27, 30], [4.8, 20, 14.4, 30]]))
+    for wrong, text in (({"box_format": "xyxy"}, "xyxy_shares"), ({"box_format": None}, "has shares of the image")):
+        with pytest.raises(InputError, match=text):
+            CsvTable("train", **layout.options | wrong)
+    write(tmp_path / "pixels.csv", "path,label,x1,y1,x2,y2\nimages/00000000.jpg,a,4,6,24,30\n")
+    with pytest.raises(InputError, match=r"expects shares of the image, 0..1; found \[4.0.*set xyxy\."):
+        CsvTable("train", str(tmp_path / "pixels.csv"), box_format="xyxy_shares")
+
+
+@pytest.mark.parametrize(
+    ("cells", "form", "certainty"),
+    [
+        (".8,.8,.3,.3", "cxcywh_shares", "likely"),
+        (".3,.3,.2,.2", "xywh_shares", "a guess"),
+        ("2,2,9,9", None, "likely"),
+    ],
+)
+def test_x_and_y_with_shares_are_a_corner_or_a_center(
+    tmp_path: Path, cells: str, form: str | None, certainty: str
+) -> None:
+    lines = ["path,label,x,y,w,h"]
+    for number in range(COUNT):
+        save(photo(number), tmp_path / f"{number}.png")
+        lines.append(f"{number}.png,{('red', 'blue')[number % 2]},{cells}")
+    write(tmp_path / "table.csv", "\n".join(lines))
+    layout = find_layouts(tmp_path)["table"]
+    assert (layout.options.get("box_format"), layout.certainty) == (form, certainty)
+
+
+def test_paths_of_another_computer_are_not_guessed(tmp_path: Path) -> None:
+    paths_of_another_computer(tmp_path)
+    layout = find_layouts(tmp_path)["table"]
+    assert CsvTable("train", **layout.options, splits=Splits(val=0)).names("label") == ["Apfel", "Birne"]
+    (note,) = layout.notes
+    assert note.startswith("the folders in the paths of the table do not exist here")
+    table = tmp_path / "tabelle.csv"
+    write(table, table.read_text() + "\nC:\\Users\\you\\0.JPG;Apfel;1")
+    assert "table" not in find_layouts(tmp_path)
+    with pytest.raises(InputError, match=r"line 14: .*you.*are both 0.JPG by the pattern"):
+        CsvTable("train", **layout.options)
+    write(table, "\n".join(table.read_text().splitlines()[:-1]))
+    save(photo(1), tmp_path / "more/0.JPG")
+    with pytest.raises(InputError, match="have the same name"):
+        CsvTable("train", **layout.options | {"root": str(tmp_path), "pattern": "**/{name}"})
+
+
+def test_an_address_is_no_path_if_there_is_one(tmp_path: Path) -> None:
+    class_folders(tmp_path)
+    rows = [
+        f"https://example.org/{n}.jpg,{name}/{n}.jpg,{n % 3}" for n in range(COUNT) for name in [("Red", "Blue")[n % 2]]
+    ]
+    write(tmp_path / "table.csv", "\n".join(["url,file,label", *rows]))
+    assert find_layouts(tmp_path)["table"].options["path_column"] == "file"
+
+
+def test_decimal_commas_and_signs_are_read(tmp_path: Path) -> None:
+    decimal_commas(tmp_path / "prices")
+    options = find_layouts(tmp_path / "prices")["table"].options
+    dataset = CsvTable("train", **options, splits=Splits(val=0))
+    assert [dataset[place]["value"].item() for place in (0, 3)] == [0.5, 3.5]
+    with pytest.raises(InputError, match="price must be numbers"):
+        CsvTable("train", **options | {"decimal": "."})
+    celeba(tmp_path / "celeba")
+    dataset = CsvTable("train", **find_layouts(tmp_path / "celeba")["table"].options, splits=Splits(val=0))
+    assert [dataset[place]["labels"].tolist() for place in range(4)] == [[0, 0], [1, 1], [0, 1], [1, 0]]
+    write(tmp_path / "lists.csv", "path;tags\n" + "\n".join(f"prices/p/{n}.jpg;{n % 3},{n % 2}" for n in range(COUNT)))
+    assert find_layouts(tmp_path)["table"].options["labels_separator"] == ","
+
+
+@pytest.mark.parametrize("text", ["12", "12\n", "12\na\n", "3\n\n1 2\n", ""])
+def test_a_text_that_begins_with_a_number_is_no_table(tmp_path: Path, text: str) -> None:
+    class_folders(tmp_path)
+    write(tmp_path / "notes.txt", text)
+    assert [*find_layouts(tmp_path)] == ["folders"]
+
+
+def test_errors_of_json_lines_name_the_line(tmp_path: Path) -> None:
+    json_lines(tmp_path)
+    path = tmp_path / "train/metadata.jsonl"
+    lines = path.read_text().splitlines()
+    for line, fault in (("{", "not JSON"), ("[1]", "expected an object"), ('{"label": "pie"}', "file_name is empty")):
+        write(path, "\n".join([*lines[:4], line, *lines[4:]]))
+        with pytest.raises(InputError, match=f"line 5: {fault}"):
+            CsvTable("train", str(path), path_column="file_name")
+
+
+def test_the_next_layout_is_used_if_the_best_cannot_be_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class_folders(tmp_path / "photos")
+    rows = [f"{name}/{n}.jpg,{name}" for n in range(COUNT) for name in [("Red", "Blue")[n % 2]]]
+    write(tmp_path / "photos/labels.csv", "\n".join(["path,label", *rows, "Red/0.jpg,Blue"]))
+    monkeypatch.chdir(tmp_path)
+    main(["init", "photos", "--no_estimate"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "Found: table, labels.csv: 13 rows, 2 classes (Blue, Red) (likely)."
+    assert lines[1].startswith("It is not used, because its data cannot be opened: photos/labels.csv, line 14: ")
+    assert lines[2] == "Found: class folders: 2 classes (Blue, Red) (likely)."
+    with pytest.raises(SystemExit):
+        main(["init", "photos", "--no_estimate", "--layout", "table", "--output", "other.yaml"])
+    assert "differs from that in" in capsys.readouterr().err
+
+
+def test_a_certain_layout_that_cannot_be_opened_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    yolo(tmp_path / "photos")
+    write(tmp_path / "photos/labels/train/0.txt", "0 0.5 0.5 0.1\n")
+    with pytest.raises(SystemExit):
+        main(["init", str(tmp_path / "photos"), "--no_estimate", "--output", str(tmp_path / "one.yaml")])
+    assert "0.txt, line 1" in capsys.readouterr().err
+
+
+def test_masks_that_are_not_used_or_not_read_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    field_of_view(tmp_path / "eyes")
+    (note,) = find_layouts(tmp_path / "eyes")["masks"].notes
+    assert note == "{split}/mask/{stem}_mask.gif: nearly the same in every image, as a field of view is, and not used"
+    two_folders(tmp_path / "two")
+    for number in range(COUNT):
+        save(mask(number, (3, 7)), tmp_path / "two/gt" / f"{number}.png")
+    monkeypatch.setattr(masks, "SAMPLE", 11)
+    read, other = find_layouts(tmp_path / "two")["masks"].notes[-2:]
+    assert read.startswith("11 of 12 masks were read for their values; a value that only others have is an error")
+    assert re.fullmatch(
+        r"(gt|masks)/\{stem\}.png may be masks too; to use them, change `masks` and `class_names`", other
+    )
+
+
+def test_the_lists_of_darknet_are_used(tmp_path: Path) -> None:
+    darknet(tmp_path)
+    layout = find_layouts(tmp_path)["yolo"]
+    assert layout.found == "YOLO, data/obj.data: boxes of 2 classes (red, blue); splits: train, val"
+    assert check(layout)[2] == {"train": 9, "val": 3}
+    write(tmp_path / "data/obj.data", "train = data/train.txt\nnames = data/other.names\n")
+    with pytest.raises(InputError, match=r"names: 'data/other.names' is no file below .* or a folder above it"):
+        YoloBoxes("train", str(tmp_path / "data/obj.data"))
+
+
+@pytest.mark.parametrize("make", [via, via_csv, createml])
+def test_regions_of_via_and_createml_are_the_boxes_that_were_drawn(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    make(tmp_path)
+    dataset = ObjectFile("train", **find_layouts(tmp_path)["via"].options, splits=Splits(val=0))
+    assert dataset.class_names == ["blue", "red"]
+    for index in (0, 3):
+        number = int(Path(dataset.name(index)).stem)
+        assert dataset.objects(index)["boxes"].tolist() == [list(box(number))]
+        assert dataset.objects(index)["labels"].tolist() == [1 - number % 2]
+
+
+def test_shapes_of_via_have_pixels_and_faults_have_names(tmp_path: Path) -> None:
+    save(photo(0), tmp_path / "a.jpg")
+
+    def read(*shapes: Any, attributes: Any = None, **options: Any) -> ObjectFile:
+        regions = [{"shape_attributes": one, "region_attributes": attributes or {"kind": "x"}} for one in shapes]
+        write(tmp_path / "via.json", json.dumps({"a": {"filename": "a.jpg", "regions": regions}}))
+        return ObjectFile("train", str(tmp_path / "via.json"), splits=Splits(val=0), masks=True, **options)
+
+    turned = {"name": "ellipse", "cx": 20, "cy": 20, "rx": 10, "ry": 5, "theta": np.pi / 2}
+    circle = {"name": "circle", "cx": 20, "cy": 20, "r": 6}
+    dataset = read(turned, circle)
+    assert dataset.objects(0)["boxes"] == pytest.approx(np.array([[15, 10, 25, 30], [14, 14, 26, 26]]), abs=0.1)
+    areas = (dataset.instances(0) > 0).sum((1, 2))
+    assert areas == pytest.approx([np.pi * 50, np.pi * 36], rel=0.05)
+    point = {"name": "point", "cx": 3, "cy": 3}
+    with pytest.raises(
+        InputError, match=r"region 2: the shape must be one of rect, polygon, circle, ellipse; found 'po"
+    ):
+        read(circle, point)
+    with pytest.raises(InputError, match=r"attributes \['kind', 'name'\]. Set `attribute`"):
+        read(circle, attributes={"kind": "x", "name": "y"})
+    assert read(circle, attributes={"kind": {"x": True, "y": False}}).class_names == ["x"]
+    with pytest.raises(InputError, match="region 1: it has no attribute 'other' that says the class"):
+        read(circle, attribute="other")
+    with pytest.raises(InputError, match="all_points_x"):
+        read({"name": "polygon", "all_points_x": [1, 2, 3], "all_points_y": [1, 2]})
 
 
 def test_a_word_within_another_is_no_split() -> None:

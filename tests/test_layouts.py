@@ -762,7 +762,7 @@ def test_keep_leaves_out_labels_of_points(labelme: Callable, caplog: Any) -> Non
         ([shape("cat", TRIANGLE, ["line"])], r"shape_type must be one of .*found \['line'\]"),
         ([shape("cat", [[-4, 1], [9, 1], [9, 9]])], r"box \[-4, 1, 9, 9\] .* is outside the image"),
         ([shape("cat", [[0.1, 0.1], [0.3, 0.1], [0.3, 0.4]])], "has shares of the image; expected pixels"),
-        ([], "no JSON file has a shape"),
+        ([], "no image has a shape"),
     ],
 )
 def test_an_odd_file_of_labelme_is_an_error_that_names_it(labelme: Callable, content: Any, message: str) -> None:

@@ -29,7 +29,7 @@ COMMON: dict[str, dict[str, Any]] = {
     },
     "--tta": {"nargs": "+", "default": [], "metavar": "VIEW"},
 }
-LAYOUTS = "one of several: published, yolo, coco, voc, labelme, cvat, table, masks, folders, names"
+LAYOUTS = "one of several: published, yolo, coco, voc, labelme, cvat, via, table, masks, folders, names"
 CHECKPOINT = "the directory of a run, or best.ckpt or last.ckpt in it"
 CONFIG_BESIDE = "config of the data (default: the data section of config.yaml in the folder of the model)"
 CHANGES_DATA = "All other arguments change the data of the config, such as --data.dataset.root PATH."

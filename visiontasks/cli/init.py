@@ -30,7 +30,7 @@ SAMPLED = 200  # images whose sizes are read
 READ = {
     "class folders": "train/CLASS/PHOTO.jpg or CLASS/PHOTO.jpg",
     "a table": "a CSV file with the paths of the images",
-    "boxes": "Pascal VOC, CVAT, COCO, LabelMe, YOLO with its data.yaml",
+    "boxes": "Pascal VOC, CVAT, COCO, LabelMe, VIA, CreateML, YOLO with its data.yaml",
     "masks": "two folders with the same names, or names such as PHOTO_mask.png",
 }
 
@@ -39,14 +39,13 @@ def main(options: argparse.Namespace, more: Sequence[str]) -> None:
     """Recognizes the layout of a folder, writes a config and prints what was found."""
     folder: Path = options.folder
     output: Path = options.output
-    found = find_layouts(folder)
-    name, layout = choose(found, options.layout, folder)
+    found = find_layouts(folder, options.layout)
+    chosen = choose(found, options.layout, folder)
     hide_loading()
-    print(f"Found: {layout.found} ({layout.certainty}).")
-    for other in (key for key in found if key != name):
-        print(f"Also possible: {found[other].found}. Use it with --layout {other}.")
     with said_once():
-        layout, facts, counts = check(layout)
+        tried, layout, facts, counts = first_that_opens(chosen)
+    for other in (key for key in found if key not in tried):
+        print(f"Also possible: {found[other].found}. Use it with --layout {other}.")
     if (used := sum(counts.values())) < LEAST * (total := len(with_suffix(walk(folder, checked=False), EXTENSIONS))):
         print(f"Note: only {used:,} of {total:,} images are used. If the folder holds several sets, give one of them.")
     for note in layout.notes:
@@ -64,8 +63,8 @@ def main(options: argparse.Namespace, more: Sequence[str]) -> None:
         print(f"It will take about {duration(seconds)} on this machine{space}.")
 
 
-def choose(found: dict[str, Layout], wanted: str | None, folder: Path) -> tuple[str, Layout]:
-    """Returns the wanted layout or the first one; raises an InputError if there is none."""
+def choose(found: dict[str, Layout], wanted: str | None, folder: Path) -> dict[str, Layout]:
+    """Returns the wanted layout, or all, the best first; raises an InputError if there is none."""
     if wanted and wanted not in found:
         advice = f"There are: {', '.join(found)}." if found else "No other was recognized either."
         raise InputError(f"{folder}: the layout {wanted!r} was not recognized. {advice}")
@@ -73,8 +72,24 @@ def choose(found: dict[str, Layout], wanted: str | None, folder: Path) -> tuple[
         known = "; ".join(f"{what}: {how}" for what, how in READ.items())
         advice = "Sort the images into a folder per class, or add a table, boxes or masks"
         raise InputError(f"{folder}: no labels of the images were recognized. {advice}. Known are {known}.")
-    name = wanted or next(iter(found))
-    return name, found[name]
+    return {wanted: found[wanted]} if wanted else found
+
+
+def first_that_opens(layouts: dict[str, Layout]) -> tuple[list[str], Layout, Facts, dict[str, int]]:
+    """Returns the names of the layouts that were tried, and what `check` returns for the last of them.
+
+    Raises:
+        InputError: The data of a layout that is certain, or of all, cannot be opened.
+    """
+    for place, layout in enumerate(layouts.values(), 1):
+        print(f"Found: {layout.found} ({layout.certainty}).")
+        try:
+            return [*layouts][:place], *check(layout)
+        except InputError as error:
+            if layout.certainty == "certain" or place == len(layouts):
+                raise
+            print(f"It is not used, because its data cannot be opened: {error}")
+    raise InputError("no layout to open.")
 
 
 def check(layout: Layout) -> tuple[Layout, Facts, dict[str, int]]:

@@ -12,6 +12,7 @@ from visiontasks.data.datasets.instances import InstanceFolder
 from visiontasks.data.datasets.labelme import LabelMe
 from visiontasks.data.datasets.masks import MaskFolder
 from visiontasks.data.datasets.named import NamedFiles
+from visiontasks.data.datasets.object_file import ObjectFile
 from visiontasks.data.datasets.shapes import Scenes, Shapes
 from visiontasks.data.datasets.table import CsvTable
 from visiontasks.data.datasets.torchvision_sets import CIFAR10, MNIST, FashionMNIST, OxfordIIITPet, VOCSegmentation
@@ -24,6 +25,6 @@ for _module in iter_modules(__path__):
 
 __all__ = [
     "CIFAR10", "MNIST", "CocoBoxes", "CocoMasks", "CsvTable", "CvatImages", "FashionMNIST", "ImageFolder",
-    "InstanceFolder", "LabelMe", "MaskFolder", "NamedFiles", "OxfordIIITPet", "Scenes", "Shapes", "VOCSegmentation",
-    "VisionDataset", "VocBoxes", "Windows", "YoloBoxes",
+    "InstanceFolder", "LabelMe", "MaskFolder", "NamedFiles", "ObjectFile", "OxfordIIITPet", "Scenes", "Shapes",
+    "VOCSegmentation", "VisionDataset", "VocBoxes", "Windows", "YoloBoxes",
 ]  # fmt: skip

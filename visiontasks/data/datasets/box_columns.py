@@ -11,7 +11,9 @@ from visiontasks.core.errors import InputError
 from visiontasks.data.datasets.records import Box, four_numbers
 from visiontasks.data.datasets.rows import Row
 
-BoxFormat = Literal["xyxy", "xywh", "cxcywh"]
+BoxFormat = Literal["xyxy", "xywh", "cxcywh", "xyxy_shares", "xywh_shares", "cxcywh_shares"]
+SHARES = "_shares"  # end of the formats whose numbers are shares of the image
+MOST_SHARES = 2.0  # larger numbers are pixels
 CORNERS = ["xmin ymin xmax ymax", "x1 y1 x2 y2", "x_min y_min x_max y_max", "left top right bottom"]
 SIZES = ["x y w h", "x y width height"]
 PREFIXES = ("", "bbox_")
@@ -30,13 +32,17 @@ BRACKETS = ("[]", "()")
 
 class BoxColumns(NamedTuple):
     """The four columns of a box, or one with all four numbers as text, and what they hold: corners, or a corner or the
-    center, width and height."""
+    center, width and height; in pixels, or as shares of the image."""
 
     names: tuple[str, ...]
     form: BoxFormat
 
+    @property
+    def are_shares(self) -> bool:
+        return self.form.endswith(SHARES)
+
     def box(self, row: Row, where: str) -> Box | None:
-        """Returns the box of a row, xyxy in pixels; None if the cells are empty."""
+        """Returns the box of a row, xyxy in pixels, or in shares of the image; None if the cells are empty."""
         texts = [row[name] for name in self.names]
         if not any(texts):
             return None
@@ -44,7 +50,11 @@ class BoxColumns(NamedTuple):
         if len(texts) == 1:
             expected = f"{self.names[0]} must be four numbers, such as [1, 2, 3, 4], or empty"
             texts = divided(texts[0])
-        return corners_of(four_numbers(texts, where, expected), self.form)
+        numbers = four_numbers(texts, where, expected)
+        if self.are_shares and max(map(abs, numbers)) > MOST_SHARES:
+            fault = f"`box_format: {self.form}` expects shares of the image, 0..1; found {[*numbers]}"
+            raise InputError(f"{where}: {fault}. If these are pixels, set {self.form.removesuffix(SHARES)}.")
+        return corners_of(numbers, self.form)
 
 
 def divided(text: str) -> list[str]:
@@ -57,9 +67,9 @@ def divided(text: str) -> list[str]:
 def corners_of(box: tuple[Any, Any, Any, Any], form: BoxFormat) -> tuple[Any, Any, Any, Any]:
     """Returns the corners of a box that is written in a form: numbers, or arrays of many boxes."""
     first, second, third, fourth = box
-    if form == "xyxy":
+    if form.startswith("xyxy"):
         return box
-    if form == "cxcywh":
+    if form.startswith("cxcywh"):
         first, second = first - third / 2, second - fourth / 2
     return first, second, first + third, second + fourth
 
@@ -112,6 +122,7 @@ def _given(header: Sequence[str], given: list[str], form: BoxFormat | None, path
     form = form or SPELLINGS.get(tuple(name.casefold() for name in given))
     if form is None:
         advice = "Set `box_format` to xyxy (corners), xywh (corner and size) or cxcywh (center and size)"
+        advice += f"; with {SHARES} at the end if the numbers are shares of the image, 0..1"
         raise InputError(f"{path}: box_columns: {given} do not say what they hold. {advice}.")
     return BoxColumns(tuple(given), form)
 

@@ -15,13 +15,12 @@ from visiontasks.core.folders import images_below, walk, with_suffix
 from visiontasks.core.headers import opened
 from visiontasks.core.images import decoding
 from visiontasks.core.text import normal, read_json
-from visiontasks.data.datasets.base import check_class_names
 from visiontasks.data.datasets.beside import ImageFiles, read_all
-from visiontasks.data.datasets.copies import divide_records
 from visiontasks.data.datasets.objects import ObjectSet, OnInvalidBox, OnSeveralObjects
+from visiontasks.data.datasets.parts import read_parts
 from visiontasks.data.datasets.records import Annotation, Record, ellipse, outlined, patched, stated_size
 from visiontasks.data.datasets.regions import Patch
-from visiontasks.data.splits import Splits, SplitsLike, find_part, split_path, split_paths
+from visiontasks.data.splits import Splits, SplitsLike, split_path
 
 MAX_BYTES = 200_000_000  # most of them are the copy of the image in it
 SHAPES = ("polygon", "rectangle", "circle", "mask")
@@ -66,16 +65,9 @@ class LabelMe(ObjectSet):
         absent: bool = False,
         masks: bool = False,
     ) -> None:
-        there = split_paths(root)
-        part, divider = find_part(split, splits, there, root)
-        records = _read(split_path(root, part), split == "train", keep)
-        train = records if part == "train" or "train" not in there else _read(split_path(root, "train"), False, keep)
-        names = class_names or sorted({one.label for record in train for one in record.annotations})
-        if not names:
-            raise InputError(f"{root}: no JSON file has a shape.")
-        check_class_names(names, root, fewest=1)
-        if divider:
-            records = divide_records(split, divider, records, names)
+        records, names = read_parts(
+            split, splits, root, lambda part: _read(split_path(root, part), split == "train", keep), class_names
+        )
         super().__init__(records, names, objects, boxes, keep, absent, masks)
 
 

@@ -23,6 +23,7 @@ OnInvalidBox = Literal["error", "clip"]
 Box = tuple[float, float, float, float]
 Item = TypeVar("Item")
 BELOW = "**/"  # in front of names of files in any folder
+OF_SHARES = "Multiply by its size; a table is read as it is with `box_format: xyxy_shares` (xywh_, cxcywh_)."
 LEAST_SIDE = 1.0  # pixels: a smaller object cannot be seen
 
 
@@ -65,7 +66,7 @@ def checked_box(box: Box, size: tuple[int, int], boxes: OnInvalidBox, where: str
     if not all(map(math.isfinite, box)):
         raise InputError(f"{where}: box {shown} has values that are not finite. Correct it.")
     if not has_area and min(box) >= 0 and 0 < max(box) <= 1:
-        raise InputError(f"{where}: box {shown} has shares of the image; expected pixels. Multiply by its size.")
+        raise InputError(f"{where}: box {shown} has shares of the image; expected pixels. {OF_SHARES}")
     if boxes == "error":
         fault = "is outside the image" if has_area else "is inverted or has no area"
         fault += f"; the image is {width} pixels wide and {height} high"

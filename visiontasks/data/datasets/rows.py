@@ -4,12 +4,13 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from visiontasks.core.errors import InputError
-from visiontasks.core.text import is_missing, normal, read_text
+from visiontasks.core.text import is_missing, normal
+from visiontasks.data.datasets.table_text import JSON_LINES, read_table
 
 Row = dict[str, str]
 
@@ -20,12 +21,12 @@ def read_rows(
     """Reads the rows by their places in the file, for messages.
 
     Commas, semicolons or tabs separate the columns; Excel's first line `sep=;` may say which. The first line has their
-    names, unless these are given as `columns`.
+    names, unless these are given as `columns`. JSON lines and CelebA's lists are read too; see `read_table`.
 
     Raises:
         InputError: A column is missing or there twice, a required cell is empty, or the file cannot be read.
     """
-    text = read_text(path)
+    text = read_table(path)
     lines = io.StringIO(text, newline="")
     header = lines.readline()
     if stated := re.fullmatch("sep=(.)\n", header):
@@ -44,7 +45,7 @@ def read_rows(
         raise InputError(f"{path}: the column {twice[0]!r} occurs twice. Rename or remove one.")
     plain = str.strip if text.isascii() else normal
     rows: dict[str, Row] = {}
-    skipped = bool(start)
+    skipped = bool(start) - path.lower().endswith(JSON_LINES)  # lines that the reader does not count
     last = reader.line_num
     for cells in reader:
         where, last = f"{path}, line {last + 1 + skipped}", reader.line_num  # a cell may have several lines
@@ -75,6 +76,16 @@ def numbers(row: Row, columns: Sequence[str], where: str) -> np.ndarray:
         pass
     cells = [row[column] for column in columns]
     raise InputError(f"{where}: {', '.join(columns)} must be numbers, or empty; found {cells}.") from None
+
+
+def without_signs(rows: Iterable[Row], columns: Sequence[str]) -> bool:
+    """Replaces -1 by 0 in columns of 1 and -1, and returns whether they are such; with a 0, -1 may mean unknown."""
+    rows = list(rows)
+    if not {"-1"} <= {row[column] for row in rows for column in columns} <= {"-1", "1", ""}:
+        return False
+    for row in rows:
+        row.update({column: "0" for column in columns if row[column] == "-1"})
+    return True
 
 
 def decisions(row: Row, columns: Sequence[str], where: str) -> np.ndarray:

@@ -1,8 +1,9 @@
 """Images listed in a CSV table, with labels, boxes or numbers."""
 
 from pathlib import Path
+from typing import Literal
 
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.text import is_missing, normal
@@ -12,7 +13,8 @@ from visiontasks.data.datasets.copies import without_copies
 from visiontasks.data.datasets.listed import Cells, join_rows, split_of_rows, warn_of_splits
 from visiontasks.data.datasets.objects import ObjectSet, OnInvalidBox, OnSeveralObjects
 from visiontasks.data.datasets.records import BELOW, Record, below, files_inside
-from visiontasks.data.datasets.rows import Row, parts, read_rows, sorted_labels
+from visiontasks.data.datasets.rows import Row, parts, read_rows, sorted_labels, without_signs
+from visiontasks.data.datasets.shares import in_pixels
 from visiontasks.data.splits import Splits, SplitsLike, find_part, split_path, split_paths
 
 ONE_CLASS = "label_column: null"  # the name of the column that is added for it
@@ -28,7 +30,8 @@ class CsvTable(ObjectSet):
     left corner) and w, h or width, height; all also with `bbox_` in front. With `box_columns`, one column may hold the
     four numbers as text, such as `[10, 20, 30, 40]`. Without boxes, an image has one label, and it is an error if two
     rows contradict each other. `value_columns` are numbers per image, empty if unknown. Several labels per image are
-    columns of 0 and 1 or a list in the label column. With either, a label is optional.
+    columns of 0 and 1, or of -1 and 1, or a list in the label column. With either, a label is optional.
+    JSON lines (`.jsonl`) with the cells of a row each, and CelebA's lists, are read too.
     With `objects: all` or `absent`, an image whose only row has neither label nor box has no object; one with a label
     but no box is not annotated.
 
@@ -55,11 +58,14 @@ class CsvTable(ObjectSet):
         box_columns: The four columns of the box, if they have other names, or the one that holds the four numbers as
             text; `[]` if there is no box.
         box_format: What the columns of the box hold: two corners (xyxy), the upper left corner and the size (xywh), or
-            the center and the size (cxcywh); by default what the names of four columns say.
+            the center and the size (cxcywh); by default what the names of four columns say. With `_shares` at the end,
+            as in `xyxy_shares`, the numbers are shares of the width and height of the image, 0..1.
         label_names: If given, the class of each label in the table, such as `{'0': cat, '1': dog}`; the classes are in
             this order, and any other label is an error.
-        pattern: If given, the path of an image, such as `images/{path}.jpg`; `{path}` stands for the cell. With `**/`
-            at the start, the image is in any folder below `root`.
+        pattern: If given, the path of an image, such as `images/{path}.jpg`; `{path}` stands for the cell, and `{name}`
+            for the cell without folders, as for paths of another computer. With `**/` at the start, the image is in any
+            folder below `root`.
+        decimal: What separates whole numbers from fractions in `value_columns` and columns of boxes: `.` or `,`.
     """
 
     def __init__(
@@ -85,6 +91,7 @@ class CsvTable(ObjectSet):
         box_format: BoxFormat | None = None,
         label_names: dict[str, str] | None = None,
         pattern: str | None = None,
+        decimal: Literal[".", ","] = ".",
     ) -> None:
         tables = split_paths(path)
         if tables:
@@ -110,6 +117,11 @@ class CsvTable(ObjectSet):
         used = {path_column, label_column, split_column or "split", group_column, *others}
         chosen_columns = [box_columns] if isinstance(box_columns, str) else box_columns
         box = find_box([*rows[0]], used, chosen_columns, box_format, path)
+        of_box = box.names if box and len(box.names) > 1 else ()
+        for row in rows if decimal == "," else ():
+            row.update({name: row[name].replace(",", ".") for name in (*value_columns, *of_box)})
+        if labels_columns and without_signs(rows, labels_columns) and split == "train":
+            rank_zero_info(f"{path}: the labels are 1 and -1, and never 0, so -1 is read as 0.")
         label_column = label_column or _one_class(rows, box, class_names, path)
         if may_be_empty:
             _check_objects(placed, path, label_column, box, "absent" if absent else "`objects: all`", labels_separator)
@@ -146,6 +158,8 @@ class CsvTable(ObjectSet):
         files = files_inside(folder, below(folder, named) if (pattern or "").startswith(BELOW) else named)
         used = [(files.names[i], listed[i]) for i in without_copies(split, files, chosen, labels)]
         records = [Record(file, i.row[path_column], i.annotations, i.others) for file, i in used]
+        if box and box.are_shares:
+            records = [one._replace(annotations=in_pixels(one.annotations, one.path)) for one in records]
         super().__init__(records, [] if labels_separator else names, objects, boxes, keep, absent)
         if group_column:
             known = {image.row[path_column]: image.row[group_column] for _, image in used}
@@ -158,10 +172,17 @@ def _make_paths(rows: dict[str, Row], column: str, pattern: str | None) -> None:
     """Replaces the cells of the paths by what the pattern makes of them."""
     if pattern is None:
         return
-    if "{path}" not in pattern:
-        raise InputError(f"pattern: {pattern!r} has no {{path}}, which stands for the cell, as in images/{{path}}.jpg.")
-    for row in rows.values():
-        row[column] = pattern.removeprefix(BELOW).replace("{path}", row[column])
+    if "{path}" not in pattern and "{name}" not in pattern:
+        fault = f"{pattern!r} has no {{path}} or {{name}}, which stand for the cell, as in images/{{path}}.jpg"
+        raise InputError(f"pattern: {fault}.")
+    made: dict[str, tuple[str, str]] = {}
+    for where, row in rows.items():
+        cell = row[column]
+        name = cell.replace("\\", "/").rpartition("/")[2]
+        row[column] = path = pattern.removeprefix(BELOW).replace("{path}", cell).replace("{name}", name)
+        if (before := made.setdefault(path, (cell, where)))[0] != cell:
+            fault = f"{cell!r} and {before[0]!r} in {before[1]} are both {path} by the pattern {pattern!r}"
+            raise InputError(f"{where}: {fault}. Write the folders below `root` into the table, and use {{path}}.")
 
 
 def _one_class(rows: list[Row], box: BoxColumns | None, class_names: list[str] | None, path: str) -> str:

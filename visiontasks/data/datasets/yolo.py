@@ -5,21 +5,20 @@ from os.path import isdir, isfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from visiontasks.core.bounded import check_yaml
 from visiontasks.core.errors import InputError
 from visiontasks.core.folders import images_below
-from visiontasks.core.images import read_size
 from visiontasks.core.text import read_text
 from visiontasks.data.datasets.base import check_class_names
 from visiontasks.data.datasets.copies import divide
 from visiontasks.data.datasets.objects import ObjectSet, OnInvalidBox, OnSeveralObjects
 from visiontasks.data.datasets.records import Annotation, Record, files_inside, first_of_each
+from visiontasks.data.datasets.shares import in_pixels
 from visiontasks.data.datasets.yolo_lines import read_lines
-from visiontasks.data.faults import note, refuse
+from visiontasks.data.faults import note
 from visiontasks.data.splits import SPLITS, Splits, SplitsLike, find_part, read_list, split_of, split_path
 
 
@@ -30,7 +29,8 @@ class YoloBoxes(ObjectSet):
     of folders, or a text file with one image per line; they are relative to its key `path`, or else to its own folder.
     Without `val`, `splits` divides `train`. Nothing is downloaded: the key `download` is ignored. A text file with one
     name per line may take the place of `data.yaml`: the images are then those below its folder (or, if this is
-    `labels`, the folder above), divided by folders of splits if there are any.
+    `labels`, the folder above), divided by folders of splits if there are any. So may Darknet's `obj.data`, which names
+    the lists of images, `train` and `valid`, and the file of names.
 
     The labels of `images/x/a.jpg` are in `labels/x/a.txt`, or, where no folder is named `images`, beside the image. A
     line is `class x y width height`, the center and size of a box, or `class x y x y x y ...`, a polygon with its box,
@@ -39,7 +39,7 @@ class YoloBoxes(ObjectSet):
 
     Args:
         split: train, val or test.
-        path: The YAML file, or the text file of names.
+        path: The YAML file, the text file of names, or Darknet's file that ends with `.data`.
         objects: Use the `largest` of several objects, or the `first`; `skip` the image; `error`; or use all `labels`,
             or `all` objects, which may be none.
         boxes: Raise an `error` for a box not inside its image, or `clip` the box and drop it if no area is left.
@@ -93,6 +93,8 @@ class YoloBoxes(ObjectSet):
 
 def _content(path: Path) -> dict[str, Any]:
     text = read_text(path)
+    if path.suffix == ".data":
+        return _of_darknet(path, text)
     if path.suffix in (".txt", ".names"):
         return _described(path, [line for line in text.splitlines() if line.strip()])
     try:
@@ -105,6 +107,22 @@ def _content(path: Path) -> dict[str, Any]:
     if content.get("kpt_shape"):
         raise InputError(f"{path}: it describes keypoints (kpt_shape), which are not read. Export boxes or polygons.")
     return content
+
+
+def _of_darknet(path: Path, text: str) -> dict[str, Any]:
+    """Returns what a `data.yaml` would say of Darknet's file with the lists of images and the file of names.
+
+    Its paths are relative to the folder in which Darknet was run, which is one above the file.
+    """
+    pairs = [line.partition("=") for line in text.splitlines() if "=" in line and not line.lstrip().startswith("#")]
+    content = {key.strip(): value.strip() for key, _, value in pairs}
+    names = content.get("names", "")
+    root = next((folder for folder in path.absolute().parents if names and isfile(folder / names)), None)
+    if root is None:
+        fault = f"names: {names!r} is no file below {path.parent} or a folder above it"
+        raise InputError(f"{path}: {fault}. Set it to the file with the names of the classes.")
+    lines = [line for line in read_text(root / names).splitlines() if line.strip()]
+    return {"names": lines, "path": str(root), **{key: content[key] for key in content if split_of(key)}}
 
 
 def _described(path: Path, names: list[str]) -> dict[str, Any]:
@@ -186,20 +204,6 @@ def _name(image: Path, root: Path) -> str:
 
 
 def _in_pixels(found: list[Annotation], image: Path, masks: bool) -> list[Annotation]:
-    if not found:
-        return []
-    try:
-        height, width = read_size(image)
-    except InputError as error:
-        refuse("file", image, error)
-        return []
-    scale = np.array([width, height])
-    moved = []
-    for one in found:
-        if masks and not one.shape:
-            raise InputError(f"{one.where}: it has a box, and `masks` needs a polygon, x, y, x, y, x, y, ... Add it.")
-        box, *shape = [
-            (part.reshape(-1, 2) * scale).ravel().tolist() for part in (np.array(one.box), *(one.shape or []))
-        ]
-        moved.append(one._replace(box=tuple(box), shape=shape))
-    return moved
+    if box := next((one for one in found if masks and not one.shape), None):
+        raise InputError(f"{box.where}: it has a box, and `masks` needs a polygon, x, y, x, y, x, y, ... Add it.")
+    return in_pixels(found, image)

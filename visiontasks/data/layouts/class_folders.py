@@ -28,7 +28,8 @@ def find_class_folders(files: Listing) -> Layout | None:
         classes, splits = _folders(files, joined(top, train)), sorted({*parts.values()})
     if not classes:  # also where train is a class, as beside bus and car
         classes, splits = inner, []
-    if len(classes) < 2 or files.folders.get(top) or {name.lower() for name in classes} & OTHERS:
+    are_splits = classes is inner and len(parts) == len(inner) and "train" in parts.values()
+    if len(classes) < 2 or are_splits or files.folders.get(top) or {name.lower() for name in classes} & OTHERS:
         return None
     where = f" in {' / '.join(splits)}" if splits else ""
     found = f"class folders{where}: {counted(len(classes), 'class')} ({listed(sorted(classes))})"

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from visiontasks.data.layouts.base import Layout, Listing, counted, listed, stem
-from visiontasks.data.splits import without_split
+from visiontasks.data.splits import split_of, without_split
 
 FORMS = {  # of the names, and what they look like
     "{label}_{number}": r"(.*[^\d_])_(\d+)",
@@ -21,18 +21,22 @@ FEWEST = 3  # images of each class
 
 def find_named(files: Listing) -> Layout | None:
     """Recognizes one folder of images, or one per split, whose names are labels with numbers."""
-    split_of = {folder: without_split(folder) for folder in files.folders}
-    if len({pattern for pattern, _ in split_of.values()}) != 1:
+    parts = {folder: without_split(folder) for folder in files.folders}
+    are_alike = len({pattern for pattern, _ in parts.values()}) == 1
+    of_train = [folder for folder, (_, split) in parts.items() if split == "train"]
+    if not are_alike and not (of_train and all(map(split_of, parts))):  # such as train and test1
         return None
-    of_train = [folder for folder, (_, split) in split_of.items() if split == "train"] or list(split_of)
+    of_train = of_train or [*parts]
     names = [stem(name) for folder in of_train for name in files.folders[folder]]
-    others = [stem(name) for folder in split_of.keys() - {*of_train} for name in files.folders[folder]]
+    others = [stem(name) for folder in parts.keys() - {*of_train} for name in files.folders[folder]]
     for pattern, form in FORMS.items():
         labels = _labels(names, form, pattern)
         if len(labels) < 2 or min(labels.values()) < FEWEST:
             continue
-        has_splits = bool(others) and bool(_labels(others, form, pattern))  # those of a competition have no label
-        place = split_of[of_train[0]][0] if has_splits else of_train[0]
+        has_splits = (
+            are_alike and bool(others) and bool(_labels(others, form, pattern))
+        )  # those of a competition have no label
+        place = parts[of_train[0]][0] if has_splits else of_train[0]
         what = f"names such as {names[0]}: {counted(len(labels), 'class')} ({listed(sorted(labels))})"
         options = {"root": str(files.path(place)), "pattern": pattern}
         return Layout("label", "NamedFiles", options, f"classes in file names, {what}", "a guess")

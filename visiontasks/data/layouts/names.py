@@ -2,6 +2,7 @@
 
 import csv
 import re
+from collections.abc import Collection
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.text import read_text
@@ -27,6 +28,17 @@ def names_beside(files: Listing, count: int | None = None) -> dict[int, str]:
     for lines in _candidates(files):
         found = _numbered(lines) or dict(enumerate(_colors(lines).values()))
         if found and (count is None or len(found) == count) and len({*found.values()}) == len(found):
+            return found
+    return {}
+
+
+def codes_beside(files: Listing, codes: Collection[str]) -> dict[str, str]:
+    """Returns the names of codes such as /m/01g317 that a file lists, one code and one name in a line."""
+    for lines in _candidates(files):
+        divider = max(",;\t", key=lines[0].count) if lines else ","
+        rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=divider)]
+        found = {row[0]: row[1] for row in rows if len(row) == 2}
+        if {*codes} <= {*found} and len({*found.values()}) == len(found) == len(rows):
             return found
     return {}
 

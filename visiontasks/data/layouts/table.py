@@ -2,90 +2,63 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from visiontasks.core.text import is_missing
 from visiontasks.data.layouts.base import Layout, Listing, counted, listed
 from visiontasks.data.layouts.box_columns import find_boxes
-from visiontasks.data.layouts.names import names_beside
+from visiontasks.data.layouts.columns import VALUE, Column, column_of, is_list, is_number
+from visiontasks.data.layouts.names import codes_beside, names_beside
 from visiontasks.data.layouts.rows import ROWS, Table, first_line, tables
 from visiontasks.data.splits import split_of, without_split
 
-LABEL = re.compile(r".*(label|class|categor|target|species|breed|kind|type|diagnos|tag).*|name|y", re.IGNORECASE)
-VALUE = re.compile(r".*(value|age|height|weight|price|score|count|angle|length|rating|target).*|y", re.IGNORECASE)
 GROUP = re.compile(
     r"(patient|subject|group|video|scene|case|person|series|study|clip|sequence)([_ ]?(id|no))?", re.IGNORECASE
 )
 BOX = ["xmin", "ymin", "xmax", "ymax"]
 SIZES = {"width", "height", "w", "h", "image_width", "image_height", "img_width", "img_height"}
 OBJECT = "object"  # the class of boxes without one
+OTHER_PATHS = "the folders in the paths of the table do not exist here, so that images are found by their names"
 SEPARATORS = "|;, "
-MOST_CLASSES = 0.5  # of the rows: more different texts are no classes
-FEW_NUMBERS = 30  # different whole numbers that can be classes
-
-
-class Column(NamedTuple):
-    """A column: its name, the different cells that are not missing, and how many cells there are."""
-
-    name: str
-    distinct: set[str]
-    count: int
-
-    @property
-    def has_numbers(self) -> bool:
-        return bool(self.distinct) and all(map(_is_number, self.distinct))
-
-    @property
-    def is_named_label(self) -> bool:
-        return bool(LABEL.fullmatch(self.name))
-
-    @property
-    def may_be_classes(self) -> bool:
-        if not 1 <= len(self.distinct) <= max(2, MOST_CLASSES * self.count):
-            return False
-        are_whole = all(cell.isdecimal() for cell in self.distinct)
-        return not self.has_numbers or (are_whole and (self.is_named_label or len(self.distinct) <= FEW_NUMBERS))
-
-    @property
-    def are_decisions(self) -> bool:
-        return self.has_numbers and {float(cell) for cell in self.distinct} == {0.0, 1.0}
 
 
 def find_table(files: Listing) -> Layout | None:
     """Recognizes the first table that names images and has something to learn."""
     for table in tables(files):
         names = table.header or _names(table)
-        columns = [
-            Column(name, {cell for cell in cells if not is_missing(cell)}, len(cells))
-            for name, cells in zip(names, table.columns, strict=True)
-        ]
+        columns = [column_of(name, cells, table.divider) for name, cells in zip(names, table.columns, strict=True)]
+        decimals = {column.name for column in columns if column.has_commas}
         options = _place(files, table, names)
         others = [column for place, column in enumerate(columns) if place != table.path and column.distinct]
         special = _splits(others)
         used = {names[table.path], *special.values()}
         count = len(table.columns[0])
+        of_paths = [OTHER_PATHS] if table.place.by_name else []
         where = f"table, {table.name}: {'the first ' if count >= ROWS else ''}{counted(count, 'row')}"
         box, text = find_boxes(files, table, names, used)
         rest = [one for one in others if one.name not in used and one.name not in box]
         if box and (found := _objects(files, table, names, rest)):
             more, what, notes = found
-            more |= {"box_columns": text.column, "box_format": text.form} if text else {}
-            notes = [*([text.reason] if text else []), *notes]
+            if text:
+                columns_of_box = text.columns if len(text.columns) > 1 else text.columns[0]
+                more |= {"box_columns": columns_of_box, "box_format": text.form}
+            notes = [*of_paths, *([text.reason] if text else []), *notes]
             certainty = text.certainty if text else "likely"
+            more |= {"decimal": ","} if decimals & {*box} else {}
             return Layout("objects", "CsvTable", options | special | more, f"{where}, {what}", certainty, notes)
         if target := _target(files, rest):
             kind, more, what = target
+            more |= {"decimal": ","} if decimals & {*more.get("value_columns", [])} else {}
             chosen = more.get("label_column", "label")
             also = [one.name for one in rest if one.may_be_classes and one.name != chosen] if kind == "label" else []
             notes = [f"the class is in the column {chosen}; {listed(also)} could be classes too"] if also else []
-            return Layout(kind, "CsvTable", options | special | more, f"{where}, {what}", "likely", notes)
+            return Layout(kind, "CsvTable", options | special | more, f"{where}, {what}", "likely", [*of_paths, *notes])
     return None
 
 
 def _names(table: Table) -> list[str]:
     """Names the columns of a table without a header: RetinaNet's tables have a path, a box and a class."""
     count, first = len(table.columns), ["path", *BOX, "label"]
-    is_box = count == len(first) and table.path == 0 and all(_is_number(cell) for cell in table.columns[1] if cell)
+    is_box = count == len(first) and table.path == 0 and all(is_number(cell) for cell in table.columns[1] if cell)
     if is_box:
         return first
     names = [f"column{number}" for number in range(1, count + 1)]
@@ -99,12 +72,12 @@ def _place(files: Listing, table: Table, names: Sequence[str]) -> dict[str, Any]
     """Returns the options that say where the table and its images are."""
     pattern, folder = _of_splits(files, table)
     options: dict[str, Any] = {"path": str(files.path(pattern))}
-    are_below = folder.endswith("**")
+    are_below, extension, by_name = folder.endswith("**"), table.place.extension, table.place.by_name
     folder = folder.removesuffix("**").rstrip("/")
     if folder != pattern.rpartition("/")[0]:
         options["root"] = str(files.path(folder))
-    if table.extension or are_below:
-        options["pattern"] = f"{'**/' if are_below else ''}{{path}}{table.extension}"
+    if extension or are_below or by_name:
+        options["pattern"] = f"{'**/' if are_below else ''}{{{'name' if by_name else 'path'}}}{extension}"
     if table.header is None:
         options["columns"] = [*names]
     if names[table.path] != "path":
@@ -116,12 +89,12 @@ def _of_splits(files: Listing, table: Table) -> tuple[str, str]:
     """Returns the table and the folder of its images, with `{split}` if other splits have such a table too."""
     pattern, split = without_split(table.name)
     if split != "train":
-        return table.name, table.folder
+        return table.name, table.place.folder
     alike = [name for name in files.names if name != table.name and without_split(name)[0] == pattern]
     if not alike or {first_line(files, name) for name in (table.name, *alike)} != {first_line(files, table.name)}:
-        return table.name, table.folder
-    folder, of = without_split(table.folder)
-    return pattern, folder if of == split else table.folder
+        return table.name, table.place.folder
+    folder, of = without_split(table.place.folder)
+    return pattern, folder if of == split else table.place.folder
 
 
 def _splits(columns: Sequence[Column]) -> dict[str, Any]:
@@ -164,7 +137,7 @@ def _objects(
 
 def _unlisted(files: Listing, table: Table) -> list[str]:
     """Returns a note if some images beside those of a table are not in it, which may have no object."""
-    folder = table.folder.removesuffix("**").rstrip("/")
+    folder = table.place.folder.removesuffix("**").rstrip("/")
     beside = [name for name in files.images if name.startswith(f"{folder}/" if folder else "")]
     if len(beside) <= len({*table.columns[table.path]}):
         return []
@@ -174,21 +147,21 @@ def _unlisted(files: Listing, table: Table) -> list[str]:
 def _target(files: Listing, columns: Sequence[Column]) -> tuple[str, dict[str, Any], str] | None:
     """Returns the kind of the target, the options that name its columns, and what it is in words."""
     decisions = [column for column in columns if column.are_decisions]
+    if len(decisions) < 2 < 1 + sum(column.are_signs for column in columns):
+        decisions = [column for column in columns if column.are_signs]
     classes = [column for column in columns if column.may_be_classes and column not in decisions]
+    classes = [column for column in classes if len(column.distinct) > 1 or column.count >= ROWS]
     named = [column for column in classes if column.is_named_label]
     numbers = [column for column in columns if column.has_numbers and not column.may_be_classes]
-    if separator := next((sign for column in named for sign in SEPARATORS if _is_list(column, sign)), None):
-        label = next(column for column in named if _is_list(column, separator))
+    if separator := next((sign for column in named for sign in SEPARATORS if is_list(column, sign)), None):
+        label = next(column for column in named if is_list(column, separator))
         names = sorted({part.strip() for cell in label.distinct for part in cell.split(separator) if part.strip()})
         options = {"labels_separator": separator, **_renamed("label_column", label.name, "label")}
         return "labels", options, f"lists of {counted(len(names), 'class')} ({listed(names)})"
     if len(decisions) > 1 and not named:
         names = [column.name for column in decisions]
-        return (
-            "labels",
-            {"labels_columns": names},
-            f"columns of 0 and 1 for {counted(len(names), 'class')} ({listed(names)})",
-        )
+        what = f"columns of {-1 if decisions[0].are_signs else 0} and 1 for {counted(len(names), 'class')}"
+        return "labels", {"labels_columns": names}, f"{what} ({listed(names)})"
     value = next((column for column in numbers if VALUE.fullmatch(column.name)), None)
     if value and not named:
         return "value", {"value_columns": [value.name]}, f"numbers in the column {value.name}"
@@ -203,26 +176,14 @@ def _target(files: Listing, columns: Sequence[Column]) -> tuple[str, dict[str, A
 def _label(files: Listing, column: Column) -> tuple[dict[str, Any], list[str]]:
     """Returns the options of the column of classes, and their names."""
     options = _renamed("label_column", column.name, "label")
-    if column.has_numbers:
-        names = {str(number): name for number, name in names_beside(files).items()}
-        if column.distinct <= {*names}:
-            used = {number: name for number, name in names.items() if number in column.distinct}
-            return options | {"label_names": used}, [*used.values()]
+    names = {str(number): name for number, name in names_beside(files).items()} if column.has_numbers else {}
+    names = names or codes_beside(files, column.distinct)
+    if column.distinct <= {*names}:
+        is_whole = column.count < ROWS  # else other rows may have other labels
+        used = {code: name for code, name in names.items() if code in column.distinct or not is_whole}
+        return options | {"label_names": used}, [*used.values()]
     return options, sorted(column.distinct)
 
 
 def _renamed(option: str, name: str, default: str) -> dict[str, Any]:
     return {} if name == default else {option: name}
-
-
-def _is_list(column: Column, separator: str) -> bool:
-    """Returns whether cells are lists: most of their parts occur in other cells too."""
-    parts = [part.strip() for cell in column.distinct for part in cell.split(separator)]
-    return any(separator in cell for cell in column.distinct) and len({*parts}) <= 0.7 * len(parts)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return float(text) is not None
-    except ValueError:
-        return False

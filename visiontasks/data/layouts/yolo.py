@@ -27,7 +27,20 @@ def find_yolo(files: Listing) -> Layout | None:
         names = content["names"]
         names = [*names.values()] if isinstance(names, dict) else names
         return _layout(files, name, names, f"; splits: {', '.join(parts)}")
-    return _without_yaml(files)
+    return _of_darknet(files) or _without_yaml(files)
+
+
+def _of_darknet(files: Listing) -> Layout | None:
+    """Recognizes Darknet's file, such as `obj.data`, with the lists of images and the file of names."""
+    for name in files.ending(".data"):
+        content = {
+            key.strip(): value.strip() for key, _, value in (line.partition("=") for line in read_lines(files, name))
+        }
+        place = next((one for one in files.names if f"/{content.get('names')}".endswith(f"/{one}")), None)
+        if place and "train" in content:
+            parts = sorted({split_of(key) or "" for key in content} - {""})
+            return _layout(files, name, read_lines(files, place), f"; splits: {', '.join(parts)}")
+    return None
 
 
 def _without_yaml(files: Listing) -> Layout | None:

@@ -1,0 +1,81 @@
+"""Objects of many images in one file of the VGG Image Annotator or of CreateML."""
+
+from collections.abc import Sequence
+
+from visiontasks.core.errors import InputError
+from visiontasks.data.datasets.object_lists import Region, attribute_of, read_regions, to_annotation
+from visiontasks.data.datasets.objects import ObjectSet, OnInvalidBox, OnSeveralObjects
+from visiontasks.data.datasets.parts import read_parts
+from visiontasks.data.datasets.records import Annotation, Record, files_inside, without_repeats
+from visiontasks.data.splits import Splits, SplitsLike, split_path
+
+
+class ObjectFile(ObjectSet):
+    """Images whose objects are in one file, as the VGG Image Annotator (VIA, Dutta and Zisserman) or CreateML write it.
+
+    VIA's file is `via_region_data.json`, a project, or `via_export_csv.csv`; that of CreateML is a JSON list. If `path`
+    contains `{split}`, there is a file per split; without one for val, `splits` divides train. Otherwise the images in
+    string order of their names are divided by `splits`. An image in the file without a region has no object; one that
+    is not in the file is not used. The classes are the labels (of train), sorted.
+
+    A box is the smallest around a rectangle, polygon, circle or ellipse. Other shapes, such as points and lines, are an
+    error, unless `keep` leaves out their label.
+
+    Args:
+        split: train, val or test.
+        path: The file; `{split}` in it stands for the split.
+        images: Folder that the names of the images are relative to, perhaps with `{split}`; by default that of the
+            file.
+        attribute: Attribute of VIA that is the class; by default the only one. Without any, give one name in
+            `class_names`.
+        objects: Use the `largest` of several objects, or the `first`; `skip` the image; `error`; or use all `labels`,
+            or `all` objects, which may be none.
+        boxes: Raise an `error` for a box not inside its image, or `clip` the box and drop it if no area is left.
+        splits: How images without splits, or train without val, are divided.
+        class_names: If given, the classes and their order, and other labels are errors.
+        keep: If given, the classes to use and their order; objects of other classes are dropped and counted.
+        absent: Keep images without an object, whose box is then known to be absent; else they are left out.
+        masks: Read the pixels of each object too; for `objects: all`.
+    """
+
+    def __init__(
+        self,
+        split: str,
+        path: str,
+        images: str | None = None,
+        attribute: str | None = None,
+        objects: OnSeveralObjects = "all",
+        boxes: OnInvalidBox = "error",
+        splits: SplitsLike = Splits(),
+        class_names: list[str] | None = None,
+        keep: list[str] | None = None,
+        absent: bool = False,
+        masks: bool = False,
+    ) -> None:
+        def read(part: str) -> list[Record]:
+            file = split_path(path, part)
+            regions = read_regions(file)
+            chosen = attribute or attribute_of([one for found in regions.values() for one in found], str(file))
+            one_class = class_names[0] if class_names and len(class_names) == 1 else None
+            found = {name: _objects(some, chosen, one_class, keep) for name, some in regions.items()}
+            folder = split_path(images, part) if images else file.parent
+            places = files_inside(folder, [(name, f"{file}, image {name!r:.200}") for name in sorted(found)])
+            return [Record(place, name, found[name]) for place, name in zip(places, sorted(found), strict=True)]
+
+        records, names = read_parts(split, splits, path, read, class_names)
+        super().__init__(records, names, objects, boxes, keep, absent, masks)
+
+
+def _objects(
+    regions: Sequence[Region], attribute: str | None, one_class: str | None, keep: Sequence[str] | None
+) -> list[Annotation]:
+    found = []
+    for region in regions:
+        label = region.label(attribute) if attribute else one_class
+        if not label:
+            what = f"no attribute {attribute!r}" if attribute else "no attribute"
+            advice = "Fill it in, or, for one class, give its name in `class_names`"
+            raise InputError(f"{region.where}: it has {what} that says the class. {advice}.")
+        is_kept = keep is None or label in keep
+        found.append(to_annotation(region, label) if is_kept else Annotation(label, None, region.where))
+    return without_repeats(found)

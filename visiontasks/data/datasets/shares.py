@@ -1,0 +1,29 @@
+"""Boxes and outlines that are given as shares of their image."""
+
+from pathlib import Path
+
+import numpy as np
+
+from visiontasks.core.errors import InputError
+from visiontasks.core.images import read_size
+from visiontasks.data.datasets.records import Annotation
+from visiontasks.data.faults import refuse
+
+
+def in_pixels(found: list[Annotation], image: str | Path) -> list[Annotation]:
+    """Returns objects, whose boxes and outlines are shares of an image, 0..1, in its pixels."""
+    if not found:
+        return []
+    try:
+        height, width = read_size(image)
+    except InputError as error:
+        refuse("file", image, error)
+        return []
+    scale = np.array([width, height])
+    moved = []
+    for one in found:
+        box, *shape = [
+            (np.array(part).reshape(-1, 2) * scale).ravel().tolist() for part in (one.box or (), *(one.shape or ()))
+        ]
+        moved.append(one._replace(box=tuple(box) or None, shape=one.shape and shape))
+    return moved
