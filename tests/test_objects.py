@@ -316,7 +316,7 @@ def test_yolo_sets_are_read_as_they_are_laid_out(tmp_path: Path, case: str) -> N
         yolo(root, content, files)
     elif case == "roboflow":
         content |= {
-            "train": ["../train/images", "../more/images"],
+            "train": ["../train/images", "..\\more\\images"],
             "val": "../val/images",
             "path": "/x",
             "download": "!",

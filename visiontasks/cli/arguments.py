@@ -29,7 +29,7 @@ COMMON: dict[str, dict[str, Any]] = {
     },
     "--tta": {"nargs": "+", "default": [], "metavar": "VIEW"},
 }
-LAYOUTS = "one of several: published, yolo, coco, voc, labelme, cvat, via, table, masks, folders, names"
+LAYOUTS = ["published", "yolo", "coco", "voc", "labelme", "cvat", "via", "table", "masks", "folders", "names"]
 CHECKPOINT = "the directory of a run, or best.ckpt or last.ckpt in it"
 CONFIG_BESIDE = "config of the data (default: the data section of config.yaml in the folder of the model)"
 CHANGES_DATA = "All other arguments change the data of the config, such as --data.dataset.root PATH."
@@ -206,7 +206,7 @@ def _init(parser: Arguments) -> None:
     add = parser.add_argument
     add("folder", type=Path, help="folder with images and, perhaps, tables, boxes or masks")
     add("--output", type=Path, help="path of the config (default: the name of the folder and the layout with .yaml)")
-    add("--layout", metavar="NAME", help=LAYOUTS)
+    add("--layout", choices=LAYOUTS, metavar="NAME", help=f"one of several: {', '.join(LAYOUTS)}")
     add("--no_estimate", dest="estimate", action="store_false", help="do not time a few steps")
 
 

@@ -106,9 +106,7 @@ def check_first(command: str, args: Sequence[str]) -> None:
     if first.startswith("-"):
         return
     if os.path.isdir(first) and not first.endswith(FILES):
-        raise InputError(
-            f"{command}: {first!r} is a folder. `visiontasks init {first}` writes a config for its images."
-        )
+        raise InputError(f"{command}: {first!r} is a folder. `visiontasks init {first}` writes a config for it.")
     hint = f"-c {first}" if first.endswith(FILES) else f"-c CONFIG --data.dataset.root {first}"
     raise InputError(f"{command}: {first!r} stands alone. Did you mean `{command} {hint}`?")
 

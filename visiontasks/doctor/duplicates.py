@@ -13,7 +13,7 @@ from visiontasks.doctor.similarity import groups_of, similar_pairs
 
 SERIOUS = 0.01  # share of a split from which on copies of training images falsify its figures
 REMOVE = "Remove one of each pair"
-ORIGINAL = "first of its copies; see"
+ORIGINAL = "its copy is"
 
 
 class Copy(NamedTuple):

@@ -177,7 +177,8 @@ def _images(entries: Sequence[Any], root: Path, path: str) -> list[Path]:
     found: list[Path] = []
     for entry in entries:
         text = str(entry)
-        places = [root / text, root / text.removeprefix("../")]  # Roboflow writes ../train/images for train/images
+        plain = text.replace("\\", "/")  # as Windows writes it
+        places = [root / text, root / plain, root / plain.removeprefix("../")]  # Roboflow's ../train is train
         place = next((place for place in places if isdir(place) or isfile(place)), None)  # unlike exists, of any length
         if place is None:
             raise InputError(f"{path}: {text[:200]!r} is neither a folder nor a list in {root}. Correct it.")

@@ -22,7 +22,9 @@ def find_yolo(files: Listing) -> Layout | None:
         content = _content(files, name)
         if not (isinstance(content, dict) and isinstance(content.get("names"), list | dict)):
             continue
-        if not (parts := sorted({split_of(key) or "" for key in content if isinstance(key, str)} - {""})):
+        if not (
+            parts := sorted({split_of(key) or "" for key in content if isinstance(key, str) and content[key]} - {""})
+        ):
             continue
         names = content["names"]
         names = [*names.values()] if isinstance(names, dict) else names
