@@ -11,8 +11,8 @@ import numpy as np
 from lightning.pytorch.utilities import rank_zero_info
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.faults import refuse
 from visiontasks.core.text import normal, read_text
-from visiontasks.data.faults import refuse
 
 SPLITS = ("train", "val", "test")
 SPELLINGS = {"train": ("train", "training"), "val": ("val", "valid", "validation", "dev"), "test": ("test", "testing")}

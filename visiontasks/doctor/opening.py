@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.faults import Fault, collecting
 from visiontasks.core.memory import garbage_kept
 from visiontasks.data import VisionDataModule, VisionDataset, Windows
-from visiontasks.data.faults import Fault, collecting
 from visiontasks.data.splits import SPLITS, MissingSplit
 
 SHARED = "lightning.pytorch.utilities.rank_zero"  # the logger that datasets talk to

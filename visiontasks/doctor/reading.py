@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 
+from visiontasks.core.faults import Fault, FaultKind
 from visiontasks.core.words import counted
-from visiontasks.data.faults import Fault, FaultKind
 from visiontasks.doctor.evidence import Evidence
 from visiontasks.doctor.finding import Finding, Place
 from visiontasks.doctor.opening import Opened

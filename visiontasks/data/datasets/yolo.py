@@ -1,5 +1,6 @@
 """Boxes and polygons in YOLO's text files."""
 
+import re
 from collections.abc import Sequence
 from os.path import isdir, isfile
 from pathlib import Path
@@ -7,20 +8,24 @@ from typing import Any
 
 import numpy as np
 import yaml
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info
 
 from visiontasks.core.bounded import check_yaml
 from visiontasks.core.errors import InputError
+from visiontasks.core.faults import is_collecting, note, refuse, usable
 from visiontasks.core.folders import images_below
 from visiontasks.core.images import read_size
 from visiontasks.core.text import read_text
+from visiontasks.core.words import verb
 from visiontasks.data.datasets.base import check_class_names
 from visiontasks.data.datasets.copies import divide
 from visiontasks.data.datasets.objects import ObjectSet, OnInvalidBox, OnSeveralObjects
 from visiontasks.data.datasets.records import Annotation, Record, files_inside, first_of_each
+from visiontasks.data.datasets.repeats import note_repeats, warn_of_repeats
 from visiontasks.data.datasets.yolo_lines import read_lines
-from visiontasks.data.faults import note, refuse
 from visiontasks.data.splits import SPLITS, Splits, SplitsLike, find_part, read_list, split_of, split_path
+
+LINE = re.compile(r"\s*\d+(\s+[-+.\de]+){4,}\s*$", re.MULTILINE)  # a class and at least four numbers
 
 
 class YoloBoxes(ObjectSet):
@@ -71,21 +76,24 @@ class YoloBoxes(ObjectSet):
             raise InputError(
                 f"{path}: no image of {split!r} has a label file; the first would be {files[0]}. Add them."
             )
-        every = [read_lines(file, names, boxes) if known else [] for file, known in zip(files, there, strict=True)]
+        every = [
+            read_lines(*pair, names, boxes) if known else [] for *pair, known in zip(files, images, there, strict=True)
+        ]
+        if is_collecting():
+            _note_lonely(images, files)
         lines = [first_of_each(found, [(one.label, one.box) for one in found]) for found in every]
         for image, some, kept in zip(images, every, lines, strict=True):
-            if len(some) > len(kept):
-                note("double", image, f"{image}: {len(some) - len(kept)} objects are there twice.")
-        if split == "train" and (repeated := sum(map(len, every)) - sum(map(len, lines))):
-            rank_zero_warn(f"{path}: {repeated} objects have the class and box of one before them and do not count.")
+            note_repeats(image, image, len(some) - len(kept), "object")
+        if split == "train":
+            warn_of_repeats(path, sum(map(len, every)) - sum(map(len, lines)), "object", "the class and box of")
         chosen = list(range(len(images)))
         if divider:
             labels = [names.index(found[0].label) if found else len(names) for found in lines]
             chosen = divide(split, divider, images, labels)
         if lonely := sum(not there[place] for place in chosen):
             rank_zero_info(
-                f"{path}: {lonely} of {len(chosen)} images of {split} have no label file and so, by YOLO's convention, "
-                "no object."
+                f"{path}: {lonely} of {len(chosen)} images of {split} {verb(lonely, 'has', 'have')} no label file and "
+                "so, by YOLO's convention, no object."
             )
         records = [Record(images[i], _name(images[i], root), _in_pixels(lines[i], images[i], masks)) for i in chosen]
         super().__init__(records, names, objects, boxes, keep, absent, masks)
@@ -168,7 +176,8 @@ def _images(entries: Sequence[Any], root: Path, path: str) -> list[Path]:
         else:
             lines = [(line, where) for where, line in read_list(place)]
             above = place.parent if any(line.startswith("./") for line, _ in lines) else root
-            found += files_inside(above, lines)
+            files = files_inside(above, lines)
+            found += [file for number, file in enumerate(files) if files.has(number)]
     if not found:
         raise InputError(f"{path}: no image in {', '.join(map(str, entries))[:200]}.")
     return list(dict.fromkeys(found))
@@ -181,6 +190,15 @@ def _label_file(image: Path) -> Path:
     return Path(*parts)
 
 
+def _note_lonely(images: list[Path], files: list[Path]) -> None:
+    """Notes files of labels beside those of the images that have no image."""
+    for labels, folder in dict(zip([file.parent for file in files], [image.parent for image in images])).items():
+        stems = {path.stem for path in images_below(folder)} if labels.is_dir() else set[str]()
+        for path in sorted(labels.glob("*.txt")) if stems else ():
+            if path.stem not in stems and LINE.match(path.read_text("utf-8", "replace")):
+                note("partner", path, f"{path}: there is no image {path.stem}.* in {folder}.")
+
+
 def _name(image: Path, root: Path) -> str:
     return image.relative_to(root).as_posix() if image.is_relative_to(root) else image.as_posix()
 
@@ -188,16 +206,15 @@ def _name(image: Path, root: Path) -> str:
 def _in_pixels(found: list[Annotation], image: Path, masks: bool) -> list[Annotation]:
     if not found:
         return []
-    try:
-        height, width = read_size(image)
-    except InputError as error:
-        refuse("file", image, error)
+    if (size := usable("file", image, read_size, image)) is None:
         return []
-    scale = np.array([width, height])
+    scale = np.array(size[::-1])
     moved = []
     for one in found:
         if masks and not one.shape:
-            raise InputError(f"{one.where}: it has a box, and `masks` needs a polygon, x, y, x, y, x, y, ... Add it.")
+            fault = f"{one.where}: it has a box, and `masks` needs a polygon, x, y, x, y, x, y, ... Add it."
+            refuse("annotation", image, InputError(fault))
+            continue
         box, *shape = [
             (part.reshape(-1, 2) * scale).ravel().tolist() for part in (np.array(one.box), *(one.shape or []))
         ]
