@@ -53,11 +53,11 @@ class CocoMasks(FileSet):
             raise InputError(f"{annotations}: {len(names)} categories; a mask can have {MAX_CLASSES - 1}. Remove some.")
         count_crowds(found, annotations)
         values = {name: value for value, name in enumerate(names, 1)}
-        images = [(found[i], usable("file", found[i].path, _size, found[i])) for i in chosen]
-        known = [(image, size, _regions(image, size, values)) for image, size in images if size]
-        known = [one for one in known if not is_refused(one[0].path)]  # else a part of the mask may be missing
-        self._sizes, self._regions = [size for _, size, _ in known], [regions for *_, regions in known]
-        self._images = [image._replace(annotations=[]) for image, *_ in known]  # the lists of numbers are large
+        sizes = {i: size for i in chosen if (size := usable("file", found[i].path, _size, found[i]))}
+        regions = {i: _regions(found[i], size, values) for i, size in sizes.items()}
+        used = [i for i in regions if not is_refused(found[i].path)]  # else a part of the mask is missing
+        self._sizes, self._regions = [sizes[i] for i in used], [regions[i] for i in used]
+        self._images = [found[i]._replace(annotations=[]) for i in used]  # the lists of numbers are large
         self.paths = [image.path for image in self._images]
 
     def name(self, index: int) -> str:

@@ -76,9 +76,8 @@ class YoloBoxes(ObjectSet):
             raise InputError(
                 f"{path}: no image of {split!r} has a label file; the first would be {files[0]}. Add them."
             )
-        every = [
-            read_lines(*pair, names, boxes) if known else [] for *pair, known in zip(files, images, there, strict=True)
-        ]
+        pairs = zip(files, images, there, strict=True)
+        every = [read_lines(file, image, names, boxes) if known else [] for file, image, known in pairs]
         if is_collecting():
             _note_lonely(images, files)
         lines = [first_of_each(found, [(one.label, one.box) for one in found]) for found in every]
@@ -192,7 +191,8 @@ def _label_file(image: Path) -> Path:
 
 def _note_lonely(images: list[Path], files: list[Path]) -> None:
     """Notes files of labels beside those of the images that have no image."""
-    for labels, folder in dict(zip([file.parent for file in files], [image.parent for image in images])).items():
+    folders = {file.parent: image.parent for file, image in zip(files, images, strict=True)}
+    for labels, folder in folders.items():
         stems = {path.stem for path in images_below(folder)} if labels.is_dir() else set[str]()
         for path in sorted(labels.glob("*.txt")) if stems else ():
             if path.stem not in stems and LINE.match(path.read_text("utf-8", "replace")):
