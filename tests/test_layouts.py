@@ -711,7 +711,7 @@ def test_images_without_a_file_of_labelme_are_left_out_and_counted(
     labelme: Callable, tmp_path: Path, write_image: Callable[..., Path]
 ) -> None:
     write_image(tmp_path / "later/z.png")
-    with pytest.warns(UserWarning, match=r"1 of 3 images have no annotation and are left out: z\.png"):
+    with pytest.warns(UserWarning, match=r"1 of 3 images has no annotation and is left out: z\.png"):
         assert names(labelme([shape("cat", TRIANGLE)], [])) == ["a.png", "b.png"]
 
 

@@ -96,9 +96,9 @@ UNKNOWN = {
     "values": (
         {},
         [[4, 5], [5, 1]],
-        "2 pixels are 5, which is no class, and 1 other values are none. Known are 0, 1, 2, 255",
+        "2 pixels are 5, which is no class, and 1 other value is none. Known are 0, 1, 2, 255",
     ),
-    "color": ({"colors": [RED, GREEN, BLUE]}, [[RED, BLACK]], r"1 pixels are \[0, 0, 0\], .* `colors` or `ignore`"),
+    "color": ({"colors": [RED, GREEN, BLUE]}, [[RED, BLACK]], r"1 pixel is \[0, 0, 0\], .* `colors` or `ignore`"),
     "colors": ({}, [[RED, GREEN]], r"a\.png: the mask has colors; declare the color of each class in `colors`"),
 }
 

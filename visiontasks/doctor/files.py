@@ -84,7 +84,8 @@ def _odd(evidence: Evidence) -> Iterator[Finding]:
 def _deep(evidence: Evidence) -> Iterator[Finding]:
     """Finds images of 16 bits: those that a training stops at, those that `gray_range` cuts, and the others."""
     looks = [look for survey in evidence.surveys.values() for look in survey.looks]
-    white = next(value for value in WHITES if value >= max((look.highest for look in looks), default=0))
+    highest = max((look.highest for look in looks), default=0)
+    white = next((value for value in WHITES if value >= highest), highest)
     stated = evidence.data.gray_range
     limit = stated[1] if stated else WHITES[-1]
     fix = f"Set `data.gray_range: [0, {white}]`, which holds all values that were seen. Images of fewer bits are then "

@@ -80,13 +80,17 @@ def _listening(hear: Callable[[str], None]) -> Generator[None]:
     """Hands what is logged and warned of to `hear` at once, instead of printing it."""
     logger, listener = logging.getLogger(SHARED), _Listener(hear)
     before = logger.propagate, logger.level
+
+    def show(message: Warning | str, *details: object, **more: object) -> None:
+        hear(str(message))
+
     logger.addHandler(listener)
     logger.propagate = False
     logger.setLevel(logging.INFO)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("always")
-            warnings.showwarning = lambda message, category, filename, lineno, file=None, line=None: hear(str(message))
+            warnings.showwarning = show  # ty: ignore[invalid-assignment]
             yield
     finally:
         logger.removeHandler(listener)

@@ -117,6 +117,7 @@ class ObjectSet(FileSet):
                 found = f"{record.path} has {size[1]} x {size[0]}, upright"
                 advice = "Export the boxes for this file, or, if only the stated size is wrong, set `boxes: clip`."
                 refuse("size", record.path, InputError(f"{kept[0].where}: {fault}; {found}. {advice}"))
+                return record._replace(size=size)  # its boxes are those of another image
             self._counts["", "of another size than stated"] += 1
         found = []
         for annotation in kept:
