@@ -72,7 +72,7 @@ class MaskEncoding:
             InputError: The file cannot be read, or a pixel has no class; the message names file, value and count.
         """
         pixels = read_values(path, self.by_color, page)
-        if self._two_values and (count := np.count_nonzero(pixels == IGNORE_MASK)) and not (pixels == 1).any():
+        if self._two_values and (count := int(np.count_nonzero(pixels == IGNORE_MASK))) and not (pixels == 1).any():
             are = f"{counted(count, 'pixel')} {verb(count, 'is', 'are')}"
             fault = f"{are} 255 and none is 1. Set `values: [0, 255]` if 255 is the second class"
             raise InputError(f"{shown(path)}: {fault}, or `ignore: [255]` if these pixels do not count.")
@@ -84,7 +84,8 @@ class MaskEncoding:
             more = len(values) - 1
             others = f", and {counted(more, 'other value')} {verb(more, 'is', 'are')} none" if more else ""
             known = ", ".join(self._shown(int(code)) for code in self._known)
-            are = f"{counted(int(counts.max()), 'pixel')} {verb(counts.max(), 'is', 'are')}"
+            most = int(counts.max())
+            are = f"{counted(most, 'pixel')} {verb(most, 'is', 'are')}"
             fault = f"{are} {value}, which is no class{others}. Known are {known}"
             raise InputError(f"{shown(path)}: {fault}. Declare it in `{self._option}` or `ignore`.")
         return self._classes[places]

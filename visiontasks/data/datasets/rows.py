@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from visiontasks.core.errors import InputError
-from visiontasks.core.faults import UnknownClass, refuse
+from visiontasks.core.faults import UnknownClass, is_refused, refuse
 from visiontasks.core.text import is_missing, normal, read_text
 
 Row = dict[str, str]
@@ -64,7 +64,8 @@ def read_rows(
             continue
         rows[where] = row
     if not rows:
-        raise InputError(f"{path}: the table has {'a header but ' if given == 'header' else ''}no rows.")
+        usable = "usable " if is_refused(path) else ""
+        raise InputError(f"{path}: the table has {'a header but ' if given == 'header' else ''}no {usable}rows.")
     return rows
 
 
