@@ -18,8 +18,8 @@ from PIL import Image
 
 from visiontasks.cli import main
 from visiontasks.core.errors import InputError
-from visiontasks.data import CocoBoxes, ImageFolder, MaskFolder, Shapes, VisionDataModule, VocBoxes, YoloBoxes
 from visiontasks.core.faults import collecting, refuse
+from visiontasks.data import CocoBoxes, ImageFolder, MaskFolder, Shapes, VisionDataModule, VocBoxes, YoloBoxes
 from visiontasks.doctor import Diagnosis, Finding, check_briefly, diagnose, similarity
 from visiontasks.doctor.finding import CHECK_NAMES
 from visiontasks.doctor.groups import group_of, number_of

@@ -67,7 +67,8 @@ class ObjectSet(FileSet):
             if record.size and (found := read_size(record.path, page)) != record.size:
                 (height, width), (first, second) = found, record.size
                 fault = f"page {page} has {width} x {height} pixels, and page 1, by which boxes are checked, has"
-                raise InputError(f"{record.path}: {fault} {second} x {first}. Export the page as a file.")
+                error = InputError(f"{record.path}: {fault} {second} x {first}. Export the page as a file.")
+                refuse("size", record.path, error)
 
     def size(self, index: int) -> tuple[int, int]:
         return self._records[index].size or super().size(index)
