@@ -242,10 +242,10 @@ def test_clip_mends_boxes_and_counts_them(voc: Callable, fault: str, caplog: Any
     expected = {"outside": [0, 2, 11, 12], "beyond": [1, 2, 40, 12]}
     if fault in expected:
         assert boxes(data) == [expected[fault], [1, 2, 11, 12]]
-        assert "2 of 2 images are used; 1 boxes clipped to their image." in caplog.text
+        assert "2 of 2 images are used; 1 box clipped to the image." in caplog.text
     else:
         assert boxes(data) == [[1, 2, 11, 12]]
-        assert "1 boxes without area dropped, 1 left out without an object" in caplog.text
+        assert "1 box without area dropped, 1 left out without an object" in caplog.text
 
 
 @pytest.mark.parametrize("box", [("nan", 2, 11, 12), (1, 2, "inf", 12)])

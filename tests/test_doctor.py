@@ -19,8 +19,8 @@ from PIL import Image
 from visiontasks.cli import main
 from visiontasks.cli.opening import predicted_keys
 from visiontasks.core.errors import InputError
+from visiontasks.core.faults import collecting, refuse
 from visiontasks.data import CocoBoxes, CsvTable, ImageFolder, MaskFolder, Shapes, VisionDataModule, VocBoxes, YoloBoxes
-from visiontasks.data.faults import collecting, refuse
 from visiontasks.doctor import Diagnosis, Finding, check_briefly, diagnose, similarity
 from visiontasks.doctor.finding import CHECK_NAMES
 from visiontasks.doctor.groups import group_of, number_of

@@ -702,7 +702,7 @@ def test_shapes_of_a_group_are_one_object(labelme: Callable) -> None:
 
 def test_objects_of_labelme_that_are_there_twice_count_once(labelme: Callable) -> None:
     other = [[10, 12], *TRIANGLE[1:]]  # of the same box
-    with pytest.warns(UserWarning, match="1 objects have the same image, name and box as one before"):
+    with pytest.warns(UserWarning, match="1 object has the same image, name and box as one before it"):
         dataset = labelme([shape("cat", TRIANGLE), shape("cat", other), shape("cat", TRIANGLE), shape("dog", TRIANGLE)])
     assert [label for label, _ in objects_of(dataset)["a.png"]] == ["cat", "cat", "dog"]
 
@@ -711,7 +711,7 @@ def test_images_without_a_file_of_labelme_are_left_out_and_counted(
     labelme: Callable, tmp_path: Path, write_image: Callable[..., Path]
 ) -> None:
     write_image(tmp_path / "later/z.png")
-    with pytest.warns(UserWarning, match=r"1 of 3 images have no annotation and are left out: z\.png"):
+    with pytest.warns(UserWarning, match=r"1 of 3 images has no annotation and is left out: z\.png"):
         assert names(labelme([shape("cat", TRIANGLE)], [])) == ["a.png", "b.png"]
 
 
@@ -953,7 +953,7 @@ def test_subsets_of_cvat_are_splits_if_they_are_named_so(cvat: Callable) -> None
 
 
 def test_shapes_of_cvat_that_are_there_twice_count_once(cvat: Callable) -> None:
-    with pytest.warns(UserWarning, match=r"annotations\.xml: 1 shapes have the label and outline of one before them"):
+    with pytest.warns(UserWarning, match=r"annotations\.xml: 1 shape has the label and outline of one before it"):
         assert len(objects_of(cvat(("", CAT + CAT)))["a.png"]) == 1
 
 

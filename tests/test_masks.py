@@ -96,9 +96,9 @@ UNKNOWN = {
     "values": (
         {},
         [[4, 5], [5, 1]],
-        "2 pixels are 5, which is no class, and 1 other values are none. Known are 0, 1, 2, 255",
+        "2 pixels are 5, which is no class, and 1 other value is none. Known are 0, 1, 2, 255",
     ),
-    "color": ({"colors": [RED, GREEN, BLUE]}, [[RED, BLACK]], r"1 pixels are \[0, 0, 0\], .* `colors` or `ignore`"),
+    "color": ({"colors": [RED, GREEN, BLUE]}, [[RED, BLACK]], r"1 pixel is \[0, 0, 0\], .* `colors` or `ignore`"),
     "colors": ({}, [[RED, GREEN]], r"a\.png: the mask has colors; declare the color of each class in `colors`"),
 }
 
@@ -155,7 +155,7 @@ def test_0_and_255_of_two_classes_are_an_error_until_one_says_what_255_is(
 ) -> None:
     path = save(tmp_path / "a.png", np.array(pixels, np.uint8), mode)
     with pytest.raises(
-        InputError, match=r"a\.png: \d pixels are 255 and none is 1\. Set `values: \[0, 255\]` .*`ignore"
+        InputError, match=r"a\.png: \d pixels? (is|are) 255 and none is 1\. Set `values: \[0, 255\]` .*`ignore"
     ):
         MaskEncoding(2).read(path)
     assert MaskEncoding(2, ignore=[255]).read(path).tolist() == pixels

@@ -187,7 +187,7 @@ def test_runs_of_one_object_keep_their_fingerprints() -> None:
 def test_an_image_without_a_file_is_not_annotated_in_voc_and_has_no_object_in_yolo(sets: Sets, caplog) -> None:
     sets.voc()
     (sets.root / "annotations" / "b.xml").unlink()
-    with pytest.warns(UserWarning, match=r"1 of 3 images have no annotation and are left out: b\.png"):
+    with pytest.warns(UserWarning, match=r"1 of 3 images has no annotation and is left out: b\.png"):
         data = VocBoxes("train", str(sets.root), objects="all", splits=ALL)
     assert [data.name(i) for i in range(len(data))] == ["a.png", "c.png"]
     sets.yolo()
@@ -195,7 +195,7 @@ def test_an_image_without_a_file_is_not_annotated_in_voc_and_has_no_object_in_yo
     with caplog.at_level("INFO"):
         data = YoloBoxes("train", str(sets.root / "data.yaml"), splits=ALL)
     assert len(data) == 3
-    assert "1 of 3 images of train have no label file and so, by YOLO's convention, no object." in caplog.text
+    assert "1 of 3 images of train has no label file and so, by YOLO's convention, no object." in caplog.text
 
 
 CROWD = {"id": 99, "image_id": 1, "category_id": 1, "bbox": [0, 0, 60, 40], "iscrowd": 1}
@@ -204,7 +204,7 @@ CROWD = {"id": 99, "image_id": 1, "category_id": 1, "bbox": [0, 0, 60, 40], "isc
 def test_a_crowd_is_kept_as_such_and_never_the_one_object(sets: Sets, caplog, monkeypatch) -> None:
     with caplog.at_level("INFO"):
         data = sets.coco(extra=[CROWD], objects="all")
-    assert "1 crowds, which are neither object nor background" in caplog.text
+    assert "1 crowd (neither object nor background)" in caplog.text
     found = data.target(1)["objects"]
     assert found["crowd"].tolist() == [True, False]
     assert found["boxes"].tolist() == [[0, 0, 60, 40], OTHER]

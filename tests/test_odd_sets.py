@@ -298,7 +298,7 @@ def test_one_name_in_two_unicode_forms_is_one_name(tmp_path: Path) -> None:
     picture(tmp_path / "b.png", 1)
     assert len(MaskFolder("train", str(tmp_path), ["a", "b"], splits=ALL)) == 1
     assert len(VocBoxes("train", str(tmp_path), splits=ALL)) == 1
-    with pytest.warns(UserWarning, match="1 rows say the same"):
+    with pytest.warns(UserWarning, match="1 row has the image and the values of one before it and does not count"):
         data = CsvTable("train", str(tmp_path / "table.csv"), splits=ALL)
     assert data.class_names == ["b", NFC]
     for number, folder in enumerate((f"set/train/{NFC}", "set/train/b", f"set/val/{NFD}")):
@@ -436,10 +436,10 @@ def test_a_table_with_many_columns_is_refused_at_once(table: Callable) -> None:
 
 def test_rows_that_say_the_same_are_one_and_counted(table: Callable) -> None:
     rows = ["x/a.png,1", "x/b.png,2"]
-    with pytest.warns(UserWarning, match="2 rows say the same as a row before them"):
+    with pytest.warns(UserWarning, match="2 rows have the image and the values of one before them and do not count"):
         assert len(table("path,label", *rows, *rows)) == 2
     boxes = ["x/a.png,1,1,1,9,7", "x/a.png,1,2,2,9,7"]
-    with pytest.warns(UserWarning, match="2 rows say the same"):
+    with pytest.warns(UserWarning, match="2 rows have the image and the values of one before them"):
         data = table("path,label,xmin,ymin,xmax,ymax", *boxes, *boxes)
     assert len(data.objects(0)["boxes"]) == 2
 
@@ -509,7 +509,7 @@ def test_ids_only_link_rows(coco: Callable, kind: Callable) -> None:
 def test_an_image_that_is_listed_twice_has_the_objects_of_both(coco: Callable) -> None:
     images = [{"id": i, "file_name": name} for i, name in enumerate(("x/0.png", "x\\0.png", "x/1.png"))]
     marks = [{"id": i, "image_id": i, "category_id": 1, "bbox": [1, 1, 8, 6 - i]} for i in range(3)]
-    with pytest.warns(UserWarning, match="1 images are listed twice; their annotations are joined"):
+    with pytest.warns(UserWarning, match="1 image is listed twice; the annotations are joined"):
         data = CocoBoxes("train", **coco(images=images, annotations=[*marks, {**marks[0], "image_id": 1}]), splits=ALL)
     assert [len(data.objects(index)["boxes"]) for index in range(len(data))] == [2, 1]
 

@@ -11,6 +11,7 @@ from visiontasks.core.headers import layouts
 
 GrayRange = tuple[float, float]  # the values that become black and white
 
+FEWER_BITS = "so the image has fewer bits, or it is almost black"
 FULL = 65535.0  # the largest value of 16 bits
 LEAST = 4096  # a brighter pixel is not black in 8 bits, and not one of 12 bits
 MAXIMA = (281, 341)  # tags of TIFF: MaxSampleValue, SMaxSampleValue
@@ -37,7 +38,7 @@ def check_color(image: Image.Image) -> None:
     bands = [band for band in image.getbands() if band in "LRGB"]
     high = max((int(np.asarray(image.getchannel(band)).max()) for band in bands), default=0)
     if bands and 0 < high < LEAST >> 8:
-        fault = f"16-bit colors end at {high << 8 | 255}, so the image has fewer bits, or it is almost black"
+        fault = f"16-bit colors end at {high << 8 | 255}, {FEWER_BITS}"
         raise InputError(f"{fault}. Convert it to 8 bits.")
 
 
@@ -78,7 +79,7 @@ def _white(image: Image.Image, low: float, high: float) -> float:
     if found := next((value for value in declared if value in DEPTHS), None):
         return found
     if low >= 0 and 0 < high < LEAST and image.format != "PPM":  # Pillow scales those by the maximum in their header
-        fault = f"16-bit pixel values end at {high:g}, so the image has fewer bits, or it is almost black"
+        fault = f"16-bit pixel values end at {high:g}, {FEWER_BITS}"
         raise InputError(f"{fault}. {_advice(low, high)}")
     return FULL
 

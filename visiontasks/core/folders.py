@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.faults import refuse, refuse_each
 from visiontasks.core.images import EXTENSIONS, shown
 
 UNREADABLE = (  # photos and drawings in formats that are not read
@@ -43,7 +44,7 @@ def entries(folder: Path, checked: bool = True) -> tuple[list[str], list[str]]:
                 else:
                     is_link = entry.is_symlink() and not os.path.exists(entry.path)
                     fault = "a link that leads nowhere" if is_link else "a pipe, a socket or a device, not a file"
-                    raise InputError(f"{shown(entry.path)}: {fault}. Remove it.")
+                    refuse("file", entry.path, InputError(f"{shown(entry.path)}: {fault}. Remove it."))
     except OSError as error:
         raise InputError(f"{shown(error.filename or folder)}: the folder cannot be read ({error.strerror}).") from None
     return sorted(folders), sorted(files)
@@ -71,7 +72,9 @@ def images_below(folder: Path) -> list[Path]:
     found = walk(folder)
     if strange := with_suffix(found, UNREADABLE):
         few = ", ".join(shown(path) for path in strange[:3]) + (", ..." if len(strange) > 3 else "")
-        raise InputError(f"{few}: {len(strange)} images of formats that are not read. Convert them, or move them away.")
+        advice = "Convert them, or move them away."
+        texts = [(path, f"{shown(path)}: an image of a format that is not read. {advice}") for path in strange]
+        refuse_each("file", texts, f"{few}: {len(strange)} images of formats that are not read. {advice}")
     return with_suffix(found, EXTENSIONS)
 
 

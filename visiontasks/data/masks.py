@@ -11,6 +11,7 @@ from visiontasks.core.errors import InputError
 from visiontasks.core.headers import choose_page, layouts, load_page, opened, upright
 from visiontasks.core.images import decoding, read_bytes, read_image, shown
 from visiontasks.core.sample import IGNORE_MASK
+from visiontasks.core.words import counted, verb
 
 MAX_CLASSES = IGNORE_MASK
 SAVE_AGAIN = "Export the mask again as a PNG file with one class per pixel value."
@@ -71,17 +72,21 @@ class MaskEncoding:
             InputError: The file cannot be read, or a pixel has no class; the message names file, value and count.
         """
         pixels = read_values(path, self.by_color, page)
-        if self._two_values and (count := np.count_nonzero(pixels == IGNORE_MASK)) and not (pixels == 1).any():
-            fault = f"{count} pixels are 255 and none is 1. Set `values: [0, 255]` if 255 is the second class"
+        if self._two_values and (count := int(np.count_nonzero(pixels == IGNORE_MASK))) and not (pixels == 1).any():
+            are = f"{counted(count, 'pixel')} {verb(count, 'is', 'are')}"
+            fault = f"{are} 255 and none is 1. Set `values: [0, 255]` if 255 is the second class"
             raise InputError(f"{shown(path)}: {fault}, or `ignore: [255]` if these pixels do not count.")
         places = np.searchsorted(self._known, pixels).clip(max=len(self._known) - 1)
         unknown = self._known[places] != pixels
         if unknown.any():
             values, counts = np.unique(pixels[unknown], return_counts=True)
             value = self._shown(int(values[counts.argmax()]))
-            others = f", and {len(values) - 1} other values are none" if len(values) > 1 else ""
+            more = len(values) - 1
+            others = f", and {counted(more, 'other value')} {verb(more, 'is', 'are')} none" if more else ""
             known = ", ".join(self._shown(int(code)) for code in self._known)
-            fault = f"{counts.max()} pixels are {value}, which is no class{others}. Known are {known}"
+            most = int(counts.max())
+            are = f"{counted(most, 'pixel')} {verb(most, 'is', 'are')}"
+            fault = f"{are} {value}, which is no class{others}. Known are {known}"
             raise InputError(f"{shown(path)}: {fault}. Declare it in `{self._option}` or `ignore`.")
         return self._classes[places]
 

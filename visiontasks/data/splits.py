@@ -11,8 +11,8 @@ import numpy as np
 from lightning.pytorch.utilities import rank_zero_info
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.faults import refuse
 from visiontasks.core.text import normal, read_text
-from visiontasks.data.faults import refuse
 
 SPLITS = ("train", "val", "test")
 SPELLINGS = {"train": ("train", "training"), "val": ("val", "valid", "validation", "dev"), "test": ("test", "testing")}
@@ -218,7 +218,7 @@ def read_lists(pattern: str, split: str) -> list[tuple[str, str]]:
     for where, line in (*(row for other in others if other.is_file() for row in read_list(other)), *lines):
         if (before := seen.setdefault(line, where)) != where:
             refuse("twice", line, InputError(f"{where}: {line!r} is already in {before}. Remove it from one of them."))
-    return lines
+    return [(where, line) for line, where in {line: where for where, line in reversed(lines)}.items()][::-1]
 
 
 def read_list(path: Path) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ from visiontasks.targets import target_kinds
 FEW = 10  # images below which a class is rare, if others have more
 RARE, RARER = 0.3, 0.1  # share of the median below which a class with few images, or any class, is rare
 LISTED = 12  # classes whose weights are written out
+PARTIAL = "Images without a usable annotation may show them: correct those first. "
 HEADS = {"label": "LabelHead", "mask": "MaskHead"}
 
 
@@ -23,7 +24,8 @@ def count_classes(evidence: Evidence, split: str) -> dict[str, dict[str, int]]:
         counts = _counts(evidence, split, key)
         if counts is not None:
             found[key] = dict(zip(dataset.names(key), counts.tolist(), strict=True))
-    masks = [mask for mask in evidence.surveys[split].masks if mask] if split in evidence.surveys else []
+    masks = evidence.surveys[split].masks if split in evidence.surveys else []
+    masks = [mask for mask in masks if mask and not mask.error]
     if masks:
         names = dataset.names("mask")
         found["mask"] = dict(zip(names, np.sum([mask.counts for mask in masks], 0)[: len(names)].tolist(), strict=True))
@@ -36,9 +38,10 @@ def check_classes(evidence: Evidence) -> Iterator[Finding]:
     for key, counts in train.items():
         what = "pixels" if key == "mask" else "images"
         if missing := [name for name, count in counts.items() if not count]:
-            fix = f"Add such {what}, or leave the classes out of the names. A head cannot learn them."
+            fix = f"Add such {what}, or remove the classes: their names or folders. A head cannot learn them."
             message = f"{counted(len(missing), 'class', len(counts))} without {what} in train ({key}): {some(missing)}."
-            yield Finding("missing_classes", "error", message, fix)
+            partial = evidence.is_partial("train", key)
+            yield Finding("missing_classes", "warning" if partial else "error", message, PARTIAL * partial + fix)
         yield from _rare(key, counts)
     for split in HELD_OUT:
         for key, counts in count_classes(evidence, split).items() if split in evidence.datasets else ():
@@ -46,7 +49,7 @@ def check_classes(evidence: Evidence) -> Iterator[Finding]:
             if missing := [name for name, count in counts.items() if not count and known.get(name)]:
                 message = f"{counted(len(missing), 'class', len(counts))} not in {split} ({key}): {some(missing)}."
                 fix = f"Move some of their images to {split}; until then it does not measure them."
-                yield Finding("missing_classes", "warning", message, fix)
+                yield Finding("missing_classes", "warning", message, PARTIAL * evidence.is_partial(split, key) + fix)
 
 
 def _rare(key: str, counts: dict[str, int]) -> Iterator[Finding]:

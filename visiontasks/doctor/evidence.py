@@ -57,6 +57,12 @@ class Evidence:
             for split, one in self.datasets.items()
         }
 
+    def is_partial(self, split: str, key: str) -> bool:
+        """Returns whether a target of some images of a split is not known, such as one that has a fault."""
+        if key == "mask":
+            return any(mask and mask.error for mask in self.surveys[split].masks)
+        return any(key not in target for target in self.targets[split])
+
     @property
     def has_boxes(self) -> bool:
         """Whether images have boxes."""

@@ -22,6 +22,7 @@ SUFFIXES = {
     "AVIF": ".avif",
     "PPM": ".ppm .pgm .pbm .pnm",
 }
+WHITES = (1023, 4095, 16383, 65535)  # the largest values of 10, 12, 14 and 16 bits
 RARE = 0.2  # share of the images up to which gray ones are odd
 
 Test = Callable[[Look], bool]
@@ -29,7 +30,7 @@ Test = Callable[[Look], bool]
 
 def check_files(evidence: Evidence) -> Iterator[Finding]:
     """Finds images that cannot be read, are blank or end in gray, and files of another format than their suffix."""
-    broken = _where(evidence, lambda look: bool(look.error), lambda look: look.error)
+    broken = _where(evidence, lambda look: bool(look.error) and not look.is_dim, lambda look: look.error)
     fix = "Replace these files, or remove them with their labels. A training stops at the first one."
     yield from _found("unreadable", "error", broken, "cannot be read (empty, truncated, or not an image)", fix)
     blank = _where(evidence, lambda look: not look.error and look.spread <= BLANK)
@@ -64,10 +65,7 @@ def _odd(evidence: Evidence) -> Iterator[Finding]:
     fix += " Check that their masks and boxes were made for the upright image." if annotated else ""
     severity: Severity = "warning" if annotated else "note"
     yield from _found("exif_turn", severity, turned, "turned by EXIF", fix)
-    deep = _where(evidence, lambda look: look.header.deep, lambda look: look.header.mode)
-    fix = "16 bits become 8. Set `data.gray_range` to the values that are black and white, such as `[0, 4095]`."
-    severity = "note" if evidence.data.gray_range else "warning"
-    yield from _found("deep", severity, deep, "of 16 bits", fix)
+    yield from _deep(evidence)
     cmyk = _where(evidence, lambda look: look.header.mode in ("CMYK", "YCCK", "LAB"), lambda look: look.header.mode)
     fix = "Their colors are converted roughly. Save them as RGB if colors matter."
     yield from _found("cmyk", "note", cmyk, "made for print (CMYK)", fix)
@@ -81,6 +79,29 @@ def _odd(evidence: Evidence) -> Iterator[Finding]:
     if len(gray) <= RARE * sum(len(survey.looks) for survey in evidence.surveys.values()):
         fix = "They are read as color images without color. This is fine if new images may be gray, too."
         yield from _found("gray", "note", gray, "without color among color images", fix)
+
+
+def _deep(evidence: Evidence) -> Iterator[Finding]:
+    """Finds images of 16 bits: those that a training stops at, those that `gray_range` cuts, and the others."""
+    looks = [look for survey in evidence.surveys.values() for look in survey.looks]
+    highest = max((look.highest for look in looks), default=0)
+    white = next((value for value in WHITES if value >= highest), highest)
+    stated = evidence.data.gray_range
+    limit = stated[1] if stated else WHITES[-1]
+    fix = f"Set `data.gray_range: [0, {white}]`, which holds all values that were seen. Images of fewer bits are then "
+    fix += "dark: save all with the same number of bits."
+    dim = _where(evidence, lambda look: look.is_dim, lambda look: look.error)
+    text = "of 16 bits with small values, at which a training stops"
+    is_gray = any(look.is_dim and look.highest for look in looks)
+    yield from _found("deep", "error", dim, text, fix if is_gray else "Convert them to 8 bits.")
+    cut = _where(evidence, lambda look: look.highest > limit, _values)
+    yield from _found("deep", "warning", cut, f"with values above {limit:g}, which `gray_range` makes white", fix)
+    deep = _where(evidence, lambda look: look.header.deep and not look.is_dim and look.highest <= limit, _values)
+    yield from _found("deep", "note" if stated else "warning", deep, "of 16 bits", f"16 bits become 8. {fix}")
+
+
+def _values(look: Look) -> str:
+    return f"{look.header.mode}, values up to {look.highest}" if look.highest else look.header.mode
 
 
 def _where(evidence: Evidence, test: Test, note: Callable[[Look], str] = lambda look: "") -> list[Place]:

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from visiontasks.core.depth import GrayRange, is_deep
+from visiontasks.core.depth import FEWER_BITS, GrayRange, is_deep
 from visiontasks.core.errors import InputError
-from visiontasks.core.headers import opened, orientation
-from visiontasks.core.images import decode_image, read_bytes, shown
+from visiontasks.core.headers import choose_page, opened, orientation
+from visiontasks.core.images import decode_image, decoding, read_bytes, shown
 
 SIDE = 32  # of a thumbnail, in pixels
 LEAST = 2 * SIDE  # shorter side of what is decoded
@@ -41,6 +41,7 @@ class Look(NamedTuple):
         digest: Hash of the bytes of the file, or of the pixels.
         header: How the file is stored.
         error: Why the image cannot be read; empty if it can.
+        highest: The largest value of a gray image of 16 bits; 0 of others.
     """
 
     thumbnail: np.ndarray
@@ -49,18 +50,26 @@ class Look(NamedTuple):
     digest: bytes
     header: Header
     error: str = ""
+    highest: int = 0
+
+    @property
+    def is_dim(self) -> bool:
+        """Whether the file is in order, but its image of 16 bits has so small values that a training stops."""
+        return self.header.deep and FEWER_BITS in self.error
 
 
 def look_at_file(path: str | PathLike[str], gray_range: GrayRange | None, page: int | None) -> Look:
     """Reads an image file."""
-    header, digest = Header(), b""
+    header, digest, highest = Header(), b"", 0
     try:
         data = read_bytes(path)
         digest = blake2b(data, digest_size=16).digest()
         header = read_header(data)
-        return look_at_pixels(decode_image(data, shown(path), gray_range, page, LEAST), header, digest)
+        highest = _highest(data, page) if header.deep else 0
+        found = look_at_pixels(decode_image(data, shown(path), gray_range, page, LEAST), header, digest)
     except InputError as error:
-        return unreadable(str(error), header, digest)
+        found = unreadable(str(error), header, digest)
+    return found._replace(highest=highest)
 
 
 def look_at_pixels(pixels: np.ndarray, header: Header | None = None, digest: bytes = b"") -> Look:
@@ -90,6 +99,13 @@ def read_header(data: bytes) -> Header:
             return Header(image.format or "", image.mode, turned, pages, alpha, is_deep(image), *size)
     except Image.UnidentifiedImageError as error:
         raise InputError("not an image of a known format. Replace the file or remove it.") from error
+
+
+def _highest(data: bytes, page: int | None) -> int:
+    """Returns the largest value of a gray image of 16 bits; 0 of a color image, of which 8 bits are kept."""
+    with decoding("image"), opened(io.BytesIO(data)) as image:
+        choose_page(image, "image", page)
+        return int(np.asarray(image).max()) if image.mode.startswith("I") else 0
 
 
 def _filled(pixels: np.ndarray) -> float:

@@ -12,11 +12,20 @@ from visiontasks.doctor.survey import MaskLook
 
 USUAL = 0.1  # share of masks from which on one class alone is usual in a set
 FIXES = {
-    "mask_values": "Declare the values in `values` or `ignore` of the dataset, or draw these masks again.",
+    "mask_values": "Follow the message of each mask.",
     "mask_size": "Export these masks in the size of their images; turn a mask as EXIF turns its image.",
     "empty_masks": "Check that these images really show nothing; else draw their masks.",
     "ignored_masks": "Draw these masks or remove the images: nothing is learned from them.",
     "whole_masks": "Check these masks: they may be filled by mistake.",
+}
+
+
+ADVICE = {  # by a part of the message
+    "Declare it in `values`": "Declare the values in `values` or `ignore` of the dataset, or draw these masks again.",
+    "Declare it in `colors`": "Declare the colors in `colors` or `ignore` of the dataset, or draw these masks again.",
+    "compression changes pixel values": "Export masks in a format without loss, such as PNG; of two classes, those in "
+    "other formats can be read with `threshold: 128` in place of `values`.",
+    "broken or truncated": "Replace files that are no masks.",
 }
 
 
@@ -40,7 +49,8 @@ def check_masks(evidence: Evidence) -> Iterator[Finding]:
     for name, places in groups.items():
         if places:
             message = f"{counted(len(places), 'mask', total)}: {texts[name]}."
-            yield Finding(name, _severity(name, len(places) / total), message, FIXES[name], places)
+            advice = [fix for part, fix in ADVICE.items() if any(part in place.note for place in places)]
+            yield Finding(name, _severity(name, len(places) / total), message, " ".join(advice) or FIXES[name], places)
 
 
 def _severity(name: str, share: float) -> Severity:

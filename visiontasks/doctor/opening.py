@@ -2,14 +2,14 @@
 
 import logging
 import warnings
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import NamedTuple
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.faults import Fault, Faults, collecting
 from visiontasks.core.memory import garbage_kept
 from visiontasks.data import VisionDataModule, VisionDataset, Windows
-from visiontasks.data.faults import Fault, collecting
 from visiontasks.data.splits import SPLITS, MissingSplit
 
 SHARED = "lightning.pytorch.utilities.rank_zero"  # the logger that datasets talk to
@@ -22,7 +22,7 @@ class Opened(NamedTuple):
         datasets: The splits, without what has a fault. For windows of images, the set of whole images.
         faults: The faults of each split, and of the files that are read for it.
         failed: Why splits could not be opened at all.
-        said: What the datasets say as they are opened, each message once.
+        said: What the datasets say as they are opened, each message once, up to the first fault that stops a training.
     """
 
     datasets: dict[str, VisionDataset]
@@ -34,12 +34,18 @@ class Opened(NamedTuple):
 def open_splits(data: VisionDataModule) -> Opened:
     """Opens all splits of a set, and goes on after a fault that would stop a training."""
     opened = Opened({}, {}, {}, [])
-    with _listening() as said:
+    collected: list[Faults] = []
+
+    def hear(message: str) -> None:
+        if message not in opened.said and not opened.failed and not any(faults.refused for faults in collected):
+            opened.said.append(message)
+
+    with _listening(hear):
         for split in SPLITS:
             with collecting() as faults:
+                collected.append(faults)
                 _open(data, split, opened)
             opened.faults[split] = list(dict.fromkeys(faults))
-    opened.said.extend(dict.fromkeys(said))
     return opened
 
 
@@ -61,28 +67,31 @@ def _open(data: VisionDataModule, split: str, opened: Opened) -> None:
 
 
 class _Listener(logging.Handler):
-    def __init__(self, messages: list[str]) -> None:
+    def __init__(self, hear: Callable[[str], None]) -> None:
         super().__init__()
-        self.messages = messages
+        self.hear = hear
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.messages.append(record.getMessage())
+        self.hear(record.getMessage())
 
 
 @contextmanager
-def _listening() -> Generator[list[str]]:
-    """Collects what is logged and warned of instead of printing it."""
-    messages: list[str] = []
-    logger, listener = logging.getLogger(SHARED), _Listener(messages)
+def _listening(hear: Callable[[str], None]) -> Generator[None]:
+    """Hands what is logged and warned of to `hear` at once, instead of printing it."""
+    logger, listener = logging.getLogger(SHARED), _Listener(hear)
     before = logger.propagate, logger.level
+
+    def show(message: Warning | str, *details: object, **more: object) -> None:
+        hear(str(message))
+
     logger.addHandler(listener)
     logger.propagate = False
     logger.setLevel(logging.INFO)
     try:
-        with warnings.catch_warnings(record=True) as warned:
+        with warnings.catch_warnings():
             warnings.simplefilter("always")
-            yield messages
-        messages += [str(one.message) for one in warned]
+            warnings.showwarning = show  # ty: ignore[invalid-assignment]
+            yield
     finally:
         logger.removeHandler(listener)
         logger.propagate = before[0]

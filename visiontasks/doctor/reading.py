@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 
+from visiontasks.core.faults import Fault, FaultKind
 from visiontasks.core.words import counted
-from visiontasks.data.faults import Fault, FaultKind
 from visiontasks.doctor.evidence import Evidence
 from visiontasks.doctor.finding import Finding, Place
 from visiontasks.doctor.opening import Opened
@@ -13,7 +13,11 @@ from visiontasks.doctor.survey import files_of
 from visiontasks.targets import target_kinds
 
 CHECKS: dict[FaultKind, tuple[str, str, str]] = {  # the check, what the files have, and the fix
-    "file": ("unreadable", "cannot be read", "Replace these files, or remove them with their labels."),
+    "file": (
+        "unreadable",
+        "missing, or not an image that can be read",
+        "Copy these files again, or remove them with their labels; move files that are no images elsewhere.",
+    ),
     "annotation": ("annotations", "not usable as annotation", "Correct or remove what the message names."),
     "box": ("boxes_outside", "boxes that are not inside the image, or have no area", "Correct these boxes."),
     "size": (
@@ -23,14 +27,15 @@ CHECKS: dict[FaultKind, tuple[str, str, str]] = {  # the check, what the files h
     ),
     "class": (
         "unknown_classes",
-        "an unknown class, or two that contradict each other",
-        "Correct these labels.",
+        "an unknown class, a name that is none, or classes that contradict each other",
+        "Correct these labels or names.",
     ),
     "double": ("double_boxes", "the same object twice", "Remove the copies from the annotations."),
     "partner": ("partners", "without a partner: an image without annotation, or the reverse", "Add or remove them."),
     "twice": ("listed_twice", "listed twice, or in two splits", "Leave each image in one place."),
+    "empty": ("missing_classes", "a class without images", "Add images, or remove the folders."),
 }
-CLIP = " `boxes: clip` cuts them to the image."
+CLIP = "`boxes: clip`"  # which messages propose, and which is not set then
 
 
 def check_opening(opened: Opened) -> Iterator[Finding]:
@@ -48,7 +53,7 @@ def check_opening(opened: Opened) -> Iterator[Finding]:
                 yield Finding("class_names", "error", message, f"Give both the same: {own} and {known}.")
     has_doubles = any(fault.kind == "double" for found in opened.faults.values() for fault in found)
     for message in opened.said:
-        if not (has_doubles and "do not count" in message):
+        if not (has_doubles and "not count" in message):
             yield Finding("reading", "note", f"A training will say: {message}", "Check that this is what you expect.")
 
 
@@ -59,15 +64,27 @@ def check_faults(opened: Opened, evidence: Evidence) -> Iterator[Finding]:
     places = _by_path(evidence)
     for split, faults in opened.faults.items():
         for fault in faults:
-            if fault not in seen:
-                seen.add(fault)
-                groups[fault.kind, fault.refused].append(_place(fault, split, places))
+            place = _place(fault, split, places)
+            if fault not in seen and not _is_known(fault, place, opened, evidence):
+                groups[fault.kind, fault.refused].append(place)
+            seen.add(fault)
     for (kind, refused), found in groups.items():
         key, fault, fix = CHECKS[kind]
         files = dict.fromkeys(place.name for place in found)
-        what = f"{counted(len(files), 'file')}: {fault}"
-        how = "; a training stops at the first one" if refused else "; a training corrects or drops this"
-        yield Finding(key, "error" if refused else "warning", f"{what}{how}.", fix + CLIP * (kind == "box"), found)
+        several = f"{counted(len(found), 'fault')} in " if len(found) > len(files) else ""
+        what = f"{several}{counted(len(files), 'file')}: {fault}"
+        how = "; a training stops at the first one" if refused else "; a training corrects this or leaves it out"
+        also = (
+            f" {CLIP} cuts them to the image." if kind == "box" and any(CLIP in place.note for place in found) else ""
+        )
+        yield Finding(key, "error" if refused else "warning", f"{what}{how}.", fix + also, found)
+
+
+def _is_known(fault: Fault, place: Place, opened: Opened, evidence: Evidence) -> bool:
+    """Returns whether another check names the fault: of a file that was opened, or of a class of an opened set."""
+    if fault.kind == "empty":
+        return "train" in opened.datasets
+    return fault.kind == "file" and place.index >= 0 and place.split in evidence.surveys
 
 
 def _by_path(evidence: Evidence) -> dict[str, tuple[str, int]]:

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from visiontasks.core.depth import GrayRange
 from visiontasks.core.errors import InputError
+from visiontasks.core.faults import refuse
 from visiontasks.core.images import read_image, read_size
 from visiontasks.core.objects import Objects, make_objects
 from visiontasks.core.sample import Sample
@@ -179,10 +180,10 @@ def check_class_names(class_names: list[str], where: str, fewest: int = 2) -> No
     for name in class_names:
         if sign := invisible(name):
             fault = f"with the invisible character U+{ord(sign):04X} ({unicodedata.name(sign, 'a control character')})"
-            raise InputError(f"{where}: a class is named {name!r}, {fault}. Remove this character.")
-        if is_missing(name) or name != normal(name) or any("\ud800" <= sign < "\ue000" for sign in name):
+            refuse("class", where, InputError(f"{where}: a class is named {name!r}, {fault}. Remove this character."))
+        elif is_missing(name) or name != normal(name) or any("\ud800" <= sign < "\ue000" for sign in name):
             fault = "which is how tables write a missing value" if is_missing(name) else "which is no name"
-            raise InputError(f"{where}: a class is named {name!r}, {fault}. Rename it.")
+            refuse("class", where, InputError(f"{where}: a class is named {name!r}, {fault}. Rename it."))
         if name in known:
             raise InputError(f"{where}: the class {name!r} is named twice. Remove one.")
         known.add(name)

@@ -7,9 +7,11 @@ from pathlib import Path
 from lightning.pytorch.utilities import rank_zero_warn
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.faults import refuse, refuse_each
 from visiontasks.core.text import normal
+from visiontasks.core.words import counted
 from visiontasks.data.datasets.records import Record, without_repeats
-from visiontasks.data.faults import note, refuse
+from visiontasks.data.datasets.repeats import note_repeats, warn_of_repeats
 
 Reader = Callable[[Path, "ImageFiles", str], Record]
 
@@ -53,9 +55,9 @@ class ImageFiles:
         """Counts the images that are not used."""
         if others := sorted(set(self.paths).difference(used)):
             few = ", ".join(path.name for path in others[:3]) + (", ..." if len(others) > 3 else "")
-            rank_zero_warn(
-                f"{self.folder}: {len(others)} of {len(self.paths)} images have no annotation and are left out: {few}"
-            )
+            has, are = ("has", "is") if len(others) == 1 else ("have", "are")
+            count = counted(len(others), "image", len(self.paths))
+            rank_zero_warn(f"{self.folder}: {count} {has} no annotation and {are} left out: {few}")
 
 
 def key_of(path: Path, folder: Path) -> str:
@@ -84,22 +86,23 @@ def read_all(found: Iterable[Path], folder: Path, files: ImageFiles, read: Reade
             missing.append((key, error))
             continue
         except InputError as error:
-            refuse("annotation", path, error)
-            continue
+            image = files.find(key, "")
+            refuse("annotation", image or path, error)
+            if image is None:
+                continue
+            records[key] = record = Record(image, image.relative_to(files.folder).as_posix(), [])
         if (before := used.setdefault(record.path, path)) is not path:
             fault = f"its image, {record.path}, is that of {before} too"
             refuse("twice", record.path, InputError(f"{path}: {fault}. Join or remove one of them."))
             del records[key]
     if missing:
         few = ", ".join(key for key, _ in missing[:3]) + (", ..." if len(missing) > 3 else "")
-        counted = f" {len(missing)} of {len(paths)} {kind} files have no image: {few}." if len(missing) > 1 else ""
-        refuse("partner", folder, InputError(f"{missing[0][1]}{counted}"))
+        more = f" {len(missing)} of {len(paths)} {kind} files have no image: {few}." if len(missing) > 1 else ""
+        refuse_each("partner", [(paths[key], str(error)) for key, error in missing], f"{missing[0][1]}{more}")
     count = sum(len(record.annotations) for record in records.values())
     for key, record in records.items():
         records[key] = record._replace(annotations=without_repeats(record.annotations))
-        if twice := len(record.annotations) - len(records[key].annotations):
-            note("double", record.path, f"{paths[key]}: {twice} objects are there twice.")
-    if copies := count - sum(len(record.annotations) for record in records.values()):
-        same = "the same image, name and box as one before them"
-        rank_zero_warn(f"{files.folder}: {copies} objects have {same} and do not count.")
+        note_repeats(record.path, paths[key], len(record.annotations) - len(records[key].annotations), "object")
+    copies = count - sum(len(record.annotations) for record in records.values())
+    warn_of_repeats(files.folder, copies, "object", "the same image, name and box as")
     return records

@@ -11,13 +11,15 @@ from typing import Any, NamedTuple
 from lightning.pytorch.utilities import rank_zero_warn
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.faults import refuse, usable
 from visiontasks.core.text import normal
+from visiontasks.core.words import counted, verb
 from visiontasks.data.datasets.base import check_class_names
 from visiontasks.data.datasets.coco_json import Id, by_id, read_content, to_id
 from visiontasks.data.datasets.copies import divide
 from visiontasks.data.datasets.objects import ObjectSet, OnInvalidBox, OnSeveralObjects
 from visiontasks.data.datasets.records import Annotation, Record, files_inside, first_of_each, four_numbers, stated_size
-from visiontasks.data.faults import note, refuse
+from visiontasks.data.datasets.repeats import note_repeats, warn_of_repeats
 from visiontasks.data.splits import SPLITS, Splits, SplitsLike, find_part, split_path
 
 Names = list[str] | None
@@ -104,8 +106,8 @@ def read_coco(
         _warn_of_others(found, class_names, path)
     elif part != "train" and train.is_file():
         names = _names_of(train)
-        if strange := next((row for i in found for row in i.annotations if row[1] not in names and not keep), None):
-            raise InputError(f"{strange[0]}: category {strange[1]!r} is not in {train}, which has {names}.")
+        for image in found if not keep else ():
+            _drop_unknown(image, names, train)
     names = class_names or names
     check_class_names(names, str(path), fewest=1)
     if not divider:
@@ -139,25 +141,31 @@ def _read(path: Path, folder: Path) -> tuple[list[str], list[CocoImage]]:
         for key, number, known in (("image_id", image, found), ("category_id", category, label)):
             if number not in known:
                 fault = f"{key} {reprlib.repr(row.get(key))} is not an id of this file"
-                refuse("annotation", path, InputError(f"{where}: {fault}. Correct it or remove the annotation."))
+                error = InputError(f"{where}: {fault}. Correct it or remove the annotation.")
+                refuse("annotation", folder / images[image]["file_name"] if image in images else path, error)
                 break
         else:
             if row.get("iscrowd") not in (None, 0, 1):
-                raise InputError(f"{where}: iscrowd must be 0 or 1; found {reprlib.repr(row['iscrowd'])}. Correct it.")
+                fault = f"{where}: iscrowd must be 0 or 1; found {reprlib.repr(row['iscrowd'])}. Correct it."
+                refuse("annotation", folder / images[image]["file_name"], InputError(fault))
+                continue
             used[category] += 1
             found[image].append((where, label[category], row))
     listed = sorted(images.items(), key=lambda item: item[1]["file_name"])
     places = [(_below(row["file_name"], folder), f"{path}, image {number}") for number, row in listed]
     read: dict[str, CocoImage] = {}
-    for file, (number, row), (name, where) in zip(files_inside(folder, places), listed, places, strict=True):
+    files = files_inside(folder, places)
+    for index, (file, (number, row), (name, where)) in enumerate(zip(files, listed, places, strict=True)):
+        if not files.has(index):
+            continue
         image = CocoImage(file, name, where, stated_size(row.get("height"), row.get("width")), found[number])
         if (before := read.setdefault(normpath(file), image)) is not image:
             before.annotations.extend(found[number])
-    if len(read) < len(listed):
-        rank_zero_warn(f"{path}: {len(listed) - len(read)} images are listed twice; their annotations are joined.")
-    if copies := sum(map(_drop_copies, read.values())):
-        same = "the same image, class, box and outline as one before them"
-        rank_zero_warn(f"{path}: {copies} annotations have {same} and do not count.")
+    if twice := sum(map(files.has, range(len(files)))) - len(read):
+        are = f"{counted(twice, 'image')} {verb(twice, 'is', 'are')}"
+        rank_zero_warn(f"{path}: {are} listed twice; the annotations are joined.")
+    copies = sum(map(_drop_copies, read.values()))
+    warn_of_repeats(path, copies, "annotation", "the same image, class, box and outline as")
     return _names(categories, used, path), list(read.values())
 
 
@@ -188,7 +196,8 @@ def _names(categories: dict[Id, dict[str, Any]], used: Counter[Id], path: Path) 
     order = sorted(categories.keys() - groups, key=lambda number: (isinstance(number, str), number))
     names = [normal(categories[number]["name"]) for number in order]
     if len(set(names)) < len(names):
-        raise InputError(f"{path}: two categories share a name: {sorted(names)}.")
+        refuse("class", path, InputError(f"{path}: two categories share a name: {sorted(names)}."))
+        names = [*dict.fromkeys(names)]
     _NAMES[path, path.stat().st_mtime_ns] = names
     return names
 
@@ -199,9 +208,17 @@ def _drop_copies(image: CocoImage) -> int:
     if len({(name, repr(row.get("bbox"))) for _, name, row in image.annotations}) < count:  # outlines may be long
         shapes = [repr((name, *map(row.get, SHAPE))) for _, name, row in image.annotations]
         image.annotations[:] = first_of_each(image.annotations, shapes)
-    if twice := count - len(image.annotations):
-        note("double", image.path, f"{image.where}: {twice} annotations are there twice.")
+    note_repeats(image.path, image.where, twice := count - len(image.annotations), "annotation")
     return twice
+
+
+def _drop_unknown(image: CocoImage, names: Sequence[str], train: Path) -> None:
+    """Removes annotations of categories that train does not have; see `refuse`."""
+    for where, name, _ in image.annotations:
+        if name not in names:
+            fault = f"{where}: category {name!r} is not in {train}, which has {[*names]}."
+            refuse("class", image.path, InputError(fault))
+    image.annotations[:] = [row for row in image.annotations if row[1] in names]
 
 
 def _warn_of_others(images: Sequence[CocoImage], class_names: list[str], path: Path) -> None:
@@ -221,11 +238,9 @@ def _boxes(image: CocoImage, names: Sequence[str], objects: OnSeveralObjects, ma
         box = None
         if not crowd or objects == "all":
             expected = "bbox must be four numbers, x, y, width, height"
-            try:
-                x, y, width, height = four_numbers(row.get("bbox"), where, expected)
-            except InputError as error:
-                refuse("box", image.path, error)
+            if (numbers := usable("box", image.path, four_numbers, row.get("bbox"), where, expected)) is None:
                 continue
+            x, y, width, height = numbers
             box = x, y, x + width, y + height
         found.append(Annotation(name, box, where, crowd, row.get("segmentation") if masks else None))
     return found

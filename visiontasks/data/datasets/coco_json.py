@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.faults import refuse
 from visiontasks.core.text import read_json
 
 Rows = list[dict[str, Any]]
@@ -28,10 +29,12 @@ def by_id(rows: Rows, path: Path, what: str, key: str) -> dict[Id, dict[str, Any
         number = to_id(row.get("id"))
         if number is None or not isinstance(row.get(key), str):
             shown = reprlib.repr(row.get("id"))
-            raise InputError(f"{path}: {what} {shown} must have an id and a {key}; found {reprlib.repr(row)}.")
-        if number in found:
-            raise InputError(f"{path}: the {what} id {number} occurs twice.")
-        found[number] = row
+            fault = f"{path}: {what} {shown} must have an id and a {key}; found {reprlib.repr(row)}."
+            refuse("annotation", path, InputError(fault))
+        elif number in found:
+            refuse("annotation", path, InputError(f"{path}: the {what} id {number} occurs twice."))
+        else:
+            found[number] = row
     if not found:
         raise InputError(f"{path}: the file has no {what}.")
     return found

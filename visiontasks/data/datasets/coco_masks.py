@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.faults import is_refused, usable
 from visiontasks.core.images import read_size
 from visiontasks.core.sample import BACKGROUND, IGNORE_MASK
 from visiontasks.data.datasets.base import FileSet
@@ -52,9 +53,11 @@ class CocoMasks(FileSet):
             raise InputError(f"{annotations}: {len(names)} categories; a mask can have {MAX_CLASSES - 1}. Remove some.")
         count_crowds(found, annotations)
         values = {name: value for value, name in enumerate(names, 1)}
-        self._sizes = [found[i].size or read_size(found[i].path) for i in chosen]
-        self._regions = [_regions(found[i], size, values) for i, size in zip(chosen, self._sizes, strict=True)]
-        self._images = [found[i]._replace(annotations=[]) for i in chosen]  # the lists of numbers are large
+        sizes = {i: size for i in chosen if (size := usable("file", found[i].path, _size, found[i]))}
+        regions = {i: _regions(found[i], size, values) for i, size in sizes.items()}
+        used = [i for i in regions if not is_refused(found[i].path)]  # else a part of the mask is missing
+        self._sizes, self._regions = [sizes[i] for i in used], [regions[i] for i in used]
+        self._images = [found[i]._replace(annotations=[]) for i in used]  # the lists of numbers are large
         self.paths = [image.path for image in self._images]
 
     def name(self, index: int) -> str:
@@ -80,5 +83,11 @@ def _regions(image: CocoImage, size: tuple[int, int], values: dict[str, int]) ->
     regions = []
     for where, name, row in image.annotations:
         value = IGNORE_MASK if row.get("iscrowd") else values.get(name, IGNORE_MASK)
-        regions.append(Region(value, read_shape(row.get("segmentation"), size, where)))
+        shape = usable("annotation", image.path, read_shape, row.get("segmentation"), size, where)
+        if shape is not None:
+            regions.append(Region(value, shape))
     return regions
+
+
+def _size(image: CocoImage) -> tuple[int, int]:
+    return image.size or read_size(image.path)

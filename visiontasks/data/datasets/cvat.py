@@ -1,14 +1,13 @@
 """Boxes, polygons, ellipses and masks in the XML files of CVAT."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
 import numpy as np
-from lightning.pytorch.utilities import rank_zero_warn
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.faults import refuse, usable
 from visiontasks.core.geometry import MAX_PIXELS
 from visiontasks.core.text import normal
 from visiontasks.data.datasets.base import check_class_names
@@ -25,8 +24,8 @@ from visiontasks.data.datasets.records import (
     without_repeats,
 )
 from visiontasks.data.datasets.regions import Patch
+from visiontasks.data.datasets.repeats import note_repeats, warn_of_repeats
 from visiontasks.data.datasets.xml import read_xml
-from visiontasks.data.faults import note
 from visiontasks.data.splits import Splits, SplitsLike, find_part, split_of
 
 MAX_BYTES = 300_000_000
@@ -91,37 +90,39 @@ class CvatImages(ObjectSet):
 
 def _read(path: Path, folder: Path, keep: Sequence[str] | None) -> list[tuple[str | None, Record]]:
     """Reads the images in string order of their names, each with the split that its subset means, or None."""
-    nodes = [
-        (f"{path}, image {node.get('name')!r:.200}", node)
-        for node in read_xml(path, "annotations", "CVAT", MAX_BYTES).iter("image")
-    ]
-    if nameless := [where for where, node in nodes if not node.get("name")]:
-        raise InputError(f"{nameless[0]}: an image must have a name. Export the file again.")
-    nodes.sort(key=lambda item: item[1].get("name", ""))
-    if twice := next(
-        (where for (where, one), (_, other) in pairwise(nodes) if one.get("name") == other.get("name")), None
-    ):
-        raise InputError(f"{twice}: it is listed twice. Join or remove one.")
+    nodes = _nodes(path)
     files = files_inside(folder, [(node.get("name", ""), where) for where, node in nodes])
     sides = [split_of(node.get("subset", "")) for _, node in nodes]
     has_splits, found, copies = any(sides), [], 0
-    for file, side, (where, node) in zip(files, sides, nodes, strict=True):
+    for place, (file, side, (where, node)) in enumerate(zip(files, sides, nodes, strict=True)):
         if has_splits and side is None:
-            raise InputError(f"{where}: subset {node.get('subset')!r} is not one of train, val and test. Rename it.")
-        shapes = [
-            _object(shape, f"{where}, shape {number}", keep)
-            for number, shape in enumerate(node, 1)
-            if shape.tag != "tag"
-        ]
+            fault = f"{where}: subset {node.get('subset')!r} is not one of train, val and test. Rename it."
+            refuse("annotation", file, InputError(fault))
+        if not files.has(place) or (has_splits and side is None):
+            continue
+        drawn = [(shape, f"{where}, shape {number}") for number, shape in enumerate(node, 1) if shape.tag != "tag"]
+        shapes = [one for shape in drawn if (one := usable("annotation", file, _object, *shape, keep))]
         kept = without_repeats(shapes)
         size = stated_size(node.get("height"), node.get("width"))
         copies += len(shapes) - len(kept)
-        if len(shapes) > len(kept):
-            note("double", file, f"{where}: {len(shapes) - len(kept)} shapes are there twice.")
+        note_repeats(file, where, len(shapes) - len(kept), "shape")
         found.append((side, Record(file, node.get("name", ""), kept, size=size)))
-    if copies:
-        rank_zero_warn(f"{path}: {copies} shapes have the label and outline of one before them and do not count.")
+    warn_of_repeats(path, copies, "shape", "the label and outline of")
     return found
+
+
+def _nodes(path: Path) -> list[tuple[str, Element]]:
+    """Returns the images and where they are written, in string order of their names."""
+    found: dict[str, tuple[str, Element]] = {}
+    for node in read_xml(path, "annotations", "CVAT", MAX_BYTES).iter("image"):
+        name, where = node.get("name", ""), f"{path}, image {node.get('name')!r:.200}"
+        if not name:
+            refuse("annotation", path, InputError(f"{where}: an image must have a name. Export the file again."))
+        elif name in found:
+            refuse("twice", path, InputError(f"{where}: it is listed twice. Join or remove one."))
+        else:
+            found[name] = where, node
+    return [found[name] for name in sorted(found)]
 
 
 def _object(shape: Element, where: str, keep: Sequence[str] | None) -> Annotation:

@@ -10,7 +10,7 @@ class Files(Sequence[Path]):
 
     Attributes:
         names: The paths as text, which may have another spelling than that of `Path`.
-        sizes: The lengths of the files in bytes, if known.
+        sizes: The lengths of the files in bytes, if known; negative for one that is missing.
     """
 
     def __init__(self, names: Sequence[str], sizes: Sequence[int] = ()) -> None:
@@ -25,6 +25,10 @@ class Files(Sequence[Path]):
     def __getitem__(self, index: slice) -> list[Path]: ...
     def __getitem__(self, index: int | slice) -> Path | list[Path]:
         return [*map(Path, self.names[index])] if isinstance(index, slice) else Path(self.names[index])
+
+    def has(self, index: int) -> bool:
+        """Returns whether a file is there, or nothing is known of it."""
+        return not self.sizes or self.sizes[index] >= 0
 
     def __iter__(self) -> Iterator[Path]:
         return map(Path, self.names)

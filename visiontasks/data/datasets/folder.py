@@ -7,12 +7,12 @@ from typing import Any
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.faults import refuse, refuse_each
 from visiontasks.core.folders import entries, walk, with_suffix
 from visiontasks.core.images import EXTENSIONS
 from visiontasks.core.text import normal
 from visiontasks.data.datasets.base import FileSet, check_class_names, kept_classes
 from visiontasks.data.datasets.copies import divide
-from visiontasks.data.faults import refuse
 from visiontasks.data.splits import (
     SPLITS,
     Splits,
@@ -72,15 +72,15 @@ class ImageFolder(FileSet):
             few = ", ".join(other.name for other in others[:3]) + (", ..." if len(others) > 3 else "")
             rank_zero_info(f"{folder}: {count} images of {len(others)} other classes are left out: {few}")
         if unknown := [name for name in classes if name not in self._classes and not self._keeps]:
-            fault = f"class {unknown[0]!r} is not in train, which has {self.class_names}"
-            advice = "Rename or remove the folder, or add it to train."
-            refuse("class", classes[unknown[0]], InputError(f"{classes[unknown[0]]}: {fault}. {advice}"))
+            fault = f"is not in train, which has {self.class_names}. Rename or remove the folder, or add it to train."
+            texts = [(classes[name], f"{classes[name]}: class {name!r} {fault}") for name in unknown]
+            refuse_each("class", texts, texts[0][1])
         samples = []
         for label, name in enumerate(self.class_names):
             found = _images(classes[name]) if name in classes else []
             if every_class and not found:  # a rare class may be missing from val and test
                 error = InputError(f"{classes[name]}: no images in this class ({', '.join(EXTENSIONS)}).")
-                refuse("class", classes[name], error)
+                refuse("empty", classes[name], error)
             samples += [(path, label) for path in found]
         if not samples:
             raise InputError(f"{folder}: no images ({', '.join(EXTENSIONS)}) in its class folders.")
@@ -136,20 +136,21 @@ def _class_folders(folder: Path, fewest: int = 2) -> dict[str, Path]:
     """Returns the folders of the classes by their names, in the order of the folders."""
     folders, files = entries(folder)
     if strays := with_suffix(map(Path, files), EXTENSIONS):
-        error = InputError(f"{folder / strays[0]}: an image outside the class folders. Move it into that of its class.")
-        for stray in strays:
-            refuse("annotation", folder / stray, error)
+        fault = "an image outside the class folders. Move it into that of its class."
+        texts = [(folder / stray, f"{folder / stray}: {fault}") for stray in strays]
+        refuse_each("annotation", texts, texts[0][1])
     found: dict[str, Path] = {}
     for name in folders:
         if (twin := found.setdefault(normal(name), folder / name)).name != name:
-            raise InputError(f"{folder / name}: its name is that of {twin.name!r}, written in another way. Join them.")
+            fault = f"{folder / name}: its name is that of {twin.name!r}, written in another way. Join them."
+            refuse("class", folder / name, InputError(fault))
     check_class_names(list(found), str(folder), fewest)
     return found
 
 
 def _images(folder: Path) -> list[Path]:
     found = walk(folder)
-    if strays := sorted(set(found) - set(with_suffix(found, EXTENSIONS))):
-        for stray in strays:
-            refuse("file", stray, InputError(f"{stray}: not an image ({', '.join(EXTENSIONS)}). Move it elsewhere."))
-    return with_suffix(found, EXTENSIONS)
+    images = with_suffix(found, EXTENSIONS)
+    for stray in sorted(set(found) - set(images)) if images else ():
+        refuse("file", stray, InputError(f"{stray}: not an image ({', '.join(EXTENSIONS)}). Move it elsewhere."))
+    return images

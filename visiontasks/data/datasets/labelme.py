@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.faults import usable
 from visiontasks.core.folders import images_below, walk, with_suffix
 from visiontasks.core.headers import opened
 from visiontasks.core.images import decoding
@@ -99,7 +100,8 @@ def read_labelme(file: Path, files: ImageFiles, key: str, keep: Sequence[str] | 
     path = files.image_of(file, key, stated if isinstance(stated, str) else "")
     found: dict[Any, Annotation] = {}
     for number, shape in enumerate(shapes, 1):
-        new = _object(shape, f"{file}, shape {number}", keep)
+        if (new := usable("annotation", path, _object, shape, f"{file}, shape {number}", keep)) is None:
+            continue
         group = shape.get("group_id")
         same = (new.label, group) if type(group) in (int, str) else number
         found[same] = _joined(found[same], new) if same in found else new

@@ -8,10 +8,10 @@ import numpy as np
 from lightning.pytorch.utilities import rank_zero_warn
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.faults import UnknownClass, refuse, usable
 from visiontasks.data.datasets.box_columns import BoxColumns
 from visiontasks.data.datasets.records import Annotation
 from visiontasks.data.datasets.rows import Row, decisions, numbers, occurring
-from visiontasks.data.faults import refuse
 from visiontasks.data.splits import SPLITS, split_of
 
 
@@ -38,7 +38,7 @@ class Cells(NamedTuple):
     optional: bool
 
     def read(self, row: Row, where: str) -> tuple[list[Annotation], dict[str, Any]]:
-        """Returns the object of a row, if it has one, and the other targets."""
+        """Returns the object of a row, if it has one, and the other targets; an `InputError` if a cell is wrong."""
         others = {"value": numbers(row, self.values, where)} if self.values else {}
         if self.separator:
             others["labels"] = occurring(row[self.label], self.separator, [*self.classes], where)
@@ -47,7 +47,7 @@ class Cells(NamedTuple):
         if self.separator or self.label not in row or (self.optional and not row[self.label]):
             return [], others
         if (label := row[self.label]) not in self.classes:
-            raise InputError(f"{where}: {self.label} {label!r} is not one of {[*self.classes]}.")
+            raise UnknownClass(f"{where}: {self.label} {label!r} is not one of {[*self.classes]}.")
         return [Annotation(self.classes[label], self.box and self.box.box(row, where), where)], others
 
 
@@ -67,14 +67,17 @@ def join_rows(
     contradict each other are an error."""
     images: dict[str, Listed] = {}
     for where, row in rows.items():
-        annotations, others = read(row, where)
+        if (found := usable("annotation", row[name], read, row, where)) is None:
+            continue
+        annotations, others = found
         image = images.get(key := _plain(row[name]))
         if image is None:
             images[key] = Listed(where, row, annotations, others)
             continue
         if may_be_empty and bool(annotations) != bool(image.annotations):
             fault = f"one of this row and {image.where} has an object, the other says that the image has none"
-            raise InputError(f"{where}: {fault}. Remove one of the rows.")
+            refuse("class", row[name], InputError(f"{where}: {fault}. Remove one of the rows."))
+            continue
         new = [one for one in annotations if all(one[:2] != known[:2] for known in image.annotations)]
         odd = [key for key in others if not np.array_equal(others[key], image.others[key], equal_nan=True)]
         if odd or (new and not several):
@@ -92,7 +95,9 @@ def split_of_rows(rows: dict[str, Row], column: str, name: str, group: str | Non
     sides = {}
     for where, row in rows.items():
         if (side := split_of(row[column])) is None:
-            raise InputError(f"{where}: split {row[column]!r} is not one of {', '.join(SPLITS)}.")
+            fault = f"{where}: split {row[column]!r} is not one of {', '.join(SPLITS)}."
+            refuse("annotation", row[name], InputError(fault))
+            continue
         for what in filter(None, (name, group)):
             if (before := seen.setdefault((what, _plain(row[what])), side)) != side:
                 kind = "group" if what == group else what

@@ -1,11 +1,14 @@
 """Images with one mask each."""
 
+from collections.abc import Callable
+from functools import cache
 from os.path import isfile
 from pathlib import Path
 
 import numpy as np
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.faults import is_collecting, refuse, usable
 from visiontasks.data.datasets.base import FileSet, check_class_names
 from visiontasks.data.datasets.copies import divide
 from visiontasks.data.datasets.patterns import Pair, Pattern, all_pairs, pairs_by_stem
@@ -83,27 +86,27 @@ class MaskFolder(FileSet):
         return self._code.read(self.mask_paths[index], self.page)
 
     def _listed(self, lines: list[tuple[str, str]], images: Pattern, masks: Pattern) -> list[Pair]:
-        by_name: dict[str, Pair] | None = None
-        pairs = []
+        by_name = cache(lambda: pairs_by_stem(images, masks))
+        chosen: dict[Path, tuple[str, Pair]] = {}
         for where, line in lines:
-            if pair := self._two_paths(line, where):
-                pairs.append(pair)
+            pair = usable("partner", line, self._pair, line, where, images, masks, by_name)
+            if pair is None or (is_collecting() and not all(map(isfile, pair))):
                 continue
-            if by_name is None:
-                by_name = pairs_by_stem(images, masks)
-            if line not in by_name:
-                words = line.split()
-                if len(words) == 2:  # it looks like two paths
-                    file_inside(self.root, words[0], where)
-                    file_inside(self.root, words[1], where)
-                fault = f"no image {line}.* in {images.folder} with a mask in {masks.folder}"
-                raise InputError(f"{where}: {fault}. Expected that name, or the paths of an image and its mask.")
-            pairs.append(by_name[line])
-        seen: dict[Path, str] = {}
-        for (image, _), (where, _) in zip(pairs, lines, strict=True):
-            if (before := seen.setdefault(image, where)) != where:
-                raise InputError(f"{where}: {image} is already in {before}. Remove one of them.")
-        return pairs
+            if (before := chosen.setdefault(pair[0], (where, pair)))[0] != where:
+                error = InputError(f"{where}: {pair[0]} is already in {before[0]}. Remove one of them.")
+                refuse("twice", pair[0], error)
+        return [pair for _, pair in chosen.values()]
+
+    def _pair(
+        self, line: str, where: str, images: Pattern, masks: Pattern, by_name: Callable[[], dict[str, Pair]]
+    ) -> Pair:
+        """Returns the image and the mask of a line, by their paths or their name."""
+        if pair := self._two_paths(line, where) or by_name().get(line):
+            return pair
+        if len(words := line.split()) == 2:  # it looks like two paths
+            return file_inside(self.root, words[0], where), file_inside(self.root, words[1], where)
+        fault = f"no image {line}.* in {images.folder} with a mask in {masks.folder}"
+        raise InputError(f"{where}: {fault}. Expected that name, or the paths of an image and its mask.")
 
     def _two_paths(self, line: str, where: str) -> Pair | None:
         """Returns the image and the mask of a line with two paths, which may contain spaces."""

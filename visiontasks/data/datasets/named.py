@@ -1,10 +1,12 @@
 """Images whose file names say their class."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.faults import refuse_each, usable
 from visiontasks.core.folders import images_below
 from visiontasks.core.text import normal
 from visiontasks.data.datasets.base import FileSet, check_class_names, kept_classes
@@ -37,15 +39,16 @@ class NamedFiles(FileSet):
         if not self.root.is_dir():
             raise InputError(f"{root}: no such folder. `data.dataset.init_args.root` must hold images.")
         form = _form(pattern)
-        found = {path: _label(path, form, pattern) for path in sorted(images_below(self.root), key=str)}
+        found = _labels(sorted(images_below(self.root), key=str), form, pattern)
         train = found
         if parts and part != "train":
-            train = {path: _label(path, form, pattern) for path in images_below(parts["train"])}
+            train = _labels(images_below(parts["train"]), form, pattern)
         names = sorted({*train.values()})
         check_class_names(names, root)
         self.class_names = kept_classes(keep, names, fewest=2)
-        if unknown := sorted({*found.values()} - {*names}):
-            raise InputError(f"{self.root}: class {unknown[0]!r} is not in train, which has {names}.")
+        unknown = sorted((label, path) for path, label in found.items() if label not in names)
+        texts = [(path, f"class {label!r} is not in train, which has {names}.") for label, path in unknown]
+        refuse_each("class", texts, f"{self.root}: {texts[0][1]}" if texts else "")
         places = {name: place for place, name in enumerate(self.class_names)}
         self.paths = [path for path, label in found.items() if label in places]
         self._labels = [places[found[path]] for path in self.paths]
@@ -62,6 +65,11 @@ def _form(pattern: str) -> re.Pattern[str]:
         raise InputError(f"pattern: {pattern!r} must have {{label}} once, as in {{label}}_{{number}}.")
     parts = re.split(r"(\{label\}|\{number\}|\*)", pattern)
     return re.compile("".join(FIELDS.get(part, re.escape(part)) for part in parts))
+
+
+def _labels(paths: Iterable[Path], form: re.Pattern[str], pattern: str) -> dict[Path, str]:
+    labels = {path: usable("annotation", path, _label, path, form, pattern) for path in paths}
+    return {path: label for path, label in labels.items() if label is not None}
 
 
 def _label(path: Path, form: re.Pattern[str], pattern: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lightning.pytorch.utilities import rank_zero_warn
 
-from visiontasks.core.errors import InputError
+from visiontasks.core.faults import refuse_each
 from visiontasks.core.headers import has_pages, opened, said_of_pages, seek_page
 from visiontasks.core.images import opened_file, shown
 
@@ -34,7 +34,9 @@ def check_pages(files: Sequence[Path], page: int | None) -> None:
         few = ", ".join(map(shown, lacking[:3])) + (", ..." if len(lacking) > 3 else "")
         counted = f"{len(lacking)} of {len(files)} files lack it: {few}"
         found = f"no page {page}; the file has {_count(lacking[0])}"
-        raise InputError(f"{shown(lacking[0])}: {found}. {counted}. Set `data.page` to a page that every file has.")
+        advice = "Set `data.page` to a page that every file has."
+        texts = [(path, f"{shown(path)}: no page {page}; the file has {_count(path)}. {advice}") for path in lacking]
+        refuse_each("file", texts, f"{shown(lacking[0])}: {found}. {counted}. {advice}")
 
 
 def _has_several(path: Path) -> bool:

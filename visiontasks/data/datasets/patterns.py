@@ -8,10 +8,10 @@ from typing import NamedTuple
 from lightning.pytorch.utilities import rank_zero_info
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.faults import refuse, refuse_each
 from visiontasks.core.folders import images_below
 from visiontasks.core.images import EXTENSIONS
 from visiontasks.core.text import normal
-from visiontasks.data.faults import refuse
 from visiontasks.data.splits import SPELLINGS, split_path
 
 Pair = tuple[Path, Path]
@@ -74,7 +74,8 @@ class Pattern(NamedTuple):
             if (stem := self.stem(path)) is None:
                 left.append(path)
             elif (before := found.setdefault(stem, path)) is not path:
-                raise InputError(f"{path}: {before.name} has the same name except for the extension. Rename one.")
+                fault = f"{path}: {before.name} has the same name except for the extension. Rename one."
+                refuse("twice", path, InputError(fault))
         if not found and STEM in self.text and below:
             few = ", ".join(path.name for path in below[:3])
             raise InputError(f"{self.folder}: no image fits {self.text!r}; the first ones are {few}. Correct it.")
@@ -115,9 +116,8 @@ def _check_partners(files: dict[str, Path], others: Iterable[str], what: str, pa
     if lonely := sorted({*files}.difference(others)):
         few = ", ".join(lonely[:3]) + (", ..." if len(lonely) > 3 else "")
         fault = f"{len(lonely)} of {len(files)} {what} have no {partner}: {few}"
-        error = InputError(f"{where}: {fault}. Add them, or list the files to use in `lists`.")
-        for stem in lonely:
-            refuse("partner", files[stem], error)
+        texts = [(files[stem], f"{files[stem]}: no {partner}.") for stem in lonely]
+        refuse_each("partner", texts, f"{where}: {fault}. Add them, or list the files to use in `lists`.")
 
 
 def pairs_by_stem(images: Pattern, masks: Pattern) -> dict[str, Pair]:

@@ -13,11 +13,11 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import numpy as np
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.faults import refuse, refuse_each, usable
 from visiontasks.core.folders import images_below
 from visiontasks.core.text import normal
 from visiontasks.data.datasets.files import Files
 from visiontasks.data.datasets.regions import Patch
-from visiontasks.data.faults import refuse
 
 OnInvalidBox = Literal["error", "clip"]
 Box = tuple[float, float, float, float]
@@ -120,7 +120,8 @@ def file_inside(root: Path, name: str, where: str) -> Path:
 def files_inside(root: Path, names: Iterable[tuple[str, str]]) -> Files:
     """Returns the files below `root`, given by their names and the places where these are written.
 
-    A name that is written in another Unicode form, or with the backslashes of Windows, is found too.
+    A name that is written in another Unicode form, or with the backslashes of Windows, is found too. While faults are
+    collected, missing files keep their places; see `Files.has`.
 
     Raises:
         InputError: A name leaves `root`, or files are missing; the message names the first ones and counts them.
@@ -129,17 +130,19 @@ def files_inside(root: Path, names: Iterable[tuple[str, str]]) -> Files:
     for name, where in names:
         path = above + name
         size = None if ".." in name or name[:1] == "/" else _size(path)
-        if size is None and (size := _size(path := str(_found(root, name, where)))) is None:
-            missing.append((name, where))
+        if size is None and (found := usable("file", name, _found, root, name, where)):
+            path = str(found)
+            if (size := _size(path)) is None:
+                missing.append((name, where))
+        sizes.append(-1 - len(paths) if size is None else size)  # no other file has this length
         paths.append(path)
-        sizes.append(-len(missing) if size is None else size)  # no other file has this length
     if missing:
         name, where = missing[0]
         more = ", ".join(name for name, _ in missing[:3]) + (", ..." if len(missing) > 3 else "")
         counted = f" {len(missing)} of {len(names)} files are missing: {more}." if len(missing) > 1 else ""
-        error = InputError(f"{where}: no such file: {root / name}.{counted}{_of_backslashes(name)}")
-        for name, _ in missing:
-            refuse("file", root / name, error)
+        texts = [f"{where}: no such file: {root / name}." for name, where in missing]
+        faults = [(root / name, text + _of_backslashes(name)) for (name, _), text in zip(missing, texts, strict=True)]
+        refuse_each("file", faults, f"{texts[0]}{counted}{_of_backslashes(name)}")
     return Files(paths, sizes)
 
 
@@ -152,7 +155,8 @@ def below(root: Path, names: Sequence[tuple[str, str]]) -> list[tuple[str, str]]
     for path in images_below(root):
         name, place = normal(path.name), path.relative_to(root).as_posix()
         if name in wanted and (twin := found.setdefault(name, place)) != place:
-            raise InputError(f"{root}: {twin} and {place} have the same name. Write the folders into the table.")
+            fault = f"{root}: {twin} and {place} have the same name. Write the folders into the table."
+            refuse("twice", path, InputError(fault))
     return [(found.get(normal(name), name), where) for name, where in names]
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.faults import UnknownClass, is_refused, refuse
 from visiontasks.core.text import is_missing, normal
 from visiontasks.data.datasets.table_text import JSON_LINES, read_table
 
@@ -55,14 +56,17 @@ def read_rows(
             raise InputError(f"{where}: the first line has the names of the columns. Remove `columns`.")
         if len(cells) != len(columns):
             fault = f"expected {len(columns)} columns as in the {given}, found {len(cells)}"
-            raise InputError(f"{where}: {fault}. Put quotes around a cell with {divider!r}.")
-        rows[where] = row = dict(zip(columns, map(plain, cells), strict=True))
-        for column in required:
-            if is_missing(row[column]):
-                found = f"{row[column]!r}, a missing value" if row[column] else "empty"
-                raise InputError(f"{where}: {column} is {found}. Fill it in, or remove the row.")
+            refuse("annotation", path, InputError(f"{where}: {fault}. Put quotes around a cell with {divider!r}."))
+            continue
+        row = dict(zip(columns, map(plain, cells), strict=True))
+        if column := next((name for name in required if is_missing(row[name])), None):
+            found = f"{row[column]!r}, a missing value" if row[column] else "empty"
+            refuse("annotation", path, InputError(f"{where}: {column} is {found}. Fill it in, or remove the row."))
+            continue
+        rows[where] = row
     if not rows:
-        raise InputError(f"{path}: the table has {'a header but ' if given == 'header' else ''}no rows.")
+        usable = "usable " if is_refused(path) else ""
+        raise InputError(f"{path}: the table has {'a header but ' if given == 'header' else ''}no {usable}rows.")
     return rows
 
 
@@ -106,7 +110,7 @@ def occurring(cell: str, separator: str, names: Sequence[str], where: str) -> np
     """Returns which names occur in a cell: float32 (names,)."""
     found = parts(cell, separator)
     if unknown := [part for part in found if part not in names]:
-        raise InputError(f"{where}: {unknown[0]!r} is not one of {names}.")
+        raise UnknownClass(f"{where}: {unknown[0]!r} is not one of {names}.")
     return np.array([name in found for name in names], np.float32)
 
 

@@ -4,22 +4,16 @@ from pathlib import Path
 
 import numpy as np
 
-from visiontasks.core.errors import InputError
+from visiontasks.core.faults import usable
 from visiontasks.core.images import read_size
 from visiontasks.data.datasets.records import Annotation
-from visiontasks.data.faults import refuse
 
 
 def in_pixels(found: list[Annotation], image: str | Path) -> list[Annotation]:
     """Returns objects, whose boxes and outlines are shares of an image, 0..1, in its pixels."""
-    if not found:
+    if not found or (size := usable("file", image, read_size, image)) is None:
         return []
-    try:
-        height, width = read_size(image)
-    except InputError as error:
-        refuse("file", image, error)
-        return []
-    scale = np.array([width, height])
+    scale = np.array(size[::-1])
     moved = []
     for one in found:
         box, *shape = [

@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Literal
 
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.faults import refuse
 from visiontasks.core.text import is_missing, normal
 from visiontasks.data.datasets.base import check_class_names
 from visiontasks.data.datasets.box_columns import BoxColumns, BoxFormat, find_box
@@ -13,6 +14,7 @@ from visiontasks.data.datasets.copies import without_copies
 from visiontasks.data.datasets.listed import Cells, join_rows, split_of_rows, warn_of_splits
 from visiontasks.data.datasets.objects import ObjectSet, OnInvalidBox, OnSeveralObjects
 from visiontasks.data.datasets.records import BELOW, Record, below, files_inside
+from visiontasks.data.datasets.repeats import warn_of_repeats
 from visiontasks.data.datasets.rows import Row, parts, read_rows, sorted_labels, without_signs
 from visiontasks.data.datasets.shares import in_pixels
 from visiontasks.data.splits import Splits, SplitsLike, find_part, split_path, split_paths
@@ -124,7 +126,8 @@ class CsvTable(ObjectSet):
             rank_zero_info(f"{path}: the labels are 1 and -1, and never 0, so -1 is read as 0.")
         label_column = label_column or _one_class(rows, box, class_names, path)
         if may_be_empty:
-            _check_objects(placed, path, label_column, box, "absent" if absent else "`objects: all`", labels_separator)
+            option = "absent" if absent else "`objects: all`"
+            placed = _check_objects(placed, path, label_column, box, option, labels_separator)
         labels = {normal(str(label)): name for label, name in (label_names or {}).items()}
         if label_column in rows[0]:
             of_train = placed if not tables or part == "train" else read_rows(str(tables["train"]), [], [], columns)
@@ -146,9 +149,9 @@ class CsvTable(ObjectSet):
             warn_of_splits(rows, path)
         if not tables:
             part, divider = find_part(split, splits, {*sides.values()}, f"{path}, column {column!r}")
-        listed = [image for image in listed if not has_splits or sides[image.where] == part]
-        if split == "train" and (repeated := sum(image.repeated for image in listed)):
-            rank_zero_warn(f"{path}: {repeated} rows say the same as a row before them and do not count.")
+        listed = [image for image in listed if not has_splits or sides.get(image.where) == part]
+        if split == "train":
+            warn_of_repeats(path, sum(image.repeated for image in listed), "row", "the image and the values of")
         labels = [order[i.annotations[0].label] if i.annotations else len(names) for i in listed]
         groups = [image.row[group_column] for image in listed] if group_column else None
         chosen = divider.indices(split, labels, groups) if divider else range(len(listed))
@@ -156,7 +159,7 @@ class CsvTable(ObjectSet):
             listed, chosen = [listed[i] for i in chosen], range(len(chosen))  # only their files are looked for
         named = [(image.row[path_column], image.where) for image in listed]
         files = files_inside(folder, below(folder, named) if (pattern or "").startswith(BELOW) else named)
-        used = [(files.names[i], listed[i]) for i in without_copies(split, files, chosen, labels)]
+        used = [(files.names[i], listed[i]) for i in without_copies(split, files, chosen, labels) if files.has(i)]
         records = [Record(file, i.row[path_column], i.annotations, i.others) for file, i in used]
         if box and box.are_shares:
             records = [one._replace(annotations=in_pixels(one.annotations, one.path)) for one in records]
@@ -196,8 +199,8 @@ def _one_class(rows: list[Row], box: BoxColumns | None, class_names: list[str] |
 
 def _check_objects(
     rows: dict[str, Row], path: str, column: str, box: BoxColumns | None, option: str, separator: str | None
-) -> None:
-    """Checks a table whose images may have no object, and empties the cells of labels that say so."""
+) -> dict[str, Row]:
+    """Checks a table whose images may have no object, empties the cells of labels that say so, and returns the rows."""
     if separator:
         raise InputError(f"{path}: {option} and labels_separator exclude each other.")
     first = next(iter(rows.values()))
@@ -205,11 +208,14 @@ def _check_objects(
         missing = "xmin" if column in first else column
         advice = "Name the columns of the box in `box_columns`."
         raise InputError(f"{path}: no column {missing!r}, which {option} needs; the header has {[*first]}. {advice}")
+    usable = {}
     for where, row in rows.items():
-        if is_missing(row[column]):
-            row[column] = ""
-            if any(row[name] for name in box.names):
-                raise InputError(f"{where}: a box without a {column}. Fill it in, or remove the box.")
+        row[column] = "" if is_missing(row[column]) else row[column]
+        if not row[column] and any(row[name] for name in box.names):
+            refuse("class", path, InputError(f"{where}: a box without a {column}. Fill it in, or remove the box."))
+        else:
+            usable[where] = row
+    return usable
 
 
 def _classes(rows: dict[str, Row], column: str, separator: str | None) -> list[str]:

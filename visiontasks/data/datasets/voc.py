@@ -1,8 +1,10 @@
 """Boxes in Pascal VOC XML files."""
 
 from pathlib import Path
+from xml.etree.ElementTree import Element
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.faults import is_refused, refuse, usable
 from visiontasks.core.folders import entries, images_below, walk, with_suffix
 from visiontasks.core.images import EXTENSIONS
 from visiontasks.core.text import normal
@@ -72,7 +74,8 @@ class VocBoxes(ObjectSet):
         if not (class_names or found):
             raise InputError(f"{root}: no XML file has an object.")
         check_class_names(class_names or found, root, fewest=1)
-        records = _listed(lists, part, by_key) if there and not folders else list(by_key.values())
+        xmls = _folder(split_path(root, part), annotations, ANNOTATIONS, (".xml",))
+        records = _listed(lists, part, by_key, xmls) if there and not folders else list(by_key.values())
         if divider:
             records = divide_records(split, divider, records, found)
         super().__init__(records, class_names or found, objects, boxes, keep, absent)
@@ -95,22 +98,25 @@ def read_voc(xml: Path, files: ImageFiles, key: str) -> Record:
     """Reads an XML file whose path below its folder is `key`, without extension.
 
     Raises:
-        InputError: It is not a VOC annotation, a box has no numbers, or the image is missing.
+        InputError: It is not a VOC annotation, an object has no name or no box, or the image is missing.
     """
     tree = read_xml(xml, "annotation", "Pascal VOC", MAX_BYTES)
     stated = (tree.findtext("filename") or "").strip()
     path = files.image_of(xml, key, stated)
-    annotations = []
-    for number, node in enumerate(tree.iter("object"), 1):
-        where = f"{xml}, object {number}"
-        label = normal(node.findtext("name") or "")
-        if not label:
-            raise InputError(f"{where}: it has no <name>.")
-        texts = [node.findtext(f"bndbox/{name}") for name in ("xmin", "ymin", "xmax", "ymax")]
-        box = four_numbers(texts, where, "<bndbox> must have xmin, ymin, xmax and ymax as numbers")
-        annotations.append(Annotation(label, box, where))
+    nodes = enumerate(tree.iter("object"), 1)
+    found = [usable("annotation", path, _object, node, f"{xml}, object {number}") for number, node in nodes]
+    annotations = [one for one in found if one]
     size = stated_size(tree.findtext("size/height"), tree.findtext("size/width"))
     return Record(path, path.relative_to(files.folder).as_posix(), annotations, size=size)
+
+
+def _object(node: Element, where: str) -> Annotation:
+    label = normal(node.findtext("name") or "")
+    if not label:
+        raise InputError(f"{where}: it has no <name>.")
+    texts = [node.findtext(f"bndbox/{name}") for name in ("xmin", "ymin", "xmax", "ymax")]
+    box = four_numbers(texts, where, "<bndbox> must have xmin, ymin, xmax and ymax as numbers")
+    return Annotation(label, box, where)
 
 
 def _folder(root: Path, given: str | None, known: tuple[str, ...], suffixes: tuple[str, ...]) -> Path:
@@ -127,11 +133,13 @@ def _folder(root: Path, given: str | None, known: tuple[str, ...], suffixes: tup
     raise InputError(f"{root}: no {suffixes[0]} files in {', '.join(known)}. Name their folder.")
 
 
-def _listed(lists: str, split: str, records: dict[str, Record]) -> list[Record]:
+def _listed(lists: str, split: str, records: dict[str, Record], folder: Path) -> list[Record]:
+    """Returns the images of a list; `folder` is that of the XML files."""
     chosen = []
     for where, line in read_lists(lists, split):
         name = line if line in records else line.rsplit(None, 1)[0]  # the list of a class has a second column
-        if name not in records:
-            raise InputError(f"{where}: the annotation {name}.xml is missing.")
-        chosen.append(records[name])
+        if name in records:
+            chosen.append(records[name])
+        elif not is_refused(folder / f"{name}.xml"):
+            refuse("partner", f"{name}.xml", InputError(f"{where}: the annotation {name}.xml is missing."))
     return chosen

@@ -1,25 +1,30 @@
 """Boxes and polygons in YOLO's text files."""
 
+import re
 from collections.abc import Sequence
 from os.path import isdir, isfile
 from pathlib import Path
 from typing import Any
 
 import yaml
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info
 
 from visiontasks.core.bounded import check_yaml
 from visiontasks.core.errors import InputError
+from visiontasks.core.faults import is_collecting, note, refuse
 from visiontasks.core.folders import images_below
 from visiontasks.core.text import read_text
+from visiontasks.core.words import verb
 from visiontasks.data.datasets.base import check_class_names
 from visiontasks.data.datasets.copies import divide
 from visiontasks.data.datasets.objects import ObjectSet, OnInvalidBox, OnSeveralObjects
 from visiontasks.data.datasets.records import Annotation, Record, files_inside, first_of_each
+from visiontasks.data.datasets.repeats import note_repeats, warn_of_repeats
 from visiontasks.data.datasets.shares import in_pixels
 from visiontasks.data.datasets.yolo_lines import read_lines
-from visiontasks.data.faults import note
 from visiontasks.data.splits import SPLITS, Splits, SplitsLike, find_part, read_list, split_of, split_path
+
+LINE = re.compile(r"\s*\d+(\s+[-+.\de]+){4,}\s*$", re.MULTILINE)  # a class and at least four numbers
 
 
 class YoloBoxes(ObjectSet):
@@ -71,21 +76,23 @@ class YoloBoxes(ObjectSet):
             raise InputError(
                 f"{path}: no image of {split!r} has a label file; the first would be {files[0]}. Add them."
             )
-        every = [read_lines(file, names, boxes) if known else [] for file, known in zip(files, there, strict=True)]
+        pairs = zip(files, images, there, strict=True)
+        every = [read_lines(file, image, names, boxes) if known else [] for file, image, known in pairs]
+        if is_collecting():
+            _note_lonely(images, files)
         lines = [first_of_each(found, [(one.label, one.box) for one in found]) for found in every]
         for image, some, kept in zip(images, every, lines, strict=True):
-            if len(some) > len(kept):
-                note("double", image, f"{image}: {len(some) - len(kept)} objects are there twice.")
-        if split == "train" and (repeated := sum(map(len, every)) - sum(map(len, lines))):
-            rank_zero_warn(f"{path}: {repeated} objects have the class and box of one before them and do not count.")
+            note_repeats(image, image, len(some) - len(kept), "object")
+        if split == "train":
+            warn_of_repeats(path, sum(map(len, every)) - sum(map(len, lines)), "object", "the class and box of")
         chosen = list(range(len(images)))
         if divider:
             labels = [names.index(found[0].label) if found else len(names) for found in lines]
             chosen = divide(split, divider, images, labels)
         if lonely := sum(not there[place] for place in chosen):
             rank_zero_info(
-                f"{path}: {lonely} of {len(chosen)} images of {split} have no label file and so, by YOLO's convention, "
-                "no object."
+                f"{path}: {lonely} of {len(chosen)} images of {split} {verb(lonely, 'has', 'have')} no label file and "
+                "so, by YOLO's convention, no object."
             )
         records = [Record(images[i], _name(images[i], root), _in_pixels(lines[i], images[i], masks)) for i in chosen]
         super().__init__(records, names, objects, boxes, keep, absent, masks)
@@ -187,7 +194,8 @@ def _images(entries: Sequence[Any], root: Path, path: str) -> list[Path]:
         else:
             lines = [(line, where) for where, line in read_list(place)]
             above = place.parent if any(line.startswith("./") for line, _ in lines) else root
-            found += files_inside(above, lines)
+            files = files_inside(above, lines)
+            found += [file for number, file in enumerate(files) if files.has(number)]
     if not found:
         raise InputError(f"{path}: no image in {', '.join(map(str, entries))[:200]}.")
     return list(dict.fromkeys(found))
@@ -200,11 +208,26 @@ def _label_file(image: Path) -> Path:
     return Path(*parts)
 
 
+def _note_lonely(images: list[Path], files: list[Path]) -> None:
+    """Notes files of labels beside those of the images that have no image."""
+    folders = {file.parent: image.parent for file, image in zip(files, images, strict=True)}
+    for labels, folder in folders.items():
+        stems = {path.stem for path in images_below(folder)} if labels.is_dir() else set[str]()
+        for path in sorted(labels.glob("*.txt")) if stems else ():
+            if path.stem not in stems and LINE.match(path.read_text("utf-8", "replace")):
+                note("partner", path, f"{path}: there is no image {path.stem}.* in {folder}.")
+
+
 def _name(image: Path, root: Path) -> str:
     return image.relative_to(root).as_posix() if image.is_relative_to(root) else image.as_posix()
 
 
 def _in_pixels(found: list[Annotation], image: Path, masks: bool) -> list[Annotation]:
-    if box := next((one for one in found if masks and not one.shape), None):
-        raise InputError(f"{box.where}: it has a box, and `masks` needs a polygon, x, y, x, y, x, y, ... Add it.")
-    return in_pixels(found, image)
+    kept = []
+    for one in found:
+        if masks and not one.shape:
+            fault = f"{one.where}: it has a box, and `masks` needs a polygon, x, y, x, y, x, y, ... Add it."
+            refuse("annotation", image, InputError(fault))
+        else:
+            kept.append(one)
+    return in_pixels(kept, image)

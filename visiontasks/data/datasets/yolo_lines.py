@@ -5,47 +5,29 @@ from pathlib import Path
 import numpy as np
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.faults import UnknownClass, usable
 from visiontasks.data.datasets.records import Annotation, OnInvalidBox
-from visiontasks.data.faults import refuse
 from visiontasks.data.splits import read_list
 
 ROUNDED = 1e-4  # how far beyond 0..1 a side may be, because the numbers in the files are rounded
 
 
-def read_lines(file: Path, names: list[str], boxes: OnInvalidBox) -> list[Annotation]:
-    """Reads the objects of one image, whose boxes and polygons are in 0..1 of it.
+def read_lines(file: Path, image: Path, names: list[str], boxes: OnInvalidBox) -> list[Annotation]:
+    """Reads the objects of an image from its file of labels; boxes and polygons are in 0..1 of it.
 
     Raises:
         InputError: A line is neither a box nor a polygon of a known class; the message names it.
     """
     found: list[Annotation] = []
-    for where, line in _read_lines(file):
-        label, *values = line.split()
-        try:
-            numbers = _numbers([label, *values], where)
-        except InputError as error:
-            refuse("annotation", file, error)
-            continue
-        if not numbers[0].is_integer() or not 0 <= numbers[0] < len(names):
-            known = f"0 to {len(names) - 1}, the places in `names`"
-            refuse("class", file, InputError(f"{where}: class {label[:20]!r} is not one of {known}."))
-            continue
-        try:
-            found.append(_object(numbers[1:], names[int(numbers[0])], boxes, where))
-        except InputError as error:
-            refuse("box", file, error)
+    for where, line in usable("annotation", image, read_list, file) or ():
+        if (numbers := usable("annotation", image, _numbers, line.split(), names, where)) is not None:
+            one = usable("box", image, _object, numbers[1:], names[int(numbers[0])], boxes, where)
+            found += [one] if one else []
     return found
 
 
-def _read_lines(file: Path) -> list[tuple[str, str]]:
-    try:
-        return read_list(file)
-    except InputError as error:
-        refuse("annotation", file, error)
-        return []
-
-
-def _numbers(words: list[str], where: str) -> np.ndarray:
+def _numbers(words: list[str], names: list[str], where: str) -> np.ndarray:
+    """Returns the numbers of a line, the first of which is the place of a class in `names`."""
     try:
         numbers = np.array([float(word) for word in words])
     except ValueError:
@@ -55,6 +37,9 @@ def _numbers(words: list[str], where: str) -> np.ndarray:
         raise InputError(f"{where}: {expected}; found {len(numbers)} numbers.")
     if not np.isfinite(numbers).all():
         raise InputError(f"{where}: {' '.join(words)[:100]!r} has values that are not finite. Correct it.")
+    if not numbers[0].is_integer() or not 0 <= numbers[0] < len(names):
+        known = f"0 to {len(names) - 1}, the places in `names`"
+        raise UnknownClass(f"{where}: class {words[0][:20]!r} is not one of {known}.")
     return numbers
 
 

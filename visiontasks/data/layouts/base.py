@@ -120,12 +120,6 @@ def listed(names: Iterable[Any]) -> str:
     return ", ".join(names[:WORDS]) + (f" and {len(names) - WORDS} more" if len(names) > WORDS else "")
 
 
-def counted(count: int, what: str) -> str:
-    """Returns a number with its noun: 1 class, 2 classes."""
-    plural = f"{what}es" if what.endswith("s") else f"{what}s"
-    return f"{count:,} {what if count == 1 else plural}"
-
-
 def most_common(values: Iterable[Any]) -> Any:
     """Returns the value that occurs most often, the first of equal ones; None if there is none."""
     counted = Counter(values)

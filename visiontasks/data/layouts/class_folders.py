@@ -2,7 +2,8 @@
 
 from collections import Counter
 
-from visiontasks.data.layouts.base import Layout, Listing, counted, joined, listed
+from visiontasks.core.words import counted
+from visiontasks.data.layouts.base import Layout, Listing, joined, listed
 from visiontasks.data.splits import alike_but_split, split_of, without_split
 
 OTHERS = {"images", "imgs", "img", "masks", "labels", "annotations", "jpegimages", "photos"}  # no names of classes

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.words import counted
 from visiontasks.data.datasets.coco_json import read_content, to_id
-from visiontasks.data.layouts.base import LOOKED_AT, Layout, Listing, counted, folder_above, listed
+from visiontasks.data.layouts.base import LOOKED_AT, Layout, Listing, folder_above, listed
 from visiontasks.data.splits import without_split
 
 CORNERS = 8  # numbers of a polygon that is a box

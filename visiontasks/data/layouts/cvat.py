@@ -3,9 +3,10 @@
 from typing import Any
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.words import counted
 from visiontasks.data.datasets.cvat import MAX_BYTES, SHAPES
 from visiontasks.data.datasets.xml import read_xml
-from visiontasks.data.layouts.base import LOOKED_AT, Layout, Listing, counted, folder_above, listed
+from visiontasks.data.layouts.base import LOOKED_AT, Layout, Listing, folder_above, listed
 
 
 def find_cvat(files: Listing) -> Layout | None:

@@ -4,8 +4,9 @@ from typing import Any
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.text import read_json
+from visiontasks.core.words import counted
 from visiontasks.data.datasets.labelme import SHAPES
-from visiontasks.data.layouts.base import LOOKED_AT, Layout, Listing, counted, listed, stem
+from visiontasks.data.layouts.base import LOOKED_AT, Layout, Listing, listed, stem
 from visiontasks.data.splits import without_split
 
 OUTLINES = {*SHAPES} - {"rectangle"}

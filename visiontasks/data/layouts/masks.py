@@ -9,7 +9,8 @@ import numpy as np
 
 from visiontasks.core.errors import InputError
 from visiontasks.core.images import read_image
-from visiontasks.data.layouts.base import Layout, Listing, counted, joined, listed, read_lines, stem
+from visiontasks.core.words import counted
+from visiontasks.data.layouts.base import Layout, Listing, joined, listed, read_lines, stem
 from visiontasks.data.layouts.names import named_colors, names_beside
 from visiontasks.data.layouts.pairs import Kind, Pair, find_pairs
 from visiontasks.data.masks import read_values

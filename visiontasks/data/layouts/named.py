@@ -4,7 +4,8 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from visiontasks.data.layouts.base import Layout, Listing, counted, listed, stem
+from visiontasks.core.words import counted
+from visiontasks.data.layouts.base import Layout, Listing, listed, stem
 from visiontasks.data.splits import split_of, without_split
 
 FORMS = {  # of the names, and what they look like

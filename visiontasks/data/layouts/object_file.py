@@ -3,8 +3,9 @@
 from typing import Any
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.words import counted
 from visiontasks.data.datasets.object_lists import CSV_COLUMNS, Region, read_regions
-from visiontasks.data.layouts.base import LOOKED_AT, Layout, Listing, counted, folder_above, listed
+from visiontasks.data.layouts.base import LOOKED_AT, Layout, Listing, folder_above, listed
 from visiontasks.data.layouts.columns import LABEL
 from visiontasks.data.layouts.rows import first_line
 from visiontasks.data.splits import without_split

@@ -4,7 +4,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from visiontasks.data.layouts.base import Layout, Listing, counted, listed
+from visiontasks.core.words import counted
+from visiontasks.data.layouts.base import Layout, Listing, listed
 from visiontasks.data.layouts.box_columns import find_boxes
 from visiontasks.data.layouts.columns import VALUE, Column, column_of, is_list, is_number
 from visiontasks.data.layouts.names import codes_beside, names_beside

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.words import counted
 from visiontasks.data.datasets.beside import last_part
 from visiontasks.data.datasets.voc import ANNOTATIONS, IMAGES, MAX_BYTES
 from visiontasks.data.datasets.xml import read_xml
-from visiontasks.data.layouts.base import LOOKED_AT, Layout, Listing, above_all, counted, listed, stem
+from visiontasks.data.layouts.base import LOOKED_AT, Layout, Listing, above_all, listed, stem
 from visiontasks.data.splits import without_split
 
 

@@ -9,7 +9,8 @@ import yaml
 from visiontasks.core.bounded import check_yaml
 from visiontasks.core.errors import InputError
 from visiontasks.core.text import read_text
-from visiontasks.data.layouts.base import LOOKED_AT, Layout, Listing, counted, listed, read_lines, stem
+from visiontasks.core.words import counted
+from visiontasks.data.layouts.base import LOOKED_AT, Layout, Listing, listed, read_lines, stem
 from visiontasks.data.splits import split_of
 
 NAMES = re.compile(r"(^|/)(classes|_?darknet|obj|[^/]*names)[^/]*\.(txt|labels|names)$", re.IGNORECASE)
@@ -22,9 +23,8 @@ def find_yolo(files: Listing) -> Layout | None:
         content = _content(files, name)
         if not (isinstance(content, dict) and isinstance(content.get("names"), list | dict)):
             continue
-        if not (
-            parts := sorted({split_of(key) or "" for key in content if isinstance(key, str) and content[key]} - {""})
-        ):
+        given = [key for key, value in content.items() if isinstance(key, str) and value]
+        if not (parts := sorted({split_of(key) or "" for key in given} - {""})):
             continue
         names = content["names"]
         names = [*names.values()] if isinstance(names, dict) else names
