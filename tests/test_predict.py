@@ -408,7 +408,7 @@ def test_other_files_of_a_folder_are_named_and_listed(tmp_path: Path, predict: A
         predict(tmp_path, "--skip-errors", output="out/in")
     assert stopped.value.code == 3
     named = ", ".join(names[:5])
-    assert f"warning: 6 files left out, which are no images: {named}, ..." in capsys.readouterr().err
+    assert f"warning: 6 files left out, no images: {named}, ..." in capsys.readouterr().err
     rows = read_csv(tmp_path / "out/in/skipped.csv")
     assert [Path(row["path"]).name for row in rows] == [*names, "empty.png"]
     assert ["not an image" in row["reason"] for row in rows] == [True] * 6 + [False]

@@ -52,9 +52,10 @@ def check_opening(opened: Opened) -> Iterator[Finding]:
                 message = f"The classes of {split} ({key}) are not those of train; a training stops."
                 yield Finding("class_names", "error", message, f"Give both the same: {own} and {known}.")
     has_doubles = any(fault.kind == "double" for found in opened.faults.values() for fault in found)
-    for message in opened.said:
-        if not (has_doubles and "not count" in message):
-            yield Finding("reading", "note", f"A training will say: {message}", "Check that this is what you expect.")
+    if said := [message for message in opened.said if not (has_doubles and "not count" in message)]:
+        yield Finding(
+            "reading", "note", f"A training will say: {' '.join(said)}", "Check that this is what you expect."
+        )
 
 
 def check_faults(opened: Opened, evidence: Evidence) -> Iterator[Finding]:

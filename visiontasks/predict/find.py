@@ -11,6 +11,7 @@ from visiontasks.core.errors import InputError
 from visiontasks.core.folders import UNREADABLE, walk, with_suffix
 from visiontasks.core.images import EXTENSIONS, read_bytes, read_size, shown
 from visiontasks.core.text import decode_text
+from visiontasks.core.words import counted
 from visiontasks.predict.sources import Skipped, Sources
 from visiontasks.predict.video import VIDEOS
 
@@ -49,7 +50,8 @@ def find_sources(arguments: Iterable[str | Path], every: int = 1, missing: bool 
             found += named
     if ignored:
         names = [shown(Path(one.name).name) for one in ignored[:MANY]] + ["..."] * (len(ignored) > MANY)
-        print(f"warning: {len(ignored)} files left out, which are no images: {', '.join(names)}", file=sys.stderr)
+        what = f"{counted(len(ignored), 'file')} left out, no {'image' if len(ignored) == 1 else 'images'}"
+        print(f"warning: {what}: {', '.join(names)}", file=sys.stderr)
     return Sources(found, every, ignored, [_folder(Path(argument)) for argument in arguments])
 
 
