@@ -22,6 +22,7 @@ class Layer(Canvas):
         shapes: Outlines of objects, as paths of SVG in pixels of the image.
         mask: The address of a PNG picture of the size of the image or smaller; empty if there is none.
         texts: The captions.
+        names: The class of each object, without its score.
     """
 
     def __init__(self) -> None:
@@ -29,6 +30,7 @@ class Layer(Canvas):
         self.shapes: list[str] = []
         self.mask = ""
         self.texts: list[str] = []
+        self.names: list[str] = []
 
     @classmethod
     def of(cls, sample: Sample, spec: dict[str, Any]) -> "Layer":
@@ -46,6 +48,7 @@ class Layer(Canvas):
 
     def object(self, box: np.ndarray, label: int, name: str, score: float | None = None, mask: Any = None) -> None:
         self.boxes.append([*_rounded(box), name if score is None else f"{name} {score:.2f}"])
+        self.names.append(name)
         if mask is not None:
             self.shapes.append(outline(mask))
 
@@ -54,15 +57,33 @@ class Layer(Canvas):
 
     @property
     def text(self) -> str:
-        """What the layer says in words; the captions of many objects are counted."""
-        names = [box[4].rpartition(" ")[0] or box[4] for box in self.boxes if box[4]]
-        counted = [f"{names.count(name)} {name}" for name in dict.fromkeys(names)]
+        """What the layer says in words; objects are counted."""
+        counted = [f"{self.names.count(name)} {name}" for name in dict.fromkeys(self.names)]
         return ", ".join([*self.texts, *counted])
 
     def to_json(self) -> dict[str, Any]:
         """Returns it as plain values, without what is empty."""
         parts = {"boxes": self.boxes, "shapes": self.shapes, "mask": self.mask, "text": self.text}
         return {name: part for name, part in parts.items() if part}
+
+
+class TrueBoxes(Canvas):
+    """A canvas that records the boxes, float xyxy in pixels of the image, and nothing else."""
+
+    def __init__(self) -> None:
+        self.boxes: list[np.ndarray] = []
+
+    def paint(self, mask: np.ndarray) -> None:
+        pass
+
+    def box(self, box: np.ndarray) -> None:
+        self.boxes += [np.asarray(box, float)] if np.isfinite(box).all() else []
+
+    def object(self, box: np.ndarray, label: int, name: str, score: float | None = None, mask: Any = None) -> None:
+        self.boxes.append(np.asarray(box, float))
+
+    def caption(self, text: str) -> None:
+        pass
 
 
 def difference(truth: Sample, prediction: Sample) -> Layer | None:
