@@ -76,7 +76,7 @@ def objects(rng: np.random.Generator, classes: int) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("key", KEYS)
 def test_the_figure_of_single_images_is_one_of_the_set(key: str) -> None:
-    counts = counts_of(key)
+    counts = counts_of(key, classes=1 if key == "value" else 3)
     quality = quality_of(key, counts)
     whole = float(quality.kind.figures(quality.counts)[quality.name])
     assert whole == pytest.approx(float(find_target(key).figures(counts)[quality.title]), abs=1e-12)
@@ -88,9 +88,21 @@ def test_the_figure_of_single_images_is_one_of_the_set(key: str) -> None:
 
 
 def test_less_error_is_better() -> None:
-    counts = counts_of("value", 3)
-    counts[:, 3] = [[0.5] * 3, [0.1] * 3, [0.9] * 3]
+    counts = counts_of("value", 3, 1)
+    counts[:, 3, 0] = [0.5, 0.1, 0.9]
     assert np.argsort(quality_of("value", counts).of_images()).tolist() == [2, 0, 1]
+
+
+def test_numbers_of_different_units_count_alike() -> None:
+    true, found = np.array([[1.0, 1000], [3, 5000], [5, 9000]]), np.array([[3.0, 1000], [3, 6000], [5, 9000]])
+    names = ["age", "income"]
+    counts = np.stack(
+        [find_target("value").counts({"value": t}, {"value": f}, names) for t, f in zip(true, found, strict=True)]
+    )
+    deviations = true.std(0)  # 1.63 and 3266
+    quality = quality_of("value", counts)
+    np.testing.assert_allclose(quality.of_images(), [-2 / deviations[0] / 2, -1000 / deviations[1] / 2, 0])
+    assert quality.title == "mae in standard deviations"
 
 
 def test_classes_occur_where_the_truth_has_them() -> None:
@@ -234,7 +246,7 @@ def metrics(path: Path, epochs: int) -> Path:
     """The metrics.csv of a run of some epochs, of 10 steps each."""
     lines = ["epoch,step,train/loss,val/loss,train/f1,val/f1,val/f1_baseline,lr-AdamW/pg1,lr-AdamW/pg2"]
     for epoch in range(epochs):
-        lines += [f"{epoch},{10 * epoch},,,,,,0.1,0.01", f"{epoch},{10 * epoch + 9},2,1,0.6,0.5,0.1,,"]
+        lines += [f",{10 * epoch},,,,,,0.1,0.01", f"{epoch},{10 * epoch + 9},2,1,0.6,0.5,0.1,,"]
     path.write_text("\n".join(lines))
     return path
 
@@ -374,8 +386,13 @@ def test_layers_are_made_for_the_images_that_are_shown_alone(
     monkeypatch.setattr("visiontasks.report.layers.mask_picture", lambda *args: made.append(1) or mask_picture(*args))
     predictor = Predictor.open(str(shapes_checkpoints["all"]), device="cpu")
     dataset = Shapes("val", count=48, size=48)
+    small = gather(predictor, dataset, batch_size=8)
+    made.clear()
+    monkeypatch.setattr("visiontasks.report.gather.SMALL", len(dataset) - 1)
     found = gather(predictor, dataset, batch_size=8)
     assert made == []
+    assert found.layers == {}
+    assert all((found.counts[key] == counts).all() for key, counts in small.counts.items())
     layers = layers_of(predictor, dataset, [7, 2], batch_size=8)
     assert len(made) == 6  # truth, prediction and errors of two images
     assert [*layers] == [7, 2]
@@ -384,9 +401,15 @@ def test_layers_are_made_for_the_images_that_are_shown_alone(
         expected = Layer.of(every[index], predictor.spec)
         assert (prediction.mask, prediction.text) == (expected.mask, expected.text)
         np.testing.assert_allclose(prediction.boxes[0][:4], expected.boxes[0][:4], atol=0.1)
-        known = dataset.truth(index, dataset.image(index).shape)
+        told = dataset.truth(index, dataset.image(index).shape)
+        known = {key: told[key] for key in predictor.network.keys}
         assert truth.to_json() == Layer.of(known, predictor.spec).to_json()
         assert errors.mask
+        assert [layer.to_json() for layer in small.layers[index]] == [
+            truth.to_json(),
+            expected.to_json(),
+            errors.to_json(),
+        ]
         assert found.scores[index] == pytest.approx(every[index]["score"], abs=1e-6)
 
 
@@ -540,8 +563,8 @@ def test_an_output_that_cannot_be_is_told_before_the_work(
     main(["report", model, "--output", str(tmp_path / "new/folder/a.html"), "--draws", "20"])
     assert (tmp_path / "new/folder/a.html").is_file()
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(SystemExit, match="2"):  # before the config, which is missing, is read
-        main(["report", model, "-c", "none.yaml", "--output", str(tmp_path / "file/a.html")])
+    with pytest.raises(SystemExit, match="2"):  # before the data is opened, which has another fault
+        main(["report", model, "--data.dataset.count", "few", "--output", str(tmp_path / "file/a.html")])
     assert "the folder cannot be written to" in capsys.readouterr().err
 
 

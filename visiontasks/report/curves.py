@@ -61,7 +61,9 @@ def _rates(runs: Sequence[tuple[str, Rows]]) -> list[Series]:
 
 
 def _points(rows: Rows, name: str, x: str = "epoch", start: int = 1) -> list[tuple[float, float]]:
-    return [(int(row[x]) + start, value) for row in rows if x in row and (value := _number(row.get(name))) is not None]
+    return [
+        (int(row[x]) + start, value) for row in rows if row.get(x) and (value := _number(row.get(name))) is not None
+    ]
 
 
 def _number(text: str | None) -> float | None:

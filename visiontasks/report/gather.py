@@ -17,6 +17,7 @@ from visiontasks.report.layers import Layer, TrueBoxes, difference
 from visiontasks.targets import find_target, names_of
 from visiontasks.targets.sample import draw_on
 
+SMALL = 500  # images up to which all layers are made at once: faster than a second prediction of those that are shown
 BACKGROUND = "background"  # name of the first class of masks that show objects
 
 
@@ -30,6 +31,8 @@ class Images(NamedTuple):
             the mean share of the image that a true object covers.
         scores: Score of the predicted class, float64 (N,), NaN without one.
         values: Predicted numbers, float64 (N, K); (N, 0) without such a head.
+        layers: Those of all images of a small split, as of `layers_of`; of a large one, whose masks would take
+            gigabytes, there are none.
     """
 
     counts: Counts
@@ -37,6 +40,7 @@ class Images(NamedTuple):
     measures: dict[str, np.ndarray]
     scores: np.ndarray
     values: np.ndarray
+    layers: dict[int, list[Layer]]
 
 
 def gather(predictor: Predictor, dataset: VisionDataset, **options: Any) -> Images:
@@ -47,25 +51,25 @@ def gather(predictor: Predictor, dataset: VisionDataset, **options: Any) -> Imag
     measures = {name: np.array([one[name] for one in found], float) for name in found[0]}
     names = [dataset.name(index) for index in range(len(dataset))]
     values = np.array(seen.values, np.float64).reshape(len(dataset), -1)
-    return Images(counts, names, measures, np.array(seen.scores, float), values)
+    return Images(counts, names, measures, np.array(seen.scores, float), values, seen.layers)
 
 
 def layers_of(
     predictor: Predictor, dataset: VisionDataset, indices: Sequence[int], **options: Any
 ) -> dict[int, list[Layer]]:
-    """Predicts some images again and records the truth, the prediction, and of masks the wrong pixels of each.
-
-    The layers of all images would take gigabytes for a large set of masks, and the figures tell which are shown.
-    """
+    """Predicts some images again and records the truth, the prediction, and of masks the wrong pixels of each."""
     sources = (Source.of(dataset.name(index), partial(dataset.image, index)) for index in indices)
     stream: Iterable[tuple[Source, Sample]] = track(predictor.stream(sources, **options), "Drawing", len(indices))
     found = {}
     for index, (_, prediction) in zip(indices, stream, strict=True):
         truth = _known(predictor, dataset.truth(index, prediction["size"]))
-        wrong = difference(truth, prediction)
-        layers = [Layer.of(truth, predictor.spec), Layer.of(prediction, predictor.spec)]
-        found[index] = [*layers, wrong] if wrong else layers
+        found[index] = _layers(truth, prediction, predictor.spec)
     return found
+
+
+def _layers(truth: Sample, prediction: Sample, spec: dict[str, Any]) -> list[Layer]:
+    layers, wrong = [Layer.of(truth, spec), Layer.of(prediction, spec)], difference(truth, prediction)
+    return [*layers, wrong] if wrong else layers
 
 
 def _known(predictor: Predictor, truth: Sample) -> Sample:
@@ -81,6 +85,7 @@ class _Seen(VisionDataset):
         self.shares: list[float] = []
         self.scores: list[float] = []
         self.values: list[Sequence[float]] = []
+        self.layers: dict[int, list[Layer]] = {}
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -102,9 +107,12 @@ class _Seen(VisionDataset):
     def add(self, index: int, truth: Sample, prediction: Sample) -> None:
         """Records what is known and what is predicted of an image."""
         height, width = prediction["size"]
-        self.shares.append(object_share(_known(self.predictor, truth), self.predictor.spec, height * width))
+        known, spec = _known(self.predictor, truth), self.predictor.spec
+        self.shares.append(object_share(known, spec, height * width))
         self.scores.append(prediction.get("score", np.nan))
         self.values.append(prediction.get("value", ()))
+        if len(self) <= SMALL:
+            self.layers[index] = _layers(known, prediction, spec)
 
 
 def object_share(truth: Sample, spec: dict[str, Any], pixels: int) -> float:

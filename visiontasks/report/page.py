@@ -14,6 +14,7 @@ from visiontasks.predict.predictor import Predictor
 from visiontasks.report.content import Split, page_content
 from visiontasks.report.facts import read_facts, run_names
 from visiontasks.report.gather import gather, layers_of
+from visiontasks.report.layers import Layer
 
 TEMPLATE = Path(__file__).with_name("report.html")
 MARK = "/* A report of visiontasks */"  # in every report, so that no other file is replaced
@@ -76,9 +77,17 @@ def write_report(
     facts = [read_facts(file, name) for file, name in zip(files, run_names(files), strict=True)]
     draws = min(how.draws, max(200, MOST_WEIGHTS // len(dataset)))
     about = Split(data, split, [one.spec for one in predictors], draws)
-    content = page_content(
-        facts, images, about, lambda chosen: [layers_of(one, dataset, chosen, **options) for one in predictors]
-    )
+
+    def draw(chosen: list[int]) -> list[dict[int, list[Layer]]]:
+        pairs = zip(images, predictors, strict=True)
+        return [
+            {index: one.layers[index] for index in chosen}
+            if one.layers
+            else layers_of(predictor, dataset, chosen, **options)
+            for one, predictor in pairs
+        ]
+
+    content = page_content(facts, images, about, draw)
     title = " and ".join(one.name for one in facts)
     write_text(path, render(TEMPLATE, title=title, mark=MARK, findings=[*findings], **content), "backslashreplace")
 
