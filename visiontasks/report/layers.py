@@ -1,10 +1,12 @@
 """What target kinds draw on an image, recorded so that a page can switch it on and off."""
 
 import base64
+from io import BytesIO
 from typing import Any
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from visiontasks.core.draw import Canvas, palette
 from visiontasks.core.sample import COMMON_KEYS, IGNORE_MASK, Sample
@@ -107,10 +109,12 @@ def mask_picture(mask: np.ndarray, colors: np.ndarray | None = None) -> str:
     scale = min(1.0, LONGEST / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
     small = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT)
-    shown = (small > 0) & (small != IGNORE_MASK)
-    blue_first = (palette() if colors is None else colors)[np.where(shown, small, 0)][..., ::-1]
-    _, data = cv2.imencode(".png", np.dstack([blue_first, shown * np.uint8(255)]))
-    return f"data:image/png;base64,{base64.b64encode(data.tobytes()).decode()}"
+    classes = np.where(small == IGNORE_MASK, 0, small).astype(np.uint8)
+    drawn, data = Image.fromarray(classes, "P"), BytesIO()
+    known = (palette() if colors is None else colors)[: int(classes.max()) + 1]  # few colors take few bits per pixel
+    drawn.putpalette(known.astype(np.uint8).tobytes())
+    drawn.save(data, "PNG", transparency=0)
+    return f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}"
 
 
 def outline(mask: np.ndarray) -> str:
