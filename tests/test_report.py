@@ -29,6 +29,7 @@ from visiontasks.predict.predictor import Predictor
 from visiontasks.report.charts import Series, chart, ticks
 from visiontasks.report.choice import choose, lowest
 from visiontasks.report.confusion import find_confusion
+from visiontasks.report.content import seen_sizes
 from visiontasks.report.curves import curve_charts
 from visiontasks.report.facts import changed_settings, read_facts, run_names
 from visiontasks.report.gather import gather, layers_of, object_share
@@ -259,6 +260,7 @@ def test_one_epoch_is_a_visible_point_and_the_baseline_goes_across(tmp_path: Pat
     several = curve_charts([("A", short), ("B", long)], "f1")[1]["series"]
     shown = {one["title"]: one for one in several}
     assert shown["A train"]["marks"] == shown["A train"]["path"] + "h0"
+    assert [shown[name]["color"] for name in ("A val", "B val")] == ["second", "first"]  # as in the pictures
     assert shown["B train"]["marks"] == ""  # dashed, and of more than one point
     for series in (alone[2], shown["baseline"]):
         assert re.fullmatch(r"M52.0,([\d.]+)L468.0,\1", series["path"])
@@ -487,8 +489,12 @@ def test_a_fit_ends_with_a_report_in_which_names_are_text(
     with pytest.raises(SystemExit, match="2"):
         main(["report", str(run)])
     assert "would be replaced" in capsys.readouterr().err
+    shutil.copy(*(tmp_path / f"<b onclick=alert({index})>&'.png" for index in (0, 2)))  # of train and val
     main(["report", str(run), "--output", str(tmp_path / "other.html")])
-    main(["report", str(run), "--output", str(tmp_path / "other.html")])  # replaces its own
+    found = "What the check of the data found"
+    assert found in (tmp_path / "other.html").read_text()
+    main(["report", str(run), "--output", str(tmp_path / "other.html"), "--data.check", "false"])  # replaces its own
+    assert found not in (tmp_path / "other.html").read_text()
 
 
 def test_no_report_if_it_is_not_wanted_or_the_split_is_limited(tmp_path: Path) -> None:
@@ -523,6 +529,8 @@ def test_two_runs_are_compared_on_the_same_draws(shapes_checkpoints: dict[str, P
     page = (tmp_path / "two.html").read_text()
     table = rows(page)
     assert [cells[0] for cells in table] == ["accuracy", "f1"]
+    assert f"<title>{first.parent.name} and second</title>" in page
+    assert "The network sees 48 x 48 pixels" in page
     assert all(cells[3].split() == ["+0.0000", "+0.0000", "to", "+0.0000"] for cells in table)
     assert rows(page, 1) == [["seed_everything", "(not given)", "7"]]
     assert content(page)["layers"] == ["truth", "A", "B"]
@@ -543,6 +551,14 @@ def test_models_are_named_by_what_differs(tmp_path: Path) -> None:
         (["a/1/best.ckpt", "a/1/best.ckpt"], ["best.ckpt", "best.ckpt"]),
     ):
         assert run_names([tmp_path / path for path in paths]) == names
+
+
+def test_sizes_that_models_see_are_told_apart() -> None:
+    small, large = {"image_size": 64, "resize": "pad"}, {"image_size": [96, 128], "resize": "pad"}
+    expected = [{"pixels": "64 x 64", "resize": "pad", "models": ["A", "C"]}]
+    assert seen_sizes([small]) == [{**expected[0], "models": ["A"]}]
+    expected.append({"pixels": "96 x 128", "resize": "pad", "models": ["B"]})
+    assert seen_sizes([small, large, small]) == expected
 
 
 def test_facts_are_those_of_the_checkpoint(shapes_checkpoints: dict[str, Path]) -> None:

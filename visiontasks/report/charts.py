@@ -12,6 +12,7 @@ MOST_POINTS = 1000  # of a series
 MOST_MARKS = 30  # points of a line that are also drawn as dots
 WHOLE = ("epoch", "step")  # axes of integers
 COLORS = ("first", "second", "third", "fourth", "fifth", "sixth")
+MODELS = ("second", "first", "fourth", "fifth", "sixth", "seventh")  # of compared ones, also in pictures (report.css)
 
 Range = tuple[float, float]
 
@@ -22,7 +23,7 @@ class Series(NamedTuple):
     Attributes:
         title: Its name in the legend; without one it is not there.
         points: x and y; of bars three values each: left, right and height.
-        color: A name of `COLORS`, or `quiet`.
+        color: A name of `COLORS` or `MODELS`, or `quiet`.
         kind: How it is drawn.
     """
 

@@ -118,11 +118,11 @@ def _data(split: Split, keys: Sequence[str], counts: Counts) -> dict[str, Any]:
     data = split.data
     sizes = {name: len(data.dataset(name)) for name in dict.fromkeys(("train", "val", split.name))}
     name = type(data.dataset("train")).__name__
-    how = {"name": name, "splits": sizes, "seen": _seen(split.specs), "fingerprint": data.fingerprint}
+    how = {"name": name, "splits": sizes, "seen": seen_sizes(split.specs), "fingerprint": data.fingerprint}
     return how | {"classes": data_table(data, keys, counts, split.name)}
 
 
-def _seen(specs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def seen_sizes(specs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Returns the sizes of the pictures that the networks see, each with the letters of its models."""
     found: dict[tuple[str, str], list[str]] = {}
     for letter, spec in zip(ascii_uppercase, specs, strict=False):

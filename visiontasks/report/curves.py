@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from visiontasks.core.files import read_csv
-from visiontasks.report.charts import COLORS, Series, chart
+from visiontasks.report.charts import COLORS, MODELS, Series, chart
 
 RATE = "lr-"  # columns of Lightning's LearningRateMonitor
 
@@ -33,7 +33,7 @@ def _of_stages(runs: Sequence[tuple[str, Rows]], name: str) -> list[Series]:
     found = []
     for number, (run, rows) in enumerate(runs):
         for place, stage in enumerate(("train", "val")):
-            alone, color = len(runs) == 1, COLORS[number % len(COLORS)]
+            alone, color = len(runs) == 1, MODELS[number % len(MODELS)]
             title = stage if alone else f"{run} {stage}"
             kind = "dashed" if stage == "train" and not alone else "line"
             found.append(Series(title, _points(rows, f"{stage}/{name}"), COLORS[place] if alone else color, kind))

@@ -15,7 +15,7 @@ from visiontasks.core.progress import duration
 from visiontasks.tasks.checkpoint import VERSION_KEY, read_checkpoint
 
 SHOWN = 200  # changed settings
-WITHOUT_EFFECT = ("report", "trainer.default_root_dir")  # on what is trained
+WITHOUT_EFFECT = ("report", "data.check", "trainer.default_root_dir")  # on what is trained
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ function drawing(tag, attributes) {
   return made
 }
 
-const tone = number => content.layers[number] === "errors" ? "t-errors" : `t${Math.min(number, 3)}`
+const tone = number => content.layers[number] === "errors" ? "t-errors" : `t${number}`
 
 function overlay(image) {
   const picture = drawing("svg", {viewBox: `0 0 ${image.width} ${image.height}`, "aria-hidden": "true"})
