@@ -153,6 +153,7 @@ WRITTEN_ELSEWHERE = {
     ("graph.py", "program.save(str(path), external_data=False)"),  # to a part that the caller has opened
     ("graph.py", "torch.export.save(program, path, extra_files={SPEC: json.dumps(described)})"),
     ("checkpoint.py", "torch.save(content, noting)"),
+    ("layers.py", "drawn.save(data, 'PNG', transparency=0)"),  # into memory
 }
 
 

@@ -305,7 +305,7 @@ def test_panels_say_what_is_true_and_predicted_below_each_picture() -> None:
         ({"label": 0}, {"label": 0}, ("right", True)),
         ({"label": 0}, {"label": 1}, ("wrong", False)),
         ({"label": -100}, {"label": 1}, ("", None)),
-        ({"value": np.array([3.0])}, {"value": np.array([1.0])}, ("mean error 2", None)),
+        ({"value": np.array([3.0])}, {"value": np.array([1.0])}, ("absolute error 2", None)),
         ({"bbox": np.array([0, 0, 4, 4])}, {"bbox": np.array([0, 0, 4, 3])}, ("IoU 0.75", None)),
         ({"mask": np.array([[0, 1], [1, 255]])}, {"mask": np.array([[0, 1], [0, 1]])}, ("mIoU 0.5", None)),
         ({"label": 0, "bbox": np.array([0, 0, 4, 4])}, {"label": 1, "bbox": np.array([0, 0, 4, 3])},
@@ -318,6 +318,14 @@ def test_panels_say_what_is_true_and_predicted_below_each_picture() -> None:
 )  # fmt: skip
 def test_a_prediction_is_right_or_wrong_or_has_a_figure(target: Any, prediction: Any, expected: Any) -> None:
     assert judge_all(target, prediction, {**SPEC, "mask_names": ["a", "b"], "value_names": ["age"]}) == expected
+
+
+def test_errors_of_several_numbers_are_not_averaged() -> None:
+    spec = {"value_names": ["age", "weight", "height"]}
+    found = {"value": np.array([31.0, 70.0, 1.5])}
+    text = "absolute error age 2, height 0.25"
+    assert judge_all({"value": np.array([33.0, np.nan, 1.75])}, found, spec) == (text, None)
+    assert judge_all({"value": np.full(3, np.nan)}, found, spec) == ("", None)
 
 
 def test_a_decision_on_several_labels_or_on_presence_is_right_or_wrong() -> None:
@@ -651,7 +659,8 @@ def test_the_ends_of_a_graph_are_its_last_weights_and_what_follows() -> None:
         helper.make_node("Exp", ["e"], ["out"], "boxes"),
     ]
     image, out = (helper.make_tensor_value_info(name, 1, None) for name in ("image", "out"))
-    graph = helper.make_graph(made, "graph", [image], [out])
+    weight = helper.make_tensor("w", 1, [1], [1.0])
+    graph = helper.make_graph(made, "graph", [image], [out], [weight])
     assert set(names_of_ends(graph)) == {"boxes", "sum", "last", "shortcut"}
 
 

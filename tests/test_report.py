@@ -22,13 +22,17 @@ from torchmetrics.classification import MulticlassCalibrationError
 from visiontasks.cli import main
 from visiontasks.core.draw import palette
 from visiontasks.core.errors import InputError
+from visiontasks.data import Shapes
 from visiontasks.evaluate import bootstrap
 from visiontasks.evaluate.contrast import contrast
+from visiontasks.predict.predictor import Predictor
 from visiontasks.report.charts import Series, chart, ticks
 from visiontasks.report.choice import choose, lowest
 from visiontasks.report.confusion import find_confusion
+from visiontasks.report.content import seen_sizes
 from visiontasks.report.curves import curve_charts
 from visiontasks.report.facts import changed_settings, read_facts, run_names
+from visiontasks.report.gather import gather, layers_of, object_share
 from visiontasks.report.image_measures import measure
 from visiontasks.report.kind_charts import calibration, curve
 from visiontasks.report.layers import Layer, difference, mask_picture, outline
@@ -73,7 +77,7 @@ def objects(rng: np.random.Generator, classes: int) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("key", KEYS)
 def test_the_figure_of_single_images_is_one_of_the_set(key: str) -> None:
-    counts = counts_of(key)
+    counts = counts_of(key, classes=1 if key == "value" else 3)
     quality = quality_of(key, counts)
     whole = float(quality.kind.figures(quality.counts)[quality.name])
     assert whole == pytest.approx(float(find_target(key).figures(counts)[quality.title]), abs=1e-12)
@@ -85,9 +89,21 @@ def test_the_figure_of_single_images_is_one_of_the_set(key: str) -> None:
 
 
 def test_less_error_is_better() -> None:
-    counts = counts_of("value", 3)
-    counts[:, 3] = [[0.5] * 3, [0.1] * 3, [0.9] * 3]
+    counts = counts_of("value", 3, 1)
+    counts[:, 3, 0] = [0.5, 0.1, 0.9]
     assert np.argsort(quality_of("value", counts).of_images()).tolist() == [2, 0, 1]
+
+
+def test_numbers_of_different_units_count_alike() -> None:
+    true, found = np.array([[1.0, 1000], [3, 5000], [5, 9000]]), np.array([[3.0, 1000], [3, 6000], [5, 9000]])
+    names = ["age", "income"]
+    counts = np.stack(
+        [find_target("value").counts({"value": t}, {"value": f}, names) for t, f in zip(true, found, strict=True)]
+    )
+    deviations = true.std(0)  # 1.63 and 3266
+    quality = quality_of("value", counts)
+    np.testing.assert_allclose(quality.of_images(), [-2 / deviations[0] / 2, -1000 / deviations[1] / 2, 0])
+    assert quality.title == "mae in standard deviations"
 
 
 def test_classes_occur_where_the_truth_has_them() -> None:
@@ -227,6 +243,38 @@ def test_curves_are_read_from_a_table_that_may_be_cut_off(tmp_path: Path) -> Non
     assert curve_charts([("a", tmp_path / "none.csv")], "f1") == []
 
 
+def metrics(path: Path, epochs: int) -> Path:
+    """The metrics.csv of a run of some epochs, of 10 steps each."""
+    lines = ["epoch,step,train/loss,val/loss,train/f1,val/f1,val/f1_baseline,lr-AdamW/pg1,lr-AdamW/pg2"]
+    for epoch in range(epochs):
+        lines += [f",{10 * epoch},,,,,,0.1,0.01", f"{epoch},{10 * epoch + 9},2,1,0.6,0.5,0.1,,"]
+    path.write_text("\n".join(lines))
+    return path
+
+
+def test_one_epoch_is_a_visible_point_and_the_baseline_goes_across(tmp_path: Path) -> None:
+    short, long = metrics(tmp_path / "a.csv", 1), metrics(tmp_path / "b.csv", 5)
+    alone = curve_charts([("a", short)], "f1")[1]["series"]
+    assert [one["title"] for one in alone] == ["train", "val", "baseline"]
+    assert all(re.fullmatch(r"M260.0,[\d.]+h0", one["marks"]) for one in alone[:2])
+    several = curve_charts([("A", short), ("B", long)], "f1")[1]["series"]
+    shown = {one["title"]: one for one in several}
+    assert shown["A train"]["marks"] == shown["A train"]["path"] + "h0"
+    assert [shown[name]["color"] for name in ("A val", "B val")] == ["second", "first"]  # as in the pictures
+    assert shown["B train"]["marks"] == ""  # dashed, and of more than one point
+    for series in (alone[2], shown["baseline"]):
+        assert re.fullmatch(r"M52.0,([\d.]+)L468.0,\1", series["path"])
+
+
+def test_each_logged_learning_rate_has_a_curve(tmp_path: Path) -> None:
+    chart = curve_charts([("a", metrics(tmp_path / "a.csv", 3))], "f1")[2]
+    assert (chart["title"], chart["x"]) == ("Learning rate", "step")
+    assert [one["title"] for one in chart["series"]] == ["AdamW/pg1", "AdamW/pg2"]
+    assert [tick["text"] for tick in chart["x_ticks"]] == ["0", "5", "10", "15", "20"]
+    both = curve_charts([(name, tmp_path / "a.csv") for name in "AB"], "f1")[2]["series"]
+    assert [one["title"] for one in both] == ["A AdamW/pg1", "A AdamW/pg2", "B AdamW/pg1", "B AdamW/pg2"]
+
+
 # What is drawn
 
 
@@ -248,6 +296,32 @@ def test_layers_record_boxes_outlines_masks_and_words() -> None:
     assert wrong.mask
     assert difference({"label": 1}, {"label": 0, "score": 0.5}) is None
     assert outline(np.zeros((4, 4), bool)) == ""
+
+
+def test_names_of_several_words_are_whole() -> None:
+    spec = {"class_names": ["traffic light", "traffic sign"]}
+    found = {"boxes": np.array([[1, 2, 3, 4]] * 3), "labels": np.array([0, 1, 0])}
+    truth = Layer.of({"objects": {**found, "crowd": np.zeros(3, bool)}}, spec)
+    assert sorted(truth.text.split(", ")) == ["1 traffic sign", "2 traffic light"]
+    taken = {"scores": np.array([0.9, 0.8, 0.7]), "taken": np.array([True, True, False])}
+    prediction = Layer.of({"objects": {**found, **taken}}, spec)
+    assert sorted(prediction.text.split(", ")) == ["1 traffic light", "1 traffic sign"]
+    assert [box[4] for box in prediction.boxes] == ["traffic sign 0.80", "traffic light 0.90"]
+
+
+def test_the_size_of_objects_needs_no_picture() -> None:
+    spec = {"class_names": ["a"], "mask_names": ["background", "cat"]}
+    boxes = {"boxes": np.array([[0, 0, 10, 10], [0, 0, 10, 30.0]]), "labels": np.array([0, 0])}
+    crowd = {"crowd": np.zeros(2, bool), "masks": np.ones((2, 40, 50), bool)}
+    mask = np.zeros((40, 50), np.uint8)
+    mask[:4], mask[4] = 1, 255
+    for truth, share in (
+        ({"objects": {**boxes, **crowd}, "mask": mask}, (100 + 300) / 2 / 2000),
+        ({"bbox": np.array([0, 0, 50, 20.0]), "label": 0}, 0.5),
+        ({"mask": mask}, 0.1),
+        ({"label": 0}, np.nan),
+    ):
+        np.testing.assert_allclose(object_share(truth, spec, mask.size), share)
 
 
 def test_masks_are_pictures_whose_first_class_is_clear() -> None:
@@ -305,6 +379,40 @@ def test_figures_are_those_of_evaluate(
     for row in classes:
         part = f"{row['value']:.4f} {row['low']:.4f} to {row['high']:.4f}"
         assert any(name == row["class"] and cell.split() == part.split() for name, cell in shown), row
+
+
+def test_layers_are_made_for_the_images_that_are_shown_alone(
+    shapes_checkpoints: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    monkeypatch.setattr("visiontasks.report.layers.mask_picture", lambda *args: made.append(1) or mask_picture(*args))
+    predictor = Predictor.open(str(shapes_checkpoints["all"]), device="cpu")
+    dataset = Shapes("val", count=48, size=48)
+    small = gather(predictor, dataset, batch_size=8)
+    made.clear()
+    monkeypatch.setattr("visiontasks.report.gather.SMALL", len(dataset) - 1)
+    found = gather(predictor, dataset, batch_size=8)
+    assert made == []
+    assert found.layers == {}
+    assert all((found.counts[key] == counts).all() for key, counts in small.counts.items())
+    layers = layers_of(predictor, dataset, [7, 2], batch_size=8)
+    assert len(made) == 6  # truth, prediction and errors of two images
+    assert [*layers] == [7, 2]
+    every = predictor.predict([dataset.image(index) for index in range(len(dataset))], batch_size=8)
+    for index, (truth, prediction, errors) in layers.items():
+        expected = Layer.of(every[index], predictor.spec)
+        assert (prediction.mask, prediction.text) == (expected.mask, expected.text)
+        np.testing.assert_allclose(prediction.boxes[0][:4], expected.boxes[0][:4], atol=0.1)
+        told = dataset.truth(index, dataset.image(index).shape)
+        known = {key: told[key] for key in predictor.network.keys}
+        assert truth.to_json() == Layer.of(known, predictor.spec).to_json()
+        assert errors.mask
+        assert [layer.to_json() for layer in small.layers[index]] == [
+            truth.to_json(),
+            expected.to_json(),
+            errors.to_json(),
+        ]
+        assert found.scores[index] == pytest.approx(every[index]["score"], abs=1e-6)
 
 
 def test_a_page_reaches_for_nothing_and_is_small(page_of_shapes: Path) -> None:
@@ -381,8 +489,12 @@ def test_a_fit_ends_with_a_report_in_which_names_are_text(
     with pytest.raises(SystemExit, match="2"):
         main(["report", str(run)])
     assert "would be replaced" in capsys.readouterr().err
+    shutil.copy(*(tmp_path / f"<b onclick=alert({index})>&'.png" for index in (0, 2)))  # of train and val
     main(["report", str(run), "--output", str(tmp_path / "other.html")])
-    main(["report", str(run), "--output", str(tmp_path / "other.html")])  # replaces its own
+    found = "What the check of the data found"
+    assert found in (tmp_path / "other.html").read_text()
+    main(["report", str(run), "--output", str(tmp_path / "other.html"), "--data.check", "false"])  # replaces its own
+    assert found not in (tmp_path / "other.html").read_text()
 
 
 def test_no_report_if_it_is_not_wanted_or_the_split_is_limited(tmp_path: Path) -> None:
@@ -417,6 +529,8 @@ def test_two_runs_are_compared_on_the_same_draws(shapes_checkpoints: dict[str, P
     page = (tmp_path / "two.html").read_text()
     table = rows(page)
     assert [cells[0] for cells in table] == ["accuracy", "f1"]
+    assert f"<title>{first.parent.name} and second</title>" in page
+    assert "The network sees 48 x 48 pixels" in page
     assert all(cells[3].split() == ["+0.0000", "+0.0000", "to", "+0.0000"] for cells in table)
     assert rows(page, 1) == [["seed_everything", "(not given)", "7"]]
     assert content(page)["layers"] == ["truth", "A", "B"]
@@ -427,9 +541,24 @@ def test_two_runs_are_compared_on_the_same_draws(shapes_checkpoints: dict[str, P
 
 def test_models_are_named_by_what_differs(tmp_path: Path) -> None:
     assert run_names([tmp_path / "a/1/best.ckpt"]) == ["a/1"]
-    assert run_names([tmp_path / "a/1/best.ckpt", tmp_path / "b/1/best.ckpt"]) == ["a/1", "b/1"]
-    same = [tmp_path / "a/1/best.ckpt", tmp_path / "a/1/last.ckpt"]
-    assert run_names(same) == [str(path) for path in same]
+    for paths, names in (
+        (["a/1/best.ckpt", "b/1/best.ckpt"], ["a", "b"]),
+        (["a/1/best.ckpt", "a/2/best.ckpt"], ["1", "2"]),
+        (["a/1/best.ckpt", "a/1/last.ckpt"], ["best.ckpt", "last.ckpt"]),
+        (["a/1/best.ckpt", "b/1/last.ckpt"], ["a", "b"]),
+        (["a/1/best.ckpt", "b/1/best.ckpt", "b/2/best.ckpt"], ["a/1", "b/1", "b/2"]),
+        (["a/1/best.ckpt", "a/1/last.ckpt", "b/1/best.ckpt"], ["a/1/best.ckpt", "a/1/last.ckpt", "b/1/best.ckpt"]),
+        (["a/1/best.ckpt", "a/1/best.ckpt"], ["best.ckpt", "best.ckpt"]),
+    ):
+        assert run_names([tmp_path / path for path in paths]) == names
+
+
+def test_sizes_that_models_see_are_told_apart() -> None:
+    small, large = {"image_size": 64, "resize": "pad"}, {"image_size": [96, 128], "resize": "pad"}
+    expected = [{"pixels": "64 x 64", "resize": "pad", "models": ["A", "C"]}]
+    assert seen_sizes([small]) == [{**expected[0], "models": ["A"]}]
+    expected.append({"pixels": "96 x 128", "resize": "pad", "models": ["B"]})
+    assert seen_sizes([small, large, small]) == expected
 
 
 def test_facts_are_those_of_the_checkpoint(shapes_checkpoints: dict[str, Path]) -> None:
@@ -441,6 +570,18 @@ def test_facts_are_those_of_the_checkpoint(shapes_checkpoints: dict[str, Path]) 
     assert f"torch {torch.__version__}" in told["versions"]
     assert re.search(r"after \d+ steps", told["checkpoint"])
     assert changed_settings([facts, facts]) == []
+
+
+def test_an_output_that_cannot_be_is_told_before_the_work(
+    shapes_checkpoints: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    model = str(shapes_checkpoints["label"])
+    main(["report", model, "--output", str(tmp_path / "new/folder/a.html"), "--draws", "20"])
+    assert (tmp_path / "new/folder/a.html").is_file()
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(SystemExit, match="2"):  # before the data is opened, which has another fault
+        main(["report", model, "--data.dataset.count", "few", "--output", str(tmp_path / "file/a.html")])
+    assert "the folder cannot be written to" in capsys.readouterr().err
 
 
 def test_models_of_other_targets_are_refused(shapes_checkpoints: dict[str, Path], tmp_path: Path) -> None:

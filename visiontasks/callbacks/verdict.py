@@ -9,7 +9,7 @@ from visiontasks.core.sample import Sample
 from visiontasks.targets import find_target, names_of, target_kinds
 
 DECIDED = ("accuracy", "micro_f1", "presence")  # 1 if all decisions of an image are right
-MEASURED = {"iou": "IoU", "miou": "mIoU", "mae": "mean error"}
+MEASURED = {"iou": "IoU", "miou": "mIoU"}
 
 
 class Verdict(NamedTuple):
@@ -31,7 +31,8 @@ def judge(key: str, target: Sample, prediction: Sample, names: Sequence[str]) ->
     """Judges the prediction of one head for an image; the text is empty if the truth is not known.
 
     Classes are `right` or `wrong`. Objects are right if each is found with its class and no other is predicted; the
-    text counts them. A box, a mask and numbers have a figure.
+    text counts them. A box and a mask have a figure, numbers their absolute
+    errors.
     """
     kind = find_target(key)
     counts = kind.counts(target, prediction, names)[None]
@@ -41,9 +42,19 @@ def judge(key: str, target: Sample, prediction: Sample, names: Sequence[str]) ->
     known = {name: float(value) for name, value in figures.items() if not value.ndim and np.isfinite(value)}
     decided = [known[name] == 1 for name in DECIDED if name in known]
     measured = [f"{title} {known[name]:.2g}" for name, title in MEASURED.items() if name in known]
+    if key == "value":
+        return Verdict(_of_numbers(figures["class/mae"], names))
     if measured and all(decided):
         return Verdict(measured[0])
     return Verdict("right" if all(decided) else "wrong", all(decided)) if decided else Verdict("")
+
+
+def _of_numbers(errors: np.ndarray, names: Sequence[str]) -> str:
+    """Returns the error of each known number, for their units may differ."""
+    known = [f"{name} {error:.2g}" for name, error in zip(names, errors, strict=True) if np.isfinite(error)]
+    if len(names) == 1:
+        known = [text.removeprefix(f"{names[0]} ") for text in known]
+    return f"absolute error {', '.join(known)}" if known else ""
 
 
 def _of_objects(matrix: np.ndarray) -> Verdict:

@@ -12,7 +12,7 @@ from visiontasks.cli.opening import open_data
 from visiontasks.core.errors import InputError
 from visiontasks.data import VisionDataModule
 from visiontasks.doctor import diagnose, find_briefly
-from visiontasks.report import How, write_report
+from visiontasks.report import How, prepare, write_report
 
 PAGE, COMPARISON = "report.html", "comparison.html"
 MOST = 6  # models, each with a color
@@ -26,11 +26,13 @@ def main(options: argparse.Namespace, more: Sequence[str]) -> None:
         raise InputError(f"report: {len(models)} models; expected at most {MOST}.")
     if output.suffix != ".html":
         raise InputError(f"--output {output}: expected the path of a page, such as {PAGE}.")
+    prepare(output)  # first, because what follows may take minutes
     trust = import_modules(options.imports)
     data = open_data(options.config or models[0].parent / "config.yaml", more, options.config is None, trust)
     trusted = all(trust_of(options, model) is True for model in options.model)
     how = How(trusted or trust, options.device, options.threshold, options.batch_size, options.tile, options.draws)
-    write_report(models, data, output, options.split, diagnose(data).findings, how)
+    findings = diagnose(data).findings if data.check else []
+    write_report(models, data, output, options.split, findings, how)
     print(f"written to {output}")
 
 

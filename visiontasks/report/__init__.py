@@ -1,5 +1,5 @@
 """Reports of runs as pages in HTML."""
 
-from visiontasks.report.page import How, write_report
+from visiontasks.report.page import How, prepare, write_report
 
-__all__ = ["How", "write_report"]
+__all__ = ["How", "prepare", "write_report"]

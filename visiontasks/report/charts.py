@@ -9,8 +9,10 @@ import numpy as np
 WIDTH, HEIGHT = 480, 260
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 10, 40  # margins
 MOST_POINTS = 1000  # of a series
+MOST_MARKS = 30  # points of a line that are also drawn as dots
 WHOLE = ("epoch", "step")  # axes of integers
 COLORS = ("first", "second", "third", "fourth", "fifth", "sixth")
+MODELS = ("second", "first", "fourth", "fifth", "sixth", "seventh")  # of compared ones, also in pictures (report.css)
 
 Range = tuple[float, float]
 
@@ -21,7 +23,7 @@ class Series(NamedTuple):
     Attributes:
         title: Its name in the legend; without one it is not there.
         points: x and y; of bars three values each: left, right and height.
-        color: A name of `COLORS`, or `quiet`.
+        color: A name of `COLORS` or `MODELS`, or `quiet`.
         kind: How it is drawn.
     """
 
@@ -122,7 +124,8 @@ def _placed(one: Series, points: Sequence[Sequence[float]], x_range: Range, y_ra
         return {"path": "".join(f"M{x},{y}h0" for x, y in places), "marks": ""}
     if one.kind == "steps":
         return {"path": f"M{places[0][0]},{places[0][1]}" + "".join(f"H{x}V{y}" for x, y in places[1:]), "marks": ""}
-    marks = "".join(f"M{x},{y}h0" for x, y in places) if len(places) <= 30 and one.kind == "line" else ""
+    marked = len(places) == 1 or (len(places) <= MOST_MARKS and one.kind == "line")  # one point alone has no line
+    marks = "".join(f"M{x},{y}h0" for x, y in places) if marked else ""
     return {"path": f"M{'L'.join(f'{x},{y}' for x, y in places)}", "marks": marks}
 
 

@@ -1,13 +1,14 @@
 """What the page of a report says, as plain values for its template."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from string import ascii_uppercase
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from visiontasks.core.draw import palette
+from visiontasks.core.geometry import height_width
 from visiontasks.data import VisionDataModule
 from visiontasks.evaluate import Counts, count_baseline, describe_intervals
 from visiontasks.evaluate.rows import figure_rows
@@ -16,6 +17,7 @@ from visiontasks.report.curves import curve_charts
 from visiontasks.report.facts import Facts, changed_settings
 from visiontasks.report.gather import Images
 from visiontasks.report.kind_charts import charts_of
+from visiontasks.report.layers import Layer
 from visiontasks.report.pictures import (
     Gallery,
     cell_galleries,
@@ -36,16 +38,20 @@ from visiontasks.targets import find_target
 UNITS = {"brightness": " of 255", "pixels": " pixels"}
 
 
+Draw = Callable[[list[int]], Sequence[dict[int, list[Layer]]]]
+"""Returns the layers of some images of each model; see `layers_of`."""
+
+
 class Split(NamedTuple):
-    """A split, the spec of the models that are about it, and how many draws intervals come from."""
+    """A split, the specs of the models that are about it, and how many draws intervals come from."""
 
     data: VisionDataModule
     name: str
-    spec: dict[str, Any]
+    specs: Sequence[dict[str, Any]]
     draws: int
 
 
-def page_content(facts: Sequence[Facts], found: Sequence[Images], split: Split) -> dict[str, Any]:
+def page_content(facts: Sequence[Facts], found: Sequence[Images], split: Split, draw: Draw) -> dict[str, Any]:
     """Returns the variables of the template of one run, or of several that are compared with the first."""
     first, dataset = found[0], split.data.dataset(split.name)
     keys, (classes, occurs) = [*first.counts], class_occurrence(first, dataset)
@@ -71,8 +77,8 @@ def page_content(facts: Sequence[Facts], found: Sequence[Images], split: Split) 
         ),
         "note": describe_intervals(first.counts, split.draws),
         "gallery": {
-            "images": picture_data(found, dataset, chosen, classes, occurs),
-            "samples": truth_samples(split.data.dataset("train"), split.spec, keys),
+            "images": picture_data(None if several else first.counts, draw(chosen), dataset, classes, occurs),
+            "samples": truth_samples(split.data.dataset("train"), split.specs[0], keys),
             "lists": gallery_data([*main, every, *cells, *parts], chosen, first.names),
             "layers": layers,
             "legend": [one for key in keys if find_target(key).dense for one in _legend(dataset.names(key))],
@@ -103,7 +109,7 @@ def _alone(
 
 def _compared(facts: Sequence[Facts], found: Sequence[Images], split: Split) -> dict[str, Any]:
     names = [*ascii_uppercase[: len(found)]]
-    table = difference_table([one.counts for one in found], names, split.draws)
+    table = difference_table([one.counts for one in found], split.draws)
     prints = {one.fingerprint for one in facts if one.fingerprint}
     return {"names": names, "table": table, "changes": changed_settings([*facts]), "same_data": len(prints) < 2}
 
@@ -111,11 +117,18 @@ def _compared(facts: Sequence[Facts], found: Sequence[Images], split: Split) -> 
 def _data(split: Split, keys: Sequence[str], counts: Counts) -> dict[str, Any]:
     data = split.data
     sizes = {name: len(data.dataset(name)) for name in dict.fromkeys(("train", "val", split.name))}
-    size = data.spec["image_size"]
-    pixels = f"{size} x {size}" if isinstance(size, int) else f"{size[0]} x {size[1]}"
     name = type(data.dataset("train")).__name__
-    how = {"name": name, "splits": sizes, "pixels": pixels, "resize": data.resize, "fingerprint": data.fingerprint}
+    how = {"name": name, "splits": sizes, "seen": seen_sizes(split.specs), "fingerprint": data.fingerprint}
     return how | {"classes": data_table(data, keys, counts, split.name)}
+
+
+def seen_sizes(specs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns the sizes of the pictures that the networks see, each with the letters of its models."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for letter, spec in zip(ascii_uppercase, specs, strict=False):
+        height, width = height_width(spec["image_size"])
+        found.setdefault((f"{height} x {width}", spec["resize"]), []).append(letter)
+    return [{"pixels": pixels, "resize": resize, "models": models} for (pixels, resize), models in found.items()]
 
 
 def _legend(names: Sequence[str]) -> list[tuple[str, str]]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from visiontasks.core.files import read_csv
-from visiontasks.report.charts import COLORS, Series, chart
+from visiontasks.report.charts import COLORS, MODELS, Series, chart
 
 RATE = "lr-"  # columns of Lightning's LearningRateMonitor
 
@@ -22,7 +22,7 @@ def curve_charts(runs: Sequence[tuple[str, Path]], monitor: str) -> list[dict[st
     read = [(name, read_csv(path)) for name, path in runs]
     found = [
         chart("Loss", "epoch", "loss", _of_stages(read, "loss")),
-        chart(monitor, "epoch", monitor, [*_of_stages(read, monitor), *_baseline(read, monitor)]),
+        chart(monitor, "epoch", monitor, _with_baseline(_of_stages(read, monitor), read[0][1], monitor)),
         chart("Learning rate", "step", "learning rate", _rates(read)),
     ]
     return [one for one in found if one["series"]]
@@ -33,18 +33,22 @@ def _of_stages(runs: Sequence[tuple[str, Rows]], name: str) -> list[Series]:
     found = []
     for number, (run, rows) in enumerate(runs):
         for place, stage in enumerate(("train", "val")):
-            alone, color = len(runs) == 1, COLORS[number % len(COLORS)]
+            alone, color = len(runs) == 1, MODELS[number % len(MODELS)]
             title = stage if alone else f"{run} {stage}"
             kind = "dashed" if stage == "train" and not alone else "line"
             found.append(Series(title, _points(rows, f"{stage}/{name}"), COLORS[place] if alone else color, kind))
     return found
 
 
-def _baseline(runs: Sequence[tuple[str, Rows]], monitor: str) -> list[Series]:
-    points = _points(runs[0][1], f"val/{monitor}_baseline")
-    if len(points) == 1:
-        points = [(points[0][0] - 0.5, points[0][1]), (points[0][0] + 0.5, points[0][1])]
-    return [Series("baseline", points, "quiet", "dashed")]
+def _with_baseline(curves: list[Series], rows: Rows, monitor: str) -> list[Series]:
+    """Adds the baseline of a run, which is the same in each epoch, over the epochs of all curves."""
+    known = _points(rows, f"val/{monitor}_baseline")
+    epochs = [point[0] for curve in curves for point in curve.points]
+    if not known or not epochs:
+        return curves
+    first, last = min(epochs), max(epochs)
+    ends = (first, last) if first < last else (first - 0.5, last + 0.5)
+    return [*curves, Series("baseline", [(epoch, known[-1][1]) for epoch in ends], "quiet", "dashed")]
 
 
 def _rates(runs: Sequence[tuple[str, Rows]]) -> list[Series]:
@@ -57,7 +61,9 @@ def _rates(runs: Sequence[tuple[str, Rows]]) -> list[Series]:
 
 
 def _points(rows: Rows, name: str, x: str = "epoch", start: int = 1) -> list[tuple[float, float]]:
-    return [(int(row[x]) + start, value) for row in rows if x in row and (value := _number(row.get(name))) is not None]
+    return [
+        (int(row[x]) + start, value) for row in rows if row.get(x) and (value := _number(row.get(name))) is not None
+    ]
 
 
 def _number(text: str | None) -> float | None:

@@ -15,7 +15,7 @@ from visiontasks.core.progress import duration
 from visiontasks.tasks.checkpoint import VERSION_KEY, read_checkpoint
 
 SHOWN = 200  # changed settings
-WITHOUT_EFFECT = ("report", "trainer.default_root_dir")  # on what is trained
+WITHOUT_EFFECT = ("report", "data.check", "trainer.default_root_dir")  # on what is trained
 
 
 @dataclass(frozen=True)
@@ -86,13 +86,23 @@ def changed_settings(runs: list[Facts]) -> list[tuple[str, list[str]]]:
 
 
 def run_names(models: list[Path]) -> list[str]:
-    """Returns short names that differ: the folder of each model, with those above it as far as needed."""
-    parts = [[*model.absolute().parts[:-1], model.stem] for model in models]
-    for depth in range(3, max(4, *map(len, parts)) + 1):
-        names = ["/".join(one[-depth:-1]) for one in parts]
-        if len(set(names)) == len(models):
-            return names
-    return [str(model) for model in models]
+    """Returns the shortest names that differ: ends of the paths of the folders, of the files if folders are equal.
+
+    A model alone has the name of its folder and the one above.
+    """
+    files = [model.absolute().parts for model in models]
+    folders = [one[:-1] for one in files]
+    if len(models) == 1:
+        return ["/".join(folders[0][-2:])]
+    return _ends(folders) or _ends(files) or [model.name for model in models]
+
+
+def _ends(paths: list[tuple[str, ...]]) -> list[str]:
+    """Returns the shortest ends that differ, without what all paths end with; nothing if two are equal."""
+    while len({one[-1] for one in paths}) == 1 and min(map(len, paths)) > 2:  # the root and a name are left
+        paths = [one[:-1] for one in paths]
+    every = (["/".join(one[-depth:]) for one in paths] for depth in range(1, max(map(len, paths))))
+    return next((names for names in every if len({*names}) == len(names)), [])
 
 
 def _times(folder: Path) -> str:

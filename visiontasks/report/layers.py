@@ -1,10 +1,12 @@
 """What target kinds draw on an image, recorded so that a page can switch it on and off."""
 
 import base64
+from io import BytesIO
 from typing import Any
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from visiontasks.core.draw import Canvas, palette
 from visiontasks.core.sample import COMMON_KEYS, IGNORE_MASK, Sample
@@ -22,6 +24,7 @@ class Layer(Canvas):
         shapes: Outlines of objects, as paths of SVG in pixels of the image.
         mask: The address of a PNG picture of the size of the image or smaller; empty if there is none.
         texts: The captions.
+        names: The class of each object, without its score.
     """
 
     def __init__(self) -> None:
@@ -29,6 +32,7 @@ class Layer(Canvas):
         self.shapes: list[str] = []
         self.mask = ""
         self.texts: list[str] = []
+        self.names: list[str] = []
 
     @classmethod
     def of(cls, sample: Sample, spec: dict[str, Any]) -> "Layer":
@@ -46,6 +50,7 @@ class Layer(Canvas):
 
     def object(self, box: np.ndarray, label: int, name: str, score: float | None = None, mask: Any = None) -> None:
         self.boxes.append([*_rounded(box), name if score is None else f"{name} {score:.2f}"])
+        self.names.append(name)
         if mask is not None:
             self.shapes.append(outline(mask))
 
@@ -54,15 +59,33 @@ class Layer(Canvas):
 
     @property
     def text(self) -> str:
-        """What the layer says in words; the captions of many objects are counted."""
-        names = [box[4].rpartition(" ")[0] or box[4] for box in self.boxes if box[4]]
-        counted = [f"{names.count(name)} {name}" for name in dict.fromkeys(names)]
+        """What the layer says in words; objects are counted."""
+        counted = [f"{self.names.count(name)} {name}" for name in dict.fromkeys(self.names)]
         return ", ".join([*self.texts, *counted])
 
     def to_json(self) -> dict[str, Any]:
         """Returns it as plain values, without what is empty."""
         parts = {"boxes": self.boxes, "shapes": self.shapes, "mask": self.mask, "text": self.text}
         return {name: part for name, part in parts.items() if part}
+
+
+class TrueBoxes(Canvas):
+    """A canvas that records the boxes, float xyxy in pixels of the image, and nothing else."""
+
+    def __init__(self) -> None:
+        self.boxes: list[np.ndarray] = []
+
+    def paint(self, mask: np.ndarray) -> None:
+        pass
+
+    def box(self, box: np.ndarray) -> None:
+        self.boxes += [np.asarray(box, float)] if np.isfinite(box).all() else []
+
+    def object(self, box: np.ndarray, label: int, name: str, score: float | None = None, mask: Any = None) -> None:
+        self.boxes.append(np.asarray(box, float))
+
+    def caption(self, text: str) -> None:
+        pass
 
 
 def difference(truth: Sample, prediction: Sample) -> Layer | None:
@@ -86,10 +109,12 @@ def mask_picture(mask: np.ndarray, colors: np.ndarray | None = None) -> str:
     scale = min(1.0, LONGEST / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
     small = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT)
-    shown = (small > 0) & (small != IGNORE_MASK)
-    blue_first = (palette() if colors is None else colors)[np.where(shown, small, 0)][..., ::-1]
-    _, data = cv2.imencode(".png", np.dstack([blue_first, shown * np.uint8(255)]))
-    return f"data:image/png;base64,{base64.b64encode(data.tobytes()).decode()}"
+    classes = np.where(small == IGNORE_MASK, 0, small).astype(np.uint8)
+    drawn, data = Image.fromarray(classes, "P"), BytesIO()
+    known = (palette() if colors is None else colors)[: int(classes.max()) + 1]  # few colors take few bits per pixel
+    drawn.putpalette(known.astype(np.uint8).tobytes())
+    drawn.save(data, "PNG", transparency=0)
+    return f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}"
 
 
 def outline(mask: np.ndarray) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from visiontasks.core.errors import InputError
-from visiontasks.core.files import write_text
+from visiontasks.core.files import make_folder, write_text
 from visiontasks.core.page import render
 from visiontasks.core.serialize import Trusted
 from visiontasks.data import VisionDataModule
@@ -13,7 +13,8 @@ from visiontasks.doctor.finding import Finding
 from visiontasks.predict.predictor import Predictor
 from visiontasks.report.content import Split, page_content
 from visiontasks.report.facts import read_facts, run_names
-from visiontasks.report.gather import gather
+from visiontasks.report.gather import gather, layers_of
+from visiontasks.report.layers import Layer
 
 TEMPLATE = Path(__file__).with_name("report.html")
 MARK = "/* A report of visiontasks */"  # in every report, so that no other file is replaced
@@ -63,7 +64,7 @@ def write_report(
         InputError: A model or the data cannot be read, they do not fit, or `path` is another file.
     """
     path, files = Path(path), [Path(model) for model in models]
-    check_replaceable(path)
+    prepare(path)
     split = split or data.test_split
     dataset = data.dataset(split)
     predictors = [Predictor.open(str(file), how.trust, how.device, threshold=how.threshold) for file in files]
@@ -71,15 +72,28 @@ def write_report(
     for file, other in zip(files, predictors, strict=True):
         if other.network.keys != keys:
             raise InputError(f"{file} predicts {other.network.keys}, {files[0]} predicts {keys}.")
-    images = [gather(one, dataset, batch_size=how.batch_size, tile=how.tile) for one in predictors]
+    options = {"batch_size": how.batch_size, "tile": how.tile}
+    images = [gather(one, dataset, **options) for one in predictors]
     facts = [read_facts(file, name) for file, name in zip(files, run_names(files), strict=True)]
     draws = min(how.draws, max(200, MOST_WEIGHTS // len(dataset)))
-    content = page_content(facts, images, Split(data, split, predictors[0].spec, draws))
+    about = Split(data, split, [one.spec for one in predictors], draws)
+
+    def draw(chosen: list[int]) -> list[dict[int, list[Layer]]]:
+        pairs = zip(images, predictors, strict=True)
+        return [
+            {index: one.layers[index] for index in chosen}
+            if one.layers
+            else layers_of(predictor, dataset, chosen, **options)
+            for one, predictor in pairs
+        ]
+
+    content = page_content(facts, images, about, draw)
     title = " and ".join(one.name for one in facts)
     write_text(path, render(TEMPLATE, title=title, mark=MARK, findings=[*findings], **content), "backslashreplace")
 
 
-def check_replaceable(path: Path) -> None:
-    """Raises an InputError if a file is there that is no report."""
+def prepare(path: Path) -> None:
+    """Creates the folder of a report; raises an InputError if it cannot be written to, or the file is no report."""
     if path.exists() and not (path.is_file() and MARK in path.read_text("utf-8", "replace")[:WITHIN]):
         raise InputError(f"{path}: would be replaced, but it is not a report. Move it, or give another --output.")
+    make_folder(path.parent)

@@ -7,6 +7,7 @@ import numpy as np
 
 from visiontasks.core.page import picture
 from visiontasks.data.datasets.base import VisionDataset
+from visiontasks.evaluate import Counts
 from visiontasks.report.choice import choose, lowest
 from visiontasks.report.confusion import Confusion
 from visiontasks.report.gather import Images
@@ -79,25 +80,28 @@ def chosen_images(
 
 
 def picture_data(
-    images: Sequence[Images], dataset: VisionDataset, chosen: Sequence[int], classes: Sequence[str], occurs: np.ndarray
+    counts: Counts | None,
+    layers: Sequence[dict[int, list[Layer]]],
+    dataset: VisionDataset,
+    classes: Sequence[str],
+    occurs: np.ndarray,
 ) -> list[dict[str, Any]]:
     """Returns the pictures of the chosen images as plain values.
 
     Args:
-        images: What one or several models predict for the split.
+        counts: Those of the model, whose figure of each image is told; None for several models.
+        layers: Of one or several models, by the index of the image; see `layers_of`.
         dataset: The split.
-        chosen: Indices of the images.
         classes: Names of the classes of all targets.
         occurs: Which of them each image has, bool (N, classes).
     """
     found = []
-    told = [] if len(images) > 1 else [_figure(key, counts) for key, counts in images[0].counts.items()]
-    for index in chosen:
-        layers = [images[0].layers[index][0], *(one.layers[index][1] for one in images)]
-        layers += images[0].layers[index][2:] if len(images) == 1 else []
+    told = [_figure(key, values) for key, values in (counts or {}).items()]
+    for index, (truth, _, *wrong) in layers[0].items():
+        shown = [truth, *(one[index][1] for one in layers), *(wrong if len(layers) == 1 else [])]
         known = [classes[place] for place in np.flatnonzero(occurs[index])]
         figures = [text for one in told if (text := one[index])]
-        found.append(image_data(dataset, index, layers) | {"classes": list(dict.fromkeys(known)), "figures": figures})
+        found.append(image_data(dataset, index, shown) | {"classes": list(dict.fromkeys(known)), "figures": figures})
     return found
 
 

@@ -51,6 +51,8 @@ def quality_of(key: str, counts: np.ndarray) -> Quality:
     if key in SUMS:
         name, title, summed = SUMS[key]
         return Quality(find_target("label"), summed(counts), name, title)
+    if key == "value" and counts.shape[2] > 1:
+        return Quality(kind, _in_deviations(counts), "mae", "mae in standard deviations")
     name = CHOSEN.get(key, kind.monitor)
     return Quality(kind, counts, name, name)
 
@@ -60,6 +62,15 @@ def occurrence(key: str, counts: np.ndarray) -> np.ndarray:
     if key in OCCURS:
         return OCCURS[key](counts)
     return counts[:, 0] > 0 if find_target(key).occurrence else np.zeros((len(counts), 0), bool)
+
+
+def _in_deviations(counts: np.ndarray) -> np.ndarray:
+    """Divides the absolute errors of numbers, whose units may differ, by the deviations of their true values."""
+    number, total, squares = counts[:, :3].sum(0)
+    mean, square = (part / np.maximum(number, 1) for part in (total, squares))
+    deviation, scaled = np.sqrt(np.maximum(square - mean**2, 0)), counts.copy()
+    scaled[:, 3] /= np.where(deviation > 0, deviation, 1)
+    return scaled
 
 
 def _labels(counts: np.ndarray) -> np.ndarray:

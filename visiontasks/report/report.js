@@ -22,7 +22,7 @@ function drawing(tag, attributes) {
   return made
 }
 
-const tone = number => content.layers[number] === "errors" ? "t-errors" : `t${Math.min(number, 3)}`
+const tone = number => content.layers[number] === "errors" ? "t-errors" : `t${number}`
 
 function overlay(image) {
   const picture = drawing("svg", {viewBox: `0 0 ${image.width} ${image.height}`, "aria-hidden": "true"})
@@ -57,7 +57,7 @@ function overlay(image) {
 function caption(image) {
   const lines = image.layers.map((layer, number) => [content.layers[number], layer.text, tone(number)])
   const told = lines.filter(([, text]) => text)
-    .map(([title, text, classes]) => element("span", {classes: `told ${classes}`}, element("b", {text: title}), ` ${text}`))
+    .map(([title, text, classes]) => element("span", {classes: `told ${classes}`}, element("b", {text: title}), ` ${text.replaceAll(" %", "\u00a0%")}`))
   return element("figcaption", {}, ...told, ...(image.figures || []).map(text => element("span", {classes: "told", text})), element("span", {classes: "file", text: image.name}))
 }
 
@@ -97,7 +97,8 @@ function addToggles() {
   byId("by-mask").hidden = byId("mask").options.length < 2
   if (byId("mask").options.length > 2) byId("mask").selectedIndex = byId("mask").options.length - 2
   byId("mask").addEventListener("change", toggleAll)
-  for (const [name, color] of content.legend) {
+  const errors = content.layers.includes("errors") ? [["wrong pixels", "#ff0078"]] : []
+  for (const [name, color] of [...content.legend, ...errors]) {
     const chip = element("i", {})
     chip.style.background = color
     byId("legend").append(element("span", {}, chip, name))

@@ -84,7 +84,7 @@ def slice_table(slices: Sequence[Slice]) -> list[dict[str, Any]]:
     ]
 
 
-def difference_table(counts: Sequence[Counts], names: Sequence[str], draws: int) -> list[dict[str, Any]]:
+def difference_table(counts: Sequence[Counts], draws: int) -> list[dict[str, Any]]:
     """Returns the figures of whole sets of several models, with the paired difference of each to the first."""
     found = []
     for key in counts[0]:
