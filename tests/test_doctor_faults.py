@@ -23,6 +23,7 @@ from visiontasks.data import (
     LabelMe,
     MaskFolder,
     NamedFiles,
+    ObjectFile,
     VisionDataModule,
     VocBoxes,
     YoloBoxes,
@@ -321,6 +322,21 @@ def test_a_missing_file_of_cvat_hides_no_other_fault(tmp_path: Path) -> None:
     (tmp_path / "cvat.xml").write_text(f"<annotations>{images}</annotations>")
     diagnosis = check(partial(CvatImages, path=str(tmp_path / "cvat.xml"), images=str(tmp_path)))
     assert found(diagnosis) == ["annotations", "boxes_outside", "listed_twice", "unreadable"]
+    assert sum(diagnosis.images.values()) == 12
+
+
+def test_a_missing_file_of_via_hides_no_other_fault(tmp_path: Path) -> None:
+    content = {}
+    for number in range(12):
+        save(tmp_path / f"{number:02}.png", number)
+        shape = {"name": "point" if number == 1 else "rect", "x": 20, "y": 20, "width": 40, "height": 40}
+        region = {"shape_attributes": shape, "region_attributes": {"kind": "" if number == 2 else "cat"}}
+        content[f"{number:02}.png1"] = {"filename": f"{number:02}.png", "regions": [region]}
+    content["lost.png1"] = {"filename": "lost.png", "regions": []}
+    (tmp_path / "via.json").write_text(json.dumps(content))
+    diagnosis = check(partial(ObjectFile, path=str(tmp_path / "via.json")))
+    assert found(diagnosis) == ["annotations", "unreadable"]
+    assert {Path(place.name).name for place in only(diagnosis, "annotations").places} == {"01.png", "02.png"}
     assert sum(diagnosis.images.values()) == 12
 
 

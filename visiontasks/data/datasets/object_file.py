@@ -1,8 +1,10 @@
 """Objects of many images in one file of the VGG Image Annotator or of CreateML."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from visiontasks.core.errors import InputError
+from visiontasks.core.faults import usable
 from visiontasks.data.datasets.object_lists import Region, attribute_of, read_regions, to_annotation
 from visiontasks.data.datasets.objects import ObjectSet, OnInvalidBox, OnSeveralObjects
 from visiontasks.data.datasets.parts import read_parts
@@ -57,25 +59,29 @@ class ObjectFile(ObjectSet):
             regions = read_regions(file)
             chosen = attribute or attribute_of([one for found in regions.values() for one in found], str(file))
             one_class = class_names[0] if class_names and len(class_names) == 1 else None
-            found = {name: _objects(some, chosen, one_class, keep) for name, some in regions.items()}
             folder = split_path(images, part) if images else file.parent
-            places = files_inside(folder, [(name, f"{file}, image {name!r:.200}") for name in sorted(found)])
-            return [Record(place, name, found[name]) for place, name in zip(places, sorted(found), strict=True)]
+            files = files_inside(folder, [(name, f"{file}, image {name!r:.200}") for name in sorted(regions)])
+            return [
+                Record(files[index], name, _objects(regions[name], files[index], chosen, one_class, keep))
+                for index, name in enumerate(sorted(regions))
+                if files.has(index)
+            ]
 
         records, names = read_parts(split, splits, path, read, class_names)
         super().__init__(records, names, objects, boxes, keep, absent, masks)
 
 
 def _objects(
-    regions: Sequence[Region], attribute: str | None, one_class: str | None, keep: Sequence[str] | None
+    regions: Sequence[Region], image: Path, attribute: str | None, one_class: str | None, keep: Sequence[str] | None
 ) -> list[Annotation]:
-    found = []
-    for region in regions:
-        label = region.label(attribute) if attribute else one_class
-        if not label:
-            what = f"no attribute {attribute!r}" if attribute else "no attribute"
-            advice = "Fill it in, or, for one class, give its name in `class_names`"
-            raise InputError(f"{region.where}: it has {what} that says the class. {advice}.")
-        is_kept = keep is None or label in keep
-        found.append(to_annotation(region, label) if is_kept else Annotation(label, None, region.where))
-    return without_repeats(found)
+    found = [usable("annotation", image, _annotation, one, attribute, one_class, keep) for one in regions]
+    return without_repeats([one for one in found if one])
+
+
+def _annotation(region: Region, attribute: str | None, one_class: str | None, keep: Sequence[str] | None) -> Annotation:
+    label = region.label(attribute) if attribute else one_class
+    if not label:
+        what = f"no attribute {attribute!r}" if attribute else "no attribute"
+        advice = "Fill it in, or, for one class, give its name in `class_names`"
+        raise InputError(f"{region.where}: it has {what} that says the class. {advice}.")
+    return to_annotation(region, label) if keep is None or label in keep else Annotation(label, None, region.where)
