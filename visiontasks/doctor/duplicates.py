@@ -30,9 +30,9 @@ def check_duplicates(evidence: Evidence) -> Iterator[Finding]:
     copies = find_copies(evidence)
     unlike = {copy: None for copy in copies if _differ(evidence, copy)}  # in their order
     for exact in (True, False):
-        found = [copy for copy in copies if copy.exact is exact]
-        yield from _leaked(evidence, found, exact)
-        yield from _within(evidence, [copy for copy in found if copy not in unlike], exact)
+        yield from _leaked(evidence, [copy for copy in copies if copy.exact is exact], exact)
+    for exact in (True, False):
+        yield from _within(evidence, [copy for copy in copies if copy.exact is exact and copy not in unlike], exact)
     yield from _contradicting(evidence, [*unlike])
 
 
