@@ -308,7 +308,7 @@ def test_wandb_gets_the_best_checkpoint_when_asked_and_what_a_test_shows(
 @pytest.mark.parametrize(
     ("args", "expected"),
     [
-        (["--data.batchsize", "3"], "Did you mean 'data.batch_size'?"),
+        (["--data.batchsize", "3"], "Did you mean `--data.batch_size 3`?"),
         (["--data.dataset", "ImagFolder"], "Did you mean 'ImageFolder'?"),
         (["--model", "Clasification"], "Did you mean 'ClassificationTask'?"),
         (["--model.backbone.nam", "resnet18"], "Did you mean 'backbone.name'?"),
