@@ -282,14 +282,18 @@ def commands(text: str) -> list[str]:
     return [part[1].strip() for part in parts if len(part) == 2]
 
 
-def page_commands() -> list[str]:
-    """Every command of the pages, one each, but those tested above; of several machines what one process runs."""
-    found = dict.fromkeys(
-        re.sub(r"runs/\S+/TIME/best.ckpt", "best.ckpt", command)
-        for page in PAGES
-        for command in commands(page.read_text("utf-8"))
-    )
-    return [command for command in found if not re.fullmatch(TESTED, command)]
+def page_commands() -> list[Any]:
+    """Every command of the pages, one each, but those tested above; of several machines what one process runs.
+
+    Those that are not in the README, which is the first page, are slow.
+    """
+    found: dict[str, Path] = {}
+    for page in PAGES:
+        for command in commands(page.read_text("utf-8")):
+            found.setdefault(re.sub(r"runs/\S+/TIME/best.ckpt", "best.ckpt", command), page)
+    left = {command: page for command, page in found.items() if not re.fullmatch(TESTED, command)}
+    slow = pytest.mark.slow
+    return [pytest.param(command, marks=() if page == PAGES[0] else slow) for command, page in left.items()]
 
 
 def test_the_pages_name_every_study_and_only_configs_that_are_tested_here() -> None:

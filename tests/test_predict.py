@@ -561,6 +561,7 @@ def test_a_full_disk_is_named_and_leaves_no_broken_file(
         Image.open(path).load()
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_at_once_and_leaves_no_half_file(
     exported: Any, shapes_checkpoints: dict[str, Path], tmp_path: Path
 ) -> None:

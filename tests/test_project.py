@@ -88,6 +88,7 @@ for command in {commands}:
 """
 
 
+@pytest.mark.slow
 def test_the_module_of_contributing_trains_and_is_evaluated(tmp_path: Path) -> None:
     """Run literally, in a process of its own: a kind, a loss, a head and a dataset that the package does not know."""
     (tmp_path / "counting.py").write_text("\n\n".join(blocks("CONTRIBUTING.md", "python")))

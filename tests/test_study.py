@@ -52,6 +52,7 @@ def results(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_a_study_has_a_row_for_each_step_and_seed(write: Any, capsys: Any) -> None:
     path = write(seeds=[0, 1], steps={"slow": {"model.optimizer.lr": 1e-4}, "fast": {"model.optimizer.lr": 1e-2}})
     main(["study", str(path)])
