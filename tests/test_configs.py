@@ -177,11 +177,28 @@ def _write_fashion_mnist(root: Path, rng: np.random.Generator) -> None:
             (root / f"{part}-{kind}-ubyte").write_bytes(header + array.tobytes())
 
 
+def fit(config: Path) -> Any:
+    cli = train("fit", ["-c", str(config), *FEW, *shrunk(config), "--trainer.max_epochs", "1"])
+    assert cli.trainer.global_step > 0
+    return cli
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=name_of)
+def test_config_fits(config: Path, sets: Path) -> None:
+    cli = fit(config)
+    assert "train/loss" in cli.trainer.callback_metrics
+    if "val/loss" not in cli.trainer.callback_metrics:  # it validates after several epochs
+        cli.trainer.validate(cli.model, cli.datamodule, verbose=False)
+    assert {"val/loss", cli.model.monitor} <= cli.trainer.callback_metrics.keys()
+    (run,) = (sets / "runs" / config.stem).iterdir()
+    assert (run / "last.ckpt").is_file()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("config", CONFIGS, ids=name_of)
 def test_config_fits_tests_and_predicts(config: Path, sets: Path) -> None:
-    cli = train("fit", ["-c", str(config), *FEW, *shrunk(config), "--trainer.max_epochs", "1"])
+    cli = fit(config)
     (run,) = (sets / "runs" / config.stem).iterdir()
-    assert cli.trainer.global_step > 0
     cli.trainer.test(cli.model, cli.datamodule, verbose=False)
     figures = cli.trainer.callback_metrics
     split = cli.datamodule.test_split

@@ -149,6 +149,7 @@ def test_closed_form_start_is_that_of_one_process(tmp_path: Path) -> None:
     np.testing.assert_allclose(heads[0], heads[1], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_closed_form_of_a_detector_is_that_of_one_process(tmp_path: Path) -> None:
     shortcuts = []
     for processes in (1, 2):

@@ -66,6 +66,7 @@ def test_a_study_has_a_row_for_each_step_and_seed(write: Any, capsys: Any) -> No
     assert "mean over the seeds" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_class_keeps_the_options_that_earlier_steps_gave(write: Any) -> None:
     path = write(steps={"rate": {"model.optimizer.lr": 0.25}, "class": {"model.optimizer": "SGD"}}, cumulative=True)
     main(["study", str(path), "--trainer.max_epochs", "1"])
@@ -95,6 +96,7 @@ def test_the_figures_are_those_of_the_last_weights_in_eval_mode(write: Any) -> N
         assert float(row[f"{split}/accuracy"]) == pytest.approx(float(right.float().mean()))
 
 
+@pytest.mark.slow
 def test_a_study_goes_on_where_it_stopped(write: Any) -> None:
     path = write(steps={"first": {}})
     main(["study", str(path)])
