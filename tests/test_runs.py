@@ -151,6 +151,7 @@ def test_a_complete_run_says_so_and_goes_on_with_more_epochs(
     assert read_checkpoint(run / "last.ckpt")["global_step"] == 12
 
 
+@pytest.mark.slow
 def test_a_resumed_fit_needs_no_start_weights_and_keeps_checkpoints_of_its_own(fit: Callable[..., Path]) -> None:
     first = fit("--trainer.max_epochs", "1")
     (first / "best.ckpt").rename("start.ckpt")
