@@ -119,14 +119,17 @@ def test_a_part_of_a_large_set_is_named() -> None:
     assert finding.message.endswith("; 110 of 120 images, chosen at random, were checked.")
 
 
-def test_images_that_cannot_be_read_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_that_cannot_be_read_are_left_out_and_are_no_random_part(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(self: Planted, index: int) -> np.ndarray:
-        if index == 5:
+        if index == WRONG[0]:
             raise InputError("broken")
         return self.base.image(index)
 
+    assert ("train", WRONG[0]) in places(find("label"))
     monkeypatch.setattr(Planted, "image", broken)
-    assert ("train", 5) not in places(find("label"))
+    (finding,) = find("label")
+    assert ("train", WRONG[0]) not in places([finding])
+    assert finding.message.endswith("labels that are probably wrong.")
 
 
 def test_a_set_without_a_readable_image_has_no_finding(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,17 +138,6 @@ def test_a_set_without_a_readable_image_has_no_finding(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(Planted, "image", broken)
     assert find("label") == []
-
-
-def test_unreadable_images_are_not_called_a_random_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(self: Planted, index: int) -> np.ndarray:
-        if index == 5:
-            raise InputError("broken")
-        return self.base.image(index)
-
-    monkeypatch.setattr(Planted, "image", broken)
-    (finding,) = find("label")
-    assert finding.message.endswith("labels that are probably wrong.")
 
 
 def test_regions_beyond_the_limit_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,7 +102,7 @@ def read_header(data: bytes) -> Header:
 
 
 def _highest(data: bytes, page: int | None) -> int:
-    """Returns the largest value of a gray image of 16 bits; 0 of a color image, of which 8 bits are kept."""
+    """Returns the largest value of a gray 16-bit image; 0 for a color image, which is read with 8 bits."""
     with decoding("image"), opened(io.BytesIO(data)) as image:
         choose_page(image, "image", page)
         return int(np.asarray(image).max()) if image.mode.startswith("I") else 0

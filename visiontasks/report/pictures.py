@@ -89,7 +89,7 @@ def picture_data(
     """Returns the pictures of the chosen images as plain values.
 
     Args:
-        counts: Those of the model, whose figure of each image is told; None for several models.
+        counts: Those of the model, for the figure below each picture; None for several models.
         layers: Of one or several models, by the index of the image; see `layers_of`.
         dataset: The split.
         classes: Names of the classes of all targets.

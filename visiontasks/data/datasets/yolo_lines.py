@@ -27,7 +27,7 @@ def read_lines(file: Path, image: Path, names: list[str], boxes: OnInvalidBox) -
 
 
 def _numbers(words: list[str], names: list[str], where: str) -> np.ndarray:
-    """Returns the numbers of a line, the first of which is the place of a class in `names`."""
+    """Returns the numbers of a line. The first one is the index of a class in `names`."""
     try:
         numbers = np.array([float(word) for word in words])
     except ValueError:
